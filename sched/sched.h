@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who runs next: the room's whole interface. An entity is anything that can be
+ * given a CPU: a vcpu or a host task, embedded in its owner (container_of leads
+ * back). This slice picks round robin; the interface is the final one, and the
+ * proportional-share scheduler replaces the pick alone.
+ *
+ * Times are host ticks (struct clock). Calls are made with interrupts masked;
+ * sched_wake may come from an interrupt handler.
+ */
+#ifndef CORBEL_SCHED_SCHED_H
+#define CORBEL_SCHED_SCHED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/list.h"
+#include "lib/status.h"
+
+#define SCHED_MAX_CPUS 256
+#define SCHED_NAME_MAX 32
+
+enum sched_state { SCHED_DETACHED, SCHED_BLOCKED, SCHED_READY, SCHED_RUNNING };
+
+struct sched_entity {
+	char name[SCHED_NAME_MAX];
+	enum sched_state state;
+	unsigned cpu;          /* home CPU */
+	struct list node;      /* run queue link while READY */
+	bool wake_pending;     /* woken while RUNNING: must not be lost by a block that races with it */
+	uint64_t since;        /* when the current state began */
+	uint64_t used;         /* ticks run */
+	uint64_t waited;       /* ticks READY but not running */
+	uint64_t dispatches;
+};
+
+struct sched;
+
+/* What ended a turn. */
+enum sched_end { SCHED_END_BLOCKED, SCHED_END_READY };
+
+/* Bytes that sched_init needs for @cpus CPUs. */
+uint64_t sched_bytes(unsigned cpus);
+/* @storage of sched_bytes(@cpus) bytes outlives the scheduler; @slice: ticks of one turn. */
+struct sched *sched_init(void *storage, unsigned cpus, uint64_t slice);
+
+/* Adds a detached entity, BLOCKED, on @cpu. The name is copied, cut to fit. */
+void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsigned cpu, uint64_t now);
+/* Takes an entity off; it is not RUNNING (ASSERT). */
+void sched_remove(struct sched *s, struct sched_entity *e);
+
+/*
+ * Makes @e READY. Returns true when e->cpu should be told to choose again (it
+ * idles, or something runs there whose slice should now end): set its need-resched and kick it.
+ */
+bool sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
+
+/*
+ * Picks and marks RUNNING; NULL when the CPU has nothing to do. *slice_end: when
+ * the turn ends if others wait, or the cap for an entity alone on its CPU.
+ */
+struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end);
+
+/* Ends the turn of the RUNNING entity of @cpu, charging it up to @now. A wake that came meanwhile turns BLOCKED into READY. */
+void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end);
+
+/* True when another entity is READY on @cpu (then an entry is bounded to 1 ms). */
+bool sched_others_ready(const struct sched *s, unsigned cpu);
+
+/* Asserts queue order, states and sums; true when all hold. */
+bool sched_check(const struct sched *s);
+
+#endif
