@@ -1,0 +1,719 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Architectural constants of x86-64: control registers, MSRs, CPUID leaves and
+ * bits, exception vectors, descriptor and page-table bits. Names and numbers
+ * are the Intel SDM's (volume 3A chapters 2, 4, 6, 11, 12; volume 4 chapter 2;
+ * volume 2A CPUID). Constants only: no inline assembly, so that guest/ and host
+ * tests may include it. VMCS encodings live in vmx/vmcs.h. The tables are
+ * wider than what is used today on purpose.
+ */
+#ifndef CORBEL_LIB_X86_REGS_H
+#define CORBEL_LIB_X86_REGS_H
+
+#include "lib/bits.h"
+
+/* RFLAGS, SDM 1:3.4.3. */
+#define RFLAGS_CF BIT(0)
+#define RFLAGS_FIXED1 BIT(1) /* always reads 1 */
+#define RFLAGS_PF BIT(2)
+#define RFLAGS_AF BIT(4)
+#define RFLAGS_ZF BIT(6)
+#define RFLAGS_SF BIT(7)
+#define RFLAGS_TF BIT(8)
+#define RFLAGS_IF BIT(9)
+#define RFLAGS_DF BIT(10)
+#define RFLAGS_OF BIT(11)
+#define RFLAGS_IOPL MASK(13, 12)
+#define RFLAGS_NT BIT(14)
+#define RFLAGS_RF BIT(16)
+#define RFLAGS_VM BIT(17)
+#define RFLAGS_AC BIT(18)
+#define RFLAGS_VIF BIT(19)
+#define RFLAGS_VIP BIT(20)
+#define RFLAGS_ID BIT(21)
+
+/* CR0, SDM 3A:2.5. */
+#define CR0_PE BIT(0)
+#define CR0_MP BIT(1)
+#define CR0_EM BIT(2)
+#define CR0_TS BIT(3)
+#define CR0_ET BIT(4)
+#define CR0_NE BIT(5)
+#define CR0_WP BIT(16)
+#define CR0_AM BIT(18)
+#define CR0_NW BIT(29)
+#define CR0_CD BIT(30)
+#define CR0_PG BIT(31)
+
+/* CR3, SDM 3A:2.5, 4.5. */
+#define CR3_PWT BIT(3)
+#define CR3_PCD BIT(4)
+#define CR3_PCID_MASK MASK(11, 0)
+#define CR3_NO_FLUSH BIT(63) /* in a MOV to CR3 with PCIDs on */
+
+/* CR4, SDM 3A:2.5. */
+#define CR4_VME BIT(0)
+#define CR4_PVI BIT(1)
+#define CR4_TSD BIT(2)
+#define CR4_DE BIT(3)
+#define CR4_PSE BIT(4)
+#define CR4_PAE BIT(5)
+#define CR4_MCE BIT(6)
+#define CR4_PGE BIT(7)
+#define CR4_PCE BIT(8)
+#define CR4_OSFXSR BIT(9)
+#define CR4_OSXMMEXCPT BIT(10)
+#define CR4_UMIP BIT(11)
+#define CR4_LA57 BIT(12)
+#define CR4_VMXE BIT(13)
+#define CR4_SMXE BIT(14)
+#define CR4_FSGSBASE BIT(16)
+#define CR4_PCIDE BIT(17)
+#define CR4_OSXSAVE BIT(18)
+#define CR4_KL BIT(19)
+#define CR4_SMEP BIT(20)
+#define CR4_SMAP BIT(21)
+#define CR4_PKE BIT(22)
+#define CR4_CET BIT(23)
+#define CR4_PKS BIT(24)
+#define CR4_UINTR BIT(25)
+
+/* IA32_EFER, SDM 3A:2.2.1. */
+#define EFER_SCE BIT(0)
+#define EFER_LME BIT(8)
+#define EFER_LMA BIT(10)
+#define EFER_NXE BIT(11)
+
+/* XCR0 and IA32_XSS state components, SDM 1:13.1. */
+#define XCR0_X87 BIT(0)
+#define XCR0_SSE BIT(1)
+#define XCR0_AVX BIT(2)
+#define XCR0_BNDREG BIT(3)
+#define XCR0_BNDCSR BIT(4)
+#define XCR0_OPMASK BIT(5)
+#define XCR0_ZMM_HI256 BIT(6)
+#define XCR0_HI16_ZMM BIT(7)
+#define XCR0_AVX512 (XCR0_OPMASK | XCR0_ZMM_HI256 | XCR0_HI16_ZMM)
+#define XSS_PT BIT(8)
+#define XCR0_PKRU BIT(9)
+#define XSS_PASID BIT(10)
+#define XSS_CET_U BIT(11)
+#define XSS_CET_S BIT(12)
+#define XSS_HDC BIT(13)
+#define XSS_UINTR BIT(14)
+#define XSS_LBR BIT(15)
+#define XSS_HWP BIT(16)
+#define XCR0_TILECFG BIT(17)
+#define XCR0_TILEDATA BIT(18)
+
+/* XSAVE area, SDM 1:13.4. */
+#define XSAVE_LEGACY_SIZE 512u
+#define XSAVE_HEADER_SIZE 64u
+#define XSAVE_MXCSR_OFFSET 24u
+#define XSAVE_FCW_OFFSET 0u
+#define XCOMP_BV_COMPACT BIT(63)
+#define FCW_DEFAULT 0x037fu
+#define MXCSR_DEFAULT 0x1f80u
+#define MXCSR_MASK_DEFAULT 0xffbfu
+
+/* Debug registers, SDM 3B:17.2. */
+#define DR6_B0 BIT(0)
+#define DR6_B1 BIT(1)
+#define DR6_B2 BIT(2)
+#define DR6_B3 BIT(3)
+#define DR6_BLD BIT(11)
+#define DR6_BD BIT(13)
+#define DR6_BS BIT(14)
+#define DR6_BT BIT(15)
+#define DR6_RTM BIT(16)
+#define DR6_INIT 0xffff0ff0ull
+#define DR7_GD BIT(13)
+#define DR7_FIXED1 BIT(10)
+#define DR7_ENABLE_MASK MASK(7, 0) /* L0..G3 */
+#define DR7_INIT 0x400ull
+
+/* Exceptions, SDM 3A:6.3.1 table 6-1. */
+#define VEC_DE 0u
+#define VEC_DB 1u
+#define VEC_NMI 2u
+#define VEC_BP 3u
+#define VEC_OF 4u
+#define VEC_BR 5u
+#define VEC_UD 6u
+#define VEC_NM 7u
+#define VEC_DF 8u
+#define VEC_TS 10u
+#define VEC_NP 11u
+#define VEC_SS 12u
+#define VEC_GP 13u
+#define VEC_PF 14u
+#define VEC_MF 16u
+#define VEC_AC 17u
+#define VEC_MC 18u
+#define VEC_XM 19u
+#define VEC_VE 20u
+#define VEC_CP 21u
+#define VEC_FIRST_EXTERNAL 32u
+#define VEC_COUNT 256u
+/* Exceptions that push an error code: #DF #TS #NP #SS #GP #PF #AC #CP. */
+#define VEC_ERROR_CODE_MASK                                                            \
+	(BIT(VEC_DF) | BIT(VEC_TS) | BIT(VEC_NP) | BIT(VEC_SS) | BIT(VEC_GP) | BIT(VEC_PF) | \
+	 BIT(VEC_AC) | BIT(VEC_CP))
+
+/* Page-fault error code, SDM 3A:4.7. */
+#define PF_P BIT(0)
+#define PF_W BIT(1)
+#define PF_U BIT(2)
+#define PF_RSVD BIT(3)
+#define PF_I BIT(4)
+#define PF_PK BIT(5)
+#define PF_SS BIT(6)
+#define PF_SGX BIT(15)
+
+/* Paging-structure entries, SDM 3A:4.5. */
+#define PTE_P BIT(0)
+#define PTE_W BIT(1)
+#define PTE_U BIT(2)
+#define PTE_PWT BIT(3)
+#define PTE_PCD BIT(4)
+#define PTE_A BIT(5)
+#define PTE_D BIT(6)
+#define PTE_PS BIT(7)    /* leaf, in a PDE or PDPTE */
+#define PTE_PAT BIT(7)   /* in a 4 KiB leaf */
+#define PTE_G BIT(8)
+#define PTE_PAT_LARGE BIT(12) /* in a 2 MiB or 1 GiB leaf */
+#define PTE_ADDR_MASK MASK(51, 12)
+#define PTE_NX BIT(63)
+
+/* Segment descriptors, SDM 3A:3.4.5; system types, table 3-2. */
+#define SEG_TYPE_ACCESSED BIT(0)
+#define SEG_TYPE_RW BIT(1)
+#define SEG_TYPE_DC BIT(2)
+#define SEG_TYPE_CODE BIT(3)
+#define SEG_S BIT(4)
+#define SEG_TYPE_LDT 0x2u
+#define SEG_TYPE_TSS16_AVAIL 0x1u
+#define SEG_TYPE_TSS16_BUSY 0x3u
+#define SEG_TYPE_TSS_AVAIL 0x9u
+#define SEG_TYPE_TSS_BUSY 0xbu
+#define SEG_TYPE_CALL_GATE 0xcu
+#define SEG_TYPE_INT_GATE 0xeu
+#define SEG_TYPE_TRAP_GATE 0xfu
+#define SEL_RPL_MASK 0x3u
+#define SEL_TI 0x4u
+
+/* General MSRs, SDM 4:2.1. */
+#define MSR_IA32_P5_MC_ADDR 0x000u
+#define MSR_IA32_P5_MC_TYPE 0x001u
+#define MSR_IA32_TSC 0x010u
+#define MSR_IA32_PLATFORM_ID 0x017u
+#define MSR_IA32_APIC_BASE 0x01bu
+#define MSR_IA32_FEATURE_CONTROL 0x03au
+#define MSR_IA32_TSC_ADJUST 0x03bu
+#define MSR_IA32_SPEC_CTRL 0x048u
+#define MSR_IA32_PRED_CMD 0x049u
+#define MSR_IA32_BIOS_UPDT_TRIG 0x079u
+#define MSR_IA32_BIOS_SIGN_ID 0x08bu
+#define MSR_IA32_SMM_MONITOR_CTL 0x09bu
+#define MSR_IA32_SMBASE 0x09eu
+#define MSR_IA32_PMC0 0x0c1u
+#define MSR_PLATFORM_INFO 0x0ceu
+#define MSR_IA32_CORE_CAPABILITIES 0x0cfu
+#define MSR_IA32_UMWAIT_CONTROL 0x0e1u
+#define MSR_IA32_MPERF 0x0e7u
+#define MSR_IA32_APERF 0x0e8u
+#define MSR_IA32_MTRRCAP 0x0feu
+#define MSR_IA32_ARCH_CAPABILITIES 0x10au
+#define MSR_IA32_FLUSH_CMD 0x10bu
+#define MSR_IA32_TSX_CTRL 0x122u
+#define MSR_IA32_MCU_OPT_CTRL 0x123u
+#define MSR_MISC_FEATURES_ENABLES 0x140u
+#define MSR_IA32_SYSENTER_CS 0x174u
+#define MSR_IA32_SYSENTER_ESP 0x175u
+#define MSR_IA32_SYSENTER_EIP 0x176u
+#define MSR_IA32_MCG_CAP 0x179u
+#define MSR_IA32_MCG_STATUS 0x17au
+#define MSR_IA32_MCG_CTL 0x17bu
+#define MSR_IA32_PERFEVTSEL0 0x186u
+#define MSR_IA32_PERF_STATUS 0x198u
+#define MSR_IA32_PERF_CTL 0x199u
+#define MSR_IA32_CLOCK_MODULATION 0x19au
+#define MSR_IA32_THERM_INTERRUPT 0x19bu
+#define MSR_IA32_THERM_STATUS 0x19cu
+#define MSR_IA32_MISC_ENABLE 0x1a0u
+#define MSR_IA32_ENERGY_PERF_BIAS 0x1b0u
+#define MSR_IA32_PACKAGE_THERM_STATUS 0x1b1u
+#define MSR_IA32_XFD 0x1c4u
+#define MSR_IA32_XFD_ERR 0x1c5u
+#define MSR_IA32_DEBUGCTL 0x1d9u
+#define MSR_IA32_SMRR_PHYSBASE 0x1f2u
+#define MSR_IA32_SMRR_PHYSMASK 0x1f3u
+
+/* MTRRs, SDM 3A:11.11. */
+#define MSR_IA32_MTRR_PHYSBASE0 0x200u
+#define MSR_IA32_MTRR_PHYSMASK0 0x201u
+#define MSR_IA32_MTRR_PHYSBASE(n) (0x200u + 2u * (n))
+#define MSR_IA32_MTRR_PHYSMASK(n) (0x201u + 2u * (n))
+#define MTRR_VARIABLE_MAX 32u /* MSRs 0x200-0x23f */
+#define MSR_IA32_MTRR_FIX64K_00000 0x250u
+#define MSR_IA32_MTRR_FIX16K_80000 0x258u
+#define MSR_IA32_MTRR_FIX16K_A0000 0x259u
+#define MSR_IA32_MTRR_FIX4K_C0000 0x268u
+#define MSR_IA32_MTRR_FIX4K_C8000 0x269u
+#define MSR_IA32_MTRR_FIX4K_D0000 0x26au
+#define MSR_IA32_MTRR_FIX4K_D8000 0x26bu
+#define MSR_IA32_MTRR_FIX4K_E0000 0x26cu
+#define MSR_IA32_MTRR_FIX4K_E8000 0x26du
+#define MSR_IA32_MTRR_FIX4K_F0000 0x26eu
+#define MSR_IA32_MTRR_FIX4K_F8000 0x26fu
+#define MSR_IA32_PAT 0x277u
+#define MSR_IA32_MTRR_DEF_TYPE 0x2ffu
+#define MTRRCAP_VCNT_MASK MASK(7, 0)
+#define MTRRCAP_FIX BIT(8)
+#define MTRRCAP_WC BIT(10)
+#define MTRRCAP_SMRR BIT(11)
+#define MTRR_DEF_TYPE_MASK MASK(7, 0)
+#define MTRR_DEF_FE BIT(10)
+#define MTRR_DEF_E BIT(11)
+#define MTRR_PHYSBASE_TYPE_MASK MASK(7, 0)
+#define MTRR_PHYSMASK_VALID BIT(11)
+
+/* Memory types, SDM 3A:11.3, encodings of tables 11-8 and 11-10. */
+#define MEMTYPE_UC 0u
+#define MEMTYPE_WC 1u
+#define MEMTYPE_WT 4u
+#define MEMTYPE_WP 5u
+#define MEMTYPE_WB 6u
+#define MEMTYPE_UC_MINUS 7u /* PAT only */
+#define PAT_ENTRY(i, type) ((uint64_t)(type) << ((i) * 8))
+/* Value of IA32_PAT after reset: WB WT UC- UC twice. */
+#define PAT_RESET 0x0007040600070406ull
+
+/* Machine check, performance, debug store: 4:2.1. */
+#define MSR_IA32_MC0_CTL2 0x280u
+#define MSR_IA32_FIXED_CTR0 0x309u
+#define MSR_IA32_PERF_CAPABILITIES 0x345u
+#define MSR_IA32_FIXED_CTR_CTRL 0x38du
+#define MSR_IA32_PERF_GLOBAL_STATUS 0x38eu
+#define MSR_IA32_PERF_GLOBAL_CTRL 0x38fu
+#define MSR_IA32_PERF_GLOBAL_OVF_CTRL 0x390u
+#define MSR_IA32_PEBS_ENABLE 0x3f1u
+#define MSR_IA32_MC0_CTL 0x400u
+#define MSR_IA32_MC0_STATUS 0x401u
+#define MSR_IA32_MC0_ADDR 0x402u
+#define MSR_IA32_MC0_MISC 0x403u
+#define MSR_IA32_MC_CTL(n) (0x400u + 4u * (n))
+#define MSR_IA32_MC_STATUS(n) (0x401u + 4u * (n))
+#define MSR_IA32_MC_ADDR(n) (0x402u + 4u * (n))
+#define MSR_IA32_MC_MISC(n) (0x403u + 4u * (n))
+
+/* VMX capabilities, SDM 3D appendix A. */
+#define MSR_IA32_VMX_BASIC 0x480u
+#define MSR_IA32_VMX_PINBASED_CTLS 0x481u
+#define MSR_IA32_VMX_PROCBASED_CTLS 0x482u
+#define MSR_IA32_VMX_EXIT_CTLS 0x483u
+#define MSR_IA32_VMX_ENTRY_CTLS 0x484u
+#define MSR_IA32_VMX_MISC 0x485u
+#define MSR_IA32_VMX_CR0_FIXED0 0x486u
+#define MSR_IA32_VMX_CR0_FIXED1 0x487u
+#define MSR_IA32_VMX_CR4_FIXED0 0x488u
+#define MSR_IA32_VMX_CR4_FIXED1 0x489u
+#define MSR_IA32_VMX_VMCS_ENUM 0x48au
+#define MSR_IA32_VMX_PROCBASED_CTLS2 0x48bu
+#define MSR_IA32_VMX_EPT_VPID_CAP 0x48cu
+#define MSR_IA32_VMX_TRUE_PINBASED_CTLS 0x48du
+#define MSR_IA32_VMX_TRUE_PROCBASED_CTLS 0x48eu
+#define MSR_IA32_VMX_TRUE_EXIT_CTLS 0x48fu
+#define MSR_IA32_VMX_TRUE_ENTRY_CTLS 0x490u
+#define MSR_IA32_VMX_VMFUNC 0x491u
+#define MSR_IA32_VMX_PROCBASED_CTLS3 0x492u
+#define MSR_IA32_VMX_EXIT_CTLS2 0x493u
+
+#define MSR_IA32_A_PMC0 0x4c1u
+#define MSR_IA32_RTIT_OUTPUT_BASE 0x560u
+#define MSR_IA32_RTIT_CTL 0x570u
+#define MSR_IA32_DS_AREA 0x600u
+#define MSR_IA32_U_CET 0x6a0u
+#define MSR_IA32_S_CET 0x6a2u
+#define MSR_IA32_PL0_SSP 0x6a4u
+#define MSR_IA32_PL1_SSP 0x6a5u
+#define MSR_IA32_PL2_SSP 0x6a6u
+#define MSR_IA32_PL3_SSP 0x6a7u
+#define MSR_IA32_INTERRUPT_SSP_TABLE 0x6a8u
+#define MSR_IA32_TSC_DEADLINE 0x6e0u
+#define MSR_IA32_PKRS 0x6e1u
+#define MSR_IA32_PM_ENABLE 0x770u
+#define MSR_IA32_HWP_CAPABILITIES 0x771u
+#define MSR_IA32_HWP_REQUEST 0x774u
+#define MSR_IA32_XSS 0xda0u
+
+/* x2APIC MSRs, SDM 3A:10.12.1.2; the xAPIC offset is (msr & 0xff) << 4. */
+#define MSR_X2APIC_FIRST 0x800u
+#define MSR_X2APIC_LAST 0x8ffu
+#define MSR_X2APIC(offset) (MSR_X2APIC_FIRST + ((offset) >> 4))
+#define MSR_X2APIC_ID 0x802u
+#define MSR_X2APIC_VERSION 0x803u
+#define MSR_X2APIC_TPR 0x808u
+#define MSR_X2APIC_PPR 0x80au
+#define MSR_X2APIC_EOI 0x80bu
+#define MSR_X2APIC_LDR 0x80du
+#define MSR_X2APIC_SVR 0x80fu
+#define MSR_X2APIC_ISR0 0x810u
+#define MSR_X2APIC_TMR0 0x818u
+#define MSR_X2APIC_IRR0 0x820u
+#define MSR_X2APIC_ESR 0x828u
+#define MSR_X2APIC_LVT_CMCI 0x82fu
+#define MSR_X2APIC_ICR 0x830u
+#define MSR_X2APIC_LVT_TIMER 0x832u
+#define MSR_X2APIC_LVT_THERMAL 0x833u
+#define MSR_X2APIC_LVT_PMC 0x834u
+#define MSR_X2APIC_LVT_LINT0 0x835u
+#define MSR_X2APIC_LVT_LINT1 0x836u
+#define MSR_X2APIC_LVT_ERROR 0x837u
+#define MSR_X2APIC_TIMER_INITIAL 0x838u
+#define MSR_X2APIC_TIMER_CURRENT 0x839u
+#define MSR_X2APIC_TIMER_DIVIDE 0x83eu
+#define MSR_X2APIC_SELF_IPI 0x83fu
+
+/* Long mode, SDM 4:2.1 (0xc0000080 on). */
+#define MSR_IA32_EFER 0xc0000080u
+#define MSR_IA32_STAR 0xc0000081u
+#define MSR_IA32_LSTAR 0xc0000082u
+#define MSR_IA32_CSTAR 0xc0000083u
+#define MSR_IA32_FMASK 0xc0000084u
+#define MSR_IA32_FS_BASE 0xc0000100u
+#define MSR_IA32_GS_BASE 0xc0000101u
+#define MSR_IA32_KERNEL_GS_BASE 0xc0000102u
+#define MSR_IA32_TSC_AUX 0xc0000103u
+
+/* IA32_APIC_BASE, SDM 3A:10.4.4, 10.12.1. */
+#define APIC_BASE_BSP BIT(8)
+#define APIC_BASE_EXTD BIT(10)
+#define APIC_BASE_EN BIT(11)
+#define APIC_BASE_ADDR_MASK MASK(51, 12)
+#define APIC_BASE_DEFAULT 0xfee00000ull
+
+/* IA32_FEATURE_CONTROL, SDM 4:2.1. */
+#define FEATURE_CONTROL_LOCK BIT(0)
+#define FEATURE_CONTROL_VMX_IN_SMX BIT(1)
+#define FEATURE_CONTROL_VMX_OUTSIDE_SMX BIT(2)
+#define FEATURE_CONTROL_SENTER_LOCAL MASK(14, 8)
+#define FEATURE_CONTROL_SENTER_GLOBAL BIT(15)
+#define FEATURE_CONTROL_SGX_LC BIT(17)
+#define FEATURE_CONTROL_SGX BIT(18)
+#define FEATURE_CONTROL_LMCE BIT(20)
+
+/* Speculation control, SDM 4:2.1. */
+#define SPEC_CTRL_IBRS BIT(0)
+#define SPEC_CTRL_STIBP BIT(1)
+#define SPEC_CTRL_SSBD BIT(2)
+#define SPEC_CTRL_IPRED_DIS_U BIT(3)
+#define SPEC_CTRL_IPRED_DIS_S BIT(4)
+#define SPEC_CTRL_RRSBA_DIS_U BIT(5)
+#define SPEC_CTRL_RRSBA_DIS_S BIT(6)
+#define SPEC_CTRL_PSFD BIT(7)
+#define SPEC_CTRL_BHI_DIS_S BIT(10)
+#define PRED_CMD_IBPB BIT(0)
+#define FLUSH_CMD_L1D BIT(0)
+#define ARCH_CAP_RDCL_NO BIT(0)
+#define ARCH_CAP_IBRS_ALL BIT(1)
+#define ARCH_CAP_RSBA BIT(2)
+#define ARCH_CAP_SKIP_L1DFL_VMENTRY BIT(3)
+#define ARCH_CAP_SSB_NO BIT(4)
+#define ARCH_CAP_MDS_NO BIT(5)
+#define ARCH_CAP_IF_PSCHANGE_MC_NO BIT(6)
+#define ARCH_CAP_TSX_CTRL BIT(7)
+#define ARCH_CAP_TAA_NO BIT(8)
+#define ARCH_CAP_MCU_CONTROL BIT(9)
+#define ARCH_CAP_MISC_PACKAGE_CTLS BIT(10)
+#define ARCH_CAP_ENERGY_FILTERING_CTL BIT(11)
+#define ARCH_CAP_DOITM BIT(12)
+#define ARCH_CAP_SBDR_SSDP_NO BIT(13)
+#define ARCH_CAP_FBSDP_NO BIT(14)
+#define ARCH_CAP_PSDP_NO BIT(15)
+#define ARCH_CAP_FB_CLEAR BIT(17)
+#define ARCH_CAP_FB_CLEAR_CTRL BIT(18)
+#define ARCH_CAP_RRSBA BIT(19)
+#define ARCH_CAP_BHI_NO BIT(20)
+#define ARCH_CAP_XAPIC_DISABLE_STATUS BIT(21)
+#define ARCH_CAP_OVERCLOCKING_STATUS BIT(23)
+#define ARCH_CAP_PBRSB_NO BIT(24)
+#define ARCH_CAP_GDS_CTRL BIT(25)
+#define ARCH_CAP_GDS_NO BIT(26)
+#define ARCH_CAP_RFDS_NO BIT(27)
+#define ARCH_CAP_RFDS_CLEAR BIT(28)
+
+/* IA32_MISC_ENABLE, SDM 4:2.1. */
+#define MISC_ENABLE_FAST_STRING BIT(0)
+#define MISC_ENABLE_PERFMON BIT(7)
+#define MISC_ENABLE_BTS_UNAVAIL BIT(11)
+#define MISC_ENABLE_PEBS_UNAVAIL BIT(12)
+#define MISC_ENABLE_MWAIT BIT(18)
+#define MISC_ENABLE_LIMIT_CPUID BIT(22)
+#define MISC_ENABLE_XD_DISABLE BIT(34)
+
+#define DEBUGCTL_LBR BIT(0)
+#define DEBUGCTL_BTF BIT(1)
+#define DEBUGCTL_FREEZE_WHILE_SMM BIT(14)
+
+/* Local APIC registers as xAPIC offsets, SDM 3A:10.4.1 table 10-1. */
+#define APIC_REG_ID 0x020u
+#define APIC_REG_VERSION 0x030u
+#define APIC_REG_TPR 0x080u
+#define APIC_REG_APR 0x090u
+#define APIC_REG_PPR 0x0a0u
+#define APIC_REG_EOI 0x0b0u
+#define APIC_REG_RRD 0x0c0u
+#define APIC_REG_LDR 0x0d0u
+#define APIC_REG_DFR 0x0e0u
+#define APIC_REG_SVR 0x0f0u
+#define APIC_REG_ISR 0x100u /* eight registers, 16 bytes apart; so TMR and IRR */
+#define APIC_REG_TMR 0x180u
+#define APIC_REG_IRR 0x200u
+#define APIC_REG_ESR 0x280u
+#define APIC_REG_LVT_CMCI 0x2f0u
+#define APIC_REG_ICR_LOW 0x300u
+#define APIC_REG_ICR_HIGH 0x310u
+#define APIC_REG_LVT_TIMER 0x320u
+#define APIC_REG_LVT_THERMAL 0x330u
+#define APIC_REG_LVT_PMC 0x340u
+#define APIC_REG_LVT_LINT0 0x350u
+#define APIC_REG_LVT_LINT1 0x360u
+#define APIC_REG_LVT_ERROR 0x370u
+#define APIC_REG_TIMER_INITIAL 0x380u
+#define APIC_REG_TIMER_CURRENT 0x390u
+#define APIC_REG_TIMER_DIVIDE 0x3e0u
+#define APIC_REG_SELF_IPI 0x3f0u
+#define APIC_REG_STEP 0x10u
+
+#define APIC_SVR_ENABLE BIT(8)
+#define APIC_SVR_SUPPRESS_EOI BIT(12)
+#define APIC_VERSION_MAX_LVT_SHIFT 16u
+#define APIC_LVT_VECTOR_MASK MASK(7, 0)
+#define APIC_LVT_DELIVERY_MASK MASK(10, 8)
+#define APIC_LVT_PENDING BIT(12)
+#define APIC_LVT_ACTIVE_LOW BIT(13)
+#define APIC_LVT_REMOTE_IRR BIT(14)
+#define APIC_LVT_LEVEL BIT(15)
+#define APIC_LVT_MASKED BIT(16)
+#define APIC_TIMER_ONE_SHOT 0ull
+#define APIC_TIMER_PERIODIC BIT(17)
+#define APIC_TIMER_TSC_DEADLINE BIT(18)
+#define APIC_TIMER_MODE_MASK MASK(18, 17)
+#define APIC_TIMER_DIVIDE_BY_1 0xbu
+#define APIC_TIMER_DIVIDE_BY_16 0x3u
+#define APIC_DELIVERY_FIXED (0ull << 8)
+#define APIC_DELIVERY_LOWEST (1ull << 8)
+#define APIC_DELIVERY_SMI (2ull << 8)
+#define APIC_DELIVERY_NMI (4ull << 8)
+#define APIC_DELIVERY_INIT (5ull << 8)
+#define APIC_DELIVERY_STARTUP (6ull << 8)
+#define APIC_DELIVERY_EXTINT (7ull << 8)
+#define APIC_ICR_LOGICAL BIT(11)
+#define APIC_ICR_BUSY BIT(12)
+#define APIC_ICR_ASSERT BIT(14)
+#define APIC_ICR_LEVEL BIT(15)
+#define APIC_ICR_SELF (1ull << 18)
+#define APIC_ICR_ALL (2ull << 18)
+#define APIC_ICR_ALL_BUT_SELF (3ull << 18)
+#define APIC_ESR_SEND_ILLEGAL BIT(5)
+#define APIC_ESR_RECV_ILLEGAL BIT(6)
+#define APIC_ESR_ILLEGAL_REG BIT(7)
+
+/* CPUID leaves, SDM 2A CPUID. */
+#define CPUID_VENDOR 0x0u
+#define CPUID_FEATURES 0x1u
+#define CPUID_CACHE 0x4u
+#define CPUID_MWAIT 0x5u
+#define CPUID_POWER 0x6u
+#define CPUID_EXTENDED_FEATURES 0x7u
+#define CPUID_PERFMON 0xau
+#define CPUID_TOPOLOGY 0xbu
+#define CPUID_XSAVE 0xdu
+#define CPUID_SGX 0x12u
+#define CPUID_PT 0x14u
+#define CPUID_TSC 0x15u
+#define CPUID_FREQUENCY 0x16u
+#define CPUID_TOPOLOGY_V2 0x1fu
+#define CPUID_HYPERVISOR 0x40000000u
+#define CPUID_HYPERVISOR_KVM 0x40000100u
+#define CPUID_EXT_MAX 0x80000000u
+#define CPUID_EXT_FEATURES 0x80000001u
+#define CPUID_BRAND0 0x80000002u
+#define CPUID_BRAND1 0x80000003u
+#define CPUID_BRAND2 0x80000004u
+#define CPUID_EXT_L2 0x80000006u
+#define CPUID_EXT_POWER 0x80000007u
+#define CPUID_EXT_ADDRESS 0x80000008u
+
+/* Leaf 1 ECX. */
+#define CPUID_1C_SSE3 BIT(0)
+#define CPUID_1C_PCLMULQDQ BIT(1)
+#define CPUID_1C_DTES64 BIT(2)
+#define CPUID_1C_MONITOR BIT(3)
+#define CPUID_1C_DS_CPL BIT(4)
+#define CPUID_1C_VMX BIT(5)
+#define CPUID_1C_SMX BIT(6)
+#define CPUID_1C_EIST BIT(7)
+#define CPUID_1C_TM2 BIT(8)
+#define CPUID_1C_SSSE3 BIT(9)
+#define CPUID_1C_CNXT_ID BIT(10)
+#define CPUID_1C_SDBG BIT(11)
+#define CPUID_1C_FMA BIT(12)
+#define CPUID_1C_CX16 BIT(13)
+#define CPUID_1C_XTPR BIT(14)
+#define CPUID_1C_PDCM BIT(15)
+#define CPUID_1C_PCID BIT(17)
+#define CPUID_1C_DCA BIT(18)
+#define CPUID_1C_SSE4_1 BIT(19)
+#define CPUID_1C_SSE4_2 BIT(20)
+#define CPUID_1C_X2APIC BIT(21)
+#define CPUID_1C_MOVBE BIT(22)
+#define CPUID_1C_POPCNT BIT(23)
+#define CPUID_1C_TSC_DEADLINE BIT(24)
+#define CPUID_1C_AES BIT(25)
+#define CPUID_1C_XSAVE BIT(26)
+#define CPUID_1C_OSXSAVE BIT(27)
+#define CPUID_1C_AVX BIT(28)
+#define CPUID_1C_F16C BIT(29)
+#define CPUID_1C_RDRAND BIT(30)
+#define CPUID_1C_HYPERVISOR BIT(31)
+/* Leaf 1 EDX. */
+#define CPUID_1D_FPU BIT(0)
+#define CPUID_1D_VME BIT(1)
+#define CPUID_1D_DE BIT(2)
+#define CPUID_1D_PSE BIT(3)
+#define CPUID_1D_TSC BIT(4)
+#define CPUID_1D_MSR BIT(5)
+#define CPUID_1D_PAE BIT(6)
+#define CPUID_1D_MCE BIT(7)
+#define CPUID_1D_CX8 BIT(8)
+#define CPUID_1D_APIC BIT(9)
+#define CPUID_1D_SEP BIT(11)
+#define CPUID_1D_MTRR BIT(12)
+#define CPUID_1D_PGE BIT(13)
+#define CPUID_1D_MCA BIT(14)
+#define CPUID_1D_CMOV BIT(15)
+#define CPUID_1D_PAT BIT(16)
+#define CPUID_1D_PSE36 BIT(17)
+#define CPUID_1D_PSN BIT(18)
+#define CPUID_1D_CLFSH BIT(19)
+#define CPUID_1D_DS BIT(21)
+#define CPUID_1D_ACPI BIT(22)
+#define CPUID_1D_MMX BIT(23)
+#define CPUID_1D_FXSR BIT(24)
+#define CPUID_1D_SSE BIT(25)
+#define CPUID_1D_SSE2 BIT(26)
+#define CPUID_1D_SS BIT(27)
+#define CPUID_1D_HTT BIT(28)
+#define CPUID_1D_TM BIT(29)
+#define CPUID_1D_PBE BIT(31)
+/* Leaf 6. */
+#define CPUID_6A_ARAT BIT(2)
+#define CPUID_6A_HWP BIT(7)
+#define CPUID_6C_APERFMPERF BIT(0)
+/* Leaf 7.0 EBX. */
+#define CPUID_7B_FSGSBASE BIT(0)
+#define CPUID_7B_TSC_ADJUST BIT(1)
+#define CPUID_7B_SGX BIT(2)
+#define CPUID_7B_BMI1 BIT(3)
+#define CPUID_7B_HLE BIT(4)
+#define CPUID_7B_AVX2 BIT(5)
+#define CPUID_7B_FDP_EXCPTN_ONLY BIT(6)
+#define CPUID_7B_SMEP BIT(7)
+#define CPUID_7B_BMI2 BIT(8)
+#define CPUID_7B_ERMS BIT(9)
+#define CPUID_7B_INVPCID BIT(10)
+#define CPUID_7B_RTM BIT(11)
+#define CPUID_7B_RDT_M BIT(12)
+#define CPUID_7B_FPU_CSDS BIT(13)
+#define CPUID_7B_MPX BIT(14)
+#define CPUID_7B_RDT_A BIT(15)
+#define CPUID_7B_AVX512F BIT(16)
+#define CPUID_7B_AVX512DQ BIT(17)
+#define CPUID_7B_RDSEED BIT(18)
+#define CPUID_7B_ADX BIT(19)
+#define CPUID_7B_SMAP BIT(20)
+#define CPUID_7B_AVX512_IFMA BIT(21)
+#define CPUID_7B_CLFLUSHOPT BIT(23)
+#define CPUID_7B_CLWB BIT(24)
+#define CPUID_7B_PT BIT(25)
+#define CPUID_7B_AVX512CD BIT(28)
+#define CPUID_7B_SHA BIT(29)
+#define CPUID_7B_AVX512BW BIT(30)
+#define CPUID_7B_AVX512VL BIT(31)
+/* Leaf 7.0 ECX. */
+#define CPUID_7C_PREFETCHWT1 BIT(0)
+#define CPUID_7C_AVX512_VBMI BIT(1)
+#define CPUID_7C_UMIP BIT(2)
+#define CPUID_7C_PKU BIT(3)
+#define CPUID_7C_OSPKE BIT(4)
+#define CPUID_7C_WAITPKG BIT(5)
+#define CPUID_7C_AVX512_VBMI2 BIT(6)
+#define CPUID_7C_CET_SS BIT(7)
+#define CPUID_7C_GFNI BIT(8)
+#define CPUID_7C_VAES BIT(9)
+#define CPUID_7C_VPCLMULQDQ BIT(10)
+#define CPUID_7C_AVX512_VNNI BIT(11)
+#define CPUID_7C_AVX512_BITALG BIT(12)
+#define CPUID_7C_TME BIT(13)
+#define CPUID_7C_AVX512_VPOPCNTDQ BIT(14)
+#define CPUID_7C_LA57 BIT(16)
+#define CPUID_7C_RDPID BIT(22)
+#define CPUID_7C_KL BIT(23)
+#define CPUID_7C_BUS_LOCK_DETECT BIT(24)
+#define CPUID_7C_CLDEMOTE BIT(25)
+#define CPUID_7C_MOVDIRI BIT(27)
+#define CPUID_7C_MOVDIR64B BIT(28)
+#define CPUID_7C_ENQCMD BIT(29)
+#define CPUID_7C_SGX_LC BIT(30)
+#define CPUID_7C_PKS BIT(31)
+/* Leaf 7.0 EDX. */
+#define CPUID_7D_AVX512_4VNNIW BIT(2)
+#define CPUID_7D_AVX512_4FMAPS BIT(3)
+#define CPUID_7D_FSRM BIT(4)
+#define CPUID_7D_UINTR BIT(5)
+#define CPUID_7D_AVX512_VP2INTERSECT BIT(8)
+#define CPUID_7D_SRBDS_CTRL BIT(9)
+#define CPUID_7D_MD_CLEAR BIT(10)
+#define CPUID_7D_RTM_ALWAYS_ABORT BIT(11)
+#define CPUID_7D_SERIALIZE BIT(14)
+#define CPUID_7D_HYBRID BIT(15)
+#define CPUID_7D_CET_IBT BIT(20)
+#define CPUID_7D_AMX_BF16 BIT(22)
+#define CPUID_7D_AMX_TILE BIT(24)
+#define CPUID_7D_AMX_INT8 BIT(25)
+#define CPUID_7D_SPEC_CTRL BIT(26) /* IBRS and IBPB */
+#define CPUID_7D_STIBP BIT(27)
+#define CPUID_7D_L1D_FLUSH BIT(28)
+#define CPUID_7D_ARCH_CAPABILITIES BIT(29)
+#define CPUID_7D_CORE_CAPABILITIES BIT(30)
+#define CPUID_7D_SSBD BIT(31)
+/* Leaf 7.1 EAX, 7.2 EDX. */
+#define CPUID_7_1A_AVX_VNNI BIT(4)
+#define CPUID_7_1A_AVX512_BF16 BIT(5)
+#define CPUID_7_2D_PSFD BIT(0)
+#define CPUID_7_2D_RRSBA_CTRL BIT(2)
+#define CPUID_7_2D_BHI_CTRL BIT(4)
+/* Leaf 0xd.1 EAX. */
+#define CPUID_D1A_XSAVEOPT BIT(0)
+#define CPUID_D1A_XSAVEC BIT(1)
+#define CPUID_D1A_XGETBV1 BIT(2)
+#define CPUID_D1A_XSAVES BIT(3)
+#define CPUID_D1A_XFD BIT(4)
+/* Leaf 0x80000001. */
+#define CPUID_E1C_LAHF BIT(0)
+#define CPUID_E1C_SVM BIT(2)
+#define CPUID_E1C_LZCNT BIT(5)
+#define CPUID_E1C_PREFETCHW BIT(8)
+#define CPUID_E1D_SYSCALL BIT(11)
+#define CPUID_E1D_NX BIT(20)
+#define CPUID_E1D_PAGE1GB BIT(26)
+#define CPUID_E1D_RDTSCP BIT(27)
+#define CPUID_E1D_LM BIT(29)
+/* Leaf 0x80000007, 0x80000008. */
+#define CPUID_E7D_INVARIANT_TSC BIT(8)
+#define CPUID_E8A_PHYS_BITS_MASK MASK(7, 0)
+#define CPUID_E8A_LINEAR_BITS_MASK MASK(15, 8)
+
+#endif
