@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a VM is, as its definition says: plain data, filled by the control plane
+ * from Lua or the wire and checked by vm_config_check(). It never changes the
+ * text it came from.
+ */
+#ifndef CORBEL_GUEST_CONFIG_H
+#define CORBEL_GUEST_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+
+#define VM_NAME_MAX 32      /* with the NUL; [a-z0-9][a-z0-9._-]* */
+#define VM_PATH_MAX 128
+#define VM_CMDLINE_MAX 2048
+#define VM_MODULES_MAX 8
+#define VM_MEMORY_MIN (1ull << 20)
+
+enum boot_protocol { BOOT_LINUX, BOOT_PVH, BOOT_MULTIBOOT };
+
+enum reset_action { ON_RESET_RESTART, ON_RESET_STOP };
+
+struct boot_module {
+	char image[VM_PATH_MAX]; /* name in the store */
+	char cmdline[VM_PATH_MAX];
+};
+
+struct vm_config {
+	char name[VM_NAME_MAX];
+	char origin[VM_PATH_MAX]; /* "file:line" of the definition, for messages */
+	struct {
+		enum boot_protocol protocol;
+		char image[VM_PATH_MAX];
+		char initrd[VM_PATH_MAX]; /* empty: none; linux and pvh only */
+		char cmdline[VM_CMDLINE_MAX];
+		struct boot_module modules[VM_MODULES_MAX]; /* multiboot only */
+		unsigned module_count;
+	} boot;
+	struct {
+		unsigned count; /* 1 in this version */
+	} cpu;
+	struct {
+		uint64_t size;        /* bytes, a multiple of 4 KiB */
+		uint64_t reservation; /* bytes; equals size in this version: memory is not overcommitted yet */
+	} memory;
+	enum reset_action on_reset;
+	bool autostart;
+	bool acpi;       /* ACPI tables are given to the guest; default true */
+	bool debug_exit; /* port 0xf4: a 32-bit write ends the VM with that code */
+};
+
+/* Defaults for everything but name, boot.image and memory.size. */
+void vm_config_init(struct vm_config *cfg);
+/*
+ * Every rule that needs no machine. The sentence names the VM, its origin and the setting, or
+ * the two settings that conflict.
+ */
+enum status vm_config_check(const struct vm_config *cfg, struct error *err);
+
+#endif

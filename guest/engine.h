@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The contract between the guest's machine and a virtualisation engine. No
+ * VT-x word appears here; vmx/ implements it, tests implement it by a script
+ * of exits, AMD-V may stand beside it. Unless said otherwise calls are made
+ * with interrupts masked, by the CPU on which the vcpu is loaded.
+ */
+#ifndef CORBEL_GUEST_ENGINE_H
+#define CORBEL_GUEST_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/status.h"
+#include "memmgr/stage2.h"
+
+struct vm;
+struct vcpu;
+struct error;
+
+/* General registers in encoding order: index = ModRM/REX number. */
+enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI,
+	   GPR_R8, GPR_R9, GPR_R10, GPR_R11, GPR_R12, GPR_R13, GPR_R14, GPR_R15, GPR_COUNT };
+
+/* State that the engine keeps. GPRs but rsp live in vcpu->gpr. */
+enum engine_reg { REG_RIP, REG_RSP, REG_RFLAGS, REG_CR0, REG_CR2, REG_CR3, REG_CR4, REG_DR7, REG_EFER,
+		  REG_XCR0, REG_COUNT };
+
+enum segment_reg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_GDTR, SEG_IDTR, SEG_COUNT };
+
+struct segment {
+	uint64_t base;
+	uint32_t limit;
+	uint16_t selector; /* not for GDTR, IDTR */
+	uint16_t access;   /* type, S, DPL, P, AVL, L, D, G as in descriptor bits 40-55 (bits 0-7, 12-15); SEGMENT_UNUSABLE */
+};
+#define SEGMENT_UNUSABLE 0x0100u
+
+enum event_type { EVENT_INTERRUPT, EVENT_NMI, EVENT_EXCEPTION };
+
+struct event {
+	enum event_type type;
+	uint8_t vector;
+	bool has_error;
+	uint32_t error;
+};
+
+/* What this CPU's engine can do; guest/ chooses paths by it. */
+struct engine_caps {
+	bool virtual_interrupts; /* delivers from the virtual-APIC page by itself */
+	bool apic_registers;     /* x2APIC register reads need no exit */
+};
+
+struct engine {
+	const char *name;
+	struct engine_caps caps;
+
+	/* Creates vm->hw and vm->stage2 before the guest map exists; frames come from vm->machine->mm. */
+	enum status (*vm_create)(struct vm *vm);
+	/* After the guest map is gone. All its translations are flushed on return or before the next entry. */
+	void (*vm_destroy)(struct vm *vm);
+	/* Creates vcpu->hw with architectural reset state (SDM vol 3 table 10-1). */
+	enum status (*vcpu_create)(struct vcpu *vcpu);
+	void (*vcpu_destroy)(struct vcpu *vcpu);
+
+	/* Makes the vcpu current on this CPU (and whoever was current not). Cheap when it is already. */
+	void (*load)(struct vcpu *vcpu);
+	/* Leaves nothing of this vcpu in the CPU. Needed before another CPU loads it and before vcpu_destroy. */
+	void (*put)(struct vcpu *vcpu);
+
+	/*
+	 * Enters the loaded vcpu until an exit, or until host TSC @deadline at the latest, and
+	 * fills vcpu->exit. Deadline in the past: still enters, exits before or right after the
+	 * first instruction. The host's NMI and interrupts end it too.
+	 */
+	void (*run)(struct vcpu *vcpu, uint64_t deadline);
+	/* Completes the instruction that vcpu->exit describes: rip, interrupt shadow, single-step trap. */
+	void (*advance)(struct vcpu *vcpu);
+
+	uint64_t (*get_reg)(struct vcpu *vcpu, enum engine_reg reg);
+	void (*set_reg)(struct vcpu *vcpu, enum engine_reg reg, uint64_t value);
+	void (*get_segment)(struct vcpu *vcpu, enum segment_reg seg, struct segment *out);
+	void (*set_segment)(struct vcpu *vcpu, enum segment_reg seg, const struct segment *in);
+	/*
+	 * MSRs that the engine holds or switches (FS/GS/KERNEL_GS base, SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK,
+	 * TSC_AUX, EFER, PAT, SPEC_CTRL, XSS, ...). ST_NOT_FOUND: not the engine's; ST_INVALID: value refused (#GP).
+	 */
+	enum status (*get_msr)(struct vcpu *vcpu, uint32_t index, uint64_t *out);
+	enum status (*set_msr)(struct vcpu *vcpu, uint32_t index, uint64_t value);
+
+	/* True when an interrupt (or NMI) could be delivered at the next instruction and none is already staged. */
+	bool (*can_inject)(struct vcpu *vcpu, enum event_type type);
+	/* Stages one event for the next entry. At most one; exceptions win over what was staged (which is put back to pending by the caller's rules). */
+	void (*inject)(struct vcpu *vcpu, const struct event *event);
+	/* Asks for EXIT_IRQ_WINDOW / EXIT_NMI_WINDOW as soon as delivery becomes possible. */
+	void (*want_window)(struct vcpu *vcpu, enum event_type type, bool on);
+	/*
+	 * With caps.virtual_interrupts: takes the virtual-APIC page (vcpu->lapic.page) as it is now, @rvi the highest
+	 * requested vector (or -1), @svi the highest in service (or -1), @eoi_exits the vectors whose EOI must exit.
+	 */
+	void (*sync_apic)(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4]);
+	/* The guest changed its APIC mode: disabled, xAPIC, or x2APIC (chooses the MSR bitmap and virtualisation). */
+	void (*set_apic_mode)(struct vcpu *vcpu, unsigned mode);
+	/* The constant added to the host TSC for this guest. */
+	void (*set_tsc_offset)(struct vcpu *vcpu, uint64_t offset);
+
+	/* Makes a running vcpu exit soon; any CPU, any context. The caller has set the request first. */
+	void (*kick)(struct vcpu *vcpu);
+	/* Text for the crash report: engine state field by field, into @buf; returns the length. Any time. */
+	size_t (*describe)(struct vcpu *vcpu, char *buf, size_t size);
+
+	const struct stage2_ops *stage2;
+};
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The managers and the engine that VMs are built from, wired once by firmware's
+ * main (or a test), and the table of VMs.
+ */
+#ifndef CORBEL_GUEST_MACHINE_H
+#define CORBEL_GUEST_MACHINE_H
+
+#include "guest/host.h"
+#include "guest/vm.h"
+#include "io/store.h"
+#include "memmgr/memmgr.h"
+#include "sched/sched.h"
+
+#define VMS_MAX 64 /* in this version */
+
+struct machine {
+	const struct engine *engine;
+	const struct host_ops *host;
+	struct memmgr *mm;
+	struct sched *sched;
+	const struct store *store;
+	struct vm *vms[VMS_MAX]; /* by id - 1 */
+	uint64_t committed;      /* bytes of host memory promised to started VMs: size + overhead */
+	uint64_t capacity;       /* bytes that may be promised */
+	bool teardown_due;       /* some VM has work for vm_reap() */
+};
+
+#endif

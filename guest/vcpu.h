@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One virtual CPU: what the engine does not keep, and its run loop. Touched only
+ * by the CPU that runs it; everyone else posts a request and kicks.
+ */
+#ifndef CORBEL_GUEST_VCPU_H
+#define CORBEL_GUEST_VCPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/engine.h"
+#include "guest/exit.h"
+#include "guest/vlapic.h"
+#include "lib/timerq.h"
+#include "sched/sched.h"
+
+struct vm;
+
+/* Requests, posted by anyone with vcpu_request(); tested masked, last before entry. */
+#define REQ_EVENT BIT(0)  /* interrupts, NMIs or exceptions to evaluate */
+#define REQ_PAUSE BIT(1)  /* leave the CPU: the VM is no longer running */
+#define REQ_APIC_MODE BIT(2)
+
+#define VCPU_TRACE_SIZE 64 /* entries, a power of two */
+#define VCPU_TIMERS_MAX 16
+
+struct trace_entry {
+	uint64_t tsc; /* host TSC at the exit */
+	uint64_t rip;
+	uint32_t kind;
+	uint32_t detail; /* port, MSR, leaf, vector or gpa >> 12, by kind */
+};
+
+/* One for each vcpu, always on: the crash report prints it. */
+struct trace {
+	struct trace_entry entries[VCPU_TRACE_SIZE];
+	uint64_t count;
+};
+
+struct vcpu {
+	uint64_t gpr[GPR_COUNT]; /* saved by the engine at each exit, loaded at entry; slot GPR_RSP unused */
+	struct exit exit;
+	uint64_t requests;       /* REQ_* */
+	void *hw;                /* the engine's */
+	struct vm *vm;
+	unsigned id;
+	bool halted;             /* in HLT: blocked until an event */
+	bool nmi_pending;
+	bool irq_window, nmi_window; /* what was asked of the engine */
+	bool exception_pending;
+	struct event exception;  /* from emulation, to be injected next */
+	struct vlapic lapic;
+	struct timerq timers;    /* guest TSC: APIC timer, and the platform's timers on vcpu 0 */
+	struct timer *timer_slots[VCPU_TIMERS_MAX];
+	struct timer wake_timer; /* host TSC: wakes the vcpu for timers.next while it is blocked */
+	struct sched_entity entity;
+	uint64_t exits[EXIT_KINDS];
+	uint64_t injected;
+	struct trace trace;
+	void *insn_cache;        /* MMIO decode cache (guest/insn.h) */
+};
+
+/* Posts @req and makes the vcpu notice: kicks it when it runs, wakes it when it blocks. Any context. */
+void vcpu_request(struct vcpu *vcpu, uint64_t req);
+
+/*
+ * Runs the vcpu until it blocks, yields or stops; at most until host TSC @slice_end.
+ * Interrupts are masked throughout. BLOCK, YIELD or STOP; never RESUME.
+ */
+enum disposition vcpu_run(struct vcpu *vcpu, uint64_t slice_end);
+
+/* Handles vcpu->exit: the table by kind. */
+enum disposition exit_dispatch(struct vcpu *vcpu);
+
+/* Queues an exception (#UD, #GP(0), ...) for the next entry; a contributory pair becomes a double fault. */
+void vcpu_raise(struct vcpu *vcpu, uint8_t vector, bool has_error, uint32_t error);
+
+/* Stops the VM with a report: the sentence, then registers, exit and trace. Returns STOP. */
+__attribute__((format(printf, 2, 3))) enum disposition vcpu_crash(struct vcpu *vcpu, const char *fmt, ...);
+
+#endif

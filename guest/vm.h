@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual machine: identity, lifecycle through one transition table, and the
+ * handles of its parts. Created in two phases: vm_define() records what it is,
+ * vm_start() builds it in an arena that stop drops whole.
+ *
+ * The calls below belong to the control task (interrupts enabled); they mask
+ * around the manager calls they make. vm_event() comes from the vcpu's CPU.
+ */
+#ifndef CORBEL_GUEST_VM_H
+#define CORBEL_GUEST_VM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/bus.h"
+#include "guest/config.h"
+#include "guest/console.h"
+#include "guest/vcpu.h"
+#include "guest/vtime.h"
+#include "lib/arena.h"
+#include "memmgr/memmgr.h"
+
+#define VM_VCPUS_MAX 1
+#define VM_REPORT_MAX 8192
+
+enum vm_state { VM_DEFINED, VM_LOADING, VM_RUNNING, VM_PAUSED, VM_STOPPED, VM_CRASHED, VM_STATES };
+
+/* Why a VM left the running state. */
+enum vm_reason {
+	REASON_NONE,
+	REASON_OPERATOR,  /* stop command */
+	REASON_POWER_OFF, /* the guest's ACPI power-off */
+	REASON_RESET,     /* the guest asked for a reset */
+	REASON_DEBUG_EXIT,/* port 0xf4, code in exit_code */
+	REASON_CRASH,     /* triple fault, unsupported, entry failure: see report */
+};
+
+struct machine;
+struct platform;
+struct stage2;
+
+struct vm {
+	struct machine *machine;
+	uint16_t id;            /* 1.., stable for life; memmgr's owner id */
+	struct vm_config config;
+	enum vm_state state;
+	enum vm_reason reason;
+	uint32_t exit_code;
+	bool teardown_due;      /* left the running state; the control task releases its parts */
+	bool restart_due;       /* and starts it again */
+	uint64_t starts;
+	uint64_t started_at;    /* host TSC */
+	char report[VM_REPORT_MAX]; /* crash report, NUL-terminated; survives teardown */
+	struct console console; /* survives stop and start */
+
+	/* From here on valid from LOADING until teardown. */
+	struct arena arena;
+	hfn_t arena_frame;
+	unsigned arena_order;
+	void *hw;               /* the engine's */
+	struct stage2 *stage2;
+	struct gpmap *memory;
+	struct bus pio, mmio;
+	struct vm_time time;
+	struct platform *platform;
+	struct vcpu *vcpus[VM_VCPUS_MAX];
+	unsigned vcpu_count;
+	void *cpuid;            /* precomputed allow-list (guest/cpuid.h) */
+};
+
+const char *vm_state_name(enum vm_state state);
+const char *vm_reason_name(enum vm_reason reason);
+
+/* Records a checked definition. ST_EXISTS, ST_INVALID, ST_OVER_LIMIT (too many VMs). State: defined. */
+enum status vm_define(struct machine *m, const struct vm_config *cfg, struct vm **out, struct error *err);
+struct vm *vm_find(struct machine *m, const char *name);
+struct vm *vm_by_id(struct machine *m, unsigned id);
+/* Next VM in id order after @prev (NULL: the first); NULL at the end. */
+struct vm *vm_next(struct machine *m, const struct vm *prev);
+
+/*
+ * defined, stopped, crashed -> loading -> running. Admits the memory (size + overhead), builds the machine,
+ * loads the image. On failure everything is released, the state is as before and @err names the cause.
+ */
+enum status vm_start(struct vm *vm, struct error *err);
+/* running, paused -> stopped at once, like pulling the plug; the parts are released before return. */
+enum status vm_stop(struct vm *vm, struct error *err);
+/* running -> paused: vcpus off the CPU, guest time frozen. */
+enum status vm_pause(struct vm *vm, struct error *err);
+enum status vm_resume(struct vm *vm, struct error *err);
+/* Presses the power button of a running VM: an orderly stop if the guest listens. */
+enum status vm_power_button(struct vm *vm, struct error *err);
+/* defined, stopped, crashed -> gone; the pointer is dead. */
+enum status vm_destroy(struct vm *vm, struct error *err);
+
+/* The vcpu's CPU: the guest left the running state. Posts the teardown to the control task. */
+void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code);
+/* Control task: releases what left the running state, restarts what asked for it. True while work is left. */
+bool vm_reap(struct machine *m);
+
+/* Host memory that starting this definition takes besides guest pages, exactly, in bytes. */
+uint64_t vm_overhead_bytes(const struct vm_config *cfg);
+
+struct vm_info {
+	uint64_t memory_present;  /* bytes of guest RAM populated */
+	uint64_t overhead;        /* host bytes besides guest pages */
+	uint64_t cpu_ns;          /* run so far in this start */
+	uint64_t uptime_ns;       /* guest time */
+	uint64_t exits, injected;
+	uint64_t exits_by_kind[EXIT_KINDS];
+};
+void vm_info(const struct vm *vm, struct vm_info *out);
+
+/* Console input from the operator; returns how many bytes fitted. */
+size_t vm_console_input(struct vm *vm, const void *data, size_t len);
+
+#endif
