@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds Corbel, its tests and the machine to run it in. One file, no recursion. `make help`.
+#
+# Sources are found by wildcard, room by room; adding a file needs no edit here. Every source is
+# compiled in up to three flavours, each a directory below $(B):
+#   target  for the bare machine (stock gcc, newlib's headers)
+#   host    for unit and model tests: gcc with ASan and UBSan, pure rooms only
+#   fuzz    for fuzz targets: clang with libFuzzer's coverage, ASan and UBSan
+# Third-party sources are never committed: deps/setup.sh unpacks them below $(D), which several
+# work trees may share.
+
+B ?= build
+D ?= $(B)/deps
+DEPS := $(abspath $(D))
+
+DEBUG ?=
+T ?=
+FUZZ_SECONDS ?= 60
+JOBS ?= $(shell nproc)
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)')
+
+CC := gcc
+CLANG := clang
+PYTHON := /usr/bin/python3
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+
+# ---- what is built -----------------------------------------------------------------------------
+
+P_ROOMS := lib memmgr sched io guest lua
+# Files of the target rooms that touch no hardware: also built for the host, and tested there.
+FW_PURE := $(wildcard firmware/acpi.c firmware/board.c firmware/memmap.c)
+VMX_PURE := $(wildcard vmx/ctrl.c vmx/ept.c vmx/check.c)
+
+P_SRC := $(foreach r,$(P_ROOMS),$(wildcard $(r)/*.c))
+T_SRC := $(P_SRC) $(wildcard vmx/*.c firmware/*.c)
+T_ASM := $(wildcard vmx/*.S firmware/*.S)
+H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c)
+# The codec and the framing that corbelctl shares with the control plane.
+CTL_SHARED := $(wildcard lua/cbor.c lua/wire.c)
+CTL_SRC := $(wildcard tools/*.c) $(CTL_SHARED)
+
+UNIT := $(filter %$(T),$(basename $(wildcard tests/unit/test_*.c)))
+MODEL := $(filter %$(T),$(basename $(wildcard tests/model/model_*.c)))
+FUZZ := $(filter %$(T),$(basename $(wildcard tests/fuzz/fuzz_*.c)))
+
+LUA_SRC := lapi lauxlib lbaselib lcode lcorolib lctype ldblib ldebug ldo ldump lfunc lgc llex \
+	lmathlib lmem lobject lopcodes lparser lstate lstring lstrlib ltable ltablib ltm lundump \
+	lutf8lib lvm lzio
+FDT_SRC := fdt fdt_ro fdt_addresses fdt_strerror fdt_sw fdt_rw fdt_wip fdt_empty_tree
+ZYDIS_SRC := Decoder DecoderData MetaInfo Mnemonic Register Segment SharedData String Utils Zydis
+THIRD := $(LUA_SRC:%=lua/%) $(FDT_SRC:%=libfdt/%) $(ZYDIS_SRC:%=zydis/src/%)
+
+# ---- flags -------------------------------------------------------------------------------------
+
+WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wvla -Wundef
+# AVX-512 and Knights Corner instructions never access a device.
+ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_DISABLE_FORMATTER \
+	-DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
+INCLUDE := -I. -I$(B)/gen -isystem $(DEPS)/src/lua -isystem $(DEPS)/src/libfdt \
+	-isystem $(DEPS)/src/zydis/include -isystem $(DEPS)/src/zycore/include
+# Lua's sources stay untouched: this header, seen first by them and by our lua/, adapts them.
+LUACONF := $(or $(wildcard lua/corbel_luaconf.h),$(B)/gen/empty.h)
+COMMON := -std=c11 -g -MMD -MP -ffile-prefix-map=$(CURDIR)/= $(ZYDIS_DEF) $(INCLUDE) \
+	$(if $(DEBUG),-DCORBEL_DEBUG)
+
+BARE := -ffreestanding -fno-pic -fno-pie -mno-red-zone -mcmodel=kernel -fno-stack-protector \
+	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-unwind-tables \
+	-ffunction-sections -fdata-sections -fno-omit-frame-pointer \
+	-U__linux__ -U__gnu_linux__ -U__unix__ -Ulinux -Uunix \
+	-nostdinc -isystem $(shell $(CC) -print-file-name=include) \
+	-isystem $(DEPS)/newlib/x86_64-elf/include
+NEWLIB := $(DEPS)/newlib/x86_64-elf/lib
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+CC_target := $(CC)
+CC_host := $(CC)
+CC_fuzz := $(CLANG)
+CFLAGS_target := -O2 $(BARE) $(COMMON)
+CFLAGS_host := -O1 $(COMMON)
+CFLAGS_fuzz := -O1 $(COMMON) -fsanitize=fuzzer-no-link
+
+# The exit path runs in these rooms with the guest's vector registers live.
+NO_SSE_ROOMS := lib memmgr sched io guest vmx firmware
+OWN_target = $(WARN) -Wmissing-prototypes $(if $(filter $(NO_SSE_ROOMS),$(ROOM)),-mgeneral-regs-only)
+OWN_host = $(WARN) $(SANITIZE) -D_GNU_SOURCE
+OWN_fuzz = $(WARN) $(SANITIZE) -D_GNU_SOURCE
+# Third-party code is not ours to warn about; ASan still sees what we hand to it.
+THIRD_target = -w $(if $(filter lua,$(LIB)),,-mgeneral-regs-only)
+THIRD_host = -w -fsanitize=address
+THIRD_fuzz = -w -fsanitize=address
+
+# ---- objects -----------------------------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.PHONY: all FORCE
+FORCE:
+
+# Objects depend on this file, which changes when the flags do.
+define flags_file
+$(B)/$(1)/flags: FORCE
+	@mkdir -p $$(@D)
+	@printf '%s\n' '$(CC_$(1)) $(CFLAGS_$(1)) $(WARN) $(SANITIZE)' | cmp -s - $$@ || \
+		printf '%s\n' '$(CC_$(1)) $(CFLAGS_$(1)) $(WARN) $(SANITIZE)' >$$@
+endef
+
+define flavour
+$(call flags_file,$(1))
+
+$(B)/$(1)/%.o: ROOM = $$(firstword $$(subst /, ,$$*))
+$(B)/$(1)/%.o: %.c $(B)/$(1)/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(OWN_$(1)) $$(if $$(filter lua,$$(ROOM)),-include $$(LUACONF)) -c -o $$@ $$<
+
+$(B)/$(1)/%.o: %.S $(B)/$(1)/flags | $(DEPS)/manifest.txt
+	@mkdir -p $$(@D)
+	$$(call say,AS,$$@)
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) -c -o $$@ $$<
+
+$(B)/$(1)/third/%.o: LIB = $$(firstword $$(subst /, ,$$*))
+$(B)/$(1)/third/lua/%.o: $(LUACONF)
+$(B)/$(1)/third/%.o: $(DEPS)/src/%.c $(B)/$(1)/flags | $(DEPS)/manifest.txt
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(THIRD_$(1)) $$(if $$(filter lua,$$(LIB)),-std=gnu11 -include $$(LUACONF),-I$$(dir $$<)) -c -o $$@ $$<
+
+$(B)/$(1)/libthird.a: $(THIRD:%=$(B)/$(1)/third/%.o)
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach f,target host fuzz,$(eval $(call flavour,$(f))))
+
+$(B)/gen/empty.h:
+	@mkdir -p $(@D)
+	@: >$@
+
+-include $(shell find $(B)/target $(B)/host $(B)/fuzz $(B)/ctl -name '*.d' 2>/dev/null)
+
+T_OBJ := $(T_SRC:%.c=$(B)/target/%.o) $(T_ASM:%.S=$(B)/target/%.o)
+
+.PHONY: deps objs
+deps: ## install missing packages, unpack and build third-party pieces below $(D)
+	sh deps/setup.sh $(DEPS)
+$(DEPS)/manifest.txt:
+	sh deps/setup.sh $(DEPS)
+$(DEPS)/src/%.c: | $(DEPS)/manifest.txt ;
+
+objs: $(T_OBJ) $(B)/target/libthird.a ## compile everything for the bare machine, no link
+
+# ---- host tests --------------------------------------------------------------------------------
+
+define hostlib
+$(B)/$(1)/libcorbel.a: $(H_SRC:%.c=$(B)/$(1)/%.o)
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach f,host fuzz,$(eval $(call hostlib,$(f))))
+
+$(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%): %: %.o $(B)/host/libcorbel.a $(B)/host/libthird.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ -lcmocka -lm
+
+$(FUZZ:%=$(B)/fuzz/%): %: %.o $(B)/fuzz/libcorbel.a $(B)/fuzz/libthird.a
+	$(call say,LINK,$@)
+	$(Q)$(CLANG) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ -lm
+
+.PHONY: unit model fuzz fuzz-smoke
+unit: $(UNIT:%=$(B)/host/%) ## unit tests under ASan and UBSan; T=name runs test_name alone
+	$(Q)tests/run --jobs $(JOBS) --cmocka $^
+model: $(MODEL:%=$(B)/host/%) ## random operations against simple models
+	$(Q)tests/run --jobs $(JOBS) --cmocka $^
+fuzz-smoke: $(FUZZ:%=$(B)/fuzz/%) ## a short, fixed run of each fuzz target
+	$(Q)tests/run --jobs $(JOBS) --fuzz $^
+fuzz: $(FUZZ:%=$(B)/fuzz/%) ## FUZZ_SECONDS (60) of each fuzz target; T=name for one
+	$(Q)tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) --fuzz $^
+
+# ---- the rest ----------------------------------------------------------------------------------
+
+.PHONY: help clean
+all: objs
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+clean: ## remove what was built, keep the third-party pieces
+	rm -rf $(filter-out $(D),$(wildcard $(B)/*))
