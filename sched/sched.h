@@ -22,8 +22,16 @@
 
 enum sched_state { SCHED_DETACHED, SCHED_BLOCKED, SCHED_READY, SCHED_RUNNING };
 
+/* What ended a turn. */
+enum sched_end { SCHED_END_BLOCKED, SCHED_END_READY };
+
 struct sched_entity {
 	char name[SCHED_NAME_MAX];
+	/*
+	 * Executes one turn on the calling CPU, interrupts masked on entry and return, until it blocks, is asked
+	 * to give way, or host tick @slice_end. Set by the owner before sched_add(); the CPU loop calls it.
+	 */
+	enum sched_end (*run)(struct sched_entity *e, uint64_t slice_end);
 	enum sched_state state;
 	unsigned cpu;          /* home CPU */
 	struct list node;      /* run queue link while READY */
@@ -35,9 +43,6 @@ struct sched_entity {
 };
 
 struct sched;
-
-/* What ended a turn. */
-enum sched_end { SCHED_END_BLOCKED, SCHED_END_READY };
 
 /* Bytes that sched_init needs for @cpus CPUs. */
 uint64_t sched_bytes(unsigned cpus);
