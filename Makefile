@@ -125,7 +125,7 @@ $(B)/$(1)/%.o: %.S $(B)/$(1)/flags | $(DEPS)/manifest.txt
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) -c -o $$@ $$<
 
 $(B)/$(1)/third/%.o: LIB = $$(firstword $$(subst /, ,$$*))
-$(B)/$(1)/third/lua/%.o: $(LUACONF)
+$(LUA_SRC:%=$(B)/$(1)/third/lua/%.o): $(LUACONF)
 $(B)/$(1)/third/%.o: $(DEPS)/src/%.c $(B)/$(1)/flags | $(DEPS)/manifest.txt
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
