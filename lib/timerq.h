@@ -32,11 +32,19 @@ void timerq_init(struct timerq *q, struct timer **slots, uint32_t capacity);
 void timer_init(struct timer *t, void (*expired)(struct timer *t, uint64_t now));
 static inline bool timer_is_set(const struct timer *t) { return t->index != 0; }
 
-/* (Re)arms @t. The queue is sized for all its timers by its owner: overflow is an ASSERT. */
+/*
+ * (Re)arms @t; TIMERQ_NEVER cancels it. The queue is sized for all its timers by
+ * its owner: overflow is an ASSERT.
+ */
 void timerq_set(struct timerq *q, struct timer *t, uint64_t deadline);
 void timerq_cancel(struct timerq *q, struct timer *t);
 
-/* Expires every timer with deadline <= @now, in order; a handler may set timers again. Returns the number expired. */
+/*
+ * Expires timers with deadline <= @now, in order; a handler may set and cancel
+ * timers. Bounded: at most as many as were queued on entry, so that a handler
+ * which re-arms in the past cannot hold the CPU; next <= @now then says that
+ * more is due. Returns the number expired.
+ */
 unsigned timerq_run(struct timerq *q, uint64_t now);
 
 #endif
