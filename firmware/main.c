@@ -25,6 +25,7 @@ void boot_main(uint32_t protocol, uint32_t info)
 {
 	(void)protocol;
 	(void)info;
+	out8(COM1 + 3, 3); /* 8N1: the line is as the loader left it */
 	put("corbel: boot\r\n");
 	for (;;)
 		hlt();

@@ -31,7 +31,9 @@
 #define HIGH_PML4_SLOT 511
 #define HIGH_PDPT_SLOT 510
 #define COM1_DATA 0x3f8
+#define COM1_LCR 0x3fb
 #define COM1_LSR 0x3fd
+#define LCR_8N1 0x03
 #define LSR_THRE 0x20
 
 	.section .boot.header, "a"
@@ -125,6 +127,9 @@ enter_long_mode:
 
 /* Prints the text at ESI on COM1, if one is there, and halts. */
 stop:
+	movw $COM1_LCR, %dx
+	movb $LCR_8N1, %al
+	outb %al, %dx
 	movw $COM1_LSR, %dx
 	movl $0x100000, %ecx /* bound of the wait for the transmitter */
 3:	inb %dx, %al
