@@ -154,6 +154,63 @@ $(DEPS)/src/%.c: | $(DEPS)/manifest.txt ;
 
 objs: $(T_OBJ) $(B)/target/libthird.a ## compile everything for the bare machine, no link
 
+# ---- the image ---------------------------------------------------------------------------------
+
+NO_SSE_OBJ := $(foreach r,$(NO_SSE_ROOMS),$(filter $(B)/target/$(r)/%.o,$(T_OBJ)))
+NO_SSE_THIRD := $(patsubst %,$(B)/target/third/%.o,$(filter-out lua/%,$(THIRD)))
+DTB := $(patsubst board/%.dts,$(B)/gen/board/%.dtb,$(wildcard board/*.dts))
+
+$(B)/gen/board/%.dtb: board/%.dts
+	@mkdir -p $(@D)
+	$(call say,DTC,$@)
+	$(Q)dtc -q -I dts -O dtb -o $@ $<
+$(B)/gen/boards.S: board/embed.py $(DTB)
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) board/embed.py $(DTB) >$@
+$(B)/gen/symtab0.S: board/symtab.py
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) board/symtab.py >$@
+$(B)/gen/symtab1.S: $(B)/pass1.elf board/symtab.py
+	$(Q)$(PYTHON) board/symtab.py $< >$@
+$(B)/target/gen/%.o: $(B)/gen/%.S
+	@mkdir -p $(@D)
+	$(call say,AS,$@)
+	$(Q)$(CC) -c -o $@ $<
+
+$(B)/nosse.ok: $(NO_SSE_OBJ) $(NO_SSE_THIRD) tests/style/nosse.py
+	$(call say,NOSSE,$(NO_SSE_ROOMS))
+	$(Q)tests/style/nosse.py --libc $(NEWLIB)/libc.a $(NO_SSE_OBJ) $(NO_SSE_THIRD)
+	@touch $@
+
+LINK := ld -m elf_x86_64 -static -nostdlib --gc-sections -z noexecstack -z max-page-size=4096 \
+	--no-warn-rwx-segments -T board/corbel.ld
+LINK_OBJ := $(T_OBJ) $(B)/target/gen/boards.o
+LINK_LIB := --start-group $(B)/target/libthird.a $(NEWLIB)/libc.a $(NEWLIB)/libm.a --end-group
+
+# Linked twice: the second time with the symbol table of the first, for backtraces.
+$(B)/pass1.elf: $(LINK_OBJ) $(B)/target/gen/symtab0.o $(B)/target/libthird.a board/corbel.ld
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -o $@ $(LINK_OBJ) $(B)/target/gen/symtab0.o $(LINK_LIB)
+$(B)/corbel.debug.elf: $(B)/pass1.elf $(B)/target/gen/symtab1.o $(B)/nosse.ok
+	$(call say,LINK,$@)
+	$(Q)$(LINK) -Map $(B)/corbel.map -o $@ $(LINK_OBJ) $(B)/target/gen/symtab1.o $(LINK_LIB)
+	$(Q)$(PYTHON) board/symtab.py $@ | cmp -s - $(B)/gen/symtab1.S || \
+		{ echo "code moved between the two links" >&2; rm -f $@; exit 1; }
+$(B)/corbel.elf: $(B)/corbel.debug.elf
+	$(call say,STRIP,$@)
+	$(Q)strip -s -o $@ $<
+	@size $@
+
+# The sector loader of test disks: real-mode code at a fixed address, no ELF around it.
+$(B)/sector.bin: board/sector.S
+	@mkdir -p $(@D)/gen
+	$(call say,AS,$@)
+	$(Q)$(CC) -c -o $(B)/gen/sector.o $<
+	$(Q)ld -m elf_x86_64 -Ttext 0x7c00 --oformat binary -o $@ $(B)/gen/sector.o
+
+.PHONY: elf
+elf: $(B)/corbel.elf ## link the image, $(B)/corbel.elf
+
 # ---- host tests --------------------------------------------------------------------------------
 
 define hostlib
@@ -184,7 +241,7 @@ fuzz: $(FUZZ:%=$(B)/fuzz/%) ## FUZZ_SECONDS (60) of each fuzz target; T=name for
 # ---- the rest ----------------------------------------------------------------------------------
 
 .PHONY: help clean
-all: objs
+all: elf
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
