@@ -65,7 +65,7 @@ ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_D
 	-DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
 INCLUDE := -I. -I$(B)/gen -isystem $(DEPS)/src/lua -isystem $(DEPS)/src/libfdt \
 	-isystem $(DEPS)/src/zydis/include -isystem $(DEPS)/src/zycore/include
-# Lua's sources stay untouched: this header, seen first by them and by our lua/, adapts them.
+# Lua's sources stay untouched: this header, seen first by them, adapts them.
 LUACONF := $(or $(wildcard lua/corbel_luaconf.h),$(B)/gen/empty.h)
 COMMON := -std=c11 -g -MMD -MP -ffile-prefix-map=$(CURDIR)/= $(ZYDIS_DEF) $(INCLUDE) \
 	$(if $(DEBUG),-DCORBEL_DEBUG)
@@ -117,7 +117,7 @@ $(B)/$(1)/%.o: ROOM = $$(firstword $$(subst /, ,$$*))
 $(B)/$(1)/%.o: %.c $(B)/$(1)/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
-	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(OWN_$(1)) $$(if $$(filter lua,$$(ROOM)),-include $$(LUACONF)) -c -o $$@ $$<
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(OWN_$(1)) -c -o $$@ $$<
 
 $(B)/$(1)/%.o: %.S $(B)/$(1)/flags | $(DEPS)/manifest.txt
 	@mkdir -p $$(@D)
