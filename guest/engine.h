@@ -56,6 +56,12 @@ struct engine {
 	const char *name;
 	struct engine_caps caps;
 
+	/*
+	 * Most bytes of host memory that the engine takes for a VM with @pages pages of RAM and @vcpus vcpus:
+	 * control structures, state areas, second-stage tables down to 4 KiB leaves. Admission counts them.
+	 */
+	uint64_t (*overhead_bytes)(uint64_t pages, unsigned vcpus);
+
 	/* Creates vm->hw and vm->stage2 before the guest map exists; frames come from vm->machine->mm. */
 	enum status (*vm_create)(struct vm *vm);
 	/* After the guest map is gone. All its translations are flushed on return or before the next entry. */
@@ -78,6 +84,10 @@ struct engine {
 	/* Completes the instruction that vcpu->exit describes: rip, interrupt shadow, single-step trap. */
 	void (*advance)(struct vcpu *vcpu);
 
+	/*
+	 * A value to be set was checked by the caller. What follows from it is the engine's: EFER.LMA from
+	 * EFER.LME and CR0.PG, the PDPTEs of PAE paging, intercepted bits, flushing. CR0 and CR4 are as the guest reads them.
+	 */
 	uint64_t (*get_reg)(struct vcpu *vcpu, enum engine_reg reg);
 	void (*set_reg)(struct vcpu *vcpu, enum engine_reg reg, uint64_t value);
 	void (*get_segment)(struct vcpu *vcpu, enum segment_reg seg, struct segment *out);
@@ -98,6 +108,8 @@ struct engine {
 	/*
 	 * With caps.virtual_interrupts: takes the virtual-APIC page (vcpu->lapic.page) as it is now, @rvi the highest
 	 * requested vector (or -1), @svi the highest in service (or -1), @eoi_exits the vectors whose EOI must exit.
+	 * Without: called for @rvi alone, so that EXIT_TPR_BELOW comes when the guest lowers its task priority below
+	 * the class of @rvi; -1 for never.
 	 */
 	void (*sync_apic)(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4]);
 	/* The guest changed its APIC mode: disabled, xAPIC, or x2APIC (chooses the MSR bitmap and virtualisation). */
@@ -105,7 +117,10 @@ struct engine {
 	/* The constant added to the host TSC for this guest. */
 	void (*set_tsc_offset)(struct vcpu *vcpu, uint64_t offset);
 
-	/* Makes a running vcpu exit soon; any CPU, any context. The caller has set the request first. */
+	/*
+	 * Makes a running vcpu exit soon; any CPU, any context. The caller has set the request first. Nothing to do
+	 * when the vcpu is loaded on the calling CPU: its loop tests requests, masked, before it enters again.
+	 */
 	void (*kick)(struct vcpu *vcpu);
 	/* Text for the crash report: engine state field by field, into @buf; returns the length. Any time. */
 	size_t (*describe)(struct vcpu *vcpu, char *buf, size_t size);

@@ -20,6 +20,11 @@ struct host_ops {
 	void (*irq)(uint8_t vector);
 	/* Handles a physical NMI taken as an exit. */
 	void (*nmi)(void);
+	/*
+	 * Opens interrupts for an instant, so that what is pending is handled. Called when the bound of an entry was
+	 * reached: an emulator may hide interrupts from a guest that runs with interrupts off.
+	 */
+	void (*poll)(void);
 	/* The timers' earliest deadline may have changed: reprogram the hardware timer. */
 	void (*timers_changed)(void);
 	/* Wakes the control task because of @vm (console output, state change, work for the reaper). Any context. */

@@ -11,6 +11,8 @@
 
 #include "guest/engine.h"
 #include "guest/exit.h"
+#include "guest/host.h"
+#include "guest/msr.h"
 #include "guest/vlapic.h"
 #include "lib/timerq.h"
 #include "sched/sched.h"
@@ -20,7 +22,8 @@ struct vm;
 /* Requests, posted by anyone with vcpu_request(); tested masked, last before entry. */
 #define REQ_EVENT BIT(0)  /* interrupts, NMIs or exceptions to evaluate */
 #define REQ_PAUSE BIT(1)  /* leave the CPU: the VM is no longer running */
-#define REQ_APIC_MODE BIT(2)
+#define REQ_APIC_MODE BIT(2) /* tell the engine of lapic.mode */
+#define REQ_RECOMPUTE BIT(3) /* host or guest deadlines may have changed */
 
 #define VCPU_TRACE_SIZE 64 /* entries, a power of two */
 #define VCPU_TIMERS_MAX 16
@@ -44,6 +47,8 @@ struct vcpu {
 	uint64_t requests;       /* REQ_* */
 	void *hw;                /* the engine's */
 	struct vm *vm;
+	const struct engine *engine; /* machine->engine and machine->host, one load away from the exit path */
+	const struct host_ops *host;
 	unsigned id;
 	bool halted;             /* in HLT: blocked until an event */
 	bool nmi_pending;
@@ -55,11 +60,19 @@ struct vcpu {
 	struct timer *timer_slots[VCPU_TIMERS_MAX];
 	struct timer wake_timer; /* host TSC: wakes the vcpu for timers.next while it is blocked */
 	struct sched_entity entity;
+	struct msr_state msr;
 	uint64_t exits[EXIT_KINDS];
 	uint64_t injected;
 	struct trace trace;
 	void *insn_cache;        /* MMIO decode cache (guest/insn.h) */
 };
+
+/*
+ * First phase of a vcpu: its arena part with power-on values, no engine state yet. @storage of vcpu_bytes() bytes,
+ * page aligned, zeroed, outlives the vcpu.
+ */
+uint64_t vcpu_bytes(void);
+struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id);
 
 /* Posts @req and makes the vcpu notice: kicks it when it runs, wakes it when it blocks. Any context. */
 void vcpu_request(struct vcpu *vcpu, uint64_t req);

@@ -36,6 +36,7 @@ enum vm_reason {
 	REASON_CRASH,     /* triple fault, unsupported, entry failure: see report */
 };
 
+struct cpuid_table;
 struct machine;
 struct platform;
 struct stage2;
@@ -49,6 +50,7 @@ struct vm {
 	uint32_t exit_code;
 	bool teardown_due;      /* left the running state; the control task releases its parts */
 	bool restart_due;       /* and starts it again */
+	enum vm_state before;   /* state that a failed start returns to */
 	uint64_t starts;
 	uint64_t started_at;    /* host TSC */
 	char report[VM_REPORT_MAX]; /* crash report, NUL-terminated; survives teardown */
@@ -66,7 +68,8 @@ struct vm {
 	struct platform *platform;
 	struct vcpu *vcpus[VM_VCPUS_MAX];
 	unsigned vcpu_count;
-	void *cpuid;            /* precomputed allow-list (guest/cpuid.h) */
+	struct cpuid_table *cpuid; /* precomputed allow-list (guest/cpuid.h) */
+	uint64_t denied_msrs;   /* accesses to MSRs outside the allow-list */
 };
 
 const char *vm_state_name(enum vm_state state);
@@ -99,8 +102,8 @@ void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code);
 /* Control task: releases what left the running state, restarts what asked for it. True while work is left. */
 bool vm_reap(struct machine *m);
 
-/* Host memory that starting this definition takes besides guest pages, exactly, in bytes. */
-uint64_t vm_overhead_bytes(const struct vm_config *cfg);
+/* Host memory that starting this definition takes besides guest pages, in bytes: what admission counts. */
+uint64_t vm_overhead_bytes(const struct machine *m, const struct vm_config *cfg);
 
 struct vm_info {
 	uint64_t memory_present;  /* bytes of guest RAM populated */
@@ -108,6 +111,7 @@ struct vm_info {
 	uint64_t cpu_ns;          /* run so far in this start */
 	uint64_t uptime_ns;       /* guest time */
 	uint64_t exits, injected;
+	uint64_t denied_msrs, bus_misses;
 	uint64_t exits_by_kind[EXIT_KINDS];
 };
 void vm_info(const struct vm *vm, struct vm_info *out);
