@@ -208,8 +208,27 @@ $(B)/sector.bin: board/sector.S
 	$(Q)$(CC) -c -o $(B)/gen/sector.o $<
 	$(Q)ld -m elf_x86_64 -Ttext 0x7c00 --oformat binary -o $@ $(B)/gen/sector.o
 
+# What guests boot, and the store that carries it: a cpio archive passed as the first module.
+$(B)/guests/busybox.cpio: board/mkcpio.py $(wildcard tests/guests/initramfs/*) | $(DEPS)/manifest.txt
+	@mkdir -p $(@D)
+	$(call say,CPIO,$@)
+	$(Q)BUSYBOX=$(DEPS)/guests/busybox $(PYTHON) board/mkcpio.py $@ --list tests/guests/initramfs/list
+$(B)/store.cpio: board/mkcpio.py $(B)/guests/busybox.cpio $(shell find scripts -type f 2>/dev/null)
+	$(call say,CPIO,$@)
+	$(Q)$(PYTHON) board/mkcpio.py $@ scripts=scripts guests/vmlinux=$(DEPS)/guests/vmlinux \
+		guests/vmlinuz=$(DEPS)/guests/vmlinuz guests/busybox.cpio=$(B)/guests/busybox.cpio
+
 .PHONY: elf
 elf: $(B)/corbel.elf ## link the image, $(B)/corbel.elf
+
+.PHONY: boot
+MODEL_CPU ?= corei7_icelake_u
+CMDLINE ?=
+SECONDS ?= 20
+MEGS ?= 512
+boot: $(B)/corbel.elf $(B)/sector.bin ## boot without a store, show the log for SECONDS (20); MODEL_CPU, MEGS, CMDLINE, STORE
+	$(Q)$(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.elf --model $(MODEL_CPU) \
+		--megs $(MEGS) --cmdline '$(CMDLINE)' --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
 
 # ---- host tests --------------------------------------------------------------------------------
 
