@@ -3,10 +3,11 @@
 # Builds Corbel, its tests and the machine to run it in. One file, no recursion. `make help`.
 #
 # Sources are found by wildcard, room by room; adding a file needs no edit here. Every source is
-# compiled in up to three flavours, each a directory below $(B):
+# compiled in up to four flavours, each a directory below $(B):
 #   target  for the bare machine (stock gcc, newlib's headers)
 #   host    for unit and model tests: gcc with ASan and UBSan, pure rooms only
 #   fuzz    for fuzz targets: clang with libFuzzer's coverage, ASan and UBSan
+#   ctl     for corbelctl, the operator's program on a workstation
 # Third-party sources are never committed: deps/setup.sh unpacks them below $(D), which several
 # work trees may share.
 
@@ -45,6 +46,8 @@ H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c)
 # The codec and the framing that corbelctl shares with the control plane.
 CTL_SHARED := $(wildcard lua/cbor.c lua/wire.c)
 CTL_SRC := $(wildcard tools/*.c) $(CTL_SHARED)
+CTL_LIB := $(wildcard lib/*.c)
+HEADERS := $(foreach r,$(P_ROOMS) vmx firmware tools,$(wildcard $(r)/*.h))
 
 UNIT := $(filter %$(T),$(basename $(wildcard tests/unit/test_*.c)))
 MODEL := $(filter %$(T),$(basename $(wildcard tests/model/model_*.c)))
@@ -82,15 +85,18 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fra
 CC_target := $(CC)
 CC_host := $(CC)
 CC_fuzz := $(CLANG)
+CC_ctl := $(CC)
 CFLAGS_target := -O2 $(BARE) $(COMMON)
 CFLAGS_host := -O1 $(COMMON)
 CFLAGS_fuzz := -O1 $(COMMON) -fsanitize=fuzzer-no-link
+CFLAGS_ctl := -O2 $(COMMON)
 
 # The exit path runs in these rooms with the guest's vector registers live.
 NO_SSE_ROOMS := lib memmgr sched io guest vmx firmware
 OWN_target = $(WARN) -Wmissing-prototypes $(if $(filter $(NO_SSE_ROOMS),$(ROOM)),-mgeneral-regs-only)
 OWN_host = $(WARN) $(SANITIZE) -D_GNU_SOURCE
 OWN_fuzz = $(WARN) $(SANITIZE) -D_GNU_SOURCE
+OWN_ctl = $(WARN) -D_GNU_SOURCE
 # Third-party code is not ours to warn about; ASan still sees what we hand to it.
 THIRD_target = -w $(if $(filter lua,$(LIB)),,-mgeneral-regs-only)
 THIRD_host = -w -fsanitize=address
@@ -135,7 +141,7 @@ $(B)/$(1)/libthird.a: $(THIRD:%=$(B)/$(1)/third/%.o)
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@ && ar rcs $$@ $$^
 endef
-$(foreach f,target host fuzz,$(eval $(call flavour,$(f))))
+$(foreach f,target host fuzz ctl,$(eval $(call flavour,$(f))))
 
 $(B)/gen/empty.h:
 	@mkdir -p $(@D)
@@ -256,6 +262,74 @@ fuzz-smoke: $(FUZZ:%=$(B)/fuzz/%) ## a short, fixed run of each fuzz target
 	$(Q)tests/run --jobs $(JOBS) --fuzz $^
 fuzz: $(FUZZ:%=$(B)/fuzz/%) ## FUZZ_SECONDS (60) of each fuzz target; T=name for one
 	$(Q)tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) --fuzz $^
+
+# The control plane as a host process: programs that tests/control/*.py drive over the wire.
+CONTROL := $(basename $(wildcard tests/control/*.c))
+$(CONTROL:%=$(B)/host/%): %: %.o $(B)/host/libcorbel.a $(B)/host/libthird.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(SANITIZE) -o $@ $^ -lm
+
+# ---- the operator's program --------------------------------------------------------------------
+
+$(B)/ctl/liblib.a: $(CTL_LIB:%.c=$(B)/ctl/%.o)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(B)/corbelctl: $(CTL_SRC:%.c=$(B)/ctl/%.o) $(B)/ctl/liblib.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) -o $@ $^ -ledit
+
+.PHONY: corbelctl
+corbelctl: $(B)/corbelctl ## the operator's command, $(B)/corbelctl
+
+# ---- checks ------------------------------------------------------------------------------------
+
+# A header stands alone when a file that includes nothing else compiles.
+$(B)/style/%.ok: % $(B)/target/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h
+	@mkdir -p $(@D)
+	$(call say,HEADER,$<)
+	$(Q)printf '#include "%s"\n#include "%s"\n' $< $< | $(CC) $(CFLAGS_target) $(WARN) \
+		$(if $(filter tools/%,$<),-idirafter /usr/include -D__STDC_HOSTED__=1) \
+		-MF $(@:.ok=.d) -MT $@ -x c -fsyntax-only -
+	@touch $@
+
+comma := ,
+json_row = {"directory": "$(CURDIR)"$(comma) "file": "$(1)"$(comma) "command": "$(CC_$(2)) $(CFLAGS_$(2)) \
+	$(OWN_$(2)) $(if $(filter lua,$(ROOM)),-include $(LUACONF)) -c $(1)"}
+json_rows = $(foreach s,$(1),$(foreach ROOM,$(firstword $(subst /, ,$(s))),$(file >>$@,$(comma)$(call json_row,$(s),$(2)))))
+compile_commands.json: FORCE ## for editors and clang tools
+	$(file >$@,[{"directory": "$(CURDIR)"$(comma) "file": "Makefile"$(comma) "command": "true"})
+	$(call json_rows,$(T_SRC),target)
+	$(call json_rows,$(wildcard tests/unit/*.c tests/model/*.c tests/fakes/*.c tests/control/*.c),host)
+	$(call json_rows,$(wildcard tests/fuzz/*.c),fuzz)
+	$(call json_rows,$(wildcard tools/*.c),ctl)
+	$(file >>$@,])
+	@:
+
+OUR_C := $(wildcard $(foreach r,$(P_ROOMS) vmx firmware tools tests/unit tests/model tests/fuzz tests/fakes \
+	tests/control tests,$(r)/*.c $(r)/*.h))
+CPPCHECK := cppcheck --quiet --std=c11 --language=c --platform=unix64 --enable=warning,performance,portability \
+	--inline-suppr --suppressions-list=tests/style/cppcheck.suppressions --error-exitcode=1 \
+	-j $(JOBS) -I. -D__x86_64__=1
+.PHONY: check format
+check: $(HEADERS:%=$(B)/style/%.ok) objs $(B)/nosse.ok ## layers, headers, lengths, format, static analysis
+	$(Q)tests/run --jobs $(JOBS) --command tests/style/layers tests/style/lengths tests/style/banned \
+		'tests/style/format.py $(OUR_C)' '$(CPPCHECK) $(P_ROOMS) vmx firmware $(wildcard tools)'
+format: ## print what clang-format would change
+	$(Q)tests/style/format.py $(OUR_C)
+
+# ---- everything --------------------------------------------------------------------------------
+
+export CORBEL_BUILD := $(abspath $(B))
+export CORBEL_DEPS := $(DEPS)
+SYSTEM_NEEDS = $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl
+.PHONY: test system control
+control: $(CONTROL:%=$(B)/host/%) $(B)/corbelctl ## the control plane in a host process, over the wire
+	$(Q)tests/run --jobs $(JOBS) --pytest tests/control
+system: $(SYSTEM_NEEDS) ## system tests in the emulator; T=expression chooses (pytest -k)
+	$(Q)tests/run --jobs $(JOBS) --pytest-args '$(if $(T),-k "$(T)")' --pytest tests/system
+test: $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(FUZZ:%=$(B)/fuzz/%) $(CONTROL:%=$(B)/host/%) $(SYSTEM_NEEDS) ## all
+	$(Q)tests/run --jobs $(JOBS) --cmocka $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) \
+		--fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest $(if $(CONTROL),tests/control) tests/system
 
 # ---- the rest ----------------------------------------------------------------------------------
 
