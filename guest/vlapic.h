@@ -3,6 +3,8 @@
  * The local APIC of one vcpu, in xAPIC and x2APIC modes (SDM vol 3 ch. 11). Its
  * registers live in one 4 KiB page laid out as the hardware's virtual-APIC page,
  * so that an engine with virtual-interrupt delivery works on the same state.
+ * Everything here runs with interrupts masked, on the CPU that runs the vcpu or
+ * while the vcpu runs nowhere.
  */
 #ifndef CORBEL_GUEST_VLAPIC_H
 #define CORBEL_GUEST_VLAPIC_H
@@ -20,14 +22,17 @@ enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
 #define VLAPIC_BASE 0xfee00000ull
 #define VLAPIC_SIZE 0x1000u
 
-/* What the APIC tells its vcpu and the other APICs; @ctx is the vcpu. */
+/* What the APIC tells its vcpu and the other APICs; @ctx is the vcpu. None may be NULL. */
 struct vlapic_ops {
 	/* Pending, in-service or priority state changed: events must be evaluated before the next entry. */
 	void (*changed)(void *ctx);
 	void (*nmi)(void *ctx);
 	void (*init)(void *ctx);
 	void (*startup)(void *ctx, uint8_t vector);
-	/* An ICR write with a destination other than self alone: route to the VM's other APICs. */
+	/*
+	 * An ICR write that may reach others (this APIC has taken its own share): call vlapic_receive_ipi()
+	 * on each of the VM's other APICs. @icr is in x2APIC form, destination in bits 63:32.
+	 */
 	void (*ipi)(void *ctx, uint64_t icr);
 	/* A level-triggered vector was EOIed and not suppressed: tell the IO-APIC. */
 	void (*eoi)(void *ctx, uint8_t vector);
@@ -36,13 +41,21 @@ struct vlapic_ops {
 
 struct vlapic {
 	struct device dev;      /* the MMIO face at VLAPIC_BASE, xAPIC mode only */
-	uint8_t *page;          /* 4 KiB, page aligned; given at init */
+	uint8_t *page;          /* 4 KiB, page aligned; given at init, kept by the creator */
 	uint32_t id;
 	enum vlapic_mode mode;
+	/*
+	 * The engine delivers from the page by itself, so IRR and ISR change behind our back. Set once by the
+	 * owner after init; without it the summaries below are exact and searches cheaper.
+	 */
+	bool hw_delivery;
+	/* Bit n: word n (vectors 32n..32n+31) of the page's IRR, ISR, TMR is not 0. TMR only we write. */
+	uint8_t irr_words, isr_words, tmr_words;
+	uint32_t errors;        /* ESR bits detected since the last write to ESR */
 	uint64_t base_msr;      /* IA32_APIC_BASE */
-	uint64_t tsc_deadline;  /* IA32_TSC_DEADLINE as the guest reads it */
-	uint64_t timer_start;   /* guest TSC when the count was (re)loaded */
-	struct timer timer;
+	uint32_t timer_ratio;   /* TSC ticks for each tick of the timer's crystal */
+	uint64_t timer_due;     /* guest TSC at which the count reaches 0 or the TSC deadline; 0: stopped */
+	struct timer timer;     /* queued at timer_due while the timer runs and its LVT entry is not masked */
 	struct timerq *timers;  /* the vcpu's queue, guest TSC */
 	const struct vm_time *time;
 	const struct vlapic_ops *ops;
@@ -52,27 +65,42 @@ struct vlapic {
 /* The timer counts at guest TSC hz / vlapic_timer_ratio(hz): the crystal of CPUID leaf 15h. 1 up to 4 GHz, then more. */
 uint32_t vlapic_timer_ratio(uint64_t tsc_hz);
 
+/* Power-on state in xAPIC mode; calls no op. @page, @timers (one slot), @time, @ops and @ctx outlive it. */
 void vlapic_init(struct vlapic *l, uint32_t id, void *page, struct timerq *timers, const struct vm_time *time,
 		 const struct vlapic_ops *ops, void *ctx);
-/* Power-on or INIT state. @init keeps id and base MSR as INIT does. */
+/* Power-on or INIT state. @init keeps mode and base MSR as INIT does. */
 void vlapic_reset(struct vlapic *l, bool init);
+/*
+ * What firmware leaves to an operating system on the boot processor (MP specification 1.4, 3.6.2.2):
+ * enabled by software, LINT0 passes the 8259's interrupts, LINT1 is NMI.
+ */
+void vlapic_virtual_wire(struct vlapic *l);
 
 /* MSRs 0x800-0x8ff in x2APIC mode, IA32_APIC_BASE and IA32_TSC_DEADLINE. ST_INVALID: #GP. */
-enum status vlapic_read_msr(struct vlapic *l, uint32_t index, uint64_t *out);
-enum status vlapic_write_msr(struct vlapic *l, uint32_t index, uint64_t value);
+MUST_CHECK enum status vlapic_read_msr(struct vlapic *l, uint32_t index, uint64_t *out);
+MUST_CHECK enum status vlapic_write_msr(struct vlapic *l, uint32_t index, uint64_t value);
 
-/* Requests @vector (16..255; lower is an APIC error). */
+/* Requests @vector (16..255; lower is an APIC error). Lost while the APIC is disabled, by hardware or software. */
 void vlapic_post(struct vlapic *l, uint8_t vector, bool level);
-/* Delivers local interrupt pin 0 or 1 by its LVT entry (@level changed to asserted). */
+/*
+ * Takes a message that was addressed to this APIC: @delivery is an APIC_DELIVERY_* value (fixed, lowest, NMI,
+ * INIT, start-up; SMI and ExtINT are dropped), @vector its vector.
+ */
+void vlapic_receive(struct vlapic *l, uint64_t delivery, uint8_t vector, bool level);
+/* The same for an IPI that another APIC sent, if its shorthand or destination names this one. */
+void vlapic_receive_ipi(struct vlapic *l, uint64_t icr);
+/* Delivers local interrupt pin 0 or 1 by its LVT entry: the pin was just asserted. */
 void vlapic_local_pin(struct vlapic *l, unsigned pin);
 /* True when LINT0 passes the 8259's INTR (ExtINT, unmasked, or APIC disabled). */
 bool vlapic_accepts_pic(const struct vlapic *l);
-/* Does an interrupt message (IO-APIC, MSI, IPI) with this destination reach this APIC? */
+/* Does an interrupt message (IO-APIC, MSI, IPI) with this destination reach this APIC? Broadcast is all ones. */
 bool vlapic_matches(const struct vlapic *l, uint32_t dest, bool logical);
 
 /* Highest requested / in-service vector, -1 for none. */
 int vlapic_highest_irr(const struct vlapic *l);
 int vlapic_highest_isr(const struct vlapic *l);
+/* Processor priority: task priority or the class in service, whichever is higher (SDM 11.8.3.1). */
+uint8_t vlapic_ppr(const struct vlapic *l);
 /* Highest requested vector if its class is above the processor priority, else -1 (also when software-disabled). */
 int vlapic_deliverable(const struct vlapic *l);
 /* Moves @vector from requested to in service: it is being delivered (engines without virtual interrupts). */

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Local APIC: requests, priorities, EOI and interrupt messages (SDM 3A 11.6,
+ * 11.8). The page is the state; a one-byte summary of each 256-bit register says
+ * which of its words are not 0, so that finding the highest vector takes two
+ * bit scans and no loop. An engine that delivers from the page by itself makes
+ * the IRR and ISR summaries stale: then the words are read instead.
+ */
+#include "guest/vlapic_internal.h"
+
+#include "lib/assert.h"
+
+#define VECTORS_ILLEGAL 16 /* vectors 0..15 cannot be requested */
+#define WORDS 8            /* of 32 vectors */
+#define CLASS(priority) ((priority) >> 4)
+#define DEST_BROADCAST 0xffffffffu
+#define XAPIC_BROADCAST 0xffu
+#define ICR_SHORTHAND_MASK MASK(19, 18)
+
+/* ---- vectors in IRR, ISR, TMR ---- */
+
+static uint32_t word_reg(uint32_t base, unsigned word) { return base + word * APIC_REG_STEP; }
+
+static void vector_set(struct vlapic *l, uint32_t base, uint8_t *words, uint8_t vector)
+{
+	uint32_t reg = word_reg(base, vector >> 5);
+
+	vlapic_set_reg(l, reg, vlapic_reg(l, reg) | 1u << (vector & 31));
+	*words |= (uint8_t)(1u << (vector >> 5));
+}
+
+static void vector_clear(struct vlapic *l, uint32_t base, uint8_t *words, uint8_t vector)
+{
+	uint32_t reg = word_reg(base, vector >> 5);
+	uint32_t left = vlapic_reg(l, reg) & ~(1u << (vector & 31));
+
+	vlapic_set_reg(l, reg, left);
+	if (left == 0)
+		*words &= (uint8_t)~(1u << (vector >> 5));
+}
+
+static bool vector_test(const struct vlapic *l, uint32_t base, uint8_t vector)
+{
+	return vlapic_reg(l, word_reg(base, vector >> 5)) >> (vector & 31) & 1;
+}
+
+static uint8_t scan_words(const struct vlapic *l, uint32_t base)
+{
+	uint8_t words = 0;
+
+	for (unsigned i = 0; i < WORDS; i++)
+		words |= (uint8_t)((vlapic_reg(l, word_reg(base, i)) != 0) << i);
+	return words;
+}
+
+static int highest(const struct vlapic *l, uint32_t base, uint8_t words)
+{
+	unsigned word;
+
+	if (unlikely(l->hw_delivery))
+		words = scan_words(l, base);
+	if (words == 0)
+		return -1;
+	word = bit_highest(words);
+	return (int)(word * 32 + bit_highest(vlapic_reg(l, word_reg(base, word))));
+}
+
+int vlapic_highest_irr(const struct vlapic *l) { return highest(l, APIC_REG_IRR, l->irr_words); }
+int vlapic_highest_isr(const struct vlapic *l) { return highest(l, APIC_REG_ISR, l->isr_words); }
+
+/* ---- priority ---- */
+
+uint8_t vlapic_ppr(const struct vlapic *l)
+{
+	uint8_t tpr = (uint8_t)vlapic_reg(l, APIC_REG_TPR);
+	int isr = vlapic_highest_isr(l);
+
+	if (isr < 0 || CLASS(tpr) >= CLASS(isr))
+		return tpr;
+	return (uint8_t)(isr & 0xf0);
+}
+
+int vlapic_deliverable(const struct vlapic *l)
+{
+	int irr;
+
+	if (!vlapic_enabled(l))
+		return -1;
+	irr = vlapic_highest_irr(l);
+	if (irr < 0 || CLASS(irr) <= CLASS(vlapic_ppr(l)))
+		return -1;
+	return irr;
+}
+
+void vlapic_accept(struct vlapic *l, uint8_t vector)
+{
+	ASSERT(vector_test(l, APIC_REG_IRR, vector));
+	vector_clear(l, APIC_REG_IRR, &l->irr_words, vector);
+	vector_set(l, APIC_REG_ISR, &l->isr_words, vector);
+}
+
+void vlapic_eoi(struct vlapic *l, int hw_vector)
+{
+	int vector = hw_vector;
+
+	if (hw_vector < 0) {
+		vector = vlapic_highest_isr(l);
+		if (vector < 0)
+			return;
+		vector_clear(l, APIC_REG_ISR, &l->isr_words, (uint8_t)vector);
+		/* What was held back by this vector may go now; without requests nothing can. */
+		if (l->irr_words != 0 || l->hw_delivery)
+			l->ops->changed(l->ctx);
+	}
+	if (unlikely(l->tmr_words != 0) && vector_test(l, APIC_REG_TMR, (uint8_t)vector) &&
+	    !(vlapic_reg(l, APIC_REG_SVR) & APIC_SVR_SUPPRESS_EOI))
+		l->ops->eoi(l->ctx, (uint8_t)vector);
+}
+
+void vlapic_eoi_exits(const struct vlapic *l, uint64_t bitmap[4])
+{
+	for (unsigned i = 0; i < 4; i++)
+		bitmap[i] = 0;
+	if (l->tmr_words == 0)
+		return;
+	for (unsigned i = 0; i < WORDS; i++)
+		bitmap[i / 2] |= (uint64_t)vlapic_reg(l, word_reg(APIC_REG_TMR, i)) << (i % 2 * 32);
+}
+
+uint8_t vlapic_get_cr8(const struct vlapic *l) { return (uint8_t)FIELD(vlapic_reg(l, APIC_REG_TPR), 7, 4); }
+
+void vlapic_set_cr8(struct vlapic *l, uint8_t cr8)
+{
+	vlapic_set_reg(l, APIC_REG_TPR, (uint32_t)(cr8 & 0xf) << 4);
+	l->ops->changed(l->ctx);
+}
+
+/* ---- requests ---- */
+
+void vlapic_post(struct vlapic *l, uint8_t vector, bool level)
+{
+	if (!vlapic_enabled(l))
+		return;
+	if (vector < VECTORS_ILLEGAL) {
+		vlapic_error(l, APIC_ESR_RECV_ILLEGAL);
+		return;
+	}
+	if (level)
+		vector_set(l, APIC_REG_TMR, &l->tmr_words, vector);
+	else if (unlikely(l->tmr_words != 0))
+		vector_clear(l, APIC_REG_TMR, &l->tmr_words, vector);
+	vector_set(l, APIC_REG_IRR, &l->irr_words, vector);
+	l->ops->changed(l->ctx);
+}
+
+void vlapic_receive(struct vlapic *l, uint64_t delivery, uint8_t vector, bool level)
+{
+	switch (delivery) {
+	case APIC_DELIVERY_FIXED:
+	case APIC_DELIVERY_LOWEST:
+		vlapic_post(l, vector, level);
+		break;
+	case APIC_DELIVERY_NMI:
+		l->ops->nmi(l->ctx);
+		break;
+	case APIC_DELIVERY_INIT:
+		l->ops->init(l->ctx);
+		break;
+	case APIC_DELIVERY_STARTUP:
+		l->ops->startup(l->ctx, vector);
+		break;
+	default: /* SMI: there is no SMM. ExtINT: comes by LINT0 alone. The rest is reserved. */
+		break;
+	}
+}
+
+void vlapic_error(struct vlapic *l, uint32_t bit)
+{
+	if (l->errors & bit)
+		return;
+	l->errors |= bit;
+	vlapic_fire_lvt(l, APIC_REG_LVT_ERROR);
+}
+
+void vlapic_fire_lvt(struct vlapic *l, uint32_t reg)
+{
+	uint32_t lvt = vlapic_reg(l, reg);
+	uint64_t delivery = lvt & APIC_LVT_DELIVERY_MASK;
+
+	if (lvt & APIC_LVT_MASKED)
+		return;
+	if (delivery == APIC_DELIVERY_EXTINT)
+		l->ops->changed(l->ctx); /* the vcpu asks the 8259 */
+	else
+		vlapic_receive(l, delivery, (uint8_t)lvt, false);
+}
+
+/* Without an APIC the two pins are the processor's INTR and NMI (SDM 3A 11.4.3). */
+void vlapic_local_pin(struct vlapic *l, unsigned pin)
+{
+	ASSERT(pin < 2);
+	if (l->mode != VLAPIC_DISABLED)
+		vlapic_fire_lvt(l, pin == 0 ? APIC_REG_LVT_LINT0 : APIC_REG_LVT_LINT1);
+	else if (pin == 0)
+		l->ops->changed(l->ctx);
+	else
+		l->ops->nmi(l->ctx);
+}
+
+bool vlapic_accepts_pic(const struct vlapic *l)
+{
+	uint32_t lvt = vlapic_reg(l, APIC_REG_LVT_LINT0);
+
+	return l->mode == VLAPIC_DISABLED ||
+	       (lvt & (APIC_LVT_MASKED | APIC_LVT_DELIVERY_MASK)) == APIC_DELIVERY_EXTINT;
+}
+
+/* ---- destinations and IPIs ---- */
+
+/* SDM 3A 11.6.2.2: flat compares eight bits, cluster compares four and needs the cluster equal. */
+static bool matches_xapic_logical(const struct vlapic *l, uint8_t mda)
+{
+	uint8_t ldr = (uint8_t)(vlapic_reg(l, APIC_REG_LDR) >> 24);
+
+	if (mda == XAPIC_BROADCAST)
+		return true;
+	if (vlapic_reg(l, APIC_REG_DFR) >> 28 == 0xf)
+		return ldr & mda;
+	return CLASS(ldr) == CLASS(mda) && (ldr & mda & 0xf);
+}
+
+bool vlapic_matches(const struct vlapic *l, uint32_t dest, bool logical)
+{
+	uint32_t ldr = vlapic_reg(l, APIC_REG_LDR);
+
+	switch (l->mode) {
+	case VLAPIC_XAPIC:
+		if (logical)
+			return matches_xapic_logical(l, (uint8_t)dest);
+		return dest == DEST_BROADCAST || dest == XAPIC_BROADCAST || dest == l->id;
+	case VLAPIC_X2APIC:
+		if (dest == DEST_BROADCAST || !logical)
+			return dest == DEST_BROADCAST || dest == l->id;
+		return ldr >> 16 == dest >> 16 && (ldr & dest & 0xffff);
+	case VLAPIC_DISABLED:
+		break;
+	}
+	return false;
+}
+
+static uint32_t icr_dest(uint64_t icr) { return (uint32_t)(icr >> 32); }
+
+void vlapic_receive_ipi(struct vlapic *l, uint64_t icr)
+{
+	switch (icr & ICR_SHORTHAND_MASK) {
+	case APIC_ICR_SELF:
+		return;
+	case APIC_ICR_ALL:
+	case APIC_ICR_ALL_BUT_SELF:
+		if (l->mode == VLAPIC_DISABLED)
+			return;
+		break;
+	default:
+		if (!vlapic_matches(l, icr_dest(icr), icr & APIC_ICR_LOGICAL))
+			return;
+	}
+	vlapic_receive(l, icr & APIC_LVT_DELIVERY_MASK, (uint8_t)icr, false);
+}
+
+static bool ipi_reaches_self(const struct vlapic *l, uint64_t icr)
+{
+	switch (icr & ICR_SHORTHAND_MASK) {
+	case APIC_ICR_SELF:
+	case APIC_ICR_ALL:
+		return true;
+	case APIC_ICR_ALL_BUT_SELF:
+		return false;
+	default:
+		return vlapic_matches(l, icr_dest(icr), icr & APIC_ICR_LOGICAL);
+	}
+}
+
+static bool ipi_may_reach_others(const struct vlapic *l, uint64_t icr)
+{
+	uint64_t shorthand = icr & ICR_SHORTHAND_MASK;
+
+	if (shorthand == APIC_ICR_SELF)
+		return false;
+	return shorthand != 0 || (icr & APIC_ICR_LOGICAL) || icr_dest(icr) != l->id;
+}
+
+/* INIT level de-assert: arbitration ids on a bus that has been gone since the Pentium 4 (SDM 3A 11.6.1). */
+static bool is_init_deassert(uint64_t icr)
+{
+	return (icr & (APIC_LVT_DELIVERY_MASK | APIC_ICR_LEVEL | APIC_ICR_ASSERT)) == (APIC_DELIVERY_INIT | APIC_ICR_LEVEL);
+}
+
+void vlapic_send_ipi(struct vlapic *l, uint64_t icr)
+{
+	uint64_t delivery = icr & APIC_LVT_DELIVERY_MASK;
+	bool has_vector = delivery == APIC_DELIVERY_FIXED || delivery == APIC_DELIVERY_LOWEST;
+
+	if (is_init_deassert(icr))
+		return;
+	if (has_vector && (uint8_t)icr < VECTORS_ILLEGAL) {
+		vlapic_error(l, APIC_ESR_SEND_ILLEGAL);
+		return;
+	}
+	if (ipi_reaches_self(l, icr))
+		vlapic_receive(l, delivery, (uint8_t)icr, false);
+	if (ipi_may_reach_others(l, icr))
+		l->ops->ipi(l->ctx, icr);
+}
+
+/* ---- life ---- */
+
+void vlapic_init(struct vlapic *l, uint32_t id, void *page, struct timerq *timers, const struct vm_time *time,
+		 const struct vlapic_ops *ops, void *ctx)
+{
+	*l = (struct vlapic){
+		.dev = {.ops = &vlapic_mmio_ops},
+		.page = page,
+		.id = id,
+		.mode = VLAPIC_XAPIC,
+		.base_msr = APIC_BASE_DEFAULT | APIC_BASE_EN | (id == 0 ? APIC_BASE_BSP : 0),
+		.timer_ratio = vlapic_timer_ratio(vm_time_hz(time)),
+		.timers = timers,
+		.time = time,
+		.ops = ops,
+		.ctx = ctx,
+	};
+	vlapic_timer_init(l);
+	vlapic_reset_regs(l);
+}
+
+void vlapic_reset(struct vlapic *l, bool init)
+{
+	enum vlapic_mode before = l->mode;
+
+	if (!init) {
+		l->mode = VLAPIC_XAPIC;
+		l->base_msr = APIC_BASE_DEFAULT | APIC_BASE_EN | (l->id == 0 ? APIC_BASE_BSP : 0);
+	}
+	vlapic_timer_stop(l);
+	vlapic_reset_regs(l);
+	if (l->mode != before)
+		l->ops->mode_changed(l->ctx, l->mode);
+	l->ops->changed(l->ctx);
+}
