@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rules of a VM definition that need no machine. Each rule is a function of
+ * its own; all speak through refuse(), so that every sentence starts with the
+ * VM and the place of its definition. Definitions come from scripts and from
+ * the wire: strings are checked to end and are cleaned before they are quoted.
+ */
+#include "guest/config.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "lib/addr.h"
+#include "lib/bits.h"
+#include "lib/format.h"
+#include "lib/log.h"
+
+/* The largest guest: what a 4-level walk with 40 physical address bits reaches, less the hole below 4 GiB. */
+#define MEMORY_MAX ((1ull << 40) - (1ull << 30))
+
+#define TEXT_MAX 160
+
+void vm_config_init(struct vm_config *cfg)
+{
+	memset(cfg, 0, sizeof *cfg);
+	cfg->boot.protocol = BOOT_LINUX;
+	cfg->cpu.count = 1;
+	cfg->on_reset = ON_RESET_RESTART;
+	cfg->acpi = true;
+}
+
+static size_t bounded_length(const char *text, size_t size)
+{
+	const char *end = memchr(text, 0, size);
+
+	return end ? (size_t)(end - text) : size;
+}
+
+__attribute__((format(printf, 4, 5)))
+static enum status refuse(const struct vm_config *cfg, struct error *err, enum status st, const char *fmt, ...)
+{
+	char name[VM_NAME_MAX], origin[VM_PATH_MAX], text[TEXT_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	format_v(text, sizeof text, fmt, ap);
+	va_end(ap);
+	log_clean(name, sizeof name, cfg->name, bounded_length(cfg->name, sizeof cfg->name));
+	log_clean(origin, sizeof origin, cfg->origin, bounded_length(cfg->origin, sizeof cfg->origin));
+	if (origin[0])
+		return fail(err, st, "VM %s (%.64s): %s", name[0] ? name : "without a name", origin, text);
+	return fail(err, st, "VM %s: %s", name[0] ? name : "without a name", text);
+}
+
+static bool ends(const char *text, size_t size)
+{
+	return bounded_length(text, size) < size;
+}
+
+static bool name_char(char c, bool first)
+{
+	if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))
+		return true;
+	return !first && (c == '.' || c == '_' || c == '-');
+}
+
+static enum status check_name(const struct vm_config *cfg, struct error *err)
+{
+	if (!ends(cfg->name, sizeof cfg->name))
+		return refuse(cfg, err, ST_INVALID, "name is longer than %d characters", VM_NAME_MAX - 1);
+	if (!cfg->name[0])
+		return refuse(cfg, err, ST_INVALID, "name is missing");
+	for (unsigned i = 0; cfg->name[i]; i++) {
+		if (!name_char(cfg->name[i], i == 0))
+			return refuse(cfg, err, ST_INVALID,
+				      "name has a character outside a-z, 0-9 and (not first) . _ - at position %u", i + 1);
+	}
+	return ST_OK;
+}
+
+static enum status check_strings(const struct vm_config *cfg, struct error *err)
+{
+	const struct { const char *name, *text; size_t size; } all[] = {
+		{"origin", cfg->origin, sizeof cfg->origin},
+		{"boot.image", cfg->boot.image, sizeof cfg->boot.image},
+		{"boot.initrd", cfg->boot.initrd, sizeof cfg->boot.initrd},
+		{"boot.cmdline", cfg->boot.cmdline, sizeof cfg->boot.cmdline},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+		if (!ends(all[i].text, all[i].size))
+			return refuse(cfg, err, ST_INVALID, "%s is longer than %zu characters", all[i].name,
+				      all[i].size - 1);
+	}
+	return ST_OK;
+}
+
+static enum status check_modules(const struct vm_config *cfg, struct error *err)
+{
+	if (cfg->boot.module_count > VM_MODULES_MAX)
+		return refuse(cfg, err, ST_OVER_LIMIT, "boot.modules has %u entries, at most %d are possible",
+			      cfg->boot.module_count, VM_MODULES_MAX);
+	for (unsigned i = 0; i < cfg->boot.module_count; i++) {
+		const struct boot_module *m = &cfg->boot.modules[i];
+
+		if (!ends(m->image, sizeof m->image) || !ends(m->cmdline, sizeof m->cmdline))
+			return refuse(cfg, err, ST_INVALID, "boot.modules[%u] is longer than %d characters", i + 1,
+				      VM_PATH_MAX - 1);
+		if (!m->image[0])
+			return refuse(cfg, err, ST_INVALID, "boot.modules[%u] names no image", i + 1);
+	}
+	return ST_OK;
+}
+
+static const char *protocol_name(enum boot_protocol p)
+{
+	static const char *const names[] = {[BOOT_LINUX] = "linux", [BOOT_PVH] = "pvh", [BOOT_MULTIBOOT] = "multiboot"};
+
+	return names[p];
+}
+
+static enum status check_boot(const struct vm_config *cfg, struct error *err)
+{
+	enum status st = check_modules(cfg, err);
+
+	if (st != ST_OK)
+		return st;
+	if ((unsigned)cfg->boot.protocol > BOOT_MULTIBOOT)
+		return refuse(cfg, err, ST_INVALID, "boot protocol %u is unknown", (unsigned)cfg->boot.protocol);
+	if (!cfg->boot.image[0])
+		return refuse(cfg, err, ST_INVALID, "boot.image is missing");
+	if (cfg->boot.protocol == BOOT_MULTIBOOT && cfg->boot.initrd[0])
+		return refuse(cfg, err, ST_INVALID,
+			      "boot.initrd conflicts with the multiboot protocol, which takes boot.modules");
+	if (cfg->boot.protocol != BOOT_MULTIBOOT && cfg->boot.module_count)
+		return refuse(cfg, err, ST_INVALID, "boot.modules conflicts with the %s protocol, which takes boot.initrd",
+			      protocol_name(cfg->boot.protocol));
+	return ST_OK;
+}
+
+static enum status check_memory(const struct vm_config *cfg, struct error *err)
+{
+	uint64_t size = cfg->memory.size, reservation = cfg->memory.reservation;
+
+	if (size == 0)
+		return refuse(cfg, err, ST_INVALID, "memory.size is missing");
+	if (size < VM_MEMORY_MIN)
+		return refuse(cfg, err, ST_INVALID, "memory.size is %llu bytes, at least %llu are needed",
+			      (unsigned long long)size, (unsigned long long)VM_MEMORY_MIN);
+	if (size > MEMORY_MAX)
+		return refuse(cfg, err, ST_OVER_LIMIT, "memory.size is %llu bytes, at most %llu are possible",
+			      (unsigned long long)size, (unsigned long long)MEMORY_MAX);
+	if (!is_aligned(size, PAGE_SIZE))
+		return refuse(cfg, err, ST_INVALID, "memory.size is %llu bytes, not a multiple of 4096",
+			      (unsigned long long)size);
+	if (reservation > size)
+		return refuse(cfg, err, ST_INVALID, "memory.reservation (%llu bytes) is above memory.size (%llu bytes)",
+			      (unsigned long long)reservation, (unsigned long long)size);
+	if (reservation != size)
+		return refuse(cfg, err, ST_UNSUPPORTED,
+			      "memory.reservation (%llu bytes) must equal memory.size (%llu bytes) in this version",
+			      (unsigned long long)reservation, (unsigned long long)size);
+	return ST_OK;
+}
+
+static enum status check_rest(const struct vm_config *cfg, struct error *err)
+{
+	if (cfg->cpu.count == 0)
+		return refuse(cfg, err, ST_INVALID, "cpu.count is 0");
+	if (cfg->cpu.count > 1)
+		return refuse(cfg, err, ST_UNSUPPORTED, "cpu.count is %u, this version gives a VM one CPU",
+			      cfg->cpu.count);
+	if ((unsigned)cfg->on_reset > ON_RESET_STOP)
+		return refuse(cfg, err, ST_INVALID, "on_reset action %u is unknown", (unsigned)cfg->on_reset);
+	return ST_OK;
+}
+
+enum status vm_config_check(const struct vm_config *cfg, struct error *err)
+{
+	static enum status (*const checks[])(const struct vm_config *, struct error *) = {
+		check_name, check_strings, check_boot, check_memory, check_rest,
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(checks); i++) {
+		enum status st = checks[i](cfg, err);
+
+		if (st != ST_OK)
+			return st;
+	}
+	return ST_OK;
+}

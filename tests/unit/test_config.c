@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every rule of a VM definition, and that its sentence names the VM, the place and the settings. */
+#include "tests/cmocka_all.h"
+
+#include <string.h>
+
+#include "guest/config.h"
+
+static struct vm_config cfg;
+static struct error err;
+
+static int setup(void **state)
+{
+	(void)state;
+	vm_config_init(&cfg);
+	strcpy(cfg.name, "web");
+	strcpy(cfg.origin, "boot.lua:12");
+	strcpy(cfg.boot.image, "vmlinuz");
+	cfg.memory.size = cfg.memory.reservation = 64ull << 20;
+	memset(&err, 0, sizeof err);
+	return 0;
+}
+
+static void refused(enum status want, const char *part)
+{
+	assert_int_equal(vm_config_check(&cfg, &err), want);
+	if (!strstr(err.text, part))
+		print_error("\"%s\" does not say \"%s\"\n", err.text, part);
+	assert_non_null(strstr(err.text, part));
+	assert_non_null(strstr(err.text, "boot.lua:12"));
+}
+
+static void defaults_pass(void **state)
+{
+	(void)state;
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	assert_true(cfg.acpi);
+	assert_false(cfg.debug_exit);
+	assert_int_equal(cfg.on_reset, ON_RESET_RESTART);
+}
+
+static void names(void **state)
+{
+	static const char *const good[] = {"a", "0", "web-1.prod_x", "abcdefghijklmnopqrstuvwxyz01234"};
+	static const char *const bad[] = {".a", "-a", "_a", "Web", "a b", "a\x1b[31m", "\xc3\xa9"};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof good / sizeof *good; i++) {
+		strcpy(cfg.name, good[i]);
+		assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	}
+	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++) {
+		strcpy(cfg.name, bad[i]);
+		refused(ST_INVALID, "name has a character");
+		assert_null(strchr(err.text, '\x1b'));
+	}
+	cfg.name[0] = 0;
+	refused(ST_INVALID, "name is missing");
+	memset(cfg.name, 'a', sizeof cfg.name);
+	refused(ST_INVALID, "name is longer than 31");
+}
+
+static void strings_end(void **state)
+{
+	(void)state;
+	memset(cfg.boot.cmdline, 'x', sizeof cfg.boot.cmdline);
+	refused(ST_INVALID, "boot.cmdline is longer than 2047");
+	setup(NULL);
+	memset(cfg.boot.image, 'x', sizeof cfg.boot.image);
+	refused(ST_INVALID, "boot.image is longer than 127");
+	setup(NULL);
+	memset(cfg.boot.initrd, 'x', sizeof cfg.boot.initrd);
+	refused(ST_INVALID, "boot.initrd is longer");
+	setup(NULL);
+	memset(cfg.origin, 'x', sizeof cfg.origin);
+	assert_int_equal(vm_config_check(&cfg, &err), ST_INVALID);
+	assert_non_null(strstr(err.text, "origin is longer"));
+}
+
+static void boot_settings(void **state)
+{
+	(void)state;
+	cfg.boot.image[0] = 0;
+	refused(ST_INVALID, "boot.image is missing");
+	setup(NULL);
+	cfg.boot.protocol = (enum boot_protocol)7;
+	refused(ST_INVALID, "protocol 7");
+	setup(NULL);
+	cfg.boot.protocol = BOOT_MULTIBOOT;
+	strcpy(cfg.boot.initrd, "initrd");
+	refused(ST_INVALID, "boot.initrd conflicts with the multiboot protocol");
+	setup(NULL);
+	cfg.boot.module_count = 1;
+	strcpy(cfg.boot.modules[0].image, "m");
+	refused(ST_INVALID, "boot.modules conflicts with the linux protocol");
+	cfg.boot.protocol = BOOT_PVH;
+	refused(ST_INVALID, "boot.modules conflicts with the pvh protocol");
+	cfg.boot.protocol = BOOT_MULTIBOOT;
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	cfg.boot.module_count = 2;
+	refused(ST_INVALID, "boot.modules[2] names no image");
+	memset(cfg.boot.modules[1].cmdline, 'x', VM_PATH_MAX);
+	refused(ST_INVALID, "boot.modules[2] is longer");
+	cfg.boot.module_count = VM_MODULES_MAX + 1;
+	refused(ST_OVER_LIMIT, "boot.modules has 9 entries");
+}
+
+static void memory_settings(void **state)
+{
+	(void)state;
+	cfg.memory.size = 0;
+	refused(ST_INVALID, "memory.size is missing");
+	cfg.memory.size = 4096;
+	refused(ST_INVALID, "at least 1048576");
+	cfg.memory.size = (64ull << 20) + 1;
+	refused(ST_INVALID, "not a multiple of 4096");
+	cfg.memory.size = 1ull << 50;
+	refused(ST_OVER_LIMIT, "at most");
+	setup(NULL);
+	cfg.memory.reservation++;
+	refused(ST_INVALID, "memory.reservation (67108865 bytes) is above memory.size (67108864 bytes)");
+	cfg.memory.reservation = 0;
+	refused(ST_UNSUPPORTED, "must equal memory.size");
+}
+
+static void the_rest(void **state)
+{
+	(void)state;
+	cfg.cpu.count = 0;
+	refused(ST_INVALID, "cpu.count is 0");
+	cfg.cpu.count = 2;
+	refused(ST_UNSUPPORTED, "cpu.count is 2");
+	setup(NULL);
+	cfg.on_reset = (enum reset_action)9;
+	refused(ST_INVALID, "on_reset action 9");
+}
+
+static void a_sentence_without_origin(void **state)
+{
+	(void)state;
+	cfg.origin[0] = 0;
+	cfg.cpu.count = 0;
+	assert_int_equal(vm_config_check(&cfg, &err), ST_INVALID);
+	assert_string_equal(err.text, "VM web: cpu.count is 0");
+	assert_int_equal(vm_config_check(&cfg, NULL), ST_INVALID);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(defaults_pass, setup),
+		cmocka_unit_test_setup(names, setup),
+		cmocka_unit_test_setup(strings_end, setup),
+		cmocka_unit_test_setup(boot_settings, setup),
+		cmocka_unit_test_setup(memory_settings, setup),
+		cmocka_unit_test_setup(the_rest, setup),
+		cmocka_unit_test_setup(a_sentence_without_origin, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
