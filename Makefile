@@ -224,17 +224,30 @@ $(B)/store.cpio: board/mkcpio.py $(B)/guests/busybox.cpio $(shell find scripts -
 	$(Q)$(PYTHON) board/mkcpio.py $@ scripts=scripts guests/vmlinux=$(DEPS)/guests/vmlinux \
 		guests/vmlinuz=$(DEPS)/guests/vmlinuz guests/busybox.cpio=$(B)/guests/busybox.cpio
 
-.PHONY: elf
-elf: $(B)/corbel.elf ## link the image, $(B)/corbel.elf
+$(B)/corbel.img: $(B)/corbel.elf $(B)/store.cpio board/mkimage.py board/grub.cfg
+	$(call say,IMAGE,$@)
+	$(Q)$(PYTHON) board/mkimage.py $@ --elf $(B)/corbel.elf --store $(B)/store.cpio
 
-.PHONY: boot
+.PHONY: elf image
+elf: $(B)/corbel.elf ## link the image, $(B)/corbel.elf
+image: $(B)/corbel.img ## a bootable disk with GRUB, the ELF and the store, $(B)/corbel.img
+
+# ---- running it --------------------------------------------------------------------------------
+
 MODEL_CPU ?= corei7_icelake_u
-CMDLINE ?=
-SECONDS ?= 20
 MEGS ?= 512
-boot: $(B)/corbel.elf $(B)/sector.bin ## boot without a store, show the log for SECONDS (20); MODEL_CPU, MEGS, CMDLINE, STORE
-	$(Q)$(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.elf --model $(MODEL_CPU) \
-		--megs $(MEGS) --cmdline '$(CMDLINE)' --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
+CMDLINE ?=
+STORE ?=
+SECONDS ?= 20
+PORT ?= 18892
+EMULATE = $(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.elf \
+	--model $(MODEL_CPU) --megs $(MEGS) --cmdline '$(CMDLINE)' --port $(PORT)
+
+.PHONY: run boot
+run: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## start the emulator with the default script and open a prompt
+	$(Q)$(EMULATE) --store $(B)/store.cpio --ready 'management line is open' --prompt $(B)/corbelctl
+boot: $(B)/corbel.elf $(B)/sector.bin ## show the boot log for SECONDS (20); STORE, CMDLINE, MODEL_CPU, MEGS
+	$(Q)$(EMULATE) --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
 
 # ---- host tests --------------------------------------------------------------------------------
 
@@ -334,7 +347,7 @@ test: $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(FUZZ:%=$(B)/fuzz/%) $(CONTR
 # ---- the rest ----------------------------------------------------------------------------------
 
 .PHONY: help clean
-all: elf
+all: elf corbelctl
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
