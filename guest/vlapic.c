@@ -36,7 +36,7 @@ static void vector_clear(struct vlapic *l, uint32_t base, uint8_t *words, uint8_
 
 	vlapic_set_reg(l, reg, left);
 	if (left == 0)
-		*words &= (uint8_t)~(1u << (vector >> 5));
+		*words &= ~(1u << (vector >> 5));
 }
 
 static bool vector_test(const struct vlapic *l, uint32_t base, uint8_t vector)
@@ -211,8 +211,7 @@ bool vlapic_accepts_pic(const struct vlapic *l)
 {
 	uint32_t lvt = vlapic_reg(l, APIC_REG_LVT_LINT0);
 
-	return l->mode == VLAPIC_DISABLED ||
-	       (lvt & (APIC_LVT_MASKED | APIC_LVT_DELIVERY_MASK)) == APIC_DELIVERY_EXTINT;
+	return l->mode == VLAPIC_DISABLED || (lvt & (APIC_LVT_MASKED | APIC_LVT_DELIVERY_MASK)) == APIC_DELIVERY_EXTINT;
 }
 
 /* ---- destinations and IPIs ---- */
@@ -292,7 +291,8 @@ static bool ipi_may_reach_others(const struct vlapic *l, uint64_t icr)
 /* INIT level de-assert: arbitration ids on a bus that has been gone since the Pentium 4 (SDM 3A 11.6.1). */
 static bool is_init_deassert(uint64_t icr)
 {
-	return (icr & (APIC_LVT_DELIVERY_MASK | APIC_ICR_LEVEL | APIC_ICR_ASSERT)) == (APIC_DELIVERY_INIT | APIC_ICR_LEVEL);
+	return (icr & (APIC_LVT_DELIVERY_MASK | APIC_ICR_LEVEL | APIC_ICR_ASSERT)) ==
+	       (APIC_DELIVERY_INIT | APIC_ICR_LEVEL);
 }
 
 void vlapic_send_ipi(struct vlapic *l, uint64_t icr)

@@ -62,7 +62,8 @@ struct vlapic {
 	void *ctx;
 };
 
-/* The timer counts at guest TSC hz / vlapic_timer_ratio(hz): the crystal of CPUID leaf 15h. 1 up to 4 GHz, then more. */
+/* The timer counts at guest TSC hz / vlapic_timer_ratio(hz), the crystal of CPUID leaf 15h: 1 up to 4 GHz, then more.
+ */
 uint32_t vlapic_timer_ratio(uint64_t tsc_hz);
 
 /* Power-on state in xAPIC mode; calls no op. @page, @timers (one slot), @time, @ops and @ctx outlive it. */
@@ -105,7 +106,8 @@ uint8_t vlapic_ppr(const struct vlapic *l);
 int vlapic_deliverable(const struct vlapic *l);
 /* Moves @vector from requested to in service: it is being delivered (engines without virtual interrupts). */
 void vlapic_accept(struct vlapic *l, uint8_t vector);
-/* EOI by register write; @hw_vector >= 0: the engine already did the EOI of that vector, only the IO-APIC is to be told. */
+/* EOI by register write; @hw_vector >= 0: the engine has done the EOI of that vector, only the IO-APIC is to be told.
+ */
 void vlapic_eoi(struct vlapic *l, int hw_vector);
 /* Vectors whose EOI must reach us (level-triggered). */
 void vlapic_eoi_exits(const struct vlapic *l, uint64_t bitmap[4]);

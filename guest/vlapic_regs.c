@@ -121,7 +121,7 @@ static void write_svr(struct vlapic *l, uint32_t value)
 /* While the APIC is disabled by software the mask bits are set and stay so (SDM 3A 11.4.7.2). */
 static void write_lvt(struct vlapic *l, uint32_t reg, uint32_t value)
 {
-	value &= (uint32_t)~(APIC_LVT_PENDING | APIC_LVT_REMOTE_IRR);
+	value &= ~(APIC_LVT_PENDING | APIC_LVT_REMOTE_IRR);
 	if (!vlapic_enabled(l))
 		value |= APIC_LVT_MASKED;
 	if (reg == APIC_REG_LVT_TIMER)
@@ -209,7 +209,7 @@ static void xapic_write(struct vlapic *l, uint32_t reg, uint32_t value)
 	case APIC_REG_ICR_LOW: {
 		uint32_t dest = vlapic_reg(l, APIC_REG_ICR_HIGH) >> 24;
 
-		value &= (uint32_t)~(ICR_X2APIC_RESERVED | APIC_ICR_BUSY);
+		value &= ~(ICR_X2APIC_RESERVED | APIC_ICR_BUSY);
 		vlapic_set_reg(l, reg, value);
 		vlapic_send_ipi(l, (uint64_t)(dest == 0xff ? UINT32_MAX : dest) << 32 | value);
 		break;
