@@ -183,7 +183,7 @@ class Bochs:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             cwd=self.directory.name)
         stdout = self.process.stdout.fileno()
-        self.reader = follow(lambda: os.read(stdout, 65536), self.e9)
+        self.readers = [follow(lambda: os.read(stdout, 65536), self.e9)]
         try:
             for line in self.lines.values():
                 line.accept(seconds)
@@ -191,7 +191,7 @@ class Bochs:
             self.stop()
             raise Timeout("Bochs did not connect its serial lines:\n" + self.e9.text()[-3000:]) from None
         com1 = self.lines["com1"].connection
-        follow(lambda: com1.recv(65536), self.log)
+        self.readers.append(follow(lambda: com1.recv(65536), self.log))
 
     @property
     def management(self):
@@ -213,7 +213,8 @@ class Bochs:
             self.stop()
             raise Timeout("the machine still ran after %d s; its log ends:\n%s"
                           % (seconds, self.log.text()[-3000:])) from None
-        self.reader.join(10)
+        for reader in self.readers:
+            reader.join(10)
         return status
 
     def running(self):

@@ -287,7 +287,16 @@ disk_error:
 	jmp fail
 memory_error:
 	mov $memory_text, %esi
-fail:	mov $COM1 + 5, %edx
+fail:	mov $uart_setup, %ebx
+1:	movzbl (%ebx), %edx		/* register, value; FFh ends */
+	cmp $0xff, %dl
+	je print
+	add $COM1, %edx
+	mov 1(%ebx), %al
+	out %al, %dx
+	add $2, %ebx
+	jmp 1b
+print:	mov $COM1 + 5, %edx
 1:	in %dx, %al
 	test $0x20, %al
 	jz 1b
@@ -297,14 +306,20 @@ fail:	mov $COM1 + 5, %edx
 	out %al, $0xe9
 	mov $COM1, %edx
 	out %al, %dx
-	jmp fail
-2:	mov $shutdown_text, %esi
+	jmp print
+2:	mov $COM1 + 5, %edx		/* until the last byte has left the UART */
+	in %dx, %al
+	test $0x40, %al
+	jz 2b
+	mov $shutdown_text, %esi
 	mov $0x8900, %edx
 	mov $8, %ecx
 	rep outsb
 3:	hlt
 	jmp 3b
 
+uart_setup:				/* 115200 8N1, no FIFO, no interrupts, DTR and RTS */
+	.byte 3, 0x83, 0, 1, 1, 0, 3, 3, 1, 0, 2, 0, 4, 3, 0xff
 disk_text:
 	.asciz "sector loader: the disk reports a read error\r\n"
 memory_text:

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the system tests: a machine that boots Corbel from a disk made for the one test.
+
+    def test_it(boot):
+        machine = boot(store={"scripts/boot.lua": "..."}, megs=128)
+        machine.log.wait_for("...", 60)
+        machine.smp.echo("hello")
+
+Most boots go through the sector loader; boot(grub=True) takes GRUB. Waiting times are limits on
+the host's clock, generous because two machines may share one core with other work.
+"""
+import os
+import shutil
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.join(ROOT, "board")]
+
+pytest.register_assert_rewrite("smp")
+
+import bochs  # noqa: E402
+import mkcpio  # noqa: E402
+import mkdisk  # noqa: E402
+import mkimage  # noqa: E402
+import smp  # noqa: E402
+
+BUILD = os.environ.get("CORBEL_BUILD", os.path.join(ROOT, "build"))
+DEPS = os.environ.get("CORBEL_DEPS", os.path.join(BUILD, "deps"))
+
+def pytest_sessionstart(session):
+    """A missing emulator or image is a failure, not a reason to skip."""
+    if not shutil.which("bochs"):
+        pytest.exit("the emulator bochs is not installed (make deps)", returncode=3)
+    for name in ("corbel.elf", "sector.bin"):
+        if not os.path.exists(os.path.join(BUILD, name)):
+            pytest.exit("%s is not built (make system builds it)" % os.path.join(BUILD, name), returncode=3)
+
+
+class Machine(bochs.Bochs):
+    """An emulated machine with Corbel on it, and an SMP client on its management line."""
+
+    client = None
+
+    @property
+    def smp(self):
+        """The client, once Corbel answers."""
+        if self.client is None:
+            self.client = smp.Client(self.management)
+            self.client.connect()
+        return self.client
+
+
+def write_store(path, contents):
+    """A store of @contents: {name: text or bytes, or os.PathLike of a file}."""
+    with open(path, "wb") as out:
+        cpio = mkcpio.Cpio(out)
+        for name, content in contents.items():
+            if isinstance(content, os.PathLike):
+                cpio.file(name, content)
+            else:
+                data = content.encode() if isinstance(content, str) else content
+                cpio.entry(name, 0o100644, data)
+        cpio.close()
+
+
+@pytest.fixture
+def boot(tmp_path, request):
+    """A function that starts a machine; all it started are ended with the test.
+
+    @store: None, the path of a cpio archive, or a map as for write_store(). Other arguments go to
+    bochs.Bochs. A failed test shows the ends of its machines' logs.
+    """
+    machines = []
+
+    def start(store=None, cmdline="", grub=False, elf=None, **machine):
+        number = len(machines)
+        disk = tmp_path / ("disk%d.img" % number)
+        elf = elf or os.path.join(BUILD, "corbel.elf")
+        if isinstance(store, dict):
+            path = tmp_path / ("store%d.cpio" % number)
+            write_store(path, store)
+            store = path
+        if grub:
+            mkimage.make_image(str(disk), elf, str(store), cmdline)
+        else:
+            modules = [(str(store), "store")] if store else []
+            mkdisk.make_disk(str(disk), os.path.join(BUILD, "sector.bin"), elf, modules, cmdline)
+        made = Machine(str(disk), workdir=str(tmp_path), **machine)
+        machines.append(made)
+        made.start()
+        return made
+
+    yield start
+    for index, machine in enumerate(machines):
+        running = machine.running()
+        machine.stop()
+        report = getattr(request.node, "report_of_call", None)
+        if report is not None and report.failed:
+            print("--- machine %d, %s ---" % (index, "stopped by the test" if running else "had ended"))
+            print(machine.log.text()[-6000:])
+            print("--- port E9h ---\n" + machine.e9.text()[-1500:])
+            print("--- bochs.log ---\n" + machine.bochs_log()[-1500:])
+    for name in os.listdir(tmp_path):
+        if name.endswith((".img", ".cpio")):
+            os.unlink(tmp_path / name)
+
+
+@pytest.hookimpl(tryfirst=True, hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.report_of_call = outcome.get_result()
