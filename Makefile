@@ -44,7 +44,7 @@ T_SRC := $(P_SRC) $(wildcard vmx/*.c firmware/*.c)
 T_ASM := $(wildcard vmx/*.S firmware/*.S)
 H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c)
 # The codec and the framing that corbelctl shares with the control plane.
-CTL_SHARED := $(wildcard lua/cbor.c lua/wire.c)
+CTL_SHARED := $(wildcard lua/cbor*.c lua/wire.c)
 CTL_SRC := $(wildcard tools/*.c) $(CTL_SHARED)
 CTL_LIB := $(wildcard lib/*.c)
 HEADERS := $(foreach r,$(P_ROOMS) vmx firmware tools,$(wildcard $(r)/*.h))
