@@ -66,7 +66,7 @@ WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wvla -Wundef
 # AVX-512 and Knights Corner instructions never access a device.
 ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_DISABLE_FORMATTER \
 	-DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
-INCLUDE := -I. -I$(B)/gen -isystem $(DEPS)/src/lua -isystem $(DEPS)/src/libfdt \
+INCLUDE := -I. -I$(B) -isystem $(DEPS)/src/lua -isystem $(DEPS)/src/libfdt \
 	-isystem $(DEPS)/src/zydis/include -isystem $(DEPS)/src/zycore/include
 # Lua's sources stay untouched: this header, seen first by them, adapts them.
 LUACONF := $(or $(wildcard lua/corbel_luaconf.h),$(B)/gen/empty.h)
@@ -120,7 +120,7 @@ define flavour
 $(call flags_file,$(1))
 
 $(B)/$(1)/%.o: ROOM = $$(firstword $$(subst /, ,$$*))
-$(B)/$(1)/%.o: %.c $(B)/$(1)/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h
+$(B)/$(1)/%.o: %.c $(B)/$(1)/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h $(B)/gen/version.h
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(OWN_$(1)) -c -o $$@ $$<
@@ -143,6 +143,13 @@ $(B)/$(1)/libthird.a: $(THIRD:%=$(B)/$(1)/third/%.o)
 endef
 $(foreach f,target host fuzz ctl,$(eval $(call flavour,$(f))))
 
+# What `info` says of the build. Rewritten only when it changes.
+VERSION := 0.1.0
+COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
+$(B)/gen/version.h: FORCE
+	@mkdir -p $(@D)
+	@printf '#define CORBEL_VERSION "%s"\n#define CORBEL_COMMIT "%s"\n' $(VERSION) $(COMMIT) | cmp -s - $@ || \
+		printf '#define CORBEL_VERSION "%s"\n#define CORBEL_COMMIT "%s"\n' $(VERSION) $(COMMIT) >$@
 $(B)/gen/empty.h:
 	@mkdir -p $(@D)
 	@: >$@
@@ -297,7 +304,7 @@ corbelctl: $(B)/corbelctl ## the operator's command, $(B)/corbelctl
 # ---- checks ------------------------------------------------------------------------------------
 
 # A header stands alone when a file that includes nothing else compiles.
-$(B)/style/%.ok: % $(B)/target/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h
+$(B)/style/%.ok: % $(B)/target/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h $(B)/gen/version.h
 	@mkdir -p $(@D)
 	$(call say,HEADER,$<)
 	$(Q)printf '#include "%s"\n#include "%s"\n' $< $< | $(CC) $(CFLAGS_target) $(WARN) \
