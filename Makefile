@@ -349,7 +349,7 @@ system: $(SYSTEM_NEEDS) ## system tests in the emulator; T=expression chooses (p
 	$(Q)tests/run --jobs $(JOBS) --pytest-args '$(if $(T),-k "$(T)")' --pytest tests/system
 test: $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(FUZZ:%=$(B)/fuzz/%) $(CONTROL:%=$(B)/host/%) $(SYSTEM_NEEDS) ## all
 	$(Q)tests/run --jobs $(JOBS) --cmocka $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) \
-		--fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest $(if $(CONTROL),tests/control) tests/system
+		--fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest $(if $(wildcard tests/control/test_*.py),tests/control) tests/system
 
 # ---- the rest ----------------------------------------------------------------------------------
 

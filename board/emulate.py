@@ -2,76 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs Corbel in the emulator for a person: `make run` and `make boot`.
 
-The management line (COM2) is relayed to a port of the loopback interface, where corbelctl and any
-other SMP client may connect, leave and come again, one at a time; what Corbel says while nobody
-listens is dropped, as on a cable with no one at its end. The boot log (COM1) goes to the terminal.
-With --prompt, corbelctl is started once Corbel answers, and leaving it ends the emulator.
+The management line (COM2) is relayed to a port of the loopback interface (relay.py), where corbelctl
+and any other SMP client may connect, leave and come again. The boot log (COM1) goes to the terminal.
+With --prompt, corbelctl is started once Corbel is up, and leaving it ends the emulator.
 """
 import argparse
 import os
-import select
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import bochs
 import mkdisk
-
-HOST = "127.0.0.1"
-
-
-class Relay:
-    """Joins @line, a connected socket, with one TCP client after another."""
-
-    def __init__(self, line, port):
-        self.line = line
-        self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((HOST, port))
-        self.listener.listen(4)
-        self.client = None
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self):
-        while True:
-            # further clients wait in the listener's queue until the present one has left
-            ready, _, _ = select.select([self.line, self.client or self.listener], [], [])
-            if self.listener in ready:
-                self.client, _ = self.listener.accept()
-                self.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            try:
-                if self.line in ready and not self.from_machine():
-                    break
-                if self.client in ready:
-                    self.from_client()
-            except OSError:
-                self.drop()
-        self.drop()
-        self.listener.close()
-
-    def from_machine(self):
-        data = self.line.recv(65536)
-        if data and self.client:
-            self.client.sendall(data)
-        return bool(data)
-
-    def from_client(self):
-        data = self.client.recv(65536)
-        if data:
-            self.line.sendall(data)
-        else:
-            self.drop()
-
-    def drop(self):
-        if self.client:
-            self.client.close()
-        self.client = None
+import relay
 
 
 def show_log(stream, until, seconds):
@@ -103,18 +49,16 @@ def disk_for(options, directory):
 
 def interact(machine, options):
     """The boot log, then the operator's prompt; returns its exit status."""
-    relay = Relay(machine.management, options.port)
-    target = "%s:%d" % (HOST, options.port)
+    relay.Relay(machine.management, options.port)
+    target = "127.0.0.1:%d" % options.port
     if not show_log(machine.log, options.ready, options.seconds):
         print("emulate: Corbel did not come up within %d s" % options.seconds, file=sys.stderr)
         return 1
     print("\nThe machine runs in the background; its management line is at %s.\n" % target, flush=True)
     # Ctrl-C belongs to the prompt
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    status = subprocess.call(shlex.split(options.prompt) + ["-t", target],
-                             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    assert relay.thread.is_alive() or not machine.running()
-    return status
+    return subprocess.call(shlex.split(options.prompt) + ["-t", target],
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def main():
