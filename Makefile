@@ -154,7 +154,7 @@ $(B)/gen/empty.h:
 	@mkdir -p $(@D)
 	@: >$@
 
--include $(shell find $(B)/target $(B)/host $(B)/fuzz $(B)/ctl -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/target $(B)/host $(B)/fuzz $(B)/ctl $(B)/guest -name '*.d' 2>/dev/null)
 
 T_OBJ := $(T_SRC:%.c=$(B)/target/%.o) $(T_ASM:%.S=$(B)/target/%.o)
 
@@ -226,6 +226,27 @@ $(B)/guests/busybox.cpio: board/mkcpio.py $(wildcard tests/guests/initramfs/*) |
 	@mkdir -p $(@D)
 	$(call say,CPIO,$@)
 	$(Q)BUSYBOX=$(DEPS)/guests/busybox $(PYTHON) board/mkcpio.py $@ --list tests/guests/initramfs/list
+
+# Small test guests: one C file each, 32-bit multiboot 1.
+GUESTS := $(patsubst tests/guests/%.c,$(B)/guests/%.elf,$(wildcard tests/guests/*.c))
+GUEST_FLAGS := -m32 -march=i686 -std=c11 -Os -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
+	-fcf-protection=none -fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -Werror -MMD -MP \
+	-nostdinc -isystem $(shell $(CC) -print-file-name=include) -I.
+GUEST_LIB := $(patsubst %,$(B)/guest/%.o,tests/guests/lib/start tests/guests/lib/guest)
+$(B)/guest/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(GUEST_FLAGS) -c -o $@ $<
+$(B)/guest/%.o: %.S
+	@mkdir -p $(@D)
+	$(call say,AS,$@)
+	$(Q)$(CC) $(GUEST_FLAGS) -c -o $@ $<
+$(B)/guests/%.elf: $(B)/guest/tests/guests/%.o $(GUEST_LIB) tests/guests/lib/guest.ld
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)ld -m elf_i386 -static -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/lib/guest.ld \
+		-o $@ $< $(GUEST_LIB)
+
 $(B)/store.cpio: board/mkcpio.py $(B)/guests/busybox.cpio $(shell find scripts -type f 2>/dev/null)
 	$(call say,CPIO,$@)
 	$(Q)$(PYTHON) board/mkcpio.py $@ scripts=scripts guests/vmlinux=$(DEPS)/guests/vmlinux \
@@ -235,8 +256,9 @@ $(B)/corbel.img: $(B)/corbel.elf $(B)/store.cpio board/mkimage.py board/grub.cfg
 	$(call say,IMAGE,$@)
 	$(Q)$(PYTHON) board/mkimage.py $@ --elf $(B)/corbel.elf --store $(B)/store.cpio
 
-.PHONY: elf image
+.PHONY: elf image guests
 elf: $(B)/corbel.elf ## link the image, $(B)/corbel.elf
+guests: $(GUESTS) $(B)/guests/busybox.cpio ## what the system tests run as guests
 image: $(B)/corbel.img ## a bootable disk with GRUB, the ELF and the store, $(B)/corbel.img
 
 # ---- running it --------------------------------------------------------------------------------
@@ -341,7 +363,7 @@ format: ## print what clang-format would change
 
 export CORBEL_BUILD := $(abspath $(B))
 export CORBEL_DEPS := $(DEPS)
-SYSTEM_NEEDS = $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl
+SYSTEM_NEEDS = $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $(GUESTS)
 .PHONY: test system control
 control: $(CONTROL:%=$(B)/host/%) $(B)/corbelctl ## the control plane in a host process, over the wire
 	$(Q)tests/run --jobs $(JOBS) --pytest tests/control

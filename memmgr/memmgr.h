@@ -24,7 +24,7 @@
 #define OWNER_HOST 0u /* owner ids: 0 the hypervisor, 1.. a guest */
 
 enum frame_state {
-	FRAME_ABSENT,  /* no RAM here, or kept from us by firmware or the board */
+	FRAME_ABSENT, /* no RAM here, or kept from us by firmware or the board */
 	FRAME_FREE,
 	FRAME_HOST,
 	FRAME_GUEST,
@@ -45,41 +45,54 @@ struct mem_range {
 struct memmgr_config {
 	const struct mem_range *ram; /* sorted, disjoint; what firmware leaves free for us */
 	unsigned ram_count;
-	void *direct_map;            /* host virtual address of hpa 0; frame f is at direct_map + (f << 12) */
-	uint64_t clear_ahead_2m;     /* how many cleared 2 MiB blocks idle time keeps ready */
-	uint64_t clear_ahead_4k;     /* and how many cleared 4 KiB frames */
+	void *direct_map;	 /* host virtual address of hpa 0; frame f is at direct_map + (f << 12) */
+	uint64_t clear_ahead_4k; /* how many cleared 4 KiB frames idle time keeps ready, */
+	uint64_t clear_ahead_2m; /* how many cleared 2 MiB blocks, */
+	uint64_t clear_ahead_1g; /* and cleared 1 GiB blocks: the only way a guest gets 1 GiB leaves */
 };
 
 struct memmgr_stats {
-	uint64_t frames[FRAME_STATES]; /* sums to all frames of the table */
-	uint64_t table_bytes;          /* what the frame table itself takes */
-	uint64_t cleared_2m, cleared_4k;
-	uint64_t fault_2m, fault_4k_pool, fault_4k_inline; /* first touches by kind */
+	uint64_t frames[FRAME_STATES];				     /* sums to all frames of the table */
+	uint64_t table_bytes;					     /* what the frame table itself takes */
+	uint64_t promised;					     /* frames that admitted guests may still ask for */
+	uint64_t cleared_4k, cleared_2m, cleared_1g;		     /* ready blocks; they count as free */
+	uint64_t fault_1g, fault_2m, fault_4k_pool, fault_4k_inline; /* first touches by kind */
 };
 
 /*
- * Takes the RAM over: places the frame table (16 bytes a frame) in it, the rest is
- * free. There is one memmgr; its storage is carved from the RAM too.
+ * Takes the RAM over: places the frame table (16 bytes a frame, holes below the
+ * last range included) at the end of the highest range that holds it; the rest
+ * is free. struct memmgr is carved from the RAM too. ST_INVALID: no, unsorted or
+ * overlapping ranges; ST_OVER_LIMIT: RAM beyond 16 TiB; ST_NO_MEMORY: no range
+ * holds the table.
  */
-enum status memmgr_init(const struct memmgr_config *cfg, struct memmgr **out, struct error *err);
+MUST_CHECK enum status memmgr_init(const struct memmgr_config *cfg, struct memmgr **out, struct error *err);
 
 void memmgr_stats(const struct memmgr *mm, struct memmgr_stats *out);
 
 /*
  * Clears ahead: at most @pages pages' worth of clearing, into the pools of
- * cleared blocks. ST_OK: pools full; ST_AGAIN: more to do; ST_NO_MEMORY: no free block.
+ * cleared blocks; a large block is cleared over many calls. ST_OK: pools full;
+ * ST_AGAIN: more to do; ST_NO_MEMORY: a pool is not full and no free block is left.
  */
 enum status memmgr_clear_step(struct memmgr *mm, uint64_t pages);
 
-/* Polls flush tickets of leaving frames and frees those that are complete. Returns how many are still leaving. */
+/*
+ * Polls flush tickets of leaving frames and frees those that are complete, at
+ * most 64 blocks a call. Returns how many frames are still leaving.
+ */
 uint64_t memmgr_drain_leaving(struct memmgr *mm);
 
 /* ---- the hypervisor's own frames ---- */
 
-/* 2^@order contiguous frames for the hypervisor, content undefined, aligned to their size. */
-enum status memmgr_alloc(struct memmgr *mm, unsigned order, hfn_t *out);
-/* The same, cleared. */
-enum status memmgr_alloc_zero(struct memmgr *mm, unsigned order, hfn_t *out);
+/*
+ * 2^@order contiguous frames for the hypervisor, content undefined, aligned to
+ * their size. Cleared blocks are given up before ST_NO_MEMORY. ST_INVALID: @order too large.
+ */
+MUST_CHECK enum status memmgr_alloc(struct memmgr *mm, unsigned order, hfn_t *out);
+/* The same, cleared; costs no clearing when a pool has a block of exactly that order. */
+MUST_CHECK enum status memmgr_alloc_zero(struct memmgr *mm, unsigned order, hfn_t *out);
+/* Returns what one alloc gave, whole (ASSERT). */
 void memmgr_free(struct memmgr *mm, hfn_t frame, unsigned order);
 /* Host virtual address of a frame, through the direct map. */
 void *memmgr_va(const struct memmgr *mm, hfn_t frame);
@@ -88,26 +101,34 @@ hfn_t memmgr_hfn(const struct memmgr *mm, const void *va);
 
 /* ---- a guest's memory ---- */
 
-/* Bytes of host memory, besides stage-2 tables, that a guest map over @pages pages takes. */
+/* Bytes of host memory, besides stage-2 tables, that a guest map over gfn 0..@pages-1 takes at most. */
 uint64_t gpmap_overhead_bytes(uint64_t pages);
 
 /*
- * Creates an empty map for guest @owner (1..65535) over gfn 0..@gfn_limit-1.
- * @ops and @s2 outlive the map. RAM is declared by gpmap_add_ram.
+ * Creates an empty map for guest @owner (1..65535) over gfn 0..@gfn_limit-1, at
+ * 8 bytes per 2 MiB of that range: let it end where the guest's RAM ends.
+ * @ops and @s2 outlive the map. RAM is declared by gpmap_add_ram. ST_INVALID:
+ * owner or limit 0; ST_EXISTS: the owner has a map; ST_OVER_LIMIT: beyond 256 TiB.
  */
-enum status gpmap_create(struct memmgr *mm, uint16_t owner, uint64_t gfn_limit, const struct stage2_ops *ops,
-			 struct stage2 *s2, struct gpmap **out);
+MUST_CHECK enum status gpmap_create(struct memmgr *mm, uint16_t owner, uint64_t gfn_limit, const struct stage2_ops *ops,
+				    struct stage2 *s2, struct gpmap **out);
 
-/* Declares [start, start + pages) as RAM, absent until touched. ST_EXISTS on overlap. */
-enum status gpmap_add_ram(struct gpmap *map, gfn_t start, uint64_t pages);
+/*
+ * Declares [start, start + pages) as RAM, absent until touched, and admits it:
+ * what is promised to guests stays within what is free, so that a touch does
+ * not fail later. ST_INVALID: empty or beyond the limit; ST_EXISTS on overlap;
+ * ST_NOT_ADMITTED; ST_NO_MEMORY. A failure changes nothing.
+ */
+MUST_CHECK enum status gpmap_add_ram(struct gpmap *map, gfn_t start, uint64_t pages);
 
 /*
  * A guest touched @gfn without a mapping (EPT violation). Maps the largest size
  * that fits and is ready cleared, else a cleared 4 KiB frame. At most about
- * 1,000 instructions with an inline clear.
+ * 1,000 instructions with an inline clear. @access: S2_* of what it tried.
  * ST_OK: mapped, retry. ST_BAD_ADDRESS: no RAM there (MMIO or a hole). ST_NO_MEMORY.
+ * ST_BAD_STATE: the page is mapped and still refuses @access, or the map is being released.
  */
-enum status gpmap_fault(struct gpmap *map, gfn_t gfn, unsigned access);
+MUST_CHECK enum status gpmap_fault(struct gpmap *map, gfn_t gfn, unsigned access);
 
 /* Host address of a present page, NULL when absent or not RAM. Valid until the page is removed. */
 void *gpmap_va(const struct gpmap *map, gfn_t gfn);
@@ -117,29 +138,36 @@ void *gpmap_va(const struct gpmap *map, gfn_t gfn);
  * @overwrite promises that all 4 KiB are about to be written).
  * ST_BAD_ADDRESS when not RAM, ST_NO_MEMORY.
  */
-enum status gpmap_populate(struct gpmap *map, gfn_t gfn, bool overwrite, void **va);
-
-/* Takes one present page from the guest: prepare (may fail) and commit in one; the frame leaves. */
-enum status gpmap_remove(struct gpmap *map, gfn_t gfn);
+MUST_CHECK enum status gpmap_populate(struct gpmap *map, gfn_t gfn, bool overwrite, void **va);
 
 /*
- * Removes up to @budget pages for destruction. ST_AGAIN until none is left, then
- * ST_OK. The vcpus of the guest must not run any more.
+ * Takes one present page from the guest, which splits a large leaf over it:
+ * prepare (may fail) and commit in one; the frame leaves, the page is absent
+ * again. ST_BAD_ADDRESS: not RAM; ST_BAD_STATE: absent already; ST_NO_MEMORY.
  */
-enum status gpmap_release_step(struct gpmap *map, uint64_t budget);
-/* Frees the map; all pages released (ASSERT) . */
+MUST_CHECK enum status gpmap_remove(struct gpmap *map, gfn_t gfn);
+
+/*
+ * Takes everything from the guest, for destruction: a step removes or passes at
+ * most @budget leaves and entries. ST_AGAIN until none is left and every frame
+ * has left, then ST_OK. The vcpus of the guest must not run any more.
+ */
+MUST_CHECK enum status gpmap_release_step(struct gpmap *map, uint64_t budget);
+/* Frees the map; gpmap_release_step has returned ST_OK (ASSERT). */
 void gpmap_destroy(struct gpmap *map);
 
 struct gpmap_stats {
 	uint64_t ram_pages, present_pages;
 	uint64_t leaves_4k, leaves_2m, leaves_1g;
+	uint64_t leaving_pages;	 /* removed, not yet flushed */
+	uint64_t overhead_bytes; /* what the map itself takes now */
 };
 void gpmap_stats(const struct gpmap *map, struct gpmap_stats *out);
 
 /* ---- checks ---- */
 
 /*
- * Walks frame table, free lists, every gpmap and its stage-2, and asserts the
+ * Walks frame table, free lists, every gpmap and its stage-2, and checks the
  * ownership rules and sums; true when all hold, else @err names the first
  * violation (frame, states, owner). Tests and the operator's `check` run it.
  */

@@ -40,11 +40,14 @@ struct s2_leaf {
 };
 
 struct stage2_ops {
-	/* Reserves every table needed to map @gfn at @order (ORDER_*). ST_NO_MEMORY changes nothing. */
+	/*
+	 * Reserves every table needed to map @gfn at @order (ORDER_*). ST_NO_MEMORY changes nothing.
+	 * ST_EXISTS: smaller leaves, or a table for them, stand there; the caller falls back to a smaller order.
+	 */
 	enum status (*map_prepare)(struct stage2 *s2, gfn_t gfn, unsigned order);
 	/* Installs a leaf into a hole (ASSERTed) whose tables are prepared. Raising rights needs no flush. */
 	void (*map_commit)(struct stage2 *s2, gfn_t gfn, hfn_t hfn, unsigned order, unsigned prot, enum s2_memtype mt);
-	/* Reserves what is needed to split the leaf over @gfn down to @order. */
+	/* Reserves what is needed to split the leaf over @gfn into the next smaller @order (one level a call). */
 	enum status (*split_prepare)(struct stage2 *s2, gfn_t gfn, unsigned order);
 	struct flush_ticket (*split_commit)(struct stage2 *s2, gfn_t gfn, unsigned order);
 	/* Removes the leaf of exactly @order at @gfn. */
@@ -53,6 +56,10 @@ struct stage2_ops {
 	struct flush_ticket (*protect)(struct stage2 *s2, gfn_t gfn, unsigned order, unsigned prot);
 	/* Reads and clears accessed and dirty of the leaf over @gfn. */
 	struct flush_ticket (*harvest)(struct stage2 *s2, gfn_t gfn, bool *accessed, bool *dirty);
+	/*
+	 * Polls. Comes true in bounded time even when no vcpu of the guest ever runs again:
+	 * a stopped guest's frames must become free.
+	 */
 	bool (*flush_done)(struct stage2 *s2, struct flush_ticket ticket);
 	/* Looks the leaf over @gfn up; false for a hole. */
 	bool (*lookup)(struct stage2 *s2, gfn_t gfn, struct s2_leaf *out);

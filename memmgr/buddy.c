@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The binary buddy system (Knowlton, "A fast storage allocator", CACM 1965):
+ * one list of free blocks per order, threaded through the frame table by index.
+ * Taking finds the smallest sufficient order in a bit mask and splits; giving
+ * merges while the buddy is free and whole. Both are bounded by the 19 orders.
+ *
+ * Taken blocks stay FREE: who takes one says by frame_change() what it becomes.
+ */
+#include "memmgr/internal.h"
+
+static void push(struct memmgr *mm, uint32_t frame, unsigned order)
+{
+	frame_list_push(mm, &mm->free[order], frame);
+	mm->free_orders |= 1u << order;
+}
+
+static void take_off(struct memmgr *mm, uint32_t frame, unsigned order)
+{
+	frame_list_remove(mm, &mm->free[order], frame);
+	if (mm->free[order].head == FRAME_NIL)
+		mm->free_orders &= ~(1u << order);
+}
+
+void buddy_init(struct memmgr *mm)
+{
+	mm->free_orders = 0;
+	for (unsigned order = 0; order < ORDERS; order++)
+		frame_list_init(&mm->free[order]);
+}
+
+void buddy_seed(struct memmgr *mm, uint32_t frame, unsigned order)
+{
+	frame_shape(mm, frame, order, HELD_BY_BUDDY);
+	push(mm, frame, order);
+}
+
+bool buddy_take(struct memmgr *mm, unsigned order, uint32_t *out)
+{
+	uint32_t enough = mm->free_orders & ~0u << order;
+	unsigned have;
+	uint32_t frame;
+
+	if (enough == 0)
+		return false;
+	have = bit_lowest(enough);
+	frame = mm->free[have].head;
+	take_off(mm, frame, have);
+	while (have > order) {
+		have--;
+		buddy_seed(mm, frame + (1u << have), have);
+	}
+	frame_shape(mm, frame, order, HELD_BY_TAKER);
+	*out = frame;
+	return true;
+}
+
+/* True when the block's buddy is a free block of the same size on our lists. */
+static bool can_merge(const struct memmgr *mm, uint32_t buddy, unsigned order)
+{
+	const struct frame *f;
+
+	if (order == MEMMGR_MAX_ORDER || buddy >= mm->frames)
+		return false;
+	f = frame_get(mm, buddy);
+	return f->state == FRAME_FREE && f->order == order && f->owner == HELD_BY_BUDDY;
+}
+
+void buddy_give(struct memmgr *mm, uint32_t frame, unsigned order)
+{
+	uint32_t buddy = frame ^ 1u << order;
+
+	const struct frame *f = frame_get(mm, frame);
+
+	ASSERT(f->state == FRAME_FREE && f->owner != HELD_BY_BUDDY && is_aligned(frame, BIT(order)));
+	while (can_merge(mm, buddy, order)) {
+		take_off(mm, buddy, order);
+		frame &= ~(1u << order);
+		order++;
+		buddy = frame ^ 1u << order;
+	}
+	buddy_seed(mm, frame, order);
+}
