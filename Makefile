@@ -32,6 +32,10 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 
+# Tests and tools find what was built by these.
+export CORBEL_BUILD := $(abspath $(B))
+export CORBEL_DEPS := $(DEPS)
+
 # ---- what is built -----------------------------------------------------------------------------
 
 P_ROOMS := lib memmgr sched io guest lua
@@ -323,6 +327,18 @@ $(B)/corbelctl: $(CTL_SRC:%.c=$(B)/ctl/%.o) $(B)/ctl/liblib.a
 .PHONY: corbelctl
 corbelctl: $(B)/corbelctl ## the operator's command, $(B)/corbelctl
 
+# What the emulator's machines are made of.
+SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $(GUESTS)
+
+# ---- figures and endurance ---------------------------------------------------------------------
+
+SOAK_SECONDS ?= 600
+.PHONY: bench soak
+bench: $(SYSTEM_NEEDS) $(B)/corbel.img ## measure inside the emulator and compare with the promises
+	$(Q)$(PYTHON) bench/run.py
+soak: $(SYSTEM_NEEDS) ## SOAK_SECONDS (600) of guests at work, with every check in between
+	$(Q)$(PYTHON) tests/system/soak.py --seconds $(SOAK_SECONDS)
+
 # ---- checks ------------------------------------------------------------------------------------
 
 # A header stands alone when a file that includes nothing else compiles.
@@ -361,9 +377,6 @@ format: ## print what clang-format would change
 
 # ---- everything --------------------------------------------------------------------------------
 
-export CORBEL_BUILD := $(abspath $(B))
-export CORBEL_DEPS := $(DEPS)
-SYSTEM_NEEDS = $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $(GUESTS)
 .PHONY: test system control
 control: $(CONTROL:%=$(B)/host/%) $(B)/corbelctl ## the control plane in a host process, over the wire
 	$(Q)tests/run --jobs $(JOBS) --pytest tests/control
