@@ -46,6 +46,8 @@ VMX_PURE := $(wildcard vmx/ctrl.c vmx/ept.c vmx/check.c)
 P_SRC := $(foreach r,$(P_ROOMS),$(wildcard $(r)/*.c))
 T_SRC := $(P_SRC) $(wildcard vmx/*.c firmware/*.c)
 T_ASM := $(wildcard vmx/*.S firmware/*.S)
+$(if $(filter $(basename $(T_SRC)),$(basename $(T_ASM))),$(error one object for two sources: \
+	$(filter $(basename $(T_SRC)),$(basename $(T_ASM))) has both a .c and a .S file))
 H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c)
 # The codec and the framing that corbelctl shares with the control plane.
 CTL_SHARED := $(wildcard lua/cbor*.c lua/wire.c)
@@ -352,7 +354,7 @@ $(B)/style/%.ok: % $(B)/target/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h $(B
 
 comma := ,
 json_row = {"directory": "$(CURDIR)"$(comma) "file": "$(1)"$(comma) "command": "$(CC_$(2)) $(CFLAGS_$(2)) \
-	$(OWN_$(2)) $(if $(filter lua,$(ROOM)),-include $(LUACONF)) -c $(1)"}
+	$(OWN_$(2)) -c $(1)"}
 json_rows = $(foreach s,$(1),$(foreach ROOM,$(firstword $(subst /, ,$(s))),$(file >>$@,$(comma)$(call json_row,$(s),$(2)))))
 compile_commands.json: FORCE ## for editors and clang tools
 	$(file >$@,[{"directory": "$(CURDIR)"$(comma) "file": "Makefile"$(comma) "command": "true"})
