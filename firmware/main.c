@@ -4,29 +4,35 @@
  */
 #include <stdint.h>
 
+#include "firmware/platform.h"
+#include "firmware/selftest.h"
+#include "firmware/trap.h"
+#include "lib/log.h"
 #include "lib/x86_asm.h"
 
-#define COM1 0x3f8
-#define LSR_THRE BIT(5)
+#define LOOP_STACK_PAGES 8
 
 void boot_main(uint32_t protocol, uint32_t info);
 
-static void put(const char *s)
+/* On the CPU loop's own stack, with everything mapped that stays mapped. */
+static void continue_boot(void)
 {
-	for (; *s; s++) {
-		for (int i = 0; i < 100000 && !(in8(COM1 + 5) & LSR_THRE); i++)
-			cpu_pause();
-		out8(COM1, (uint8_t)*s);
+	platform_start_devices(); /* ACPI, memory types, interrupts, time, serial lines */
+	selftest_run(boot_args());
+	log_info("ready");
+	for (;;) {
+		trap_report_nmi();
+		sti_hlt_cli();
 	}
 }
 
-/* Called by start.S on the first stack, interrupts off, loader memory mapped one to one. */
+/* Called by start.S on the first stack, interrupts masked, low memory mapped one to one. */
 void boot_main(uint32_t protocol, uint32_t info)
 {
-	(void)protocol;
-	(void)info;
-	out8(COM1 + 3, 3); /* 8N1: the line is as the loader left it */
-	put("corbel: boot\r\n");
-	for (;;)
-		hlt();
+	platform_begin();                     /* faults can be reported, the log is kept */
+	platform_read_loader(protocol, info); /* command line, memory ranges, modules */
+	platform_enable_cpu();                /* NX, SMEP, SMAP, UMIP, PAT, XCR0 */
+	platform_read_board();                /* board/NAME.dts */
+	platform_map_memory();                /* memory map, own page tables, fault stacks */
+	platform_continue_on_stack("cpu loop", LOOP_STACK_PAGES, continue_boot);
 }

@@ -193,5 +193,7 @@ boot_stack_top:
 
 	.bss
 	.balign 16
+	.globl boot_stack_bottom, boot_stack_high_top
+boot_stack_bottom:
 	.skip BOOT_STACK_BYTES
 boot_stack_high_top:

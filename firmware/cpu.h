@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The processor: what it offers, and its own tables (GDT, TSS, per-CPU block).
+ */
+#ifndef CORBEL_FIRMWARE_CPU_H
+#define CORBEL_FIRMWARE_CPU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "firmware/percpu.h"
+#include "lib/error.h"
+
+/* What firmware itself needs to know. The engine and the guests' CPUID read the leaves themselves. */
+struct cpu_features {
+	char vendor[13], brand[49];
+	uint32_t signature; /* leaf 1 EAX: family, model, stepping */
+	uint32_t max_leaf, max_ext_leaf;
+	uint8_t phys_bits, linear_bits;
+	bool nx, page_1g, smep, smap, umip, pge, pat, mtrr, mce;
+	bool x2apic, tsc_deadline, invariant_tsc, rdrand, vmx;
+	bool xsave, xsaveopt;
+	uint64_t xcr0;        /* components of user state that the host enables */
+	uint32_t xsave_bytes; /* area size for them */
+};
+
+extern struct cpu_features the_cpu;
+
+/*
+ * Sets up the boot CPU far enough for faults to be reported: GS, GDT, TSS with
+ * one early stack for all faults, IDT. The first thing in C; no log, no memory.
+ */
+void cpu_early_init(void);
+
+/* Fills the_cpu from CPUID. */
+void cpu_detect(void);
+
+/*
+ * Sets CR0, CR4, EFER, PAT and XCR0 as the design states. The page tables in use
+ * map no user page. ST_UNSUPPORTED, naming what is missing, on a CPU that cannot run us.
+ */
+enum status cpu_enable(struct error *err) MUST_CHECK;
+
+/* Guarded stacks for faults, in place of the early one. After paging is up. */
+enum status cpu_create_ist_stacks(void) MUST_CHECK;
+
+/* Up to 64 bits of entropy: RDRAND where there is one, always mixed with the TSC. */
+uint64_t hv_seed(void);
+
+#endif

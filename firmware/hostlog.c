@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The UART is a reader of the ring with a sequence number of its own. When it
+ * falls more than a ring behind, the gap is stated in its output.
+ */
+#include "firmware/hostlog.h"
+
+#include "firmware/tsc.h"
+#include "firmware/uart.h"
+#include "lib/bits.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "lib/x86_asm.h"
+
+static uint8_t log_buf[HOST_LOG_BYTES];
+struct bytelog host_log;
+
+static struct uart *log_uart;
+static uint64_t sent; /* sequence number of the next byte for the UART */
+
+/* A newline takes two bytes on the line: its LF waits here. */
+static bool owe_linefeed;
+
+static void sink(const char *line, size_t len)
+{
+	hostlog_write(line, len);
+}
+
+void hostlog_init(void)
+{
+	bytelog_init(&host_log, log_buf, sizeof(log_buf));
+	log_init(sink, host_uptime_us);
+}
+
+void hostlog_write(const char *text, size_t len)
+{
+	uint64_t flags = irq_save();
+
+	bytelog_write(&host_log, text, len);
+	irq_restore(flags);
+	if (log_uart)
+		uart_kick(log_uart);
+}
+
+static size_t gap_note(uint8_t *out, size_t max)
+{
+	static const char note[] = "[gap]\r\n";
+	size_t len = MIN(sizeof(note) - 1, max);
+
+	memcpy(out, note, len);
+	return len;
+}
+
+/* The UART's pull(): the next bytes of the log, LF as CR LF. */
+static size_t pull_log(struct uart *u, uint8_t *out, size_t max)
+{
+	size_t n = 0;
+	uint8_t c;
+
+	(void)u;
+	if (sent < bytelog_oldest(&host_log)) {
+		sent = bytelog_oldest(&host_log);
+		n = gap_note(out, max);
+	}
+	while (n < max) {
+		if (owe_linefeed) {
+			out[n++] = '\n';
+			owe_linefeed = false;
+			continue;
+		}
+		if (bytelog_read(&host_log, &sent, &c, 1) == 0)
+			break;
+		owe_linefeed = c == '\n';
+		out[n++] = owe_linefeed ? '\r' : c;
+	}
+	return n;
+}
+
+void hostlog_attach(struct uart *u)
+{
+	u->pull = pull_log;
+	log_uart = u;
+}
+
+void hostlog_flush(struct uart_polled *to)
+{
+	uint8_t chunk[64];
+	size_t n;
+
+	while (!to->dead && to->port && (n = bytelog_read(&host_log, &sent, chunk, sizeof(chunk))) != 0)
+		uart_polled_write(to, (const char *)chunk, n);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Interrupt vectors of the host: who handles which, handed out from the top down
+ * so that what is asked for first (timer, kick) has the higher priority class.
+ * Handlers run with interrupts masked and must be short. One table for all CPUs.
+ */
+#ifndef CORBEL_FIRMWARE_IRQ_H
+#define CORBEL_FIRMWARE_IRQ_H
+
+#include <stdint.h>
+
+#include "lib/status.h"
+
+typedef void (*irq_handler)(void *arg);
+
+/* Gives @fn a vector of its own. ST_NO_MEMORY when none is free. @name is kept, not copied. */
+enum status irq_allocate(const char *name, irq_handler fn, void *arg, uint8_t *vector) MUST_CHECK;
+
+/* Gives @fn a vector and routes ISA line @irq to it on this CPU, unmasked. */
+enum status irq_request_isa(uint8_t irq, const char *name, irq_handler fn, void *arg) MUST_CHECK;
+
+/*
+ * Runs the handler of @vector and acknowledges it at the local APIC. From the
+ * trap entry, and from the engine when an interrupt ended a guest's run and the
+ * VM exit has acknowledged it already at the processor. Interrupts masked.
+ */
+void irq_dispatch(uint8_t vector);
+
+/* For `info`: name and count of @vector; NULL when it has no handler. */
+const char *irq_info(uint8_t vector, uint64_t *count);
+
+#endif

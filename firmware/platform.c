@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Each step either succeeds or stops the boot with a sentence: nothing runs yet
+ * that could be saved by going on.
+ */
+#include "firmware/platform.h"
+
+#include <string.h>
+
+#include "firmware/apic.h"
+#include "firmware/cmdline.h"
+#include "firmware/cpu.h"
+#include "firmware/hostlog.h"
+#include "firmware/ioapic.h"
+#include "firmware/paging.h"
+#include "firmware/power.h"
+#include "firmware/report.h"
+#include "firmware/stack.h"
+#include "firmware/symtab.h"
+#include "firmware/tsc.h"
+#include "lib/assert.h"
+#include "lib/bits.h"
+#include "lib/log.h"
+
+#define IDENTITY_BYTES (4ull << 30) /* what start.S maps one to one */
+#define LOW_MEMORY_BYTES 0x10000u
+#define MIB (1024u * 1024)
+
+struct platform platform;
+
+extern const uint8_t boot_phys_start[], image_phys_end[]; /* board/corbel.ld */
+extern const uint8_t boot_stack_bottom[], boot_stack_high_top[]; /* start.S */
+
+/* switch.S */
+__attribute__((noreturn)) void stack_continue(uint64_t top, void (*fn)(void));
+
+void platform_stop(const char *sentence)
+{
+	report_begin();
+	report_printf("\n*** corbel cannot start: %s\n", sentence);
+	report_end();
+}
+
+static void must(enum status st, const struct error *err)
+{
+	if (st != ST_OK)
+		platform_stop(err->text);
+}
+
+void platform_begin(void)
+{
+	cpu_early_init();
+	tsc_mark_boot();
+	hostlog_init();
+	panic_set_handler(report_panic);
+	stack_register("boot", (uint64_t)boot_stack_bottom, (uint64_t)boot_stack_high_top);
+	log_info("Corbel " CORBEL_VERSION);
+}
+
+static const void *read_identity(void *ctx, hpa_t at, uint64_t len)
+{
+	(void)ctx;
+	/* An address of 0 means "not given"; the rest of page 0 is in use by some loaders. */
+	if (at.v == 0 || at.v >= IDENTITY_BYTES || len > IDENTITY_BYTES - at.v)
+		return NULL;
+	return (const void *)at.v;
+}
+
+static void read_options(void)
+{
+	if (cmdline_is(boot_args(), "panic", "reset"))
+		report_set_action(REPORT_RESET);
+	if (cmdline_is(boot_args(), "panic", "off"))
+		report_set_action(REPORT_POWER_OFF);
+	if (cmdline_get(boot_args(), "debug", NULL, 0))
+		log_set_level(LOG_DEBUG);
+}
+
+void platform_read_loader(unsigned protocol, uint32_t info)
+{
+	const struct phys_reader identity = {.map = read_identity};
+	struct boot_info *b = &platform.boot;
+	char text[BOOT_NAME_MAX + 160];
+	struct error err;
+
+	must(bootinfo_read(&identity, protocol, hpa(info), b, &err), &err);
+	read_options();
+	log_info("loaded by %s, %u modules",
+		 b->loader[0] ? log_clean(text, sizeof(text), b->loader, strlen(b->loader))
+			      : (protocol == BOOT_PVH ? "PVH" : "multiboot2"),
+		 b->module_count);
+	log_info("arguments: %s", log_clean(text, sizeof(text), b->cmdline, strlen(b->cmdline)));
+}
+
+void platform_enable_cpu(void)
+{
+	struct error err;
+
+	cpu_detect();
+	log_info("processor: %s, signature 0x%x, %u physical bits", the_cpu.brand[0] ? the_cpu.brand : the_cpu.vendor,
+		 the_cpu.signature, the_cpu.phys_bits);
+	must(cpu_enable(&err), &err);
+	log_info("protections: nx%s%s%s, xcr0 0x%llx", the_cpu.smep ? " smep" : "", the_cpu.smap ? " smap" : "",
+		 the_cpu.umip ? " umip" : "", (unsigned long long)the_cpu.xcr0);
+}
+
+void platform_read_board(void)
+{
+	char name[BOARD_NAME_MAX] = BOARD_DEFAULT;
+	const struct board_blob *blob;
+	struct error err;
+
+	cmdline_get(boot_args(), "board", name, sizeof(name));
+	must(board_find(name, &blob, &err), &err);
+	must(board_read(blob->start, blob->size, &platform.board, &err), &err);
+	if (platform.board.log.port)
+		report_set_port(platform.board.log.port);
+	log_info("board: %s (%s)", blob->name, platform.board.model);
+}
+
+/* ---- memory ---- */
+
+static void claim(uint64_t start, uint64_t len, enum memmap_type type)
+{
+	struct error err;
+
+	must(memmap_claim(&platform.memory, hpa(start), len, type, &err), &err);
+}
+
+static void claim_all(void)
+{
+	const struct boot_info *b = &platform.boot;
+
+	claim(0, LOW_MEMORY_BYTES, MEMMAP_LOW);
+	claim((uint64_t)boot_phys_start, (uint64_t)image_phys_end - (uint64_t)boot_phys_start, MEMMAP_IMAGE);
+	for (unsigned i = 0; i < b->module_count; i++)
+		claim(b->module[i].start, b->module[i].len, MEMMAP_MODULE);
+	for (unsigned i = 0; i < platform.board.reserved_count; i++)
+		claim(platform.board.reserved[i].start, platform.board.reserved[i].len, MEMMAP_BOARD);
+	/* Planned for 4 TiB: what lies beyond is not in the direct map and stays unused. */
+	if (platform.memory.count > 0 && platform.memory.entry[platform.memory.count - 1].end > DIRECT_MAP_BYTES) {
+		claim(DIRECT_MAP_BYTES, UINT64_MAX - 2 * PAGE_SIZE - DIRECT_MAP_BYTES, MEMMAP_BOARD);
+		log_warn("memory: what lies beyond 4 TiB is not used");
+	}
+}
+
+void platform_map_memory(void)
+{
+	struct memmap *map = &platform.memory;
+	struct error err;
+
+	must(memmap_build(map, platform.boot.range, platform.boot.range_count, &err), &err);
+	claim_all();
+	for (unsigned i = 0; i < map->count; i++)
+		log_debug("memory: %012llx-%012llx %s", (unsigned long long)map->entry[i].start,
+			  (unsigned long long)map->entry[i].end, memmap_type_name(map->entry[i].type));
+	must(paging_init(map, &err), &err);
+	if (cpu_create_ist_stacks() != ST_OK)
+		platform_stop("no memory for the fault stacks");
+	log_info("memory: %llu MiB free, %llu MiB in modules, image %llu KiB, page tables %llu KiB",
+		 (unsigned long long)memmap_bytes(map, MEMMAP_RAM) / MIB,
+		 (unsigned long long)memmap_bytes(map, MEMMAP_MODULE) / MIB,
+		 (unsigned long long)memmap_bytes(map, MEMMAP_IMAGE) / 1024,
+		 (unsigned long long)paging_table_bytes() / 1024);
+}
+
+void platform_continue_on_stack(const char *name, unsigned pages, void (*fn)(void))
+{
+	uint64_t top;
+
+	if (stack_create(name, pages, &top) != ST_OK)
+		platform_stop("no memory for the boot stack");
+	stack_continue(top, fn);
+}
+
+/* ---- devices ---- */
+
+static void read_acpi(void)
+{
+	const struct acpi_root root = {platform.boot.rsdp, platform.boot.rsdp_len, platform.boot.rsdp_at};
+	struct acpi_info *a = &platform.acpi;
+	struct error err;
+	enum status st = acpi_read(&phys_window, &root, a, &err);
+
+	if (st != ST_OK)
+		platform_stop(err.text);
+	log_info("ACPI: by %s, %u processors, %u I/O APICs, %u PCI segments%s%s", a->oem, a->cpu_count,
+		 a->ioapic_count, a->mcfg_count, a->hpet_address ? ", HPET" : "", a->s5_known ? ", power-off" : "");
+	if (a->skipped)
+		log_warn("%s (%u parts left out)", a->note.text, a->skipped);
+}
+
+static void check_memory_types(void)
+{
+	struct error err;
+
+	if (!the_cpu.mtrr) {
+		log_warn("MTRRs: this processor has none");
+		return;
+	}
+	mtrr_read(&platform.mtrr, the_cpu.phys_bits);
+	if (mtrr_check_ram(&platform.mtrr, &platform.memory, &err) == ST_OK)
+		log_info("MTRRs: all RAM is write-back");
+	else
+		log_warn("%s", err.text);
+}
+
+static void open_uart(struct uart *u, const struct board_uart *wanted, const char *name)
+{
+	const struct uart_config cfg = {wanted->port, wanted->irq, wanted->baud, wanted->clock_hz};
+	enum status st;
+
+	if (!wanted->named)
+		return;
+	st = uart_init(u, &cfg);
+	if (st == ST_OK)
+		st = uart_start(u, name);
+	if (st == ST_OK)
+		log_info("%s: UART at 0x%x, interrupt %u, %u baud", name, cfg.port, cfg.irq, cfg.baud);
+	else
+		log_warn("%s: UART at 0x%x: %s", name, cfg.port,
+			 st == ST_NOT_FOUND && !u->present ? "nothing answers" : status_name(st));
+}
+
+/* Where the tree names no line: the first of the usual ports that answers and is not taken. */
+static void discover_uart(struct board_uart *out, const struct board_uart *taken)
+{
+	static const uint16_t ports[] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ports) && !out->named; i++)
+		if (!(taken->named && taken->port == ports[i]) && uart_probe(ports[i]))
+			*out = (struct board_uart){true, ports[i], board_usual_irq(ports[i]), UART_BAUD_DEFAULT,
+						   UART_CLOCK_HZ};
+}
+
+static void open_lines(void)
+{
+	struct board *b = &platform.board;
+
+	/* A machine with one line gives it to the operator, who can read the log through it. */
+	discover_uart(&b->management, &b->log);
+	discover_uart(&b->log, &b->management);
+	hostlog_attach(&platform.log);
+	open_uart(&platform.log, &b->log, "log");
+	open_uart(&platform.management, &b->management, "management");
+	report_set_port(platform.log.present ? b->log.port : b->management.port);
+}
+
+void platform_start_devices(void)
+{
+	struct error err;
+
+	read_acpi();
+	check_memory_types();
+	power_init(&platform.acpi, platform.board.shutdown_port);
+	must(apic_init(&platform.acpi, &err), &err);
+	must(ioapic_init(&platform.acpi, &err), &err);
+	must(tsc_calibrate(&platform.acpi, &err), &err);
+	open_lines();
+}

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What only the machine can show: that the fix-up table works, the page tables
+ * hold their rules, the timer fires when it says, tasks are preempted and keep
+ * their registers and vector state. Each check prints one line; a failure panics.
+ */
+#include "firmware/selftest.h"
+
+#include <string.h>
+
+#include "firmware/apic.h"
+#include "firmware/cmdline.h"
+#include "firmware/irq.h"
+#include "firmware/paging.h"
+#include "firmware/percpu.h"
+#include "firmware/stack.h"
+#include "firmware/task.h"
+#include "firmware/trap.h"
+#include "firmware/tsc.h"
+#include "lib/assert.h"
+#include "lib/bits.h"
+#include "lib/log.h"
+#include "lib/x86_asm.h"
+
+#define ABSENT_MSR 0x3fffffffu /* no processor has it; some emulators read it as 0 all the same */
+#define TIMER_US 2000u
+#define TIMER_LATE_MAX_US 100000u /* an emulator may be slow */
+#define SLICE_US 500u
+#define TASK_STACK_PAGES 4
+#define TASK_ROUNDS 5
+#define MXCSR_ROUND_DOWN BIT(13)
+#define DIRECT_MAP_HOLE (DIRECT_MAP_BASE + DIRECT_MAP_BYTES - PAGE_SIZE)
+
+static unsigned checks;
+
+static void passed(const char *what)
+{
+	checks++;
+	log_info("selftest: %s: ok", what);
+}
+
+static void check_fix_up(void)
+{
+	uint64_t value = 1, xcr0 = xgetbv(0);
+
+	/* Bit 0 of XCR0 must be set: SDM 2C XSETBV. */
+	ASSERT(!xsetbv_safe(0, 0) && xgetbv(0) == xcr0);
+	ASSERT(xsetbv_safe(0, xcr0));
+	ASSERT(rdmsr_safe(MSR_IA32_EFER, &value) && (value & EFER_NXE));
+	value = 1;
+	if (!rdmsr_safe(ABSENT_MSR, &value))
+		ASSERT(value == 1 && !wrmsr_safe(ABSENT_MSR, 0));
+	passed("faults with a fix-up are survived");
+}
+
+static void check_page_tables(void)
+{
+	struct error err;
+	unsigned leaves;
+
+	if (!paging_selfcheck(&err, &leaves))
+		panic("%s", err.text);
+	log_info("selftest: page tables: %u leaves keep the rules", leaves);
+	checks++;
+}
+
+/* ---- timer ---- */
+
+static volatile uint64_t fired_at;
+
+static void note_time(void)
+{
+	fired_at = rdtsc();
+}
+
+/* The timer calls what host_timer_init() was given; tests share one and set this. */
+static void (*on_timer)(void);
+
+static void timer_expired(void)
+{
+	on_timer();
+}
+
+static void wait_for_timer(uint64_t limit)
+{
+	while (!fired_at && rdtsc() < limit)
+		sti_hlt_cli();
+}
+
+static void check_timer(void)
+{
+	uint64_t deadline, us = host_clock.hz / 1000000;
+
+	on_timer = note_time;
+	fired_at = 0;
+	deadline = rdtsc() + TIMER_US * us;
+	host_timer_arm(deadline);
+	wait_for_timer(deadline + TIMER_LATE_MAX_US * us);
+	ASSERT(fired_at >= deadline);
+	log_info("selftest: timer: %llu ticks late", (unsigned long long)(fired_at - deadline));
+	checks++;
+}
+
+/* ---- tasks ---- */
+
+struct worker {
+	struct task task;
+	uint32_t mxcsr;       /* this task's own */
+	volatile uint64_t turns;
+	volatile bool stop;
+};
+
+static uint32_t read_mxcsr(void)
+{
+	uint32_t v;
+
+	__asm__ volatile("stmxcsr %0" : "=m"(v));
+	return v;
+}
+
+/* Never yields: only the timer takes the CPU from it. */
+static void work(void *arg)
+{
+	struct worker *w = arg;
+
+	__asm__ volatile("ldmxcsr %0" : : "m"(w->mxcsr));
+	while (!w->stop) {
+		w->turns++;
+		ASSERT(read_mxcsr() == w->mxcsr);
+	}
+}
+
+static void end_slice(void)
+{
+	this_cpu()->need_resched = true;
+}
+
+static enum task_end run_slice(struct worker *w)
+{
+	host_timer_arm(rdtsc() + SLICE_US * (host_clock.hz / 1000000));
+	return task_run(&w->task);
+}
+
+static void check_tasks(void)
+{
+	static struct worker a = {.mxcsr = MXCSR_DEFAULT}, b = {.mxcsr = MXCSR_DEFAULT | MXCSR_ROUND_DOWN};
+
+	on_timer = end_slice;
+	ASSERT(task_create(&a.task, "selftest a", work, &a, TASK_STACK_PAGES) == ST_OK);
+	ASSERT(task_create(&b.task, "selftest b", work, &b, TASK_STACK_PAGES) == ST_OK);
+	for (int i = 0; i < TASK_ROUNDS; i++) {
+		uint64_t before = a.turns + b.turns;
+
+		ASSERT(run_slice(&a) == TASK_PREEMPTED);
+		ASSERT(run_slice(&b) == TASK_PREEMPTED);
+		ASSERT(a.turns + b.turns > before);
+	}
+	a.stop = b.stop = true;
+	ASSERT(run_slice(&a) == TASK_ENDED && run_slice(&b) == TASK_ENDED);
+	host_timer_disarm();
+	task_destroy(&a.task);
+	task_destroy(&b.task);
+	passed("tasks are preempted and keep their state");
+}
+
+static void note_and_yield(void *arg)
+{
+	unsigned *steps = arg;
+
+	++*steps;
+	task_yield();
+	++*steps;
+	task_block();
+	++*steps;
+}
+
+static void check_voluntary(void)
+{
+	unsigned steps = 0;
+	struct task t;
+
+	ASSERT(task_create(&t, "selftest c", note_and_yield, &steps, TASK_STACK_PAGES) == ST_OK);
+	ASSERT(task_run(&t) == TASK_YIELDED && steps == 1);
+	ASSERT(task_run(&t) == TASK_BLOCKED && steps == 2);
+	ASSERT(task_run(&t) == TASK_ENDED && steps == 3);
+	task_destroy(&t);
+	passed("tasks yield and block");
+}
+
+static void run_all(void)
+{
+	struct error err;
+
+	check_fix_up();
+	check_page_tables();
+	if (host_timer_init(timer_expired, &err) != ST_OK)
+		panic("%s", err.text);
+	check_timer();
+	check_tasks();
+	check_voluntary();
+	check_page_tables(); /* with the tasks' stacks gone again */
+	log_info("selftest: %u checks passed", checks);
+}
+
+/* ---- faults on demand ---- */
+
+/* Touches every page of its stack on the way down; not a tail call. */
+__attribute__((noinline)) static unsigned overflow_stack(unsigned depth)
+{
+	volatile uint8_t page[PAGE_SIZE / 2];
+
+	page[0] = (uint8_t)depth;
+	return depth == UINT32_MAX ? 0 : overflow_stack(depth + 1) + page[0];
+}
+
+/* A fault whose stack cannot be pushed to is a double fault. */
+static void double_fault(void)
+{
+	this_cpu()->tss.ist[IST_FAULT - 1] = DIRECT_MAP_HOLE;
+	__asm__ volatile("ud2");
+}
+
+static void write_rodata(void)
+{
+	extern const uint8_t rodata_start[];
+
+	*(volatile uint8_t *)(uint64_t)rodata_start = 0;
+}
+
+static void run_fault(const char *kind)
+{
+	if (strcmp(kind, "ud") == 0)
+		__asm__ volatile("ud2");
+	else if (strcmp(kind, "pf") == 0)
+		*(volatile uint8_t *)DIRECT_MAP_HOLE = 0;
+	else if (strcmp(kind, "wx") == 0)
+		write_rodata();
+	else if (strcmp(kind, "stack") == 0)
+		log_info("%u", overflow_stack(0));
+	else if (strcmp(kind, "df") == 0)
+		double_fault();
+	else if (strcmp(kind, "panic") == 0)
+		panic("asked for by the boot argument fault=panic");
+	else if (strcmp(kind, "nmi") == 0 || strcmp(kind, "stuck") == 0)
+		apic_send_nmi(this_cpu()->apic_id);
+	else
+		log_error("fault=%s: unknown; known are ud pf wx stack df nmi stuck panic", kind);
+	if (strcmp(kind, "stuck") == 0)
+		apic_send_nmi(this_cpu()->apic_id);
+	trap_report_nmi();
+}
+
+void selftest_run(const char *args)
+{
+	char kind[16];
+
+#ifdef CORBEL_DEBUG
+	check_page_tables();
+#endif
+	if (cmdline_get(args, "selftest", NULL, 0))
+		run_all();
+	if (cmdline_get(args, "fault", kind, sizeof(kind)))
+		run_fault(kind);
+}

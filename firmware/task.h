@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Host tasks: C functions with a guarded stack of their own that run with
+ * interrupts enabled (the control plane; later TCP/IP, page scanning). The CPU
+ * loop gives one the CPU with task_run(), which returns when the task blocked,
+ * yielded, ended or was preempted; who runs next is the scheduler's business, not
+ * this file's. A task may use vector instructions.
+ */
+#ifndef CORBEL_FIRMWARE_TASK_H
+#define CORBEL_FIRMWARE_TASK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/status.h"
+
+#define TASK_NAME_MAX 24
+
+/* Why task_run() returned. */
+enum task_end {
+	TASK_BLOCKED,   /* wants to be woken */
+	TASK_YIELDED,   /* can go on at once */
+	TASK_PREEMPTED, /* need_resched was set; can go on */
+	TASK_ENDED,     /* its function returned: never run it again */
+};
+
+struct xsave_area;
+
+/* Private but for the name; storage is the creator's. */
+struct task {
+	char name[TASK_NAME_MAX];
+	uint64_t rsp, stack_top;
+	void (*fn)(void *arg);
+	void *arg;
+	struct xsave_area *fpu; /* at the top of the stack */
+	enum task_end end;
+};
+
+/*
+ * Prepares @t to run @fn(@arg) on a new stack of @stack_pages pages, less what
+ * the vector state takes (under 3 KiB). Statuses of stack_create().
+ */
+enum status task_create(struct task *t, const char *name, void (*fn)(void *arg), void *arg,
+			unsigned stack_pages) MUST_CHECK;
+
+/* Frees the stack of a task that is not running. */
+void task_destroy(struct task *t);
+
+/*
+ * Runs @t from the CPU loop, interrupts masked before and after; clears
+ * need_resched first. The vector registers are the task's meanwhile and nobody's afterwards.
+ */
+enum task_end task_run(struct task *t);
+
+/* The running task, NULL in the CPU loop. */
+struct task *task_current(void);
+
+/*
+ * From within a task. A wake that comes between the task's last look and
+ * task_block() must not be lost: the caller masks interrupts before it looks, or the
+ * waker makes the next task_run() happen (sched_wake() remembers).
+ */
+void task_block(void);
+void task_yield(void);
+
+/* Holds preemption off for a bounded piece of work; nests. Interrupts stay enabled. */
+void task_preempt_disable(void);
+void task_preempt_enable(void);
+
+/* Called at the end of each interrupt, still masked: gives the CPU back when it is wanted. */
+void task_preempt_point(void);
+
+#endif
