@@ -227,13 +227,18 @@ $(B)/guests/busybox.cpio: board/mkcpio.py $(wildcard tests/guests/initramfs/*) |
 	$(call say,CPIO,$@)
 	$(Q)BUSYBOX=$(DEPS)/guests/busybox $(PYTHON) board/mkcpio.py $@ --list tests/guests/initramfs/list
 
-# Small test guests: one C file each, 32-bit multiboot 1.
-GUESTS := $(patsubst tests/guests/%.c,$(B)/guests/%.elf,$(wildcard tests/guests/*.c))
-GUEST_FLAGS := -m32 -march=i686 -std=c11 -Os -ffreestanding -fno-pic -fno-pie -fno-stack-protector \
-	-fcf-protection=none -fno-asynchronous-unwind-tables -mgeneral-regs-only -Wall -Wextra -Werror -MMD -MP \
-	-nostdinc -isystem $(shell $(CC) -print-file-name=include) -I.
-GUEST_LIB := $(patsubst %,$(B)/guest/%.o,tests/guests/lib/start tests/guests/lib/guest)
-$(B)/guest/%.o: %.c
+# Small test guests: one C file each on a shared start, 64-bit code in a 32-bit multiboot 1 ELF that has a PVH
+# note too. hello also comes as a flat image and as a 64-bit ELF.
+GUESTS := $(patsubst tests/guests/%.c,$(B)/guests/%.elf,$(wildcard tests/guests/*.c)) \
+	$(B)/guests/hello.flat $(B)/guests/hello.elf64
+GUEST_FLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -fno-stack-protector \
+	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -mgeneral-regs-only \
+	$(WARN) -MMD -MP -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
+	-isystem $(DEPS)/newlib/x86_64-elf/include -I.
+GUEST_LIB := $(patsubst %.c,$(B)/guest/%.o,$(wildcard tests/guests/lib/*.c) lib/format.c)
+GUEST_LINK := ld -m elf_x86_64 -static -nostdlib -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments \
+	-T tests/guests/lib/guest.ld
+$(B)/guest/%.o: %.c | $(DEPS)/manifest.txt
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(GUEST_FLAGS) -c -o $@ $<
@@ -241,11 +246,18 @@ $(B)/guest/%.o: %.S
 	@mkdir -p $(@D)
 	$(call say,AS,$@)
 	$(Q)$(CC) $(GUEST_FLAGS) -c -o $@ $<
-$(B)/guests/%.elf: $(B)/guest/tests/guests/%.o $(GUEST_LIB) tests/guests/lib/guest.ld
+$(B)/guest/%_flat.o: %.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_FLAGS) -DFLAT -c -o $@ $<
+$(B)/guests/%.elf64: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
-	$(Q)ld -m elf_i386 -static -nostdlib -z noexecstack --no-warn-rwx-segments -T tests/guests/lib/guest.ld \
-		-o $@ $< $(GUEST_LIB)
+	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)
+$(B)/guests/%.elf: $(B)/guests/%.elf64
+	$(Q)objcopy -O elf32-i386 $< $@
+$(B)/guests/%.flat: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/start_flat.o $(GUEST_LIB) tests/guests/lib/guest.ld
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_LINK) -o $@.elf $(filter %.o,$^) && objcopy -O binary $@.elf $@
 
 $(B)/store.cpio: board/mkcpio.py $(B)/guests/busybox.cpio $(shell find scripts -type f 2>/dev/null)
 	$(call say,CPIO,$@)

@@ -7,17 +7,17 @@
  */
 #include "tests/guests/lib/guest.h"
 
-void guest_main(uint32_t magic, const struct multiboot_info *info)
+const char guest_name[] = "forge";
+
+void guest_main(void)
 {
-	(void)magic;
-	(void)info;
 	for (int i = 0; i < 16; i++) {
-		put("\x06\x09" "ABQLAAAKAAAqAKFhcmZjb3JiZWyKsg==\n");
-		put("text \x06\x09" "ABQLAAAKAAAqAKFhcmZjb3JiZWyKsg==\n");
-		put("\x04\x14" "ABQLAAAKAAAqAKFhcmZjb3JiZWyKsg==\n");
-		put("\x1b[2J\x1b]0;forged\x07");
+		print("\x06\x09%s", "ABQLAAAKAAAqAKFhcmZjb3JiZWyKsg==\n");
+		print("text \x06\x09%s", "ABQLAAAKAAAqAKFhcmZjb3JiZWyKsg==\n");
+		print("\x04\x14%s", "ABQLAAAKAAAqAKFhcmZjb3JiZWyKsg==\n");
+		print("\x1b[2J\x1b]0;forged\x07");
 	}
-	put("\nforge: done\n");
+	print("\nforge: done\n");
 	for (;;)
-		__asm__ volatile("sti; hlt");
+		halt();
 }

@@ -1,48 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads back what multiboot 1 hands over: magic, command line, memory, modules
- * with their strings and the sum of their bytes. Ends with code 0, or 1 when the
- * magic is wrong.
+ * Says what it was given: protocol, command line, memory map, modules with the
+ * sum of their bytes, the RSDP.
  */
 #include "tests/guests/lib/guest.h"
 
-#define MAGIC 0x2badb002u
-#define HAS_MEMORY (1u << 0)
-#define HAS_CMDLINE (1u << 2)
-#define HAS_MODULES (1u << 3)
+const char guest_name[] = "hello";
 
-static uint32_t sum(const struct multiboot_module *m)
+static uint32_t sum_of(uint64_t start, uint64_t size)
 {
-	uint32_t total = 0;
+	uint32_t sum = 0;
 
-	for (const uint8_t *p = (const uint8_t *)m->start; p < (const uint8_t *)m->end; p++)
-		total += *p;
-	return total;
+	for (uint64_t i = 0; i < size; i++)
+		sum += ((const uint8_t *)start)[i];
+	return sum;
 }
 
-void guest_main(uint32_t magic, const struct multiboot_info *info)
+void guest_main(void)
 {
-	const struct multiboot_module *modules = (const struct multiboot_module *)info->mods_addr;
-
-	if (magic != MAGIC) {
-		put("hello: wrong magic ");
-		put_hex(magic);
-		put("\n");
-		finish(1);
-	}
-	put("hello: command line [");
-	put(info->flags & HAS_CMDLINE ? (const char *)info->cmdline : "");
-	put("]\nhello: upper memory ");
-	put_dec(info->flags & HAS_MEMORY ? info->mem_upper : 0);
-	put(" KiB\n");
-	for (uint32_t i = 0; (info->flags & HAS_MODULES) && i < info->mods_count; i++) {
-		put("hello: module [");
-		put((const char *)modules[i].string);
-		put("] bytes ");
-		put_dec(modules[i].end - modules[i].start);
-		put(" sum ");
-		put_dec(sum(&modules[i]));
-		put("\n");
-	}
-	put("hello: done\n");
+	print("hello: by %s\nhello: command line [%s]\n", boot.protocol, boot.cmdline);
+	for (unsigned i = 0; i < boot.ranges; i++)
+		print("hello: map 0x%llx bytes 0x%llx type %u\n", (unsigned long long)boot.map[i].start,
+		      (unsigned long long)boot.map[i].size, boot.map[i].type);
+	for (unsigned i = 0; i < boot.modules_count; i++)
+		print("hello: module [%s] bytes %llu sum %u\n", boot.modules[i].cmdline,
+		      (unsigned long long)boot.modules[i].size,
+		      sum_of(boot.modules[i].start, boot.modules[i].size));
+	if (boot.rsdp)
+		print("hello: rsdp 0x%llx\n", (unsigned long long)boot.rsdp);
 }

@@ -1,26 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Touches memory that this VM does not have: reads and writes behind its RAM and
- * in the device hole. What the machine makes of it (all ones, or the end of this
- * VM with a report) is for the test to say; a guest that lives prints what it read.
+ * Touches memory that this VM does not have: behind its RAM, in the device hole,
+ * above everything. Reads of each width give all ones, writes are dropped. With
+ * the word "fetch" it goes on to execute there, which nothing can make sense of:
+ * this VM ends with a report.
  */
 #include "tests/guests/lib/guest.h"
 
-static const uint32_t addresses[] = {0x50000000, 0xa0000000, 0xd0000000, 0xfea00000, 0xfffff000};
+const char guest_name[] = "hole";
 
-void guest_main(uint32_t magic, const struct multiboot_info *info)
+#define ABOVE_EVERYTHING 0x4000000000ull /* 256 GiB */
+
+#define FIRMWARE_SPACE 0xf0000000ull
+
+/* First address behind the RAM below 4 GiB, whoever holds its end. */
+static uint64_t ram_end(void)
 {
-	(void)magic;
-	(void)info;
-	for (unsigned i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++) {
-		volatile uint32_t *p = (volatile uint32_t *)addresses[i];
+	uint64_t end = 0;
 
-		put("hole: at ");
-		put_hex(addresses[i]);
-		put(" reads ");
-		put_hex(*p);
-		*p = random32();
-		put("\n");
+	for (unsigned i = 0; i < boot.ranges; i++) {
+		uint64_t e = boot.map[i].start + boot.map[i].size;
+
+		if (e < FIRMWARE_SPACE && e > end)
+			end = e;
 	}
-	put("hole: done\n");
+	return end;
+}
+
+static void touch(uint64_t at)
+{
+	volatile void *p = (volatile void *)at;
+	uint64_t wide = *(volatile uint64_t *)p;
+
+	print("hole: at 0x%llx reads 0x%llx\n", (unsigned long long)at, (unsigned long long)wide);
+	CHECK(wide == UINT64_MAX, "8 bytes at 0x%llx", (unsigned long long)at);
+	CHECK(*(volatile uint32_t *)p == UINT32_MAX, "4 bytes at 0x%llx", (unsigned long long)at);
+	CHECK(*(volatile uint16_t *)p == UINT16_MAX, "2 bytes at 0x%llx", (unsigned long long)at);
+	CHECK(*(volatile uint8_t *)p == UINT8_MAX, "1 byte at 0x%llx", (unsigned long long)at);
+	*(volatile uint64_t *)p = 0x0123456789abcdefull;
+	*(volatile uint8_t *)p = 0;
+	CHECK(*(volatile uint64_t *)p == UINT64_MAX, "a write at 0x%llx stayed", (unsigned long long)at);
+}
+
+void guest_main(void)
+{
+	uint64_t end = ram_end();
+
+	map_identity(ABOVE_EVERYTHING, BIT(21));
+	touch(end);
+	touch(end + 0x12340);
+	touch(0xd0000000);
+	touch(0xfea00ff8);
+	touch(ABOVE_EVERYTHING);
+	print("hole: done\n");
+	if (!option_word("fetch"))
+		return;
+	print("hole: fetching\n");
+	((void (*)(void))0xd0000000ull)();
+	fail_with("came back from a fetch");
 }

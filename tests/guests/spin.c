@@ -2,11 +2,12 @@
 /* Loops with interrupts off, for ever: nothing but the bound of each entry gets the CPU back. */
 #include "tests/guests/lib/guest.h"
 
-void guest_main(uint32_t magic, const struct multiboot_info *info)
+const char guest_name[] = "spin";
+
+void guest_main(void)
 {
-	(void)magic;
-	(void)info;
-	put("spin: interrupts off\n");
+	print("spin: interrupts off\n");
+	cli();
 	for (;;)
-		__asm__ volatile("cli; pause");
+		cpu_pause();
 }

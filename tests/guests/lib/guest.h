@@ -1,88 +1,120 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the small test guests share: each is one C file with guest_main(), built
- * as a 32-bit multiboot 1 ELF and run by Corbel like any other kernel. Output
- * goes to COM1; finish() ends the VM through the debug-exit port. Exceptions
- * unwind to attempt() when one is under way and end the guest otherwise.
+ * What a test guest has at hand: a console on COM1, what the loader told it,
+ * traps with fix-ups, and an end. A guest defines guest_main(); returning from
+ * it reports success. The last line a guest prints is "NAME: pass" or "NAME:
+ * FAIL reason", and the debug-exit port gets the same as a number.
  */
-#ifndef CORBEL_TESTS_GUEST_H
-#define CORBEL_TESTS_GUEST_H
+#ifndef CORBEL_TESTS_GUESTS_GUEST_H
+#define CORBEL_TESTS_GUESTS_GUEST_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define PORT_COM1 0x3f8
-#define PORT_DEBUG_EXIT 0xf4
+#include "lib/x86_asm.h"
 
-/* Exit codes of finish() that are not a guest's own. */
-#define FINISH_EXCEPTION 0xe0u /* plus the vector */
+#define COM1 0x3f8
+#define DEBUG_EXIT_PORT 0xf4
+#define EXIT_PASS 0x2au
+#define EXIT_FAIL 1u
 
-struct multiboot_module {
-	uint32_t start, end, string, reserved;
+/* The guest's own part; the name appears in its last line. */
+extern const char guest_name[];
+void guest_main(void);
+
+/* ---- console ---- */
+
+void console_init(void);
+void put_char(char c);
+__attribute__((format(printf, 1, 2))) void print(const char *fmt, ...);
+/* A byte from COM1, -1 when none is waiting. */
+int get_char(void);
+
+/* ---- the end ---- */
+
+/* Prints the verdict, writes @code to the debug-exit port, and halts where there is none. */
+__attribute__((noreturn)) void finish(uint32_t code);
+__attribute__((noreturn, format(printf, 1, 2))) void fail_with(const char *fmt, ...);
+/* Sleeps until an interrupt, interrupts on while it sleeps. */
+static inline void halt(void)
+{
+	sti_hlt_cli();
+}
+
+#define CHECK(cond, ...)                        \
+	do {                                    \
+		if (!(cond))                    \
+			fail_with(__VA_ARGS__); \
+	} while (0)
+
+/* ---- what the loader said ---- */
+
+#define RANGES_MAX 16
+#define MODULES_MAX 8
+
+struct range {
+	uint64_t start, size;
+	uint32_t type; /* 1: RAM */
 };
 
-/* Multiboot 1, section 3.3, as far as the guests read it. */
-struct multiboot_info {
-	uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr;
-	uint32_t syms[4], mmap_length, mmap_addr;
+struct boot_facts {
+	const char *protocol; /* "multiboot" or "pvh" */
+	const char *cmdline;
+	struct range map[RANGES_MAX];
+	unsigned ranges;
+	struct { uint64_t start, size; const char *cmdline; } modules[MODULES_MAX];
+	unsigned modules_count;
+	uint64_t rsdp; /* 0: not told */
+};
+extern struct boot_facts boot;
+
+/* First byte after the image. */
+extern char image_start[], image_end[];
+
+/* Value of "KEY=NUMBER" on the command line (decimal, or hexadecimal with 0x), @otherwise when it is not there. */
+uint64_t option(const char *key, uint64_t otherwise);
+/* True when @word stands on the command line by itself. */
+bool option_word(const char *word);
+
+/* ---- traps ---- */
+
+struct trap_frame {
+	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+	uint64_t vector, error;
+	uint64_t rip, cs, rflags, rsp, ss;
 };
 
-/* What a guest does. @magic is what EAX held at the entry. Returning ends the VM with code 0. */
-void guest_main(uint32_t magic, const struct multiboot_info *info);
+/* The latest exception that a fix-up (.extable) caught. */
+extern struct last_trap { uint64_t vector, error, address; } last_trap;
 
-/* Ends this VM with @code; halts for ever where there is no debug-exit port. */
-_Noreturn void finish(uint32_t code);
+/* @fn handles @vector from now on; NULL: a trap there ends the guest with a report. */
+void set_handler(unsigned vector, void (*fn)(struct trap_frame *f));
 
-void put(const char *text);
-void put_hex(uint32_t value);
-void put_dec(uint32_t value);
+/*
+ * Executes one instruction given as a string, with inputs (and after a colon clobbers) behind it; true when it
+ * ran, false when it raised an exception (see last_trap).
+ */
+#define TRY(insn, ...)                                                              \
+	({                                                                          \
+		uint32_t ran_ = 0;                                                  \
+		__asm__ volatile("1: " insn "\n\tmovl $1, %[ran]\n\t2:\n\t"         \
+				 EXTABLE_ROW(1b, 2b)                                \
+				 : [ran] "+&S"(ran_)                                \
+				 : __VA_ARGS__);                                    \
+		ran_ != 0;                                                          \
+	})
 
-/* Calls @fn(@arg). Returns -1, or the vector of the exception that ended it early. */
-int attempt(void (*fn)(void *arg), void *arg);
+/* ---- memory ---- */
 
-/* Deterministic: the same numbers in every run. */
-uint32_t random32(void);
+/* Maps [@addr, @addr + @size) one to one with 2 MiB pages, beyond the 4 GiB of start-up. */
+void map_identity(uint64_t addr, uint64_t size);
 
-static inline void out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port)); }
-static inline void out16(uint16_t port, uint16_t v) { __asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port)); }
-static inline void out32(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port)); }
+/* ---- time ---- */
 
-static inline uint8_t in8(uint16_t port)
-{
-	uint8_t v;
-
-	__asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static inline uint32_t in32(uint16_t port)
-{
-	uint32_t v;
-
-	__asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-
-static inline uint64_t rdmsr(uint32_t index)
-{
-	uint32_t lo, hi;
-
-	__asm__ volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(index));
-	return (uint64_t)hi << 32 | lo;
-}
-
-static inline void wrmsr(uint32_t index, uint64_t v)
-{
-	__asm__ volatile("wrmsr" : : "c"(index), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
-}
-
-static inline uint64_t rdtsc(void)
-{
-	uint32_t lo, hi;
-
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-	return (uint64_t)hi << 32 | lo;
-}
+/* TSC ticks a second: CPUID 15h, else measured against the PM timer's or PIT's crystal. */
+uint64_t tsc_hz(void);
+/* A pseudo-random sequence (xorshift64*): the same for the same seed everywhere. */
+uint64_t random_next(uint64_t *state);
 
 #endif
