@@ -32,6 +32,10 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 
+# Tests and tools find what was built by these.
+export CORBEL_BUILD := $(abspath $(B))
+export CORBEL_DEPS := $(DEPS)
+
 # ---- what is built -----------------------------------------------------------------------------
 
 P_ROOMS := lib memmgr sched io guest lua
@@ -42,6 +46,8 @@ VMX_PURE := $(wildcard vmx/ctrl.c vmx/ept.c vmx/check.c)
 P_SRC := $(foreach r,$(P_ROOMS),$(wildcard $(r)/*.c))
 T_SRC := $(P_SRC) $(wildcard vmx/*.c firmware/*.c)
 T_ASM := $(wildcard vmx/*.S firmware/*.S)
+$(if $(filter $(basename $(T_SRC)),$(basename $(T_ASM))),$(error one object for two sources: \
+	$(filter $(basename $(T_SRC)),$(basename $(T_ASM))) has both a .c and a .S file))
 H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c)
 # The codec and the framing that corbelctl shares with the control plane.
 CTL_SHARED := $(wildcard lua/cbor*.c lua/wire.c)
@@ -335,6 +341,18 @@ $(B)/corbelctl: $(CTL_SRC:%.c=$(B)/ctl/%.o) $(B)/ctl/liblib.a
 .PHONY: corbelctl
 corbelctl: $(B)/corbelctl ## the operator's command, $(B)/corbelctl
 
+# What the emulator's machines are made of.
+SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $(GUESTS)
+
+# ---- figures and endurance ---------------------------------------------------------------------
+
+SOAK_SECONDS ?= 600
+.PHONY: bench soak
+bench: $(SYSTEM_NEEDS) $(B)/corbel.img ## measure inside the emulator and compare with the promises
+	$(Q)$(PYTHON) bench/run.py
+soak: $(SYSTEM_NEEDS) ## SOAK_SECONDS (600) of guests at work, with every check in between
+	$(Q)$(PYTHON) tests/system/soak.py --seconds $(SOAK_SECONDS)
+
 # ---- checks ------------------------------------------------------------------------------------
 
 # A header stands alone when a file that includes nothing else compiles.
@@ -348,7 +366,7 @@ $(B)/style/%.ok: % $(B)/target/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h $(B
 
 comma := ,
 json_row = {"directory": "$(CURDIR)"$(comma) "file": "$(1)"$(comma) "command": "$(CC_$(2)) $(CFLAGS_$(2)) \
-	$(OWN_$(2)) $(if $(filter lua,$(ROOM)),-include $(LUACONF)) -c $(1)"}
+	$(OWN_$(2)) -c $(1)"}
 json_rows = $(foreach s,$(1),$(foreach ROOM,$(firstword $(subst /, ,$(s))),$(file >>$@,$(comma)$(call json_row,$(s),$(2)))))
 compile_commands.json: FORCE ## for editors and clang tools
 	$(file >$@,[{"directory": "$(CURDIR)"$(comma) "file": "Makefile"$(comma) "command": "true"})
@@ -373,9 +391,6 @@ format: ## print what clang-format would change
 
 # ---- everything --------------------------------------------------------------------------------
 
-export CORBEL_BUILD := $(abspath $(B))
-export CORBEL_DEPS := $(DEPS)
-SYSTEM_NEEDS = $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $(GUESTS)
 .PHONY: test system control
 control: $(CONTROL:%=$(B)/host/%) $(B)/corbelctl ## the control plane in a host process, over the wire
 	$(Q)tests/run --jobs $(JOBS) --pytest tests/control

@@ -15,6 +15,7 @@
 #define E820_RAM 1u
 #define E820_RESERVED 2u
 #define E820_ACPI 3u
+#define E820_NVS 4u
 #define E820_MAX 16
 
 struct e820_entry {
@@ -31,6 +32,17 @@ struct guest_layout {
 };
 
 #define LAYOUT_MMIO_START 0xc0000000ull /* RAM below this; the rest from 4 GiB on */
+#define LAYOUT_HIGH_START 0x100000000ull
+#define LAYOUT_RAM_MAX (4ull << 40)
+/*
+ * Low memory as a PC has it. RAM backs 0xa0000-0xfffff too, but no map offers it: the ACPI tables lie in its
+ * upper part, where kernels search for the RSDP that no boot protocol told them of (ACPI 6.4, 5.2.5.1).
+ */
+#define LAYOUT_LOW_END 0x9fc00ull
+#define LAYOUT_LEGACY_START 0xa0000ull
+#define LAYOUT_ACPI_START 0xe0000ull
+#define LAYOUT_NVS_START 0xff000ull /* the FACS, which the OS writes */
+#define LAYOUT_EXTENDED_START 0x100000ull
 
 /* Lays the RAM of @cfg out; a pure function. */
 enum status layout_build(const struct vm_config *cfg, struct guest_layout *out, struct error *err);

@@ -16,13 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-/* lua/state.c */
-extern long corbel_lua_steps; /* left of the current slice */
-void corbel_lua_slice_end(void); /* may not return: see state.c */
-unsigned corbel_lua_seed(void);
-int corbel_lua_memcmp(const void *a, const void *b, size_t n);
-void *corbel_lua_memchr(const void *s, int c, size_t n);
-int corbel_lua_strcoll(const char *a, const char *b);
+#include "lua/corbel_lua_meter.h"
 
 #define corbel_lua_step() ((void)(--corbel_lua_steps < 0 ? corbel_lua_slice_end() : (void)0))
 

@@ -19,6 +19,7 @@
 
 #define SCHED_MAX_CPUS 256
 #define SCHED_NAME_MAX 32
+#define SCHED_ALONE_SLICES 16u /* the turn of an entity that nobody waits for, in slices */
 
 enum sched_state { SCHED_DETACHED, SCHED_BLOCKED, SCHED_READY, SCHED_RUNNING };
 
@@ -35,6 +36,7 @@ struct sched_entity {
 	enum sched_state state;
 	unsigned cpu;          /* home CPU */
 	struct list node;      /* run queue link while READY */
+	struct list member;    /* link of all entities of the CPU */
 	bool wake_pending;     /* woken while RUNNING: must not be lost by a block that races with it */
 	uint64_t since;        /* when the current state began */
 	uint64_t used;         /* ticks run */
@@ -44,35 +46,48 @@ struct sched_entity {
 
 struct sched;
 
+/* Where the time of one CPU went; busy + idle is all of it up to the last call. */
+struct sched_cpu_stats {
+	uint64_t busy, idle; /* ticks */
+	unsigned ready;      /* entities that wait */
+};
+
 /* Bytes that sched_init needs for @cpus CPUs. */
 uint64_t sched_bytes(unsigned cpus);
 /* @storage of sched_bytes(@cpus) bytes outlives the scheduler; @slice: ticks of one turn. */
 struct sched *sched_init(void *storage, unsigned cpus, uint64_t slice);
 
-/* Adds a detached entity, BLOCKED, on @cpu. The name is copied, cut to fit. */
+/* Adds a detached entity (zeroed, or removed before), BLOCKED, on @cpu. The name is copied, cut to fit. */
 void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsigned cpu, uint64_t now);
 /* Takes an entity off; it is not RUNNING (ASSERT). */
 void sched_remove(struct sched *s, struct sched_entity *e);
 
 /*
- * Makes @e READY. Returns true when e->cpu should be told to choose again (it
- * idles, or something runs there whose slice should now end): set its need-resched and kick it.
+ * Makes @e READY; a RUNNING one is remembered as woken, a READY or detached one
+ * is left alone. Returns true when e->cpu should be told to choose again (it
+ * idles, or what runs there was given more than a slice): set its need-resched and kick it.
  */
 bool sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
 
 /*
  * Picks and marks RUNNING; NULL when the CPU has nothing to do. *slice_end: when
- * the turn ends if others wait, or the cap for an entity alone on its CPU.
+ * the turn ends if others wait, or the cap for an entity alone on its CPU
+ * (UINT64_MAX with NULL). The turn before has been charged (ASSERT).
  */
 struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end);
 
-/* Ends the turn of the RUNNING entity of @cpu, charging it up to @now. A wake that came meanwhile turns BLOCKED into READY. */
+/*
+ * Ends the turn of the RUNNING entity of @cpu, charging it up to @now. A wake
+ * that came meanwhile turns BLOCKED into READY.
+ */
 void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end);
 
 /* True when another entity is READY on @cpu (then an entry is bounded to 1 ms). */
 bool sched_others_ready(const struct sched *s, unsigned cpu);
 
-/* Asserts queue order, states and sums; true when all hold. */
+void sched_cpu_stats(const struct sched *s, unsigned cpu, struct sched_cpu_stats *out);
+
+/* Walks queues and entities: order, states and sums; true when all hold. */
 bool sched_check(const struct sched *s);
 
 #endif

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """format.py FILE...: the C sources look as .clang-format says.
 
-Three things are left to the author's eye, because clang-format knows only one answer for them:
-a definition or a case that fits on one line may stay on one line, columns of trailing comments
-and of macro values may be aligned further than it would, and so may tables of braces.
-Everything else it would change is printed as a difference and is an error.
+Where to break a line is left to the author's eye, for clang-format knows only one answer: a
+definition, a case or a row of a table may stay on one line, a long statement may break where it
+reads best. So may columns of trailing comments and macro values be aligned further than it would.
+Braces, indentation, spacing and statements after a condition are not a matter of taste: what
+differs there is printed and is an error.
 """
 import difflib
 import re
@@ -27,24 +28,24 @@ def tokens(lines):
     return re.sub(r"\s+|\\\n", "", "".join(lines)).replace("\\", "")
 
 
-CHOICE = re.compile(
-    r"""static\s|typedef\s|\t*struct\b|\t*enum\b|\t*union\b    # a definition on one line
-    |\S.*\)\s\{                                             # a function on one line
-    |\#define\s|\t+[\[({].*                                 # a macro, a row of a table
-    |\t+(case|default)\b|\t+cmocka_unit_test                # a case, a list of tests
-    |\t+__asm__\b|\t+for\s\(""", re.VERBOSE)
+# Control flow keeps its lines: nothing behind a condition, no brace on a line of its own.
+CONTROL = re.compile(r"\s*(if|else|while|do|switch|for|return)\b|\s*\}\s*(else|while)|\s*[{}]\s*$")
+ONE_LINE = re.compile(r"\s*(static\b.*\}|(typedef |static |const )*(struct|union|enum)\b.*\}|(case|default)\b|[^\s#].*\) \{.*\})")
 
 
 def is_authors_choice(have, want):
-    """Same tokens on no more lines, in one of the forms named above."""
+    """Same tokens, differently broken into lines, in one of the ways named above."""
     if tokens(have) != tokens(want):
         return False
     if have[0].startswith("#define") or have[0].endswith("\\\n"):
         return True
-    # clang-format 14 takes (type)-1 for a subtraction
-    if len(have) == len(want) == 1 and re.search(r"\w\)-", have[0]):
+    if len(have) == len(want) == 1:
+        # clang-format 14 takes (type)-1 for a subtraction
+        return bool(re.search(r"\w\)-", have[0]))
+    if ONE_LINE.match(have[0]) and len(have) < len(want):
         return True
-    return len(have) <= len(want) and any(CHOICE.match(line) for line in have)
+    joined = any(CONTROL.match(line) for line in want[1:]) or any(CONTROL.match(line) for line in have[1:])
+    return not joined and re.match(r"\t*", have[0])[0] == re.match(r"\t*", want[0])[0]
 
 
 def differences(path):

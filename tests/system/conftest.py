@@ -66,46 +66,80 @@ def write_store(path, contents):
         cpio.close()
 
 
-@pytest.fixture
-def boot(tmp_path, request):
-    """A function that starts a machine; all it started are ended with the test.
+class Booter:
+    """Starts machines with disks below @directory; end() stops them and removes the disks."""
 
-    @store: None, the path of a cpio archive, or a map as for write_store(). Other arguments go to
-    bochs.Bochs. A failed test shows the ends of its machines' logs.
-    """
-    machines = []
+    def __init__(self, directory):
+        self.directory = directory
+        self.machines = []
 
-    def start(store=None, cmdline="", grub=False, elf=None, **machine):
-        number = len(machines)
-        disk = tmp_path / ("disk%d.img" % number)
+    def __call__(self, store=None, cmdline="", grub=False, elf=None, **machine):
+        number = len(self.machines)
+        disk = str(self.directory / ("disk%d.img" % number))
         elf = elf or os.path.join(BUILD, "corbel.elf")
         if isinstance(store, dict):
-            path = tmp_path / ("store%d.cpio" % number)
+            path = str(self.directory / ("store%d.cpio" % number))
             write_store(path, store)
             store = path
         if grub:
-            mkimage.make_image(str(disk), elf, str(store), cmdline)
+            mkimage.make_image(disk, elf, str(store), cmdline)
         else:
             modules = [(str(store), "store")] if store else []
-            mkdisk.make_disk(str(disk), os.path.join(BUILD, "sector.bin"), elf, modules, cmdline)
-        made = Machine(str(disk), workdir=str(tmp_path), **machine)
-        machines.append(made)
+            mkdisk.make_disk(disk, os.path.join(BUILD, "sector.bin"), elf, modules, cmdline)
+        made = Machine(disk, workdir=str(self.directory), **machine)
+        self.machines.append(made)
         made.start()
         return made
 
-    yield start
-    for index, machine in enumerate(machines):
-        running = machine.running()
-        machine.stop()
-        report = getattr(request.node, "report_of_call", None)
-        if report is not None and report.failed:
-            print("--- machine %d, %s ---" % (index, "stopped by the test" if running else "had ended"))
+    def end(self):
+        for machine in self.machines:
+            machine.stop()
+        for name in os.listdir(self.directory):
+            if name.endswith((".img", ".cpio")):
+                os.unlink(self.directory / name)
+
+    def report(self):
+        """The ends of all logs, for a test that failed."""
+        for index, machine in enumerate(self.machines):
+            print("--- machine %d, %s ---" % (index, "running" if machine.running() else "ended"))
             print(machine.log.text()[-6000:])
             print("--- port E9h ---\n" + machine.e9.text()[-1500:])
             print("--- bochs.log ---\n" + machine.bochs_log()[-1500:])
-    for name in os.listdir(tmp_path):
-        if name.endswith((".img", ".cpio")):
-            os.unlink(tmp_path / name)
+
+
+def failed(request):
+    report = getattr(request.node, "report_of_call", None)
+    return report is not None and report.failed
+
+
+@pytest.fixture
+def boot(tmp_path, request):
+    """Starts machines that end with the test: boot(store=..., cmdline=..., grub=..., megs=...).
+
+    @store is None, the path of a cpio archive, or a map as for write_store(). Other arguments go to
+    bochs.Bochs. When the test fails, the ends of its machines' logs are shown.
+    """
+    booter = Booter(tmp_path)
+    yield booter
+    if failed(request):
+        booter.report()
+    booter.end()
+
+
+@pytest.fixture(scope="module")
+def boot_shared(tmp_path_factory):
+    """Like boot, but its machines live as long as the module's tests, which share them."""
+    booter = Booter(tmp_path_factory.mktemp("shared"))
+    yield booter
+    booter.end()
+
+
+@pytest.fixture(autouse=True)
+def show_shared_machines(request):
+    """A failed test shows the logs of the machines it shared, too."""
+    yield
+    if failed(request) and "boot_shared" in request.fixturenames:
+        request.getfixturevalue("boot_shared").report()
 
 
 @pytest.hookimpl(tryfirst=True, hookwrapper=True)

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What scripts can call, one file a subject (docs/lua-api.md is the reference).
+ * Each function opens its part in a new state; all run inside interp_call() and
+ * may raise Lua errors. For lua/ alone.
+ */
+#ifndef CORBEL_LUA_API_H
+#define CORBEL_LUA_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct lua_State;
+struct control;
+
+/* The libraries of Lua that a script may have, and nothing that reads files, loads bytecode or runs unmetered. */
+void api_open_base(struct lua_State *L);
+/* Unit functions: KiB(4), MiB(128), sec(5), pct(10), ... */
+void api_open_units(struct lua_State *L);
+/* vm "name" { ... }, linux { ... }, start "name", ... */
+void api_open_vm(struct lua_State *L, struct control *c);
+/* log, print, host, files, help, ... */
+void api_open_host(struct lua_State *L, struct control *c);
+
+/* ---- quantities: what unit functions make ---- */
+
+enum unit_kind { UNIT_BYTES, UNIT_TIME, UNIT_SHARE, UNIT_KINDS };
+
+struct quantity {
+	int64_t value; /* bytes, nanoseconds, or parts per million */
+	enum unit_kind kind;
+};
+
+/* The quantity at @index, NULL when there is something else. */
+const struct quantity *api_to_quantity(struct lua_State *L, int index);
+
+#endif

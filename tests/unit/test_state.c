@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The capped interpreter: whatever a script does, the call returns within its
+ * budget, says why it was stopped, and the next call works. The clock is driven
+ * by hand, so that a budget of steps is seen apart from one of time.
+ */
+#include "tests/cmocka_all.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/api.h"
+#include "lua/state.h"
+
+#define MEMORY (512u * 1024)
+
+static uint64_t ticks, ticks_per_look;
+static struct interp interp;
+static struct error err;
+static char output[256];
+
+static uint64_t read_ticks(void)
+{
+	return ticks += ticks_per_look;
+}
+
+static const struct clock hand_clock = {.ticks = read_ticks, .hz = 1000000000};
+
+static void open_all(lua_State *L, void *ctx)
+{
+	(void)ctx;
+	api_open_base(L);
+	api_open_units(L);
+}
+
+static int setup(void **state)
+{
+	*state = malloc(MEMORY);
+	ticks = 1;
+	ticks_per_look = 0;
+	interp_init(&interp, *state, MEMORY, &hand_clock, open_all, NULL);
+	interp.budget.call_steps = 500000; /* a tenth of the default: the machine that tests is slow */
+	interp.budget.interval_steps = UINT64_MAX;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	free(*state);
+	return 0;
+}
+
+/* Runs the text at @arg; its first result goes to output. */
+static int run_text(lua_State *L)
+{
+	const char *text = lua_touserdata(L, 1);
+
+	if (luaL_loadbufferx(L, text, strlen(text), "=test", "t") != LUA_OK)
+		return lua_error(L);
+	lua_call(L, 0, 1);
+	strncpy(output, luaL_tolstring(L, -1, NULL), sizeof output - 1);
+	return 0;
+}
+
+static enum status run(const char *text)
+{
+	err.text[0] = output[0] = '\0';
+	return interp_call(&interp, run_text, (void *)(uintptr_t)text, &err);
+}
+
+static void assert_runs(const char *text, const char *want)
+{
+	if (run(text) != ST_OK)
+		fail_msg("%s: %s", text, err.text);
+	assert_string_equal(output, want);
+}
+
+static void state_is_kept_between_calls(void **state)
+{
+	(void)state;
+	assert_runs("x = 41; return 1 + 1", "2");
+	assert_runs("return x + 1.5", "42.5");
+	assert_int_equal(run("return nil + 1"), ST_INVALID);
+	assert_string_equal(err.text, "test:1: attempt to perform arithmetic on a nil value");
+	assert_int_equal(run("syntax error here"), ST_INVALID);
+	assert_non_null(strstr(err.text, "test:1: syntax error near 'error'"));
+	assert_int_equal(run("error({})"), ST_INVALID);
+	assert_int_equal(run("error('a\\27[2Jb\\nc')"), ST_INVALID);
+	assert_string_equal(err.text, "test:1: a?[2Jb?c");
+	assert_runs("return x", "41");
+	interp_discard(&interp);
+	assert_runs("return x", "nil");
+}
+
+static void forbidden_things_are_absent(void **state)
+{
+	static const char *const absent[] = {"io", "os", "debug", "package", "require", "dofile", "loadfile",
+					     "string.dump", "print", "warn"};
+	char text[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof absent / sizeof absent[0]; i++) {
+		snprintf(text, sizeof text, "return %s", absent[i]);
+		assert_runs(text, "nil");
+	}
+	assert_runs("return load('return 7')()", "7");
+	assert_runs("return type(load(function() return nil end))", "function");
+	assert_runs("return select(2, load('\\27Lua'))", "attempt to load a binary chunk (mode is 't')");
+	assert_runs("return select(2, load('\\27Lua', 'x', 'b'))", "attempt to load a binary chunk (mode is 't')");
+	assert_runs("return load('return y', 'n', 't', {y = 5})()", "5");
+	assert_runs("return (pcall(setmetatable, {}, {__gc = print or 1}))", "false");
+	assert_runs("return getmetatable(setmetatable({}, {__index = 3})).__index", "3");
+	assert_runs("return collectgarbage('count') > 5", "true");
+	assert_runs("return collectgarbage()", "0");
+	assert_int_equal(run("collectgarbage('stop')"), ST_INVALID);
+}
+
+/* Scripts that never end, in the virtual machine: killed, and the state lives on. */
+static void endless_scripts_are_killed(void **state)
+{
+	static const char *const endless[] = {
+		"while true do end",
+		"::a:: goto a",
+		"while true do pcall(function() while true do end end) end",
+		"while true do pcall(error) end",
+		"local function f() while true do pcall(f) end end f()",
+		"local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end",
+		"while true do coroutine.wrap(function() while true do end end)() end",
+		"while true do pcall(coroutine.wrap(function() while true do end end)) end",
+		"local t <close> = setmetatable({}, {__close = function() while true do end end}) while true do end",
+		"setmetatable(_G, {__index = function(t, k) return t[k .. 'x'] end}) return undefined",
+		"local s = string.rep('a', 1000) while true do local _ = s .. s end",
+		"return ('x'):rep(10):gsub('.', function() while true do end end)",
+		"table.sort({3, 2, 1}, function() while true do end end)",
+	};
+
+	(void)state;
+	run("kept = 1");
+	for (size_t i = 0; i < sizeof endless / sizeof endless[0]; i++) {
+		enum status st = run(endless[i]);
+
+		if (st != ST_OVER_LIMIT && !(i == 9 && st == ST_INVALID))
+			fail_msg("%s: %s: %s", endless[i], status_name(st), err.text);
+		if (interp.discards != 0)
+			fail_msg("%s: discarded", endless[i]);
+		assert_true(heap_check(&interp.heap));
+		assert_runs("setmetatable(_G, nil) return kept", "1");
+	}
+	assert_true(interp.kills >= 12);
+	assert_int_equal(run("while true do end"), ST_OVER_LIMIT);
+	assert_string_equal(err.text, "test:1: stopped: it used up its instruction budget");
+}
+
+/* The same where no hook fires, in library functions and error handlers: discarded, and the next call has a new state. */
+static void endless_library_calls_are_discarded(void **state)
+{
+	static const char *const endless[] = {
+		"table.move({}, 1, math.maxinteger - 1, 2)",
+		/* the kill's own error calls the handler, with hooks off */
+		"xpcall(function() while true do end end, function() while true do end end)",
+		"table.insert(setmetatable({}, {__len = function() return 1 << 60 end}), 1, 1)",
+		"return ('a'):rep(30000):find(('a?'):rep(100) .. ('a'):rep(100) .. 'b')",
+		"return ('a'):rep(4000):find(('.-'):rep(30) .. 'b')",
+		"return ('a'):rep(4000):match(('a*'):rep(30) .. 'b')",
+		"return table.unpack(setmetatable({}, {__index = function() end}), 1, 900000)",
+		"local s = ('a'):rep(60000) for i = 1, 1e9 do local _ = s:find(s:sub(2) .. 'b', 1, true) end",
+		"local s = ('a'):rep(90000) local t = s .. 'b' while true do local _ = s < t end",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof endless / sizeof endless[0]; i++) {
+		enum status st;
+
+		run("kept = 1");
+		st = run(endless[i]);
+		if (st != ST_OVER_LIMIT && st != ST_INVALID && st != ST_NO_MEMORY)
+			fail_msg("%s: %s: %s", endless[i], status_name(st), err.text);
+		assert_runs("return 1", "1");
+	}
+	assert_true(interp.discards >= 4);
+	run("kept = 1");
+	assert_int_equal(run("pcall(table.move, {}, 1, math.maxinteger - 1, 2)"), ST_OVER_LIMIT);
+	assert_non_null(strstr(err.text, "its variables are lost"));
+	assert_runs("return kept", "nil");
+}
+
+static void memory_is_capped(void **state)
+{
+	static const char *const greedy[] = {
+		"return string.rep('x', 1 << 30)",
+		"local t = {} for i = 1, 1e9 do t[i] = i end",
+		"local s = 'x' while true do s = s .. s end",
+		"local function f() return f() + 1 end return f()",
+		"local t = {} for i = 1, 1e9 do t[i] = coroutine.create(f) end",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof greedy / sizeof greedy[0]; i++) {
+		enum status st = run(greedy[i]);
+
+		if (st == ST_OK)
+			fail_msg("%s succeeded", greedy[i]);
+		assert_true(interp.heap.peak <= MEMORY);
+		assert_true(heap_check(&interp.heap));
+		assert_runs("return 1 + 1", "2");
+	}
+	assert_int_equal(run("return string.rep('x', 1 << 30)"), ST_NO_MEMORY);
+	assert_string_equal(err.text, "not enough memory for the script: it has 512 KiB");
+	assert_runs("local ok, why = pcall(string.rep, 'x', 1 << 30) return why", "not enough memory");
+}
+
+static void nesting_is_bounded(void **state)
+{
+	(void)state;
+	assert_int_equal(run("local function f(s) return (s:gsub('.', f)) end return f('x')"), ST_INVALID);
+	assert_non_null(strstr(err.text, "C stack overflow"));
+	assert_int_equal(run("return " "load(('('):rep(500) .. '1' .. (')'):rep(500))()"), ST_INVALID);
+	assert_int_equal(run("local t = {} for i = 1, 300 do t = setmetatable({}, {__index = t}) end return t.x"), ST_OK);
+}
+
+static void time_is_bounded(void **state)
+{
+	(void)state;
+	ticks_per_look = 1000000; /* each look at the clock: 1 ms */
+	interp.budget.call_steps = UINT64_MAX / 4;
+	assert_int_equal(run("while true do end"), ST_OVER_LIMIT);
+	assert_string_equal(err.text, "test:1: stopped: it used up its time");
+	assert_int_equal(run("table.move({}, 1, math.maxinteger - 1, 2)"), ST_OVER_LIMIT);
+	assert_int_equal(interp.discards, 1);
+	ticks_per_look = 0;
+	assert_runs("return 1", "1");
+}
+
+static int waits_for_others(lua_State *L)
+{
+	(void)L;
+	ticks += 60 * 1000000000ull;
+	interp_exclude(60 * 1000000000ull);
+	for (int i = 0; i < 1000; i++)
+		lua_pushvalue(L, 1), lua_pop(L, 1);
+	return 0;
+}
+
+static int calls_what_waits(lua_State *L)
+{
+	lua_pushcfunction(L, waits_for_others);
+	lua_setglobal(L, "wait");
+	lua_pushstring(L, "wait() for i = 1, 100000 do end");
+	luaL_loadstring(L, lua_tostring(L, -1));
+	lua_call(L, 0, 0);
+	return 0;
+}
+
+static void waiting_is_not_the_scripts(void **state)
+{
+	(void)state;
+	assert_int_equal(interp_call(&interp, calls_what_waits, NULL, &err), ST_OK);
+}
+
+static void intervals_are_bounded(void **state)
+{
+	unsigned killed = 0;
+
+	(void)state;
+	interp.budget.interval_steps = 3 * interp.budget.call_steps;
+	while (run("while true do end") == ST_OVER_LIMIT)
+		killed++;
+	assert_int_equal(killed, 3);
+	assert_int_equal(run("return 1"), ST_BUSY);
+	assert_non_null(strstr(err.text, "budget"));
+	ticks += interp.budget.interval_ns;
+	assert_runs("return 1", "1");
+}
+
+static void too_little_memory_to_open(void **state)
+{
+	static uint8_t small[INTERP_MEMORY_MIN];
+
+	(void)state;
+	interp_init(&interp, small, sizeof small, &hand_clock, open_all, NULL);
+	assert_runs("return 1", "1"); /* the stated minimum is enough */
+	interp.size = 4096;
+	interp_discard(&interp);
+	assert_int_equal(run("return 1"), ST_NO_MEMORY);
+	interp.size = sizeof small;
+	assert_runs("return 1", "1");
+}
+
+static void units(void **state)
+{
+	static const struct { const char *text, *want; } good[] = {
+		{"return MiB(128)", "MiB(128)"}, {"return KiB(1024)", "MiB(1)"}, {"return MiB(1.5)", "KiB(1536)"},
+		{"return MiB(1) + KiB(1)", "KiB(1025)"}, {"return 3 * sec(20)", "min(1)"},
+		{"return sec(1) - ms(1)", "ms(999)"}, {"return MiB(1) == KiB(1024)", "true"},
+		{"return MiB(1) == sec(1)", "false"}, {"return KiB(1) < MiB(1)", "true"},
+		{"return GiB(1) <= MiB(1)", "false"}, {"return pct(50)", "pct(50)"}, {"return KiB(0.5)", "512 bytes"},
+		{"return getmetatable(MiB(1))", "quantity"},
+	};
+	static const struct { const char *text, *want; } bad[] = {
+		{"return MiB('128')", "test:1: MiB(...) takes a number, not a string"},
+		{"return MiB()", "test:1: MiB(...) takes a number, not a no value"},
+		{"return MiB(1 << 60)", "test:1: MiB: the result is too large"},
+		{"return MiB(1/0)", "test:1: MiB: the result is too large"},
+		{"return MiB(0/0)", "test:1: MiB: the result is too large"},
+		{"return KiB(0.3)", "test:1: KiB(0.3) is no whole number of its smallest unit"},
+		{"return MiB(1) + 1", "test:1: cannot add a bare number and a quantity: give the number a unit"},
+		{"return MiB(1) + sec(1)", "test:1: cannot add bytes and a time"},
+		{"return MiB(1) * MiB(1)", "test:1: a quantity is multiplied by a number, not by a userdata"},
+		{"return GiB(8000000000) + GiB(8000000000)", "test:1: a sum: the result is too large"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+		assert_runs(good[i].text, good[i].want);
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		assert_int_equal(run(bad[i].text), ST_INVALID);
+		assert_string_equal(err.text, bad[i].want);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(state_is_kept_between_calls, setup, teardown),
+		cmocka_unit_test_setup_teardown(forbidden_things_are_absent, setup, teardown),
+		cmocka_unit_test_setup_teardown(endless_scripts_are_killed, setup, teardown),
+		cmocka_unit_test_setup_teardown(endless_library_calls_are_discarded, setup, teardown),
+		cmocka_unit_test_setup_teardown(memory_is_capped, setup, teardown),
+		cmocka_unit_test_setup_teardown(nesting_is_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(time_is_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(waiting_is_not_the_scripts, setup, teardown),
+		cmocka_unit_test_setup_teardown(intervals_are_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_little_memory_to_open, setup, teardown),
+		cmocka_unit_test_setup_teardown(units, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
