@@ -143,22 +143,22 @@ static enum status check_memory(const struct vm_config *cfg, struct error *err)
 	uint64_t size = cfg->memory.size, reservation = cfg->memory.reservation;
 
 	if (size == 0)
-		return refuse(cfg, err, ST_INVALID, "memory.size is missing");
+		return refuse(cfg, err, ST_INVALID, "mem.size is missing");
 	if (size < VM_MEMORY_MIN)
-		return refuse(cfg, err, ST_INVALID, "memory.size is %llu bytes, at least %llu are needed",
+		return refuse(cfg, err, ST_INVALID, "mem.size is %llu bytes, at least %llu are needed",
 			      (unsigned long long)size, (unsigned long long)VM_MEMORY_MIN);
 	if (size > MEMORY_MAX)
-		return refuse(cfg, err, ST_OVER_LIMIT, "memory.size is %llu bytes, at most %llu are possible",
+		return refuse(cfg, err, ST_OVER_LIMIT, "mem.size is %llu bytes, at most %llu are possible",
 			      (unsigned long long)size, (unsigned long long)MEMORY_MAX);
 	if (!is_aligned(size, PAGE_SIZE))
-		return refuse(cfg, err, ST_INVALID, "memory.size is %llu bytes, not a multiple of 4096",
+		return refuse(cfg, err, ST_INVALID, "mem.size is %llu bytes, not a multiple of 4096",
 			      (unsigned long long)size);
 	if (reservation > size)
-		return refuse(cfg, err, ST_INVALID, "memory.reservation (%llu bytes) is above memory.size (%llu bytes)",
+		return refuse(cfg, err, ST_INVALID, "mem.reservation (%llu bytes) is above mem.size (%llu bytes)",
 			      (unsigned long long)reservation, (unsigned long long)size);
 	if (reservation != size)
 		return refuse(cfg, err, ST_UNSUPPORTED,
-			      "memory.reservation (%llu bytes) must equal memory.size (%llu bytes) in this version",
+			      "mem.reservation (%llu bytes) must equal mem.size (%llu bytes) in this version",
 			      (unsigned long long)reservation, (unsigned long long)size);
 	return ST_OK;
 }

@@ -35,7 +35,7 @@ enum status layout_build(const struct vm_config *cfg, struct guest_layout *out, 
 
 	if (size < VM_MEMORY_MIN || size > LAYOUT_RAM_MAX || !is_aligned(size, PAGE_SIZE))
 		return fail(err, ST_INVALID,
-			    "VM '%s': memory.size is %llu bytes; it must be a multiple of 4 KiB from 1 MiB to 4 TiB",
+			    "VM '%s': mem.size is %llu bytes; it must be a multiple of 4 KiB from 1 MiB to 4 TiB",
 			    cfg->name, (unsigned long long)size);
 	l.ram_low = MIN(size, LAYOUT_MMIO_START);
 	l.ram_high = size - l.ram_low;

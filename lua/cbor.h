@@ -111,6 +111,9 @@ struct cbor_iter {
  */
 MUST_CHECK enum status cbor_check(const void *data, size_t len, size_t *used);
 
+/* True when the bytes are UTF-8 (RFC 3629), as a text string must be. */
+bool cbor_utf8_valid(const void *text, size_t len);
+
 /* A handle on checked bytes. */
 static inline struct cbor_value cbor_root(const void *data, size_t len)
 {

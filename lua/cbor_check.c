@@ -59,8 +59,10 @@ static size_t utf8_sequence(const uint8_t *s, size_t left)
 	return len;
 }
 
-static bool utf8_valid(const uint8_t *s, size_t len)
+bool cbor_utf8_valid(const void *text, size_t len)
 {
+	const uint8_t *s = text;
+
 	for (size_t i = 0, n; i < len; i += n) {
 		n = utf8_sequence(s + i, len - i);
 		if (n == 0)
@@ -81,7 +83,7 @@ static enum status check_string(const struct cbor_head *h, const uint8_t *end)
 		return ST_UNSUPPORTED;
 	if (h->value > (uint64_t)(end - h->after))
 		return ST_TRUNCATED;
-	if (h->major == MAJOR_TEXT && !utf8_valid(h->after, (size_t)h->value))
+	if (h->major == MAJOR_TEXT && !cbor_utf8_valid(h->after, (size_t)h->value))
 		return ST_CORRUPT;
 	return ST_OK;
 }

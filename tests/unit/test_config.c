@@ -109,7 +109,7 @@ static void memory_settings(void **state)
 {
 	(void)state;
 	cfg.memory.size = 0;
-	refused(ST_INVALID, "memory.size is missing");
+	refused(ST_INVALID, "mem.size is missing");
 	cfg.memory.size = 4096;
 	refused(ST_INVALID, "at least 1048576");
 	cfg.memory.size = (64ull << 20) + 1;
@@ -118,9 +118,9 @@ static void memory_settings(void **state)
 	refused(ST_OVER_LIMIT, "at most");
 	setup(NULL);
 	cfg.memory.reservation++;
-	refused(ST_INVALID, "memory.reservation (67108865 bytes) is above memory.size (67108864 bytes)");
+	refused(ST_INVALID, "mem.reservation (67108865 bytes) is above mem.size (67108864 bytes)");
 	cfg.memory.reservation = 0;
-	refused(ST_UNSUPPORTED, "must equal memory.size");
+	refused(ST_UNSUPPORTED, "must equal mem.size");
 }
 
 static void the_rest(void **state)

@@ -90,7 +90,7 @@ static void refuses_odd_sizes(void **state)
 		struct vm_config cfg = config(sizes[i], true);
 
 		assert_int_equal(layout_build(&cfg, &l, &err), ST_INVALID);
-		assert_non_null(strstr(err.text, "VM 'vm': memory.size"));
+		assert_non_null(strstr(err.text, "VM 'vm': mem.size"));
 		assert_int_equal(l.count, 99);
 	}
 }

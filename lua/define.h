@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The settings of a VM, from CBOR into struct vm_config: one table of settings
+ * for scripts (whose tables come as CBOR, lua/bridge.h) and for the wire. Every
+ * error names the VM, where it was defined, and the setting.
+ */
+#ifndef CORBEL_LUA_DEFINE_H
+#define CORBEL_LUA_DEFINE_H
+
+#include "guest/config.h"
+#include "lua/cbor.h"
+
+struct define_source {
+	const char *name;   /* of the VM, len bytes, from outside */
+	size_t name_len;
+	const char *origin; /* "boot.lua:12", NUL-terminated, cleaned; "" when there is none */
+	bool units;         /* a script: sizes need a unit. On the wire they are bytes */
+};
+
+/*
+ * Decodes and checks a whole definition; @settings is checked CBOR. Nothing is
+ * changed but *out, and that only on success.
+ */
+MUST_CHECK enum status define_decode(const struct define_source *src, struct cbor_value settings, struct vm_config *out,
+				     struct error *err);
+
+/* Writes @cfg as the map that define_decode() reads: settings in full, sizes in bytes. */
+void define_encode(const struct vm_config *cfg, struct cbor_writer *w);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Three sources of advice, in this order: a table of words that other products
+ * and our own drafts use, the nearest known word by edit distance (Damerau's,
+ * restricted to neighbours), and if both fail the list of the known words.
+ */
+#include "lua/hint.h"
+
+#include <string.h>
+
+#include "lib/bits.h"
+#include "lib/format.h"
+
+#define WORD_MAX 24 /* longer words get no typing help */
+#define NEAR 2      /* edits at most */
+
+struct other_word {
+	const char *word;
+	const char *right; /* our word for it; NULL: the same */
+	bool absent;       /* this version has no such setting */
+};
+
+static const struct other_word words[] = {
+	{"memory", "mem", false}, {"ram", "mem", false}, {"mem_size", "mem.size", false},
+	{"memsize", "mem.size", false}, {"reserve", "reservation", false}, {"reserved", "reservation", false},
+	{"vcpu", "cpu", false}, {"vcpus", "cpu.count", false}, {"cpus", "cpu.count", false},
+	{"cores", "cpu.count", false}, {"smp", "cpu.count", false}, {"kernel", "boot.image", false},
+	{"initramfs", "boot.initrd", false}, {"ramdisk", "boot.initrd", false}, {"append", "boot.cmdline", false},
+	{"extra", "boot.cmdline", false}, {"args", "boot.cmdline", false}, {"bootargs", "boot.cmdline", false},
+	{"onreset", "on_reset", false}, {"on_reboot", "on_reset", false},
+	{"max", "limit", true}, {"limit", NULL, true}, {"weight", "shares", true}, {"shares", NULL, true},
+	{"pin", "affinity", true}, {"affinity", NULL, true}, {"net", "network", true}, {"bridge", "network", true},
+	{"nic", "network", true}, {"network", NULL, true}, {"disks", "disk", true}, {"volume", "disk", true},
+	{"disk", NULL, true}, {"exclusive", NULL, true}, {"cosched", NULL, true}, {"reclaim", NULL, true},
+	{"order", NULL, true}, {"needs", NULL, true}, {"alive", NULL, true}, {"log", NULL, true},
+	{"passthrough", NULL, true}, {"uefi", NULL, true},
+};
+
+/* Edits from @a to @b: insert, delete, replace, swap of neighbours. Both at most WORD_MAX long. */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned rows[3][WORD_MAX + 1], *before = rows[0], *last = rows[1], *now = rows[2];
+	size_t la = strlen(a), lb = strlen(b);
+
+	for (size_t j = 0; j <= lb; j++)
+		last[j] = (unsigned)j;
+	for (size_t i = 1; i <= la; i++) {
+		unsigned *next = before;
+
+		now[0] = (unsigned)i;
+		for (size_t j = 1; j <= lb; j++) {
+			unsigned best = MIN(last[j], now[j - 1]) + 1;
+
+			best = MIN(best, last[j - 1] + (a[i - 1] != b[j - 1]));
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				best = MIN(best, before[j - 2] + 1);
+			now[j] = best;
+		}
+		before = last;
+		last = now;
+		now = next;
+	}
+	return last[lb];
+}
+
+static const char *nearest(const char *word, const struct hint_keys *known)
+{
+	unsigned best = NEAR + 1;
+	const char *found = NULL;
+
+	if (strlen(word) > WORD_MAX)
+		return NULL;
+	for (size_t i = 0; i < known->count; i++) {
+		const char *key = known->key(known->rows, i);
+		unsigned d = strlen(key) <= WORD_MAX ? distance(word, key) : best;
+
+		/* Half of a short word changed makes another word. */
+		if (d < best && d * 2 < strlen(word)) {
+			best = d;
+			found = key;
+		}
+	}
+	return found;
+}
+
+static void list_known(const struct hint_keys *known, char *out, size_t size)
+{
+	size_t len = format(out, size, "; known here: ");
+
+	for (size_t i = 0; i < known->count && len < size; i++)
+		len += format(out + len, size - len, "%s%s", i ? ", " : "", known->key(known->rows, i));
+}
+
+void hint_for(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size)
+{
+	const char *near = nearest(word, known);
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcmp(words[i].word, word) != 0)
+			continue;
+		if (!words[i].right)
+			format(out, size, ": this version does not have it");
+		else
+			format(out, size, "; it is called %s%s", words[i].right,
+			       words[i].absent ? ", and this version does not have it" : "");
+		return;
+	}
+	if (near)
+		format(out, size, "; did you mean %s%s?", path, near);
+	else
+		list_known(known, out, size);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What somebody may have meant who wrote a word we do not know: another product's
+ * word for the same thing, a setting that a later version has, or a typing error.
+ */
+#ifndef CORBEL_LUA_HINT_H
+#define CORBEL_LUA_HINT_H
+
+#include <stddef.h>
+
+#define HINT_TEXT_MAX 128
+
+/* The words that are known here. */
+struct hint_keys {
+	const char *(*key)(const void *rows, size_t i);
+	const void *rows;
+	size_t count;
+};
+
+/*
+ * Writes advice on @word into @out, to stand behind the sentence that calls it
+ * unknown: "; did you mean mem.size?". @path is put before the words ("mem.").
+ */
+void hint_for(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size);
+
+#endif
