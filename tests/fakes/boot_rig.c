@@ -148,7 +148,7 @@ void *rig_read_file(const char *path, uint64_t *size)
 
 void *rig_read_dep(const char *name, uint64_t *size)
 {
-	const char *deps = getenv("DEPS");
+	const char *deps = getenv("CORBEL_DEPS");
 	char path[512];
 
 	snprintf(path, sizeof path, "%s/%s", deps ? deps : "build/deps", name);

@@ -38,7 +38,7 @@ bool rig_load(struct boot_rig *rig);
 
 /* Reads a whole file; NULL when it is not there. The caller frees it. */
 void *rig_read_file(const char *path, uint64_t *size);
-/* Below the directory of third-party pieces: $DEPS, else build/deps. */
+/* Below the directory of third-party pieces: $CORBEL_DEPS, else build/deps. */
 void *rig_read_dep(const char *name, uint64_t *size);
 
 /* ---- ELF files to order ---- */
