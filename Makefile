@@ -79,11 +79,13 @@ LUACONF := $(or $(wildcard lua/corbel_luaconf.h),$(B)/gen/empty.h)
 COMMON := -std=c11 -g -MMD -MP -ffile-prefix-map=$(CURDIR)/= $(ZYDIS_DEF) $(INCLUDE) \
 	$(if $(DEBUG),-DCORBEL_DEBUG)
 
-BARE := -ffreestanding -fno-pic -fno-pie -mno-red-zone -mcmodel=kernel -fno-stack-protector \
+# Asked for when first used: on a fresh machine the compiler is installed by this very run.
+GCC_INCLUDE = $(eval GCC_INCLUDE := $(shell $(CC) -print-file-name=include))$(GCC_INCLUDE)
+BARE = -ffreestanding -fno-pic -fno-pie -mno-red-zone -mcmodel=kernel -fno-stack-protector \
 	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-unwind-tables \
 	-ffunction-sections -fdata-sections -fno-omit-frame-pointer \
 	-U__linux__ -U__gnu_linux__ -U__unix__ -Ulinux -Uunix \
-	-nostdinc -isystem $(shell $(CC) -print-file-name=include) \
+	-nostdinc -isystem $(GCC_INCLUDE) \
 	-isystem $(DEPS)/newlib/x86_64-elf/include
 NEWLIB := $(DEPS)/newlib/x86_64-elf/lib
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -92,7 +94,7 @@ CC_target := $(CC)
 CC_host := $(CC)
 CC_fuzz := $(CLANG)
 CC_ctl := $(CC)
-CFLAGS_target := -O2 $(BARE) $(COMMON)
+CFLAGS_target = -O2 $(BARE) $(COMMON)
 CFLAGS_host := -O1 $(COMMON)
 CFLAGS_fuzz := -O1 $(COMMON) -fsanitize=fuzzer-no-link
 CFLAGS_ctl := -O2 $(COMMON)
@@ -116,10 +118,10 @@ FORCE:
 
 # Objects depend on this file, which changes when the flags do.
 define flags_file
-$(B)/$(1)/flags: FORCE
+$(B)/$(1)/flags: FORCE | $(DEPS)/manifest.txt
 	@mkdir -p $$(@D)
-	@printf '%s\n' '$(CC_$(1)) $(CFLAGS_$(1)) $(WARN) $(SANITIZE)' | cmp -s - $$@ || \
-		printf '%s\n' '$(CC_$(1)) $(CFLAGS_$(1)) $(WARN) $(SANITIZE)' >$$@
+	@printf '%s\n' '$$(CC_$(1)) $$(CFLAGS_$(1)) $$(WARN) $$(SANITIZE)' | cmp -s - $$@ || \
+		printf '%s\n' '$$(CC_$(1)) $$(CFLAGS_$(1)) $$(WARN) $$(SANITIZE)' >$$@
 endef
 
 define flavour
@@ -237,9 +239,9 @@ $(B)/guests/busybox.cpio: board/mkcpio.py $(wildcard tests/guests/initramfs/*) |
 # note too. hello also comes as a flat image and as a 64-bit ELF.
 GUESTS := $(patsubst tests/guests/%.c,$(B)/guests/%.elf,$(wildcard tests/guests/*.c)) \
 	$(B)/guests/hello.flat $(B)/guests/hello.elf64
-GUEST_FLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -fno-stack-protector \
+GUEST_FLAGS = -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -fno-stack-protector \
 	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -mgeneral-regs-only \
-	$(WARN) -MMD -MP -nostdinc -isystem $(shell $(CC) -print-file-name=include) \
+	$(WARN) -MMD -MP -nostdinc -isystem $(GCC_INCLUDE) \
 	-isystem $(DEPS)/newlib/x86_64-elf/include -I.
 GUEST_LIB := $(patsubst %.c,$(B)/guest/%.o,$(wildcard tests/guests/lib/*.c) lib/format.c)
 GUEST_LINK := ld -m elf_x86_64 -static -nostdlib -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments \
