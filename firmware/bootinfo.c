@@ -66,7 +66,7 @@ static enum status add_range(struct boot_info *out, uint64_t start, uint64_t len
 }
 
 /* The next free module, or NULL with the error told. */
-static struct boot_module *add_module(struct boot_info *out, struct error *err)
+static struct loaded_module *add_module(struct boot_info *out, struct error *err)
 {
 	if (out->module_count == BOOT_MODULES_MAX) {
 		(void)fail(err, ST_OVER_LIMIT, "boot information: more than %d modules", BOOT_MODULES_MAX);
@@ -99,7 +99,7 @@ static enum status mb2_cmdline(struct boot_info *out, const uint8_t *tag, uint32
 static enum status mb2_module(struct boot_info *out, const uint8_t *tag, uint32_t size, struct error *err)
 {
 	uint32_t start, end;
-	struct boot_module *m;
+	struct loaded_module *m;
 
 	if (size <= MB2_MODULE_STRING)
 		return fail(err, ST_TRUNCATED, "multiboot2: module tag of %u bytes", size);
@@ -229,7 +229,7 @@ static enum status pvh_modules(const struct phys_reader *mem, const uint8_t *inf
 
 	for (uint32_t i = 0; i < count; i++) {
 		const uint8_t *e = phys_map(mem, list + (uint64_t)i * PVH_MODULE_BYTES, PVH_MODULE_BYTES);
-		struct boot_module *m;
+		struct loaded_module *m;
 
 		if (!e)
 			return fail(err, ST_BAD_ADDRESS, "PVH start_info: module %u at 0x%llx cannot be read", i,

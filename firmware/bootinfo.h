@@ -41,7 +41,7 @@
 #define BOOT_MODULES_MAX 8
 #define BOOT_RSDP_MAX 36 /* RSDP of ACPI 2.0 */
 
-struct boot_module {
+struct loaded_module {
 	uint64_t start, len;
 	char args[BOOT_NAME_MAX]; /* the words that the loader gave with it, cut to fit */
 };
@@ -52,7 +52,7 @@ struct boot_info {
 	char cmdline[BOOT_CMDLINE_MAX];
 	unsigned range_count, module_count;
 	struct memmap_range range[BOOT_RANGES_MAX];
-	struct boot_module module[BOOT_MODULES_MAX]; /* the first is the store */
+	struct loaded_module module[BOOT_MODULES_MAX]; /* the first is the store */
 	uint64_t rsdp_at;                 /* address of the RSDP, 0 = not given */
 	uint8_t rsdp[BOOT_RSDP_MAX];      /* or a copy of it, */
 	uint32_t rsdp_len;                /* 0 = none */

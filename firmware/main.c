@@ -4,7 +4,7 @@
  */
 #include <stdint.h>
 
-#include "firmware/platform.h"
+#include "firmware/hardware.h"
 #include "firmware/selftest.h"
 #include "firmware/trap.h"
 #include "lib/log.h"
@@ -17,7 +17,7 @@ void boot_main(uint32_t protocol, uint32_t info);
 /* On the CPU loop's own stack, with everything mapped that stays mapped. */
 static void continue_boot(void)
 {
-	platform_start_devices(); /* ACPI, memory types, interrupts, time, serial lines */
+	hardware_start_devices(); /* ACPI, memory types, interrupts, time, serial lines */
 	selftest_run(boot_args());
 	log_info("ready");
 	for (;;) {
@@ -29,10 +29,10 @@ static void continue_boot(void)
 /* Called by start.S on the first stack, interrupts masked, low memory mapped one to one. */
 void boot_main(uint32_t protocol, uint32_t info)
 {
-	platform_begin();                     /* faults can be reported, the log is kept */
-	platform_read_loader(protocol, info); /* command line, memory ranges, modules */
-	platform_enable_cpu();                /* NX, SMEP, SMAP, UMIP, PAT, XCR0 */
-	platform_read_board();                /* board/NAME.dts */
-	platform_map_memory();                /* memory map, own page tables, fault stacks */
-	platform_continue_on_stack("cpu loop", LOOP_STACK_PAGES, continue_boot);
+	hardware_begin();                     /* faults can be reported, the log is kept */
+	hardware_read_loader(protocol, info); /* command line, memory ranges, modules */
+	hardware_enable_cpu();                /* NX, SMEP, SMAP, UMIP, PAT, XCR0 */
+	hardware_read_board();                /* board/NAME.dts */
+	hardware_map_memory();                /* memory map, own page tables, fault stacks */
+	hardware_continue_on_stack("cpu loop", LOOP_STACK_PAGES, continue_boot);
 }

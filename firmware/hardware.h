@@ -3,8 +3,8 @@
  * The machine as found at boot, and the steps that find it. main.c calls the
  * steps in order; what they find stays here for the wiring that follows.
  */
-#ifndef CORBEL_FIRMWARE_PLATFORM_H
-#define CORBEL_FIRMWARE_PLATFORM_H
+#ifndef CORBEL_FIRMWARE_HARDWARE_H
+#define CORBEL_FIRMWARE_HARDWARE_H
 
 #include <stdint.h>
 
@@ -15,9 +15,8 @@
 #include "firmware/mtrr.h"
 #include "firmware/uart.h"
 
-#define CORBEL_VERSION "0.1.0"
 
-struct platform {
+struct hardware {
 	struct boot_info boot;
 	struct board board;
 	struct memmap memory;
@@ -26,34 +25,34 @@ struct platform {
 	struct uart log, management;
 };
 
-extern struct platform platform;
+extern struct hardware hardware;
 
 /* The boot arguments. */
 static inline const char *boot_args(void)
 {
-	return platform.boot.cmdline;
+	return hardware.boot.cmdline;
 }
 
 /* Faults can be reported from here on; the log is kept in memory. */
-void platform_begin(void);
+void hardware_begin(void);
 
 /* Copies what the loader passed, while its memory is still mapped one to one. */
-void platform_read_loader(unsigned protocol, uint32_t info);
+void hardware_read_loader(unsigned protocol, uint32_t info);
 
 /* Names the processor and turns its protections on. */
-void platform_enable_cpu(void);
+void hardware_enable_cpu(void);
 
 /* The board's device tree, the memory map with its claims, our own page tables and fault stacks. */
-void platform_read_board(void);
-void platform_map_memory(void);
+void hardware_read_board(void);
+void hardware_map_memory(void);
 
 /* Tables, memory types, interrupts, time, serial lines. */
-void platform_start_devices(void);
+void hardware_start_devices(void);
 
 /* One sentence on why this machine cannot go on, then what `panic=` says. */
-__attribute__((noreturn)) void platform_stop(const char *sentence);
+__attribute__((noreturn)) void hardware_stop(const char *sentence);
 
 /* Goes on with @fn on a guarded stack of @pages pages, for good. */
-__attribute__((noreturn)) void platform_continue_on_stack(const char *name, unsigned pages, void (*fn)(void));
+__attribute__((noreturn)) void hardware_continue_on_stack(const char *name, unsigned pages, void (*fn)(void));
 
 #endif

@@ -3,7 +3,7 @@
  * Each step either succeeds or stops the boot with a sentence: nothing runs yet
  * that could be saved by going on.
  */
-#include "firmware/platform.h"
+#include "firmware/hardware.h"
 
 #include <string.h>
 
@@ -18,6 +18,7 @@
 #include "firmware/stack.h"
 #include "firmware/symtab.h"
 #include "firmware/tsc.h"
+#include "gen/version.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/log.h"
@@ -26,7 +27,7 @@
 #define LOW_MEMORY_BYTES 0x10000u
 #define MIB (1024u * 1024)
 
-struct platform platform;
+struct hardware hardware;
 
 extern const uint8_t boot_phys_start[], image_phys_end[]; /* board/corbel.ld */
 extern const uint8_t boot_stack_bottom[], boot_stack_high_top[]; /* start.S */
@@ -34,7 +35,7 @@ extern const uint8_t boot_stack_bottom[], boot_stack_high_top[]; /* start.S */
 /* switch.S */
 __attribute__((noreturn)) void stack_continue(uint64_t top, void (*fn)(void));
 
-void platform_stop(const char *sentence)
+void hardware_stop(const char *sentence)
 {
 	report_begin();
 	report_printf("\n*** corbel cannot start: %s\n", sentence);
@@ -44,10 +45,10 @@ void platform_stop(const char *sentence)
 static void must(enum status st, const struct error *err)
 {
 	if (st != ST_OK)
-		platform_stop(err->text);
+		hardware_stop(err->text);
 }
 
-void platform_begin(void)
+void hardware_begin(void)
 {
 	cpu_early_init();
 	tsc_mark_boot();
@@ -76,10 +77,10 @@ static void read_options(void)
 		log_set_level(LOG_DEBUG);
 }
 
-void platform_read_loader(unsigned protocol, uint32_t info)
+void hardware_read_loader(unsigned protocol, uint32_t info)
 {
 	const struct phys_reader identity = {.map = read_identity};
-	struct boot_info *b = &platform.boot;
+	struct boot_info *b = &hardware.boot;
 	char text[BOOT_NAME_MAX + 160];
 	struct error err;
 
@@ -92,7 +93,7 @@ void platform_read_loader(unsigned protocol, uint32_t info)
 	log_info("arguments: %s", log_clean(text, sizeof(text), b->cmdline, strlen(b->cmdline)));
 }
 
-void platform_enable_cpu(void)
+void hardware_enable_cpu(void)
 {
 	struct error err;
 
@@ -104,7 +105,7 @@ void platform_enable_cpu(void)
 		 the_cpu.umip ? " umip" : "", (unsigned long long)the_cpu.xcr0);
 }
 
-void platform_read_board(void)
+void hardware_read_board(void)
 {
 	char name[BOARD_NAME_MAX] = BOARD_DEFAULT;
 	const struct board_blob *blob;
@@ -112,10 +113,10 @@ void platform_read_board(void)
 
 	cmdline_get(boot_args(), "board", name, sizeof(name));
 	must(board_find(name, &blob, &err), &err);
-	must(board_read(blob->start, blob->size, &platform.board, &err), &err);
-	if (platform.board.log.port)
-		report_set_port(platform.board.log.port);
-	log_info("board: %s (%s)", blob->name, platform.board.model);
+	must(board_read(blob->start, blob->size, &hardware.board, &err), &err);
+	if (hardware.board.log.port)
+		report_set_port(hardware.board.log.port);
+	log_info("board: %s (%s)", blob->name, hardware.board.model);
 }
 
 /* ---- memory ---- */
@@ -124,39 +125,39 @@ static void claim(uint64_t start, uint64_t len, enum memmap_type type)
 {
 	struct error err;
 
-	must(memmap_claim(&platform.memory, hpa(start), len, type, &err), &err);
+	must(memmap_claim(&hardware.memory, hpa(start), len, type, &err), &err);
 }
 
 static void claim_all(void)
 {
-	const struct boot_info *b = &platform.boot;
+	const struct boot_info *b = &hardware.boot;
 
 	claim(0, LOW_MEMORY_BYTES, MEMMAP_LOW);
 	claim((uint64_t)boot_phys_start, (uint64_t)image_phys_end - (uint64_t)boot_phys_start, MEMMAP_IMAGE);
 	for (unsigned i = 0; i < b->module_count; i++)
 		claim(b->module[i].start, b->module[i].len, MEMMAP_MODULE);
-	for (unsigned i = 0; i < platform.board.reserved_count; i++)
-		claim(platform.board.reserved[i].start, platform.board.reserved[i].len, MEMMAP_BOARD);
+	for (unsigned i = 0; i < hardware.board.reserved_count; i++)
+		claim(hardware.board.reserved[i].start, hardware.board.reserved[i].len, MEMMAP_BOARD);
 	/* Planned for 4 TiB: what lies beyond is not in the direct map and stays unused. */
-	if (platform.memory.count > 0 && platform.memory.entry[platform.memory.count - 1].end > DIRECT_MAP_BYTES) {
+	if (hardware.memory.count > 0 && hardware.memory.entry[hardware.memory.count - 1].end > DIRECT_MAP_BYTES) {
 		claim(DIRECT_MAP_BYTES, UINT64_MAX - 2 * PAGE_SIZE - DIRECT_MAP_BYTES, MEMMAP_BOARD);
 		log_warn("memory: what lies beyond 4 TiB is not used");
 	}
 }
 
-void platform_map_memory(void)
+void hardware_map_memory(void)
 {
-	struct memmap *map = &platform.memory;
+	struct memmap *map = &hardware.memory;
 	struct error err;
 
-	must(memmap_build(map, platform.boot.range, platform.boot.range_count, &err), &err);
+	must(memmap_build(map, hardware.boot.range, hardware.boot.range_count, &err), &err);
 	claim_all();
 	for (unsigned i = 0; i < map->count; i++)
 		log_debug("memory: %012llx-%012llx %s", (unsigned long long)map->entry[i].start,
 			  (unsigned long long)map->entry[i].end, memmap_type_name(map->entry[i].type));
 	must(paging_init(map, &err), &err);
 	if (cpu_create_ist_stacks() != ST_OK)
-		platform_stop("no memory for the fault stacks");
+		hardware_stop("no memory for the fault stacks");
 	log_info("memory: %llu MiB free, %llu MiB in modules, image %llu KiB, page tables %llu KiB",
 		 (unsigned long long)memmap_bytes(map, MEMMAP_RAM) / MIB,
 		 (unsigned long long)memmap_bytes(map, MEMMAP_MODULE) / MIB,
@@ -164,12 +165,12 @@ void platform_map_memory(void)
 		 (unsigned long long)paging_table_bytes() / 1024);
 }
 
-void platform_continue_on_stack(const char *name, unsigned pages, void (*fn)(void))
+void hardware_continue_on_stack(const char *name, unsigned pages, void (*fn)(void))
 {
 	uint64_t top;
 
 	if (stack_create(name, pages, &top) != ST_OK)
-		platform_stop("no memory for the boot stack");
+		hardware_stop("no memory for the boot stack");
 	stack_continue(top, fn);
 }
 
@@ -177,13 +178,13 @@ void platform_continue_on_stack(const char *name, unsigned pages, void (*fn)(voi
 
 static void read_acpi(void)
 {
-	const struct acpi_root root = {platform.boot.rsdp, platform.boot.rsdp_len, platform.boot.rsdp_at};
-	struct acpi_info *a = &platform.acpi;
+	const struct acpi_root root = {hardware.boot.rsdp, hardware.boot.rsdp_len, hardware.boot.rsdp_at};
+	struct acpi_info *a = &hardware.acpi;
 	struct error err;
 	enum status st = acpi_read(&phys_window, &root, a, &err);
 
 	if (st != ST_OK)
-		platform_stop(err.text);
+		hardware_stop(err.text);
 	log_info("ACPI: by %s, %u processors, %u I/O APICs, %u PCI segments%s%s", a->oem, a->cpu_count,
 		 a->ioapic_count, a->mcfg_count, a->hpet_address ? ", HPET" : "", a->s5_known ? ", power-off" : "");
 	if (a->skipped)
@@ -198,8 +199,8 @@ static void check_memory_types(void)
 		log_warn("MTRRs: this processor has none");
 		return;
 	}
-	mtrr_read(&platform.mtrr, the_cpu.phys_bits);
-	if (mtrr_check_ram(&platform.mtrr, &platform.memory, &err) == ST_OK)
+	mtrr_read(&hardware.mtrr, the_cpu.phys_bits);
+	if (mtrr_check_ram(&hardware.mtrr, &hardware.memory, &err) == ST_OK)
 		log_info("MTRRs: all RAM is write-back");
 	else
 		log_warn("%s", err.text);
@@ -235,26 +236,26 @@ static void discover_uart(struct board_uart *out, const struct board_uart *taken
 
 static void open_lines(void)
 {
-	struct board *b = &platform.board;
+	struct board *b = &hardware.board;
 
 	/* A machine with one line gives it to the operator, who can read the log through it. */
 	discover_uart(&b->management, &b->log);
 	discover_uart(&b->log, &b->management);
-	hostlog_attach(&platform.log);
-	open_uart(&platform.log, &b->log, "log");
-	open_uart(&platform.management, &b->management, "management");
-	report_set_port(platform.log.present ? b->log.port : b->management.port);
+	hostlog_attach(&hardware.log);
+	open_uart(&hardware.log, &b->log, "log");
+	open_uart(&hardware.management, &b->management, "management");
+	report_set_port(hardware.log.present ? b->log.port : b->management.port);
 }
 
-void platform_start_devices(void)
+void hardware_start_devices(void)
 {
 	struct error err;
 
 	read_acpi();
 	check_memory_types();
-	power_init(&platform.acpi, platform.board.shutdown_port);
-	must(apic_init(&platform.acpi, &err), &err);
-	must(ioapic_init(&platform.acpi, &err), &err);
-	must(tsc_calibrate(&platform.acpi, &err), &err);
+	power_init(&hardware.acpi, hardware.board.shutdown_port);
+	must(apic_init(&hardware.acpi, &err), &err);
+	must(ioapic_init(&hardware.acpi, &err), &err);
+	must(tsc_calibrate(&hardware.acpi, &err), &err);
 	open_lines();
 }
