@@ -41,7 +41,7 @@ export CORBEL_DEPS := $(DEPS)
 P_ROOMS := lib memmgr sched io guest lua
 # Files of the target rooms that touch no hardware: also built for the host, and tested there.
 FW_PURE := $(wildcard $(patsubst %,firmware/%.c,acpi board bootinfo cmdline memmap mtrr paging_check ptab symtab))
-VMX_PURE := $(wildcard $(addprefix vmx/,ctrl.c ept.c decode.c dump.c check.c mitigations.c vmcs_names.c rules_*.c))
+VMX_PURE := $(wildcard vmx/ctrl.c vmx/ept.c vmx/check.c)
 
 P_SRC := $(foreach r,$(P_ROOMS),$(wildcard $(r)/*.c))
 T_SRC := $(P_SRC) $(wildcard vmx/*.c firmware/*.c)
@@ -352,6 +352,14 @@ SOAK_SECONDS ?= 600
 .PHONY: bench soak
 bench: $(SYSTEM_NEEDS) $(B)/corbel.img ## measure inside the emulator and compare with the promises
 	$(Q)$(PYTHON) bench/run.py
+# The managers alone, compiled as for the machine and counted by callgrind.
+$(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c memmgr/*.c sched/*.c))
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^
+.PHONY: bench-host
+bench-host: $(B)/bench/host_managers ## instructions per operation of memmgr/ and sched/, without an emulator
+	$(Q)$(PYTHON) bench/host.py $<
 soak: $(SYSTEM_NEEDS) ## SOAK_SECONDS (600) of guests at work, with every check in between
 	$(Q)$(PYTHON) tests/system/soak.py --seconds $(SOAK_SECONDS)
 

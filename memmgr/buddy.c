@@ -9,15 +9,9 @@
  */
 #include "memmgr/internal.h"
 
-static void push(struct memmgr *mm, uint32_t frame, unsigned order)
+/* After a block was taken off the list of @order. */
+static void note_empty(struct memmgr *mm, unsigned order)
 {
-	frame_list_push(mm, &mm->free[order], frame);
-	mm->free_orders |= 1u << order;
-}
-
-static void take_off(struct memmgr *mm, uint32_t frame, unsigned order)
-{
-	frame_list_remove(mm, &mm->free[order], frame);
 	if (mm->free[order].head == FRAME_NIL)
 		mm->free_orders &= ~(1u << order);
 }
@@ -31,28 +25,34 @@ void buddy_init(struct memmgr *mm)
 
 void buddy_seed(struct memmgr *mm, uint32_t frame, unsigned order)
 {
-	frame_shape(mm, frame, order, HELD_BY_BUDDY);
-	push(mm, frame, order);
+	frame_list_push(mm, &mm->free[order], frame, order, HELD_BY_BUDDY);
+	mm->free_orders |= 1u << order;
 }
 
-bool buddy_take(struct memmgr *mm, unsigned order, uint32_t *out)
+/* Cuts a block of order @have down to its first part of @order; the rest goes on the lists. */
+static void cut_down(struct memmgr *mm, uint32_t frame, unsigned have, unsigned order)
+{
+	while (have > order) {
+		have--;
+		buddy_seed(mm, frame + (1u << have), have);
+	}
+	frame_shape(mm, frame, order, HELD_BY_TAKER);
+}
+
+uint32_t buddy_take(struct memmgr *mm, unsigned order)
 {
 	uint32_t enough = mm->free_orders & ~0u << order;
 	unsigned have;
 	uint32_t frame;
 
 	if (enough == 0)
-		return false;
+		return FRAME_NIL;
 	have = bit_lowest(enough);
-	frame = mm->free[have].head;
-	take_off(mm, frame, have);
-	while (have > order) {
-		have--;
-		buddy_seed(mm, frame + (1u << have), have);
-	}
-	frame_shape(mm, frame, order, HELD_BY_TAKER);
-	*out = frame;
-	return true;
+	frame = frame_list_pop(mm, &mm->free[have]);
+	note_empty(mm, have);
+	if (have != order)
+		cut_down(mm, frame, have, order);
+	return frame;
 }
 
 /* True when the block's buddy is a free block of the same size on our lists. */
@@ -74,7 +74,8 @@ void buddy_give(struct memmgr *mm, uint32_t frame, unsigned order)
 
 	ASSERT(f->state == FRAME_FREE && f->owner != HELD_BY_BUDDY && is_aligned(frame, BIT(order)));
 	while (can_merge(mm, buddy, order)) {
-		take_off(mm, buddy, order);
+		frame_list_remove(mm, &mm->free[order], buddy);
+		note_empty(mm, order);
 		frame &= ~(1u << order);
 		order++;
 		buddy = frame ^ 1u << order;

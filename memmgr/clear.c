@@ -25,26 +25,9 @@ static void clear_pages(struct memmgr *mm, uint64_t frame, uint64_t pages)
 	memset(frame_va(mm, (uint32_t)frame), 0, pages << PAGE_SHIFT);
 }
 
-void clear_block(struct memmgr *mm, uint32_t frame, unsigned order)
-{
-	clear_pages(mm, frame, BIT(order));
-}
-
-bool clear_take(struct memmgr *mm, enum leaf_size size, uint32_t *out)
-{
-	uint32_t frame = mm->pool[size].head;
-
-	if (frame == FRAME_NIL)
-		return false;
-	frame_list_remove(mm, &mm->pool[size], frame);
-	*out = frame;
-	return true;
-}
-
 void clear_put_back(struct memmgr *mm, enum leaf_size size, uint32_t frame)
 {
-	frame_shape(mm, frame, leaf_order[size], HELD_BY_POOL);
-	frame_list_push(mm, &mm->pool[size], frame);
+	frame_list_push(mm, &mm->pool[size], frame, leaf_order[size], HELD_BY_POOL);
 }
 
 static void abandon_clearing(struct memmgr *mm)
@@ -57,9 +40,9 @@ static void abandon_clearing(struct memmgr *mm)
 
 static bool give_up_one(struct memmgr *mm, enum leaf_size size)
 {
-	uint32_t frame;
+	uint32_t frame = clear_take(mm, size);
 
-	if (clear_take(mm, size, &frame)) {
+	if (frame != FRAME_NIL) {
 		buddy_give(mm, frame, leaf_order[size]);
 		return true;
 	}
@@ -99,7 +82,8 @@ static enum status begin_block(struct memmgr *mm)
 		if (mm->pool[size].count >= mm->pool_target[size])
 			continue;
 		st = ST_NO_MEMORY;
-		if (!buddy_take(mm, leaf_order[size], &frame))
+		frame = buddy_take(mm, leaf_order[size]);
+		if (frame == FRAME_NIL)
 			continue;
 		frame_shape(mm, frame, leaf_order[size], HELD_BY_CLEARING);
 		mm->clearing = (struct clearing){.frame = frame, .size = (enum leaf_size)size};

@@ -67,13 +67,15 @@ void frame_shape(struct memmgr *mm, uint32_t frame, unsigned order, enum free_ho
 
 void frame_split_guest(struct memmgr *mm, uint32_t frame, unsigned order)
 {
-	struct frame part = mm->table[frame];
+	struct frame *f = &mm->table[frame];
+	struct frame part = *f;
 	uint64_t parts = BIT(part.order - order);
 
 	ASSERT(part.state == FRAME_GUEST && part.order > order);
 	part.order = (uint8_t)order;
 	for (uint64_t i = 0; i < parts; i++) {
-		mm->table[frame + (i << order)] = part;
+		*f = part;
+		f += BIT(order);
 		part.word += BIT(order);
 	}
 }
@@ -83,14 +85,15 @@ void frame_list_init(struct frame_list *list)
 	*list = (struct frame_list){.head = FRAME_NIL};
 }
 
-void frame_list_push(struct memmgr *mm, struct frame_list *list, uint32_t frame)
+void frame_list_push(struct memmgr *mm, struct frame_list *list, uint32_t frame, unsigned order,
+		     enum free_holder holder)
 {
-	struct frame *f = &mm->table[frame];
+	uint32_t next = list->head;
 
-	f->word = FRAME_NIL;
-	f->next = list->head;
-	if (list->head != FRAME_NIL)
-		mm->table[list->head].word = frame;
+	frame_shape(mm, frame, order, holder);
+	mm->table[frame].next = next;
+	if (next != FRAME_NIL)
+		mm->table[next].word = frame;
 	list->head = frame;
 	list->count++;
 }
@@ -106,6 +109,21 @@ void frame_list_remove(struct memmgr *mm, struct frame_list *list, uint32_t fram
 	if (f->next != FRAME_NIL)
 		mm->table[f->next].word = f->word;
 	list->count--;
+}
+
+uint32_t frame_list_pop(struct memmgr *mm, struct frame_list *list)
+{
+	uint32_t frame = list->head, next;
+
+	if (frame == FRAME_NIL)
+		return FRAME_NIL;
+	next = mm->table[frame].next;
+	mm->table[frame].owner = HELD_BY_TAKER;
+	if (next != FRAME_NIL)
+		mm->table[next].word = FRAME_NIL;
+	list->head = next;
+	list->count--;
+	return frame;
 }
 
 void frame_fifo_init(struct frame_fifo *fifo)

@@ -86,21 +86,14 @@ void gpmap_destroy(struct gpmap *map)
 	memmgr_free(mm, memmgr_hfn(mm, map), map->order);
 }
 
-bool gpmap_chunk_take(struct gpmap *map, enum gp_state fill, uint32_t *out)
+bool gpmap_chunk_take(struct gpmap *map, bool absent, uint32_t *out)
 {
-	uint64_t *chunk;
+	enum status st;
 	hfn_t frame;
 
-	if (fill == GP_ABSENT) {
-		if (memmgr_alloc_zero(map->mm, 0, &frame) != ST_OK)
-			return false;
-	} else {
-		if (memmgr_alloc(map->mm, 0, &frame) != ST_OK)
-			return false;
-		chunk = memmgr_va(map->mm, frame);
-		for (unsigned i = 0; i < CHUNK_PAGES; i++)
-			chunk[i] = gp_entry(fill, 0, 0);
-	}
+	st = absent ? memmgr_alloc_zero(map->mm, 0, &frame) : memmgr_alloc(map->mm, 0, &frame);
+	if (st != ST_OK)
+		return false;
 	map->chunks++;
 	*out = (uint32_t)frame.v;
 	return true;
@@ -136,14 +129,16 @@ static uint64_t headroom_for(uint64_t pages)
 /* Makes @gfn's 2 MiB a chunk of GP_NONE, when the range covers it in part only. */
 static bool make_edge_chunk(struct gpmap *map, uint64_t gfn)
 {
-	uint64_t *entry = &map->dir[gfn >> CHUNK_SHIFT];
+	uint64_t *dir = &map->dir[gfn >> CHUNK_SHIFT];
 	uint32_t chunk;
 
-	if (gp_state(*entry) == GP_CHUNK)
+	if (gp_state(*dir) == GP_CHUNK)
 		return true;
-	if (!gpmap_chunk_take(map, GP_NONE, &chunk))
+	if (!gpmap_chunk_take(map, false, &chunk))
 		return false;
-	*entry = gp_entry(GP_CHUNK, 0, chunk);
+	*dir = gp_entry(GP_CHUNK, 0, chunk);
+	for (unsigned i = 0; i < CHUNK_PAGES; i++)
+		gpmap_chunk(map, *dir)[i] = gp_entry(GP_NONE, 0, 0);
 	return true;
 }
 

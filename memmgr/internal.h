@@ -63,6 +63,9 @@ struct frame_fifo {
 enum leaf_size { LEAF_4K, LEAF_2M, LEAF_1G, LEAF_SIZES };
 extern const uint8_t leaf_order[LEAF_SIZES];
 
+/* How a guest's first touch was served. */
+enum touch { TOUCH_INLINE, TOUCH_POOL, TOUCH_2M, TOUCH_1G, TOUCHES };
+
 /* The block that clear-ahead is working on. */
 struct clearing {
 	uint32_t frame; /* FRAME_NIL when none */
@@ -87,8 +90,7 @@ struct memmgr {
 
 	struct list maps;         /* struct gpmap.node */
 	struct list leaving_maps; /* struct gpmap.leaving_node, those with a frame leaving */
-	uint64_t touched[LEAF_SIZES]; /* first touches by leaf size, */
-	uint64_t touched_inline;      /* and how many of the 4 KiB ones were cleared on the spot */
+	uint64_t touched[TOUCHES];
 };
 
 static inline void *frame_va(const struct memmgr *mm, uint32_t frame)
@@ -110,8 +112,12 @@ void frame_shape(struct memmgr *mm, uint32_t frame, unsigned order, enum free_ho
 /* Splits a GUEST block into blocks of @order; each gets its gfn. */
 void frame_split_guest(struct memmgr *mm, uint32_t frame, unsigned order);
 void frame_list_init(struct frame_list *list);
-void frame_list_push(struct memmgr *mm, struct frame_list *list, uint32_t frame);
+/* Shapes a FREE block and puts it on a list. */
+void frame_list_push(struct memmgr *mm, struct frame_list *list, uint32_t frame, unsigned order,
+		     enum free_holder holder);
 void frame_list_remove(struct memmgr *mm, struct frame_list *list, uint32_t frame);
+/* Takes the block pushed last, which is then HELD_BY_TAKER; FRAME_NIL when there is none. */
+uint32_t frame_list_pop(struct memmgr *mm, struct frame_list *list);
 void frame_fifo_init(struct frame_fifo *fifo);
 void frame_fifo_push(struct memmgr *mm, struct frame_fifo *fifo, uint32_t frame);
 uint32_t frame_fifo_pop(struct memmgr *mm, struct frame_fifo *fifo);
@@ -119,8 +125,8 @@ uint32_t frame_fifo_pop(struct memmgr *mm, struct frame_fifo *fifo);
 /* ---- buddy.c ---- */
 
 void buddy_init(struct memmgr *mm);
-/* Takes a FREE block of 2^@order off the lists, still FREE; false when there is none. */
-bool buddy_take(struct memmgr *mm, unsigned order, uint32_t *out);
+/* Takes a FREE block of 2^@order off the lists, still FREE; FRAME_NIL when there is none. */
+uint32_t buddy_take(struct memmgr *mm, unsigned order);
 /* Gives a FREE block that is on no list back, merged with its free buddies. */
 void buddy_give(struct memmgr *mm, uint32_t frame, unsigned order);
 /* Puts a FREE block on its list as it stands; at boot, when neighbours are not known yet. */
@@ -133,18 +139,30 @@ static inline bool clear_ready(const struct memmgr *mm, enum leaf_size size)
 {
 	return mm->pool[size].head != FRAME_NIL;
 }
-/* Takes a cleared block, still FREE; false when the pool is empty. */
-bool clear_take(struct memmgr *mm, enum leaf_size size, uint32_t *out);
+/* Takes a cleared block, still FREE; FRAME_NIL when the pool is empty. */
+static inline uint32_t clear_take(struct memmgr *mm, enum leaf_size size)
+{
+	return frame_list_pop(mm, &mm->pool[size]);
+}
 /* Puts a cleared block that nobody wrote to back. */
 void clear_put_back(struct memmgr *mm, enum leaf_size size, uint32_t frame);
 /* Gives a block to the buddy allocator, which lacks one of @order; false when none is left. */
 bool clear_give_up(struct memmgr *mm, unsigned order);
-void clear_block(struct memmgr *mm, uint32_t frame, unsigned order);
+static inline void clear_block(struct memmgr *mm, uint32_t frame, unsigned order)
+{
+	memset(frame_va(mm, frame), 0, PAGE_SIZE << order);
+}
 
-/* ---- memmgr.c ---- */
+/* Takes a FREE block from the buddy allocator or, last, from the cleared pools; FRAME_NIL when memory is out. */
+static inline uint32_t block_take(struct memmgr *mm, unsigned order)
+{
+	uint32_t frame = buddy_take(mm, order);
 
-/* Takes a FREE block from the buddy allocator or, last, from the cleared pools. */
-bool block_take(struct memmgr *mm, unsigned order, uint32_t *out);
+	/* Each turn returns one cleared block to the allocator, so this ends. */
+	while (unlikely(frame == FRAME_NIL) && clear_give_up(mm, order))
+		frame = buddy_take(mm, order);
+	return frame;
+}
 
 /* ---- gpmap.c, populate.c, leave.c ---- */
 
@@ -216,8 +234,8 @@ static inline uint32_t gpmap_frame(uint64_t entry, uint64_t gfn)
 }
 
 enum leaf_size leaf_size_of(unsigned order);
-/* Takes a frame for a chunk whose entries all are @fill; false when memory is out. */
-bool gpmap_chunk_take(struct gpmap *map, enum gp_state fill, uint32_t *out);
+/* Takes a frame for a chunk, all GP_ABSENT or else to be filled by the caller; false when memory is out. */
+bool gpmap_chunk_take(struct gpmap *map, bool absent, uint32_t *out);
 void gpmap_chunk_free(struct gpmap *map, uint32_t chunk);
 /* Frees at most @blocks blocks of the map whose flush is complete; returns how many. */
 unsigned gpmap_drain(struct gpmap *map, unsigned blocks);

@@ -84,10 +84,11 @@ static enum status split_2m(struct gpmap *map, uint64_t gfn_in)
 {
 	uint64_t first = align_down(gfn_in, CHUNK_PAGES);
 	uint64_t *dir = &map->dir[first >> CHUNK_SHIFT];
+	uint64_t *entries;
 	uint32_t frame = gp_frame(*dir), chunk;
 	enum status st;
 
-	if (!gpmap_chunk_take(map, GP_ABSENT, &chunk))
+	if (!gpmap_chunk_take(map, false, &chunk))
 		return ST_NO_MEMORY;
 	st = map->ops->split_prepare(map->s2, gfn(first), ORDER_4K);
 	if (st != ST_OK) {
@@ -96,8 +97,9 @@ static enum status split_2m(struct gpmap *map, uint64_t gfn_in)
 	}
 	frame_split_guest(map->mm, frame, ORDER_4K);
 	*dir = gp_entry(GP_CHUNK, 0, chunk);
+	entries = gpmap_chunk(map, *dir);
 	for (uint32_t i = 0; i < CHUNK_PAGES; i++)
-		gpmap_chunk(map, *dir)[i] = gp_entry(GP_PRESENT, ORDER_4K, frame + i);
+		entries[i] = gp_entry(GP_PRESENT, ORDER_4K, frame + i);
 	map->leaves[LEAF_2M]--;
 	map->leaves[LEAF_4K] += CHUNK_PAGES;
 	map->ops->split_commit(map->s2, gfn(first), ORDER_4K);

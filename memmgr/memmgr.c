@@ -121,23 +121,14 @@ enum status memmgr_init(const struct memmgr_config *cfg, struct memmgr **out, st
 
 /* ---- the hypervisor's own frames ---- */
 
-bool block_take(struct memmgr *mm, unsigned order, uint32_t *out)
-{
-	/* Each turn returns one cleared block to the allocator, so this ends. */
-	while (!buddy_take(mm, order, out)) {
-		if (!clear_give_up(mm, order))
-			return false;
-	}
-	return true;
-}
-
 enum status memmgr_alloc(struct memmgr *mm, unsigned order, hfn_t *out)
 {
 	uint32_t frame;
 
 	if (order > MEMMGR_MAX_ORDER)
 		return ST_INVALID;
-	if (!block_take(mm, order, &frame))
+	frame = block_take(mm, order);
+	if (frame == FRAME_NIL)
 		return ST_NO_MEMORY;
 	frame_change(mm, frame, FRAME_HOST, OWNER_HOST, 0);
 	*out = hfn(frame);
@@ -150,7 +141,8 @@ enum status memmgr_alloc_zero(struct memmgr *mm, unsigned order, hfn_t *out)
 	uint32_t frame;
 
 	for (unsigned size = 0; size < LEAF_SIZES; size++) {
-		if (leaf_order[size] != order || !clear_take(mm, (enum leaf_size)size, &frame))
+		frame = leaf_order[size] == order ? clear_take(mm, (enum leaf_size)size) : FRAME_NIL;
+		if (frame == FRAME_NIL)
 			continue;
 		frame_change(mm, frame, FRAME_HOST, OWNER_HOST, 0);
 		*out = hfn(frame);
@@ -206,10 +198,10 @@ void memmgr_stats(const struct memmgr *mm, struct memmgr_stats *out)
 		.cleared_4k = mm->pool[LEAF_4K].count,
 		.cleared_2m = mm->pool[LEAF_2M].count,
 		.cleared_1g = mm->pool[LEAF_1G].count,
-		.fault_1g = mm->touched[LEAF_1G],
-		.fault_2m = mm->touched[LEAF_2M],
-		.fault_4k_pool = mm->touched[LEAF_4K] - mm->touched_inline,
-		.fault_4k_inline = mm->touched_inline,
+		.fault_1g = mm->touched[TOUCH_1G],
+		.fault_2m = mm->touched[TOUCH_2M],
+		.fault_4k_pool = mm->touched[TOUCH_POOL],
+		.fault_4k_inline = mm->touched[TOUCH_INLINE],
 	};
 	memcpy(out->frames, mm->count, sizeof out->frames);
 }

@@ -93,7 +93,7 @@ void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsign
 	struct sched_cpu *c = cpu_of(s, cpu);
 
 	ASSERT(e->state == SCHED_DETACHED);
-	*e = (struct sched_entity){.state = SCHED_BLOCKED, .cpu = cpu, .since = advance(c, now)};
+	*e = (struct sched_entity){.run = e->run, .state = SCHED_BLOCKED, .cpu = cpu, .since = advance(c, now)};
 	format(e->name, sizeof e->name, "%s", name);
 	list_init(&e->node);
 	list_push_back(&c->members, &e->member);

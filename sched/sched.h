@@ -57,7 +57,7 @@ uint64_t sched_bytes(unsigned cpus);
 /* @storage of sched_bytes(@cpus) bytes outlives the scheduler; @slice: ticks of one turn. */
 struct sched *sched_init(void *storage, unsigned cpus, uint64_t slice);
 
-/* Adds a detached entity (zeroed, or removed before), BLOCKED, on @cpu. The name is copied, cut to fit. */
+/* Adds a detached entity (zeroed but for run, or removed before), BLOCKED, on @cpu. The name is copied, cut to fit. */
 void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsigned cpu, uint64_t now);
 /* Takes an entity off; it is not RUNNING (ASSERT). */
 void sched_remove(struct sched *s, struct sched_entity *e);

@@ -159,6 +159,24 @@ static void slice_end_saturates(void **state)
 	assert_true(end == UINT64_MAX);
 }
 
+static enum sched_end run_nothing(struct sched_entity *e, uint64_t slice_end)
+{
+	(void)e;
+	(void)slice_end;
+	return SCHED_END_BLOCKED;
+}
+
+static void the_owner_says_how_it_runs(void **state)
+{
+	struct sched_entity mine = {.run = run_nothing};
+
+	(void)state;
+	sched_add(s, &mine, "mine", 1, 1000);
+	assert_ptr_equal(mine.run, run_nothing);
+	sched_remove(s, &mine);
+	assert_ptr_equal(mine.run, run_nothing);
+}
+
 static void cpus_are_apart(void **state)
 {
 	struct sched_entity other = {0};
@@ -234,6 +252,7 @@ int main(void)
 		CASE(removal_keeps_the_sums),
 		CASE(time_does_not_go_back),
 		CASE(slice_end_saturates),
+		CASE(the_owner_says_how_it_runs),
 		CASE(cpus_are_apart),
 		CASE(misuse_stops_the_machine),
 		CASE(the_check_sees),
