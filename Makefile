@@ -128,7 +128,7 @@ define flavour
 $(call flags_file,$(1))
 
 $(B)/$(1)/%.o: ROOM = $$(firstword $$(subst /, ,$$*))
-$(B)/$(1)/%.o: %.c $(B)/$(1)/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h $(B)/gen/version.h
+$(B)/$(1)/%.o: %.c $(B)/$(1)/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h $(B)/gen/version.h $(B)/gen/guest_dsdt.inc
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(OWN_$(1)) -c -o $$@ $$<
@@ -158,6 +158,12 @@ $(B)/gen/version.h: FORCE
 	@mkdir -p $(@D)
 	@printf '#define CORBEL_VERSION "%s"\n#define CORBEL_COMMIT "%s"\n' $(VERSION) $(COMMIT) | cmp -s - $@ || \
 		printf '#define CORBEL_VERSION "%s"\n#define CORBEL_COMMIT "%s"\n' $(VERSION) $(COMMIT) >$@
+# The guests' DSDT, as the elements of an array: guest/acpi.c includes them.
+$(B)/gen/guest_dsdt.inc: guest/dsdt.asl
+	@mkdir -p $(@D)
+	$(call say,IASL,$@)
+	$(Q)iasl -we -p $(B)/gen/guest_dsdt $< >$(B)/gen/guest_dsdt.log || { cat $(B)/gen/guest_dsdt.log >&2; exit 1; }
+	$(Q)od -An -v -tx1 $(B)/gen/guest_dsdt.aml | sed 's/ \(..\)/0x\1,/g' >$@
 $(B)/gen/empty.h:
 	@mkdir -p $(@D)
 	@: >$@
