@@ -236,10 +236,10 @@ static inline void mmio_write64(volatile void *p, uint64_t v) { *(volatile uint6
 /* Time stamp: not ordered against other instructions; add fence() where that matters. */
 static inline uint64_t rdtsc(void)
 {
-	uint32_t lo, hi;
+	uint64_t lo, hi; /* the instruction clears the upper halves: no zero-extension on the exit path */
 
 	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi));
-	return (uint64_t)hi << 32 | lo;
+	return hi << 32 | lo;
 }
 
 /* RDTSC after all earlier instructions have completed (SDM 2B RDTSC: LFENCE first). */

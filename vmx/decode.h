@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a VM exit's raw fields to struct exit, without reading hardware: which
+ * fields an exit reason needs is a table, and what they mean is a pure function.
+ * run.c reads the fields and asks.
+ */
+#ifndef CORBEL_VMX_DECODE_H
+#define CORBEL_VMX_DECODE_H
+
+#include <stdint.h>
+
+#include "guest/exit.h"
+#include "vmx/vmcs.h"
+
+#define NEED_LENGTH BIT(0)
+#define NEED_QUALIFICATION BIT(1)
+#define NEED_INTERRUPTION BIT(2) /* exit interruption information and error code */
+#define NEED_ADDRESS BIT(3)      /* guest-physical and guest-linear address */
+#define NEED_VECTORING BIT(4)    /* an event can have been in delivery (27.2.4) */
+#define NEED_STRING BIT(5)       /* linear address and instruction information when the access is INS or OUTS */
+
+/* One basic reason: its kind and what must be read to fill it in. */
+struct decode_row {
+	uint8_t kind;  /* enum exit_kind */
+	uint8_t needs; /* NEED_* */
+};
+extern const struct decode_row decode_rows[VMEXIT_COUNT];
+
+/* Fields that the reason does not need are 0. */
+struct exit_raw {
+	uint32_t reason; /* as read, with its flag bits */
+	uint32_t length;
+	uint64_t rip, qualification, gpa, linear;
+	uint32_t intr_info, intr_error;
+	uint32_t idt_info, idt_error;
+	uint32_t instruction_info;
+	uint64_t rcx;    /* the guest's, for RDMSR and WRMSR */
+};
+
+/* Row of @reason, which may be any value; an entry failure and an unassigned reason get the row of EXIT_UNKNOWN. */
+struct decode_row decode_row_of(uint32_t reason);
+void exit_decode(const struct exit_raw *raw, struct exit *out);
+
+#endif

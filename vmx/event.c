@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Events into the guest: staging for the next entry, windows, interruptibility,
+ * and events whose delivery an exit cut short (SDM volume 3, sections 24.4.2,
+ * 24.8.3, 26.3.1.5, 27.2.4, 29.2).
+ *
+ * advance() does not clear the shadow of STI and MOV SS, which would cost every
+ * exit a VMREAD. The shadow left in the VMCS is over exactly when rip is no longer
+ * the rip of the exit, and whoever depends on it settles it first; left alone it
+ * delays nothing but what is settled here.
+ */
+#include "lib/x86_regs.h"
+#include "vmx/internal.h"
+#include "vmx/vmx_asm.h"
+
+#define SHADOW (BLOCKING_STI | BLOCKING_MOV_SS)
+
+void event_settle_shadow(const struct vcpu *vcpu)
+{
+	uint32_t blocking = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY);
+
+	if ((blocking & SHADOW) && vmcs_readn(VMCS_GUEST_RIP) != vcpu->exit.rip)
+		vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)SHADOW);
+}
+
+bool vmx_can_inject(struct vcpu *vcpu, enum event_type type)
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+	uint32_t blocking;
+
+	if (hw->work & WORK_EVENT)
+		return false;
+	if (type == EVENT_EXCEPTION)
+		return true;
+	if (type == EVENT_INTERRUPT && !(vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_IF))
+		return false;
+	event_settle_shadow(vcpu);
+	blocking = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY);
+	return !(blocking & (SHADOW | (type == EVENT_NMI ? BLOCKING_NMI : 0)));
+}
+
+void vmx_inject(struct vcpu *vcpu, const struct event *event)
+{
+	static const uint32_t types[] = {
+		[EVENT_INTERRUPT] = INTR_EXTERNAL, [EVENT_NMI] = INTR_NMI, [EVENT_EXCEPTION] = INTR_HARD_EXCEPTION,
+	};
+	struct vmx_vcpu *hw = hw_of(vcpu);
+	uint32_t info = event->vector | types[event->type] | (uint32_t)INTR_VALID;
+
+	event_settle_shadow(vcpu);
+	/* Real mode pushes no error code, and an entry that asks for one is refused (26.2.1.3). */
+	if (event->has_error && (vmcs_readn(VMCS_GUEST_CR0) & CR0_PE)) {
+		info |= INTR_ERROR_CODE;
+		vmcs_write32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
+	}
+	vmcs_write32(VMCS_ENTRY_INTR_INFO, info);
+	hw->work |= WORK_EVENT;
+}
+
+void event_restage(struct vmx_vcpu *hw, uint32_t idt_info, uint32_t idt_error)
+{
+	uint32_t type = idt_info & INTR_TYPE_MASK;
+
+	if (idt_info & INTR_ERROR_CODE)
+		vmcs_write32(VMCS_ENTRY_EXCEPTION_ERROR, idt_error);
+	if (type == INTR_SOFT_INTERRUPT || type == INTR_PRIVILEGED_SOFT || type == INTR_SOFT_EXCEPTION)
+		vmcs_write32(VMCS_ENTRY_INSTRUCTION_LENGTH, vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH));
+	/* The cut-short delivery had begun to block NMIs; an entry that injects one wants them unblocked. */
+	if (type == INTR_NMI)
+		vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY,
+			     vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)BLOCKING_NMI);
+	/* Bit 12 is undefined here and reserved there. */
+	vmcs_write32(VMCS_ENTRY_INTR_INFO, idt_info & ~(uint32_t)INTR_RESERVED);
+	hw->work |= WORK_EVENT;
+}
+
+void event_block_nmi(void)
+{
+	vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY,
+		     vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCKING_NMI);
+}
+
+static void update_proc(struct vmx_vcpu *hw, uint32_t bit, bool on)
+{
+	uint32_t proc = on ? hw->proc | bit : hw->proc & ~bit;
+
+	if (proc == hw->proc)
+		return;
+	hw->proc = proc;
+	vmcs_write32(VMCS_PROCBASED_CTLS, proc);
+}
+
+void vmx_want_window(struct vcpu *vcpu, enum event_type type, bool on)
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+
+	if (type == EVENT_NMI) {
+		update_proc(hw, PROC_NMI_WINDOW, on);
+		return;
+	}
+	hw->window_wanted = on;
+	if (!on)
+		hw->window_quirk = false;
+	if (on)
+		event_settle_shadow(vcpu);
+	update_proc(hw, PROC_INTERRUPT_WINDOW, on);
+}
+
+/*
+ * A virtual interrupt waits for IF in a guest that is about to run with IF clear.
+ * The emulator would deliver it there as soon as a physical interrupt arrives, so
+ * an interrupt window holds it back: with that control set nothing is delivered
+ * virtually, and the exit comes when the guest sets IF.
+ */
+void event_hold_virtual_interrupt(struct vmx_vcpu *hw)
+{
+	bool waiting = STATUS_RVI(vmcs_read16(VMCS_GUEST_INTERRUPT_STATUS)) != 0;
+	bool masked = !(vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
+
+	if (!waiting)
+		hw->work &= ~(uint32_t)WORK_RVI;
+	event_settle_shadow(hw->vcpu);
+	hw->window_quirk = waiting && masked && vmx.host->held_interrupt_quirk;
+	update_proc(hw, PROC_INTERRUPT_WINDOW, hw->window_wanted || hw->window_quirk);
+}
+
+static void write_eoi_exits(struct vmx_vcpu *hw, const uint64_t eoi_exits[4])
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(hw->eoi_exits); i++) {
+		if (hw->eoi_exits[i] == eoi_exits[i])
+			continue;
+		hw->eoi_exits[i] = eoi_exits[i];
+		vmwrite(VMCS_EOI_EXIT_BITMAP_0 + 2 * i, eoi_exits[i]);
+	}
+}
+
+void vmx_sync_apic(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4])
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+	uint16_t status = (uint16_t)((svi > 0 ? svi << STATUS_SVI_SHIFT : 0) | (rvi > 0 ? rvi : 0));
+
+	if (!vmx.controls.virtual_interrupts)
+		return;
+	vmcs_write16(VMCS_GUEST_INTERRUPT_STATUS, status);
+	write_eoi_exits(hw, eoi_exits);
+	if (rvi > 0)
+		hw->work |= WORK_RVI;
+}
+
+void vmx_set_apic_mode(struct vcpu *vcpu, unsigned mode)
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+	bool x2apic = mode == VLAPIC_X2APIC && vmx.controls.virtual_interrupts;
+
+	vmcs_make_current(hw);
+	hw->proc2 = x2apic ? hw->proc2 | (uint32_t)PROC2_X2APIC : hw->proc2 & ~(uint32_t)PROC2_X2APIC;
+	vmcs_write32(VMCS_PROCBASED_CTLS2, hw->proc2);
+	vmcs_write64(VMCS_MSR_BITMAP, x2apic ? vmx.msr_bitmap_x2apic : vmx.msr_bitmap);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Into the guest and back: the one exit path. run() bounds the entry by the
+ * preemption timer, does what work there is, and jumps to entry.S; the exit
+ * returns through vmx_exited(), where all of an exit's VMCS reads are. Both short
+ * ways are a few dozen instructions and touch three fields; whatever is rare
+ * hangs on hw->work or on the needs of the exit reason.
+ */
+#include "lib/x86_asm.h"
+#include "vmx/asm.h"
+#include "vmx/decode.h"
+#include "vmx/internal.h"
+#include "vmx/vmx_asm.h"
+
+_Static_assert(offsetof(struct vmx_vcpu, vcpu) == HW_VCPU, "entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == HW_HOST_RSP, "entry.S");
+_Static_assert(offsetof(struct vcpu, gpr) == 0 && GPR(GPR_RDI) == 56 && GPR(GPR_R15) == 120, "entry.S");
+_Static_assert(VMCS_HOST_RSP == FIELD_HOST_RSP, "entry.S");
+
+/* ---- entry ---- */
+
+/*
+ * Time until @deadline as the preemption timer counts it, which exits at once for 0 and reaches no
+ * further than its 32 bits.
+ */
+static uint64_t timer_value(const struct vmx_vcpu *hw, uint64_t deadline)
+{
+	uint64_t now = rdtsc();
+	uint64_t left = deadline > now ? deadline - now : 0;
+
+	return MIN(left, hw->timer_limit) >> hw->timer_shift;
+}
+
+static void bound_entry(struct vmx_vcpu *hw, uint64_t deadline)
+{
+	if (hw->work & WORK_ARM_TIMER)
+		vmx.host->arm_timer(deadline);
+	else
+		vmwrite(VMCS_PREEMPTION_TIMER, timer_value(hw, deadline));
+}
+
+static void flush(struct vmx_vcpu *hw)
+{
+	if (hw->work & WORK_FLUSH_EPT)
+		ept_sync(&hw->vmx_vm->stage2, (unsigned)hw->cpu);
+	if ((hw->work & WORK_FLUSH_VPID) && !invvpid(INVVPID_SINGLE, hw->vpid, 0))
+		panic("INVVPID of %u failed", hw->vpid);
+}
+
+/* The long way in; each bit of work is rare, or the price of a missing feature. */
+RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
+{
+	const uint32_t once = WORK_LAUNCH | WORK_FLUSH_EPT | WORK_FLUSH_VPID | WORK_EVENT;
+	struct vmx_vcpu *hw = hw_of(vcpu);
+	bool launch = hw->work & WORK_LAUNCH;
+
+	flush(hw);
+	if (hw->work & WORK_RVI)
+		event_hold_virtual_interrupt(hw);
+	bound_entry(hw, deadline);
+	hw->work &= ~once;
+	if (launch)
+		vmx_enter_launch(vcpu, hw);
+	else
+		vmx_enter_resume(vcpu, hw);
+}
+
+void vmx_run(struct vcpu *vcpu, uint64_t deadline)
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+	uint64_t left = deadline - rdtsc();
+
+	/* A deadline in the past wraps to more than the limit: one comparison finds both extremes. */
+	if (unlikely(hw->work || left > hw->timer_limit)) {
+		run_with_work(vcpu, deadline);
+		return;
+	}
+	vmwrite(VMCS_PREEMPTION_TIMER, left >> hw->timer_shift);
+	vmx_enter_resume(vcpu, hw);
+}
+
+/* ---- exit ---- */
+
+static void read_raw(struct exit_raw *raw, unsigned needs)
+{
+	if (needs & NEED_LENGTH)
+		raw->length = vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
+	if (needs & NEED_QUALIFICATION)
+		raw->qualification = vmcs_readn(VMCS_EXIT_QUALIFICATION);
+	if (needs & NEED_INTERRUPTION) {
+		raw->intr_info = vmcs_read32(VMCS_EXIT_INTR_INFO);
+		if (raw->intr_info & INTR_ERROR_CODE)
+			raw->intr_error = vmcs_read32(VMCS_EXIT_INTR_ERROR);
+	}
+	if (needs & NEED_ADDRESS) {
+		raw->gpa = vmcs_read64(VMCS_GUEST_PHYSICAL_ADDRESS);
+		raw->linear = vmcs_readn(VMCS_GUEST_LINEAR_ADDRESS);
+	}
+	if (needs & NEED_VECTORING) {
+		raw->idt_info = vmcs_read32(VMCS_IDT_VECTORING_INFO);
+		if (raw->idt_info & INTR_VALID)
+			raw->idt_error = vmcs_read32(VMCS_IDT_VECTORING_ERROR);
+	}
+	if ((needs & NEED_STRING) && (raw->qualification & QUAL_IO_STRING)) {
+		raw->linear = vmcs_readn(VMCS_GUEST_LINEAR_ADDRESS);
+		raw->instruction_info = vmcs_read32(VMCS_EXIT_INSTRUCTION_INFO);
+	}
+}
+
+static void note_exception(const struct exit *exit)
+{
+	if (exit->u.exception.vector == VEC_MC)
+		__asm__ volatile("int $18"); /* the host's machine check: its handler reports and stops */
+	if (exit->u.exception.vector == VEC_DB)
+		debugreg_note_exception(exit->u.exception.qualification);
+}
+
+/* An IRET whose completion this exit undid had unblocked NMIs (27.2.3). */
+static bool nmi_unblocking_undone(const struct exit_raw *raw, const struct exit *exit)
+{
+	if (raw->idt_info & INTR_VALID)
+		return false;
+	if (exit->kind == EXIT_FAULT)
+		return raw->qualification & QUAL_EPT_NMI_UNBLOCKING;
+	return exit->kind == EXIT_EXCEPTION && exit->u.exception.vector != VEC_DF &&
+	       (raw->intr_info & INTR_NMI_UNBLOCKING);
+}
+
+RARE static void exited_with_details(struct vcpu *vcpu, uint64_t reason)
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+	struct exit_raw raw = {.reason = (uint32_t)reason, .rip = vcpu->exit.rip, .rcx = vcpu->gpr[GPR_RCX]};
+
+	read_raw(&raw, decode_row_of(raw.reason).needs);
+	exit_decode(&raw, &vcpu->exit);
+	if (nmi_unblocking_undone(&raw, &vcpu->exit))
+		event_block_nmi();
+	if (vcpu->exit.kind == EXIT_EXCEPTION)
+		note_exception(&vcpu->exit);
+	/* An exception that cut a delivery short takes its place; anything else lets it happen again. */
+	else if ((raw.idt_info & INTR_VALID) && vcpu->exit.kind != EXIT_TASK_SWITCH)
+		event_restage(hw, raw.idt_info, raw.idt_error);
+}
+
+/* From entry.S, with the host's registers restored; its return is run()'s. */
+void vmx_exited(struct vcpu *vcpu)
+{
+	uint64_t reason = vmread(VMCS_EXIT_REASON);
+	struct exit *exit = &vcpu->exit;
+
+	exit->rip = vmcs_readn(VMCS_GUEST_RIP);
+	if (unlikely(reason >= VMEXIT_COUNT || decode_rows[reason].needs != NEED_LENGTH)) {
+		exited_with_details(vcpu, reason);
+		return;
+	}
+	exit->kind = decode_rows[reason].kind;
+	exit->length = vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
+	/* Only RDMSR and WRMSR look at it; storing it always is cheaper than asking. */
+	exit->u.msr.index = (uint32_t)vcpu->gpr[GPR_RCX];
+}
+
+/* From entry.S: the instruction failed (VMfail), the guest has not run. */
+void vmx_entry_refused(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+
+	hw->failed_instruction = vmcs_read32(VMCS_INSTRUCTION_ERROR);
+	vcpu->exit = (struct exit){
+		.kind = EXIT_ENTRY_FAILED,
+		.rip = vmcs_readn(VMCS_GUEST_RIP),
+		.u.raw.hw_reason = hw->failed_instruction,
+	};
+}
+
+/* ---- completion ---- */
+
+/* A single-stepped instruction that we completed owes its #DB trap (26.3.1.5). */
+RARE static void owe_single_step(const struct vcpu *vcpu)
+{
+	event_settle_shadow(vcpu);
+	if (!(vmcs_read64(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
+		vmcs_writen(VMCS_GUEST_PENDING_DEBUG, vmcs_readn(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+}
+
+void vmx_advance(struct vcpu *vcpu)
+{
+	vmcs_writen(VMCS_GUEST_RIP, vcpu->exit.rip + vcpu->exit.length);
+	if (unlikely(vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_TF))
+		owe_single_step(vcpu);
+}
