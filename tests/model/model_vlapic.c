@@ -253,7 +253,9 @@ static void counting_timer(void **state)
 		naive_timer.masked = true;
 		for (unsigned step = 0; step < STEPS; step++) {
 			timer_random_step();
-			CHECK(get(APIC_REG_TIMER_CURRENT) == naive_timer.count);
+			if (rand() % 3 == 0) /* a read settles the state: not always */
+				CHECK(get(APIC_REG_TIMER_CURRENT) == naive_timer.count);
+			rig_jump(&rig, 0);
 			CHECK((vlapic_deliverable(&lapic) == 0x40) == naive_timer.pending);
 			if (!naive_timer.pending)
 				continue;

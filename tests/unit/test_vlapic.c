@@ -306,6 +306,33 @@ static void eoi_evaluates_only_when_something_waits(void **state)
 	assert_int_equal(seen.changed, 1);
 }
 
+#define CHANGES(statement)                              \
+	do {                                            \
+		seen.changed = 0;                       \
+		statement;                              \
+		assert_int_equal(seen.changed, 1);      \
+	} while (0)
+
+/* Whatever may make an interrupt deliverable asks the vcpu to look. */
+static void changes_are_told(void **state)
+{
+	(void)state;
+	CHANGES(enable());
+	CHANGES(vlapic_post(&lapic, 0x50, false));
+	CHANGES(set(APIC_REG_TPR, 0));
+	CHANGES(set(APIC_REG_LVT_LINT0, 0x700));
+	CHANGES(vlapic_reset(&lapic, true));
+	CHANGES(enter_x2apic());
+	CHANGES(wrmsr(MSR_IA32_APIC_BASE, 0xfee00100));
+	assert_true(rdmsr(MSR_IA32_APIC_BASE) == 0xfee00100);
+	CHANGES(vlapic_local_pin(&lapic, 0));
+	/* A change of the boot-processor flag alone is no change of mode. */
+	seen.mode = 0;
+	wrmsr(MSR_IA32_APIC_BASE, 0xfee00000);
+	assert_true(rdmsr(MSR_IA32_APIC_BASE) == 0xfee00000);
+	assert_int_equal(seen.mode, 0);
+}
+
 /* ---- local vectors and errors ---- */
 
 static void software_disable_masks_local_vectors(void **state)
@@ -384,6 +411,9 @@ static void mmio_widths_and_holes(void **state)
 	assert_int_equal(lapic.dev.ops->read(&lapic.dev, APIC_REG_VERSION, 1), 0x15);
 	assert_int_equal(lapic.dev.ops->read(&lapic.dev, APIC_REG_VERSION + 2, 2), 0x0105);
 	assert_true(lapic.dev.ops->read(&lapic.dev, APIC_REG_VERSION, 8) == 0x01050015);
+	assert_int_equal(lapic.dev.ops->read(&lapic.dev, APIC_REG_VERSION + 3, 1), 0x01);
+	assert_int_equal(lapic.dev.ops->read(&lapic.dev, APIC_REG_VERSION + 1, 1), 0);
+	page[APIC_REG_VERSION + 4] = 0x77; /* what an engine may have left there is not a register */
 	assert_int_equal(lapic.dev.ops->read(&lapic.dev, APIC_REG_VERSION + 4, 4), 0);
 	lapic.dev.ops->write(&lapic.dev, APIC_REG_TPR, 1, 0x33);
 	lapic.dev.ops->write(&lapic.dev, APIC_REG_TPR + 4, 4, 0x33);
@@ -397,8 +427,10 @@ static void mmio_widths_and_holes(void **state)
 	assert_int_equal(vlapic_highest_irr(&lapic), -1);
 	set(APIC_REG_ESR, 0);
 	assert_int_equal(get(APIC_REG_ESR), 0);
-	get(0x800); /* beyond the last register */
-	set(0xff0, 0);
+	assert_int_equal(get(0x400), 0); /* beyond the last register */
+	set(APIC_REG_ESR, 0);
+	assert_int_equal(get(APIC_REG_ESR), APIC_ESR_ILLEGAL_REG);
+	set(0x480, 0);
 	set(APIC_REG_ESR, 0);
 	assert_int_equal(get(APIC_REG_ESR), APIC_ESR_ILLEGAL_REG);
 }
@@ -469,6 +501,10 @@ static void ipi_delivery_modes(void **state)
 	assert_int_equal(vlapic_highest_irr(&other), -1);
 	set(APIC_REG_ICR_LOW, 0x4145); /* lowest priority */
 	assert_int_equal(vlapic_highest_irr(&other), 0x45);
+	assert_int_equal(other.tmr_words, 0); /* IPIs are edge-triggered whatever the ICR says */
+	set(APIC_REG_ICR_LOW, 0xc046);
+	assert_int_equal(vlapic_highest_irr(&other), 0x46);
+	assert_int_equal(other.tmr_words, 0);
 }
 
 static void logical_destinations(void **state)
@@ -525,6 +561,13 @@ static void x2apic_registers(void **state)
 	wrmsr(MSR_X2APIC_ICR, 0x500000040ull);
 	assert_true(rdmsr(MSR_X2APIC_ICR) == 0x500000040ull);
 	assert_true(seen.icr == 0x500000040ull);
+	wrmsr(MSR_X2APIC_LVT_TIMER, 0x31);
+	wrmsr(MSR_X2APIC_TIMER_DIVIDE, 0xb);
+	wrmsr(MSR_X2APIC_TIMER_INITIAL, 0x1234);
+	rig_advance(&rig, 0x34);
+	assert_true(rdmsr(MSR_X2APIC_TIMER_INITIAL) == 0x1234);
+	assert_true(rdmsr(MSR_X2APIC_TIMER_CURRENT) == 0x1200);
+	assert_true(rdmsr(MSR_X2APIC_TIMER_DIVIDE) == 0xb);
 	wrmsr(MSR_X2APIC_SELF_IPI, 3);
 	wrmsr(MSR_X2APIC_ESR, 0);
 	assert_true(rdmsr(MSR_X2APIC_ESR) == APIC_ESR_SEND_ILLEGAL);
@@ -584,11 +627,13 @@ static void base_msr_transitions(void **state)
 	enable();
 	set(APIC_REG_TPR, 0x30);
 	set(APIC_REG_ICR_HIGH, 7u << 24);
+	set(APIC_REG_ICR_LOW, 0xc0040);
 	enter_x2apic();
 	assert_int_equal(seen.last_mode, VLAPIC_X2APIC);
 	assert_true(rdmsr(MSR_X2APIC_TPR) == 0x30); /* state is kept */
 	assert_true(rdmsr(MSR_X2APIC_SVR) == 0x1ff);
 	assert_true(rdmsr(MSR_X2APIC_ICR) == 0);
+	assert_int_equal(get_le32(page + APIC_REG_ICR_HIGH) | get_le32(page + APIC_REG_DFR), 0);
 	wrmsr_gp(MSR_IA32_APIC_BASE, 0xfee00900); /* x2APIC to xAPIC */
 	wrmsr(MSR_IA32_APIC_BASE, 0xfee00d00);
 	assert_int_equal(seen.mode, 1);
@@ -804,9 +849,11 @@ static void timer_mode_switch_disarms(void **state)
 	set(APIC_REG_LVT_TIMER, 0x200ec);
 	assert_true(rig.timers.next == TIMERQ_NEVER);
 	assert_true(rdmsr(MSR_IA32_TSC_DEADLINE) == 0);
+	assert_int_equal(get(APIC_REG_TIMER_CURRENT), 0);
 	set(APIC_REG_TIMER_INITIAL, 100);
 	set(APIC_REG_LVT_TIMER, 0x400ec);
 	assert_true(rig.timers.next == TIMERQ_NEVER);
+	assert_int_equal(get(APIC_REG_TIMER_INITIAL), 0);
 	rig_advance(&rig, 100000);
 	assert_int_equal(take(), -1);
 	/* Masked while armed: the deadline passes unheard. */
@@ -815,8 +862,14 @@ static void timer_mode_switch_disarms(void **state)
 	assert_true(rdmsr(MSR_IA32_TSC_DEADLINE) == 200000);
 	rig_advance_to(&rig, 200001);
 	set(APIC_REG_LVT_TIMER, 0x400ec);
+	rig_jump(&rig, 0);
 	assert_int_equal(take(), -1);
 	assert_true(rdmsr(MSR_IA32_TSC_DEADLINE) == 0);
+	/* Read before the queue is run: it has fired all the same. */
+	wrmsr(MSR_IA32_TSC_DEADLINE, 200000);
+	assert_true(rdmsr(MSR_IA32_TSC_DEADLINE) == 0);
+	assert_int_equal(take(), 0xec);
+	set(APIC_REG_EOI, 0);
 	/* Masked and back in time: still armed. */
 	wrmsr(MSR_IA32_TSC_DEADLINE, 300000);
 	set(APIC_REG_LVT_TIMER, 0x500ec);
@@ -873,6 +926,7 @@ int main(void)
 		T(level_eoi_reaches_the_io_apic),
 		T(the_engine_delivers_from_the_page),
 		T(eoi_evaluates_only_when_something_waits),
+		T(changes_are_told),
 		T(software_disable_masks_local_vectors),
 		T(local_pins_by_delivery_mode),
 		T(errors_are_latched_and_interrupt_once),
