@@ -118,8 +118,8 @@ struct madt_nmi {
 	uint16_t flags;
 	uint8_t lint;
 } __attribute__((packed));
-_Static_assert(sizeof(struct madt_local_apic) == 8 && sizeof(struct madt_io_apic) == 12 &&
-	       sizeof(struct madt_override) == 10 && sizeof(struct madt_nmi) == 6, "ACPI 5.2.12");
+_Static_assert(sizeof(struct madt_local_apic) == 8 && sizeof(struct madt_io_apic) == 12, "ACPI 5.2.12");
+_Static_assert(sizeof(struct madt_override) == 10 && sizeof(struct madt_nmi) == 6, "ACPI 5.2.12");
 
 enum madt_type { MADT_LOCAL_APIC = 0, MADT_IO_APIC = 1, MADT_OVERRIDE = 2, MADT_LOCAL_NMI = 4 };
 #define MADT_ENABLED BIT(0)

@@ -99,8 +99,8 @@ static enum status check_magic(const struct boot_plan *plan, const struct boot_f
 			    plan->image);
 	version = get_le16(p + H_VERSION);
 	if (version < VERSION_MIN)
-		return fail(err, ST_UNSUPPORTED, "image '%s': its boot protocol %u.%02u is older than 2.12", plan->image,
-			    version >> 8, version & 0xff);
+		return fail(err, ST_UNSUPPORTED, "image '%s': its boot protocol %u.%02u is older than 2.12",
+			    plan->image, version >> 8, version & 0xff);
 	if (image->size < H_END_MAX)
 		return truncated(plan, "the setup header", H_END_MAX, image->size, err);
 	return ST_OK;

@@ -124,8 +124,9 @@ static enum status check_header(const struct boot_plan *plan, const struct boot_
 	uint64_t unknown = h->flags & FLAGS_REQUIRED_MASK & ~FLAGS_KNOWN;
 
 	if (unknown)
-		return fail(err, ST_UNSUPPORTED, "image '%s' requires multiboot features that do not exist: flags 0x%llx",
-			    plan->image, (unsigned long long)unknown);
+		return fail(err, ST_UNSUPPORTED,
+			    "image '%s' requires multiboot features that do not exist: flags 0x%llx", plan->image,
+			    (unsigned long long)unknown);
 	if ((h->flags & FLAG_ADDRESSES) && !range_fits(h->offset, H_ADDRESS_SIZE, image->size))
 		return fail(err, ST_TRUNCATED, "image '%s' is truncated: its multiboot header is cut off", plan->image);
 	return ST_OK;

@@ -87,9 +87,10 @@ enum status plan_add(struct boot_plan *plan, const struct boot_region *r, struct
  * Finds room for @r in RAM inside @w, aligned to @align (a power of two), sets r->start and adds it.
  * ST_OVER_LIMIT when there is none; @err is not written then, the caller knows what to say.
  */
-enum status plan_place(struct boot_plan *plan, struct boot_region *r, uint64_t align, const struct boot_window *w) MUST_CHECK;
+enum status plan_place(struct boot_plan *plan, struct boot_region *r, uint64_t align,
+		       const struct boot_window *w) MUST_CHECK;
 
-/* Zeroed, 8-byte aligned, lives as long as the plan. The sizes are bounded by the definition's: too small is an ASSERT. */
+/* Zeroed, 8-byte aligned, lives as long as the plan. Sizes are bounded by the definition's: too small is an ASSERT. */
 void *plan_scratch(struct boot_plan *plan, size_t size);
 
 /* True when [@start, @start + @size) lies in one region's memory. */

@@ -136,7 +136,8 @@ enum status elf_open(struct elf *e, const char *name, const void *data, uint64_t
 		elf_segment(&found, i, &s);
 		fault = check_segment(&found, &s);
 		if (fault)
-			return fail(err, ST_TRUNCATED, "image '%s' is truncated or damaged: segment %u %s", name, i, fault);
+			return fail(err, ST_TRUNCATED, "image '%s' is truncated or damaged: segment %u %s", name, i,
+				    fault);
 	}
 	*e = found;
 	return ST_OK;

@@ -158,7 +158,8 @@ static enum status check_regular(const struct entry *e, size_t offset, struct er
 		return fail(err, ST_CORRUPT, "store: the entry at offset %zu has no name", offset);
 	if (is_empty_link(e))
 		return fail(err, ST_UNSUPPORTED,
-			    "store: '%s' at offset %zu is a hard link without data; archive a copy instead", name, offset);
+			    "store: '%s' at offset %zu is a hard link without data; archive a copy instead", name,
+			    offset);
 	if (e->has_sum && !sum_matches(e))
 		return fail(err, ST_CORRUPT, "store: the data of '%s' at offset %zu does not match its checksum", name,
 			    offset);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void rig_init(struct boot_rig *rig, enum boot_protocol protocol, uint64_t size)
+void boot_rig_init(struct boot_rig *rig, enum boot_protocol protocol, uint64_t size)
 {
 	memset(rig, 0, sizeof *rig);
 	snprintf(rig->cfg.name, sizeof rig->cfg.name, "vm");
@@ -24,25 +24,25 @@ void rig_init(struct boot_rig *rig, enum boot_protocol protocol, uint64_t size)
 	rig->in.initrd.name = "initrd";
 }
 
-void rig_free(struct boot_rig *rig)
+void boot_rig_free(struct boot_rig *rig)
 {
 	free(rig->ram);
 	rig->ram = NULL;
 }
 
-void rig_image(struct boot_rig *rig, const void *data, uint64_t size)
+void boot_rig_image(struct boot_rig *rig, const void *data, uint64_t size)
 {
 	rig->in.image.data = data;
 	rig->in.image.size = size;
 }
 
-void rig_initrd(struct boot_rig *rig, const void *data, uint64_t size)
+void boot_rig_initrd(struct boot_rig *rig, const void *data, uint64_t size)
 {
 	rig->in.initrd.data = data;
 	rig->in.initrd.size = size;
 }
 
-void rig_module(struct boot_rig *rig, const void *data, uint64_t size, const char *cmdline)
+void boot_rig_module(struct boot_rig *rig, const void *data, uint64_t size, const char *cmdline)
 {
 	unsigned i = rig->cfg.boot.module_count++;
 
@@ -50,12 +50,12 @@ void rig_module(struct boot_rig *rig, const void *data, uint64_t size, const cha
 	snprintf(rig->cfg.boot.modules[i].cmdline, sizeof rig->cfg.boot.modules[i].cmdline, "%s", cmdline);
 }
 
-void rig_cmdline(struct boot_rig *rig, const char *text)
+void boot_rig_cmdline(struct boot_rig *rig, const char *text)
 {
 	snprintf(rig->cfg.boot.cmdline, sizeof rig->cfg.boot.cmdline, "%s", text);
 }
 
-enum status rig_plan(struct boot_rig *rig)
+enum status boot_rig_plan(struct boot_rig *rig)
 {
 	enum status st = layout_build(&rig->cfg, &rig->layout, &rig->err);
 
@@ -81,7 +81,7 @@ static bool offered(uint64_t size, uint64_t start, uint64_t end)
 	return start >= 0x100000000ull && end <= 0x100000000ull + (size - low);
 }
 
-const char *rig_violation(const struct boot_rig *rig)
+const char *boot_rig_violation(const struct boot_rig *rig)
 {
 	const struct boot_plan *p = &rig->plan;
 	bool entry_inside = false;
@@ -105,13 +105,13 @@ const char *rig_violation(const struct boot_rig *rig)
 	return entry_inside ? NULL : "the entry point is in no piece";
 }
 
-bool rig_load(struct boot_rig *rig)
+bool boot_rig_load(struct boot_rig *rig)
 {
 	const char *violation;
 
-	if (rig_plan(rig) != ST_OK)
+	if (boot_rig_plan(rig) != ST_OK)
 		return false;
-	violation = rig_violation(rig);
+	violation = boot_rig_violation(rig);
 	if (violation) {
 		snprintf(rig->err.text, sizeof rig->err.text, "violation: %s", violation);
 		return false;
@@ -126,7 +126,7 @@ bool rig_load(struct boot_rig *rig)
 	return rig->ram != NULL;
 }
 
-void *rig_read_file(const char *path, uint64_t *size)
+void *boot_rig_read_file(const char *path, uint64_t *size)
 {
 	FILE *f = fopen(path, "rb");
 	char *data = NULL;
@@ -146,13 +146,13 @@ void *rig_read_file(const char *path, uint64_t *size)
 	return data;
 }
 
-void *rig_read_dep(const char *name, uint64_t *size)
+void *boot_rig_read_dep(const char *name, uint64_t *size)
 {
 	const char *deps = getenv("CORBEL_DEPS");
 	char path[512];
 
 	snprintf(path, sizeof path, "%s/%s", deps ? deps : "build/deps", name);
-	return rig_read_file(path, size);
+	return boot_rig_read_file(path, size);
 }
 
 /* Appends a little-endian number of @bytes. */
@@ -162,7 +162,7 @@ static void put(uint8_t **p, uint64_t v, unsigned bytes)
 		*(*p)++ = (uint8_t)(v >> (8 * i));
 }
 
-static void put_program_header(uint8_t **p, bool is64, const struct rig_segment *s, uint64_t offset)
+static void put_program_header(uint8_t **p, bool is64, const struct boot_rig_segment *s, uint64_t offset)
 {
 	unsigned w = is64 ? 8 : 4;
 
@@ -179,8 +179,8 @@ static void put_program_header(uint8_t **p, bool is64, const struct rig_segment 
 	put(p, 4, w);
 }
 
-uint64_t rig_elf(uint8_t *out, uint64_t max, bool is64, uint64_t entry, const struct rig_segment *segments,
-		 unsigned count)
+uint64_t boot_rig_elf(uint8_t *out, uint64_t max, bool is64, uint64_t entry, const struct boot_rig_segment *segments,
+		      unsigned count)
 {
 	unsigned w = is64 ? 8 : 4, header = is64 ? 64 : 52, ph = is64 ? 56 : 32;
 	uint64_t at = header + (uint64_t)count * ph;
@@ -213,7 +213,7 @@ uint64_t rig_elf(uint8_t *out, uint64_t max, bool is64, uint64_t entry, const st
 	return at;
 }
 
-uint64_t rig_note(uint8_t *out, const char *owner, uint32_t type, const void *desc, uint32_t size)
+uint64_t boot_rig_note(uint8_t *out, const char *owner, uint32_t type, const void *desc, uint32_t size)
 {
 	uint32_t name = (uint32_t)strlen(owner) + 1;
 	uint8_t *p = out;

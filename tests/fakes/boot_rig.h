@@ -17,33 +17,33 @@ struct boot_rig {
 	struct boot_input in;
 	struct boot_plan plan;
 	struct error err;
-	uint8_t *ram; /* guest memory from 0, after rig_load() */
+	uint8_t *ram; /* guest memory from 0, after boot_rig_load() */
 	uint64_t ram_size;
 };
 
 /* @size: bytes of guest memory. */
-void rig_init(struct boot_rig *rig, enum boot_protocol protocol, uint64_t size);
-void rig_free(struct boot_rig *rig);
-void rig_image(struct boot_rig *rig, const void *data, uint64_t size);
-void rig_initrd(struct boot_rig *rig, const void *data, uint64_t size);
-void rig_module(struct boot_rig *rig, const void *data, uint64_t size, const char *cmdline);
-void rig_cmdline(struct boot_rig *rig, const char *text);
+void boot_rig_init(struct boot_rig *rig, enum boot_protocol protocol, uint64_t size);
+void boot_rig_free(struct boot_rig *rig);
+void boot_rig_image(struct boot_rig *rig, const void *data, uint64_t size);
+void boot_rig_initrd(struct boot_rig *rig, const void *data, uint64_t size);
+void boot_rig_module(struct boot_rig *rig, const void *data, uint64_t size, const char *cmdline);
+void boot_rig_cmdline(struct boot_rig *rig, const char *text);
 
 /* Runs the protocol's loader on a fresh plan. */
-enum status rig_plan(struct boot_rig *rig);
+enum status boot_rig_plan(struct boot_rig *rig);
 /* NULL when the plan keeps the rules: pieces in offered RAM, disjoint, entry inside one. Else what is wrong. */
-const char *rig_violation(const struct boot_rig *rig);
+const char *boot_rig_violation(const struct boot_rig *rig);
 /* Plans, checks and carries out into rig->ram; false with the reason in rig->err. */
-bool rig_load(struct boot_rig *rig);
+bool boot_rig_load(struct boot_rig *rig);
 
 /* Reads a whole file; NULL when it is not there. The caller frees it. */
-void *rig_read_file(const char *path, uint64_t *size);
+void *boot_rig_read_file(const char *path, uint64_t *size);
 /* Below the directory of third-party pieces: $CORBEL_DEPS, else build/deps. */
-void *rig_read_dep(const char *name, uint64_t *size);
+void *boot_rig_read_dep(const char *name, uint64_t *size);
 
 /* ---- ELF files to order ---- */
 
-struct rig_segment {
+struct boot_rig_segment {
 	uint32_t type;
 	uint64_t vaddr, paddr;
 	const void *data;
@@ -54,9 +54,9 @@ struct rig_segment {
  * Writes an ELF file of class 32 or 64 into @out of @max bytes; segment contents follow the headers, each at
  * the next multiple of 16. Returns its size.
  */
-uint64_t rig_elf(uint8_t *out, uint64_t max, bool is64, uint64_t entry, const struct rig_segment *segments,
-		 unsigned count);
+uint64_t boot_rig_elf(uint8_t *out, uint64_t max, bool is64, uint64_t entry, const struct boot_rig_segment *segments,
+		      unsigned count);
 /* One note into @out (padded to 4); returns its size. */
-uint64_t rig_note(uint8_t *out, const char *owner, uint32_t type, const void *desc, uint32_t size);
+uint64_t boot_rig_note(uint8_t *out, const char *owner, uint32_t type, const void *desc, uint32_t size);
 
 #endif

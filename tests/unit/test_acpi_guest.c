@@ -197,8 +197,8 @@ static bool claims_irq(const uint8_t *p, size_t len, unsigned irq)
 
 static void dsdt_agrees_with_the_machine(void **state)
 {
-	static const uint8_t s5[] = {0x08, '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, PC_S5_SLP_TYP, 0x0a, PC_S5_SLP_TYP,
-				     0, 0};
+	static const uint8_t s5[] = {0x08, '_',  'S',           '5',  '_',           0x12, 0x08,
+				     0x04, 0x0a, PC_S5_SLP_TYP, 0x0a, PC_S5_SLP_TYP, 0,    0};
 	static const struct { unsigned first, count; } ports[] = {
 		{PC_PORT_COM1, 8}, {PC_PORT_RTC, 2}, {PC_PORT_PIT, 4}, {PC_PORT_PIC_MASTER, 2}, {PC_PORT_PIC_SLAVE, 2},
 		{PC_PORT_PIC_ELCR, 2}, {PC_PM_BASE, PC_PM_LEN},

@@ -39,19 +39,19 @@ static void sample(struct boot_rig *rig)
 	put_le32(image + 0x238, 255);
 	put_le64(image + 0x258, 0x1000000);
 	put_le32(image + 0x260, 0x300000);
-	rig_init(rig, BOOT_LINUX, 64 * RIG_MIB);
-	rig_image(rig, image, sizeof image);
+	boot_rig_init(rig, BOOT_LINUX, 64 * RIG_MIB);
+	boot_rig_image(rig, image, sizeof image);
 }
 
 static void must_load(struct boot_rig *rig)
 {
-	if (!rig_load(rig))
+	if (!boot_rig_load(rig))
 		fail_msg("%s", rig->err.text);
 }
 
 static void must_refuse(struct boot_rig *rig, enum status expected, const char *words)
 {
-	enum status st = rig_plan(rig);
+	enum status st = boot_rig_plan(rig);
 
 	if (st != expected || !strstr(rig->err.text, words))
 		fail_msg("got %s, \"%s\"; wanted %s with \"%s\"", status_name(st), rig->err.text,
@@ -98,7 +98,7 @@ static void processor_state_is_as_documented(void **state)
 	assert_int_equal(code >> 52 & 0xf, 0xa);   /* G, L */
 	assert_int_equal(data >> 40 & 0xff, 0x93); /* read, write */
 	assert_int_equal(data >> 52 & 0xf, 0xc);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 static void boot_params_are_complete(void **state)
@@ -111,8 +111,8 @@ static void boot_params_are_complete(void **state)
 	(void)state;
 	memset(initrd, 0x3c, sizeof initrd);
 	sample(&rig);
-	rig_cmdline(&rig, "console=ttyS0");
-	rig_initrd(&rig, initrd, sizeof initrd);
+	boot_rig_cmdline(&rig, "console=ttyS0");
+	boot_rig_initrd(&rig, initrd, sizeof initrd);
 	must_load(&rig);
 	p = rig.ram + rig.plan.entry.rsi;
 	assert_memory_equal(p + 0x212, image + 0x212, 6);
@@ -135,7 +135,7 @@ static void boot_params_are_complete(void **state)
 	}
 	/* Nothing of ours at the end of conventional memory: the decompressor's trampoline goes there. */
 	assert_true(rig.plan.entry.cr3 + 6 * 4096 < 0x80000 && rig.plan.entry.rsi < 0x80000);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 static void kernels_move_when_they_can(void **state)
@@ -145,11 +145,11 @@ static void kernels_move_when_they_can(void **state)
 	(void)state;
 	sample(&rig);
 	rig.cfg.memory.size = 8 * RIG_MIB;
-	assert_int_equal(rig_plan(&rig), ST_OK);
-	assert_null(rig_violation(&rig));
+	assert_int_equal(boot_rig_plan(&rig), ST_OK);
+	assert_null(boot_rig_violation(&rig));
 	assert_int_equal(rig.plan.entry.rip, 0x200200);
 	image[0x234] = 0;
-	must_refuse(&rig, ST_OVER_LIMIT, "image 'kernel' needs 3072 KiB of memory at a fixed address, more than a VM of 8192");
+	must_refuse(&rig, ST_OVER_LIMIT, "needs 3072 KiB of memory at a fixed address, more than a VM of 8192 KiB has");
 	image[0x234] = 1;
 	rig.cfg.memory.size = 4 * RIG_MIB;
 	must_refuse(&rig, ST_OVER_LIMIT, "needs 3072 KiB of memory, more than a VM of 4096 KiB has");
@@ -162,19 +162,19 @@ static void initrd_limits_hold(void **state)
 
 	(void)state;
 	sample(&rig);
-	rig_initrd(&rig, initrd, sizeof initrd);
+	boot_rig_initrd(&rig, initrd, sizeof initrd);
 	rig.cfg.memory.size = 8192 * RIG_MIB;
-	assert_int_equal(rig_plan(&rig), ST_OK);
+	assert_int_equal(boot_rig_plan(&rig), ST_OK);
 	assert_int_equal(rig.plan.regions[1].start, 0xc0000000 - 4096);
 	put_le16(image + 0x236, 1); /* may not be above initrd_addr_max */
-	assert_int_equal(rig_plan(&rig), ST_OK);
+	assert_int_equal(boot_rig_plan(&rig), ST_OK);
 	assert_int_equal(rig.plan.regions[1].start, 0x7ffff000);
 	put_le32(image + 0x22c, 0x37ffffff);
-	assert_int_equal(rig_plan(&rig), ST_OK);
+	assert_int_equal(boot_rig_plan(&rig), ST_OK);
 	assert_int_equal(rig.plan.regions[1].start, 0x37fff000);
 	put_le32(image + 0x22c, 0xffff);
 	must_refuse(&rig, ST_OVER_LIMIT, "initrd 'initrd' of 4096 bytes does not fit");
-	rig_initrd(&rig, initrd, 0);
+	boot_rig_initrd(&rig, initrd, 0);
 	must_refuse(&rig, ST_INVALID, "initrd 'initrd' is empty");
 }
 
@@ -187,9 +187,9 @@ static void a_large_initrd_goes_high(void **state)
 	(void)state;
 	sample(&rig);
 	rig.cfg.memory.size = 8192 * RIG_MIB;
-	rig_initrd(&rig, &byte, 0xc0000000); /* only planned, never read */
-	assert_int_equal(rig_plan(&rig), ST_OK);
-	assert_null(rig_violation(&rig));
+	boot_rig_initrd(&rig, &byte, 0xc0000000); /* only planned, never read */
+	assert_int_equal(boot_rig_plan(&rig), ST_OK);
+	assert_null(boot_rig_violation(&rig));
 	assert_int_equal(rig.plan.regions[1].start, 0x240000000 - 0xc0000000);
 	assert_int_equal(get_le32(rig.plan.scratch + 0x0c0), 1);
 	assert_int_equal(get_le32(rig.plan.scratch + 0x218), 0x80000000);
@@ -205,11 +205,11 @@ static void command_lines_are_bounded(void **state)
 	sample(&rig);
 	memset(line, 'x', sizeof line);
 	line[255] = '\0';
-	rig_cmdline(&rig, line);
-	assert_int_equal(rig_plan(&rig), ST_OK);
+	boot_rig_cmdline(&rig, line);
+	assert_int_equal(boot_rig_plan(&rig), ST_OK);
 	line[255] = 'x';
 	line[256] = '\0';
-	rig_cmdline(&rig, line);
+	boot_rig_cmdline(&rig, line);
 	must_refuse(&rig, ST_OVER_LIMIT, "the command line has 256 characters, the kernel takes 255");
 }
 
@@ -249,7 +249,7 @@ static void headers_are_checked(void **state)
 		memcpy(image + patches[i].at, &patches[i].value, patches[i].bytes);
 		must_refuse(&rig, patches[i].status, patches[i].words);
 		if (patches[i].status == ST_OK)
-			assert_null(rig_violation(&rig));
+			assert_null(boot_rig_violation(&rig));
 	}
 }
 
@@ -264,8 +264,8 @@ static void every_cut_is_refused(void **state)
 
 		assert_non_null(copy);
 		memcpy(copy, image, len);
-		rig_image(&rig, copy, len);
-		if (rig_plan(&rig) == ST_OK)
+		boot_rig_image(&rig, copy, len);
+		if (boot_rig_plan(&rig) == ST_OK)
 			fail_msg("cut at %llu was taken", (unsigned long long)len);
 		assert_non_null(strstr(rig.err.text, "image 'kernel' is "));
 		free(copy);
@@ -276,19 +276,19 @@ static void debian_bzimage_loads(void **state)
 {
 	struct boot_rig rig;
 	uint64_t size = 0, setup;
-	uint8_t *bz = rig_read_dep("guests/vmlinuz", &size);
+	uint8_t *bz = boot_rig_read_dep("guests/vmlinuz", &size);
 
 	(void)state;
 	if (!bz)
 		fail_msg("no guests/vmlinuz below $CORBEL_DEPS: make deps");
-	rig_init(&rig, BOOT_LINUX, 128 * RIG_MIB);
-	rig_image(&rig, bz, size);
-	rig_cmdline(&rig, "console=ttyS0 quiet");
+	boot_rig_init(&rig, BOOT_LINUX, 128 * RIG_MIB);
+	boot_rig_image(&rig, bz, size);
+	boot_rig_cmdline(&rig, "console=ttyS0 quiet");
 	must_load(&rig);
 	setup = (bz[0x1f1] + 1u) * 512u;
 	assert_int_equal(rig.plan.entry.rip, get_le64(bz + 0x258) + 0x200);
 	assert_memory_equal(rig.ram + rig.plan.entry.rip - 0x200, bz + setup, get_le32(bz + 0x1f4) * 16ull);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 	free(bz);
 }
 

@@ -37,29 +37,29 @@ static const uint8_t *text(uint32_t flags)
 	return bytes;
 }
 
-static struct rig_segment code(void)
+static struct boot_rig_segment code(void)
 {
-	return (struct rig_segment){.type = LOAD, .vaddr = KERNEL_AT, .paddr = KERNEL_AT, .data = text(3),
+	return (struct boot_rig_segment){.type = LOAD, .vaddr = KERNEL_AT, .paddr = KERNEL_AT, .data = text(3),
 				    .file_size = 5000, .mem_size = 20000};
 }
 
 static void simple_elf(struct boot_rig *rig, bool is64)
 {
-	struct rig_segment s = code();
+	struct boot_rig_segment s = code();
 
-	rig_init(rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
-	rig_image(rig, image, rig_elf(image, sizeof image, is64, KERNEL_AT + 0x20, &s, 1));
+	boot_rig_init(rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_image(rig, image, boot_rig_elf(image, sizeof image, is64, KERNEL_AT + 0x20, &s, 1));
 }
 
 static void must_load(struct boot_rig *rig)
 {
-	if (!rig_load(rig))
+	if (!boot_rig_load(rig))
 		fail_msg("%s", rig->err.text);
 }
 
 static void must_refuse(struct boot_rig *rig, enum status expected, const char *words)
 {
-	enum status st = rig_plan(rig);
+	enum status st = boot_rig_plan(rig);
 
 	if (st != expected || !strstr(rig->err.text, words))
 		fail_msg("got %s, \"%s\"; wanted %s with \"%s\"", status_name(st), rig->err.text,
@@ -85,7 +85,7 @@ static void elf_is_loaded_and_entered(void **state)
 		assert_int_equal(rig.plan.entry.rip, KERNEL_AT + 0x20);
 		assert_int_equal(rig.plan.entry.rax, 0x2badb002);
 		assert_int_equal(rig.plan.count, 2);
-		rig_free(&rig);
+		boot_rig_free(&rig);
 	}
 }
 
@@ -98,7 +98,7 @@ static void information_is_complete(void **state)
 
 	(void)state;
 	simple_elf(&rig, false);
-	rig_cmdline(&rig, "seed=1 quiet");
+	boot_rig_cmdline(&rig, "seed=1 quiet");
 	must_load(&rig);
 	mbi = rig.plan.entry.rbx;
 	assert_int_equal(get_le32(rig.ram + mbi), BIT(0) | BIT(2) | BIT(6) | BIT(9));
@@ -118,7 +118,7 @@ static void information_is_complete(void **state)
 	assert_int_equal(entries, rig.layout.count);
 	/* The end of conventional memory: clear of the first 64 KiB and of what lies behind the kernel. */
 	assert_true(mbi > 0x10000 && mbi < 0x9fc00);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 static void modules_follow_the_kernel(void **state)
@@ -131,9 +131,9 @@ static void modules_follow_the_kernel(void **state)
 	memset(first, 0xa5, sizeof first);
 	memset(second, 0x5a, sizeof second);
 	simple_elf(&rig, false);
-	rig_module(&rig, first, sizeof first, "first module");
-	rig_module(&rig, second, sizeof second, "");
-	rig_module(&rig, second, 0, "nothing");
+	boot_rig_module(&rig, first, sizeof first, "first module");
+	boot_rig_module(&rig, second, sizeof second, "");
+	boot_rig_module(&rig, second, 0, "nothing");
 	must_load(&rig);
 	assert_true(get_le32(rig.ram + rig.plan.entry.rbx) & BIT(3));
 	assert_int_equal(get_le32(rig.ram + rig.plan.entry.rbx + 20), 3);
@@ -146,27 +146,27 @@ static void modules_follow_the_kernel(void **state)
 	assert_memory_equal(rig.ram + get_le32(m + 16), second, sizeof second);
 	assert_int_equal(get_le32(m + 32), get_le32(m + 36));
 	assert_string_equal((char *)rig.ram + get_le32(m + 40), "nothing");
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 /* A kernel linked high and loaded low: the entry is translated by its segment. */
 static void high_half_entry_is_physical(void **state)
 {
-	struct rig_segment s = code();
+	struct boot_rig_segment s = code();
 	struct boot_rig rig;
 
 	(void)state;
 	s.vaddr = 0xffffffff80100000ull;
-	rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
-	rig_image(&rig, image, rig_elf(image, sizeof image, true, s.vaddr + 0x40, &s, 1));
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, true, s.vaddr + 0x40, &s, 1));
 	must_load(&rig);
 	assert_int_equal(rig.plan.entry.rip, KERNEL_AT + 0x40);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 	/* An entry that is physical already stays. */
-	rig_image(&rig, image, rig_elf(image, sizeof image, true, KERNEL_AT + 0x44, &s, 1));
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, true, KERNEL_AT + 0x44, &s, 1));
 	must_load(&rig);
 	assert_int_equal(rig.plan.entry.rip, KERNEL_AT + 0x44);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 /* flat: 64 bytes of something, the header, the kernel; loaded from 32 bytes before the header on. */
@@ -188,19 +188,19 @@ static void flat_images_load_by_their_header(void **state)
 	struct boot_rig rig;
 
 	(void)state;
-	rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
-	rig_image(&rig, image, flat_image(0x200800, 0x202000));
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_image(&rig, image, flat_image(0x200800, 0x202000));
 	must_load(&rig);
 	assert_memory_equal(rig.ram + 0x200000, image + 32, 0x800);
 	assert_int_equal(rig.ram[0x200801], 0);
 	assert_int_equal(rig.plan.entry.rip, 0x200100);
 	assert_int_equal(rig.plan.regions[0].size, 0x2000);
-	rig_free(&rig);
-	rig_image(&rig, image, flat_image(0, 0)); /* all of the file, no bss */
+	boot_rig_free(&rig);
+	boot_rig_image(&rig, image, flat_image(0, 0)); /* all of the file, no bss */
 	must_load(&rig);
 	assert_memory_equal(rig.ram + 0x200000, image + 32, 4096 - 32);
 	assert_int_equal(rig.plan.regions[0].size, 4096 - 32);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 static void flat_headers_are_checked(void **state)
@@ -208,12 +208,12 @@ static void flat_headers_are_checked(void **state)
 	struct boot_rig rig;
 
 	(void)state;
-	rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
-	rig_image(&rig, image, flat_image(0x202000, 0));
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_image(&rig, image, flat_image(0x202000, 0));
 	must_refuse(&rig, ST_TRUNCATED, "image 'kernel' is truncated: its header states 8192 bytes, 4064 are there");
-	rig_image(&rig, image, flat_image(0x200000, 0));
+	boot_rig_image(&rig, image, flat_image(0x200000, 0));
 	must_refuse(&rig, ST_CORRUPT, "out of order");
-	rig_image(&rig, image, flat_image(0x200800, 0x200400));
+	boot_rig_image(&rig, image, flat_image(0x200800, 0x200400));
 	must_refuse(&rig, ST_CORRUPT, "out of order");
 	flat_image(0x200800, 0);
 	put_le32(image + 76, 0x200000 + 65); /* the header would be before the file */
@@ -224,7 +224,7 @@ static void flat_headers_are_checked(void **state)
 	flat_image(0x200800, 0x9000000);
 	must_refuse(&rig, ST_OVER_LIMIT, "where a VM of 16 MiB has no usable memory");
 	flat_image(0, 0);
-	rig_image(&rig, image, 64 + 31);
+	boot_rig_image(&rig, image, 64 + 31);
 	must_refuse(&rig, ST_TRUNCATED, "multiboot header is cut off");
 }
 
@@ -233,9 +233,9 @@ static void headers_are_searched_as_specified(void **state)
 	struct boot_rig rig;
 
 	(void)state;
-	rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
 	memset(image, 0, sizeof image);
-	rig_image(&rig, image, sizeof image);
+	boot_rig_image(&rig, image, sizeof image);
 	must_refuse(&rig, ST_UNSUPPORTED, "image 'kernel' is no multiboot kernel: its first 8192 bytes hold no header");
 	put_header(image + 8192 - 8, 3); /* not wholly inside */
 	must_refuse(&rig, ST_UNSUPPORTED, "no multiboot kernel");
@@ -249,44 +249,44 @@ static void headers_are_searched_as_specified(void **state)
 	must_refuse(&rig, ST_UNSUPPORTED, "is no ELF file");
 	put_header(image + 8192 - 12, 0x8003);
 	must_refuse(&rig, ST_UNSUPPORTED, "features that do not exist: flags 0x8000");
-	rig_image(&rig, image, 0);
+	boot_rig_image(&rig, image, 0);
 	must_refuse(&rig, ST_UNSUPPORTED, "its first 0 bytes");
 }
 
 static void a_video_wish_is_no_obstacle(void **state)
 {
-	struct rig_segment s = code();
+	struct boot_rig_segment s = code();
 	struct boot_rig rig;
 
 	(void)state;
 	s.data = text(7);
-	rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
-	rig_image(&rig, image, rig_elf(image, sizeof image, false, KERNEL_AT, &s, 1));
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, KERNEL_AT, &s, 1));
 	must_load(&rig);
 	assert_false(get_le32(rig.ram + rig.plan.entry.rbx) & (BIT(11) | BIT(12)));
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 static void bad_segments_are_named(void **state)
 {
-	struct rig_segment s[2] = {code(), code()};
+	struct boot_rig_segment s[2] = {code(), code()};
 	struct boot_rig rig;
 
 	(void)state;
-	rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
 	s[1].paddr = KERNEL_AT + 19999;
-	rig_image(&rig, image, rig_elf(image, sizeof image, false, KERNEL_AT, s, 2));
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, KERNEL_AT, s, 2));
 	must_refuse(&rig, ST_INVALID, "segment 0 and segment 1 overlap at 0x104e1f");
 	s[1].paddr = 0xa0000;
-	rig_image(&rig, image, rig_elf(image, sizeof image, false, KERNEL_AT, s, 2));
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, KERNEL_AT, s, 2));
 	must_refuse(&rig, ST_OVER_LIMIT, "segment 1 needs 20000 bytes at 0xa0000");
 	s[1].paddr = 0x100001000ull;
-	rig_image(&rig, image, rig_elf(image, sizeof image, true, KERNEL_AT, s, 2));
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, true, KERNEL_AT, s, 2));
 	must_refuse(&rig, ST_UNSUPPORTED, "segment 1 is to be loaded above 4 GiB");
-	rig_image(&rig, image, rig_elf(image, sizeof image, false, 0x300000, s, 1));
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, 0x300000, s, 1));
 	must_refuse(&rig, ST_CORRUPT, "entry point 0x300000 lies outside");
 	s[0].type = 0;
-	rig_image(&rig, image, rig_elf(image, sizeof image, false, KERNEL_AT, s, 1));
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, KERNEL_AT, s, 1));
 	must_refuse(&rig, ST_INVALID, "has nothing to load");
 }
 
@@ -298,7 +298,7 @@ static void what_does_not_fit_is_refused(void **state)
 	(void)state;
 	simple_elf(&rig, false);
 	rig.cfg.memory.size = 4 * RIG_MIB;
-	rig_module(&rig, big, sizeof big, "");
+	boot_rig_module(&rig, big, sizeof big, "");
 	must_refuse(&rig, ST_OVER_LIMIT, "module 0 of 3145728 bytes does not fit in 4 MiB");
 	simple_elf(&rig, false);
 	rig.cfg.memory.size = 1 * RIG_MIB;
@@ -308,21 +308,21 @@ static void what_does_not_fit_is_refused(void **state)
 /* A kernel that fills conventional memory gets its information above 1 MiB. */
 static void information_moves_when_low_memory_is_taken(void **state)
 {
-	struct rig_segment s = {.type = LOAD, .vaddr = 0x1000, .paddr = 0x1000, .data = text(3), .file_size = 5000,
+	struct boot_rig_segment s = {.type = LOAD, .vaddr = 0x1000, .paddr = 0x1000, .data = text(3), .file_size = 5000,
 				.mem_size = 0x9e000};
 	struct boot_rig rig;
 
 	(void)state;
-	rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
-	rig_image(&rig, image, rig_elf(image, sizeof image, false, 0x1020, &s, 1));
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, 0x1020, &s, 1));
 	must_load(&rig);
 	assert_true(rig.plan.entry.rbx >= 0x100000);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 	s.mem_size = 0x90000;
-	rig_image(&rig, image, rig_elf(image, sizeof image, false, 0x1020, &s, 1));
+	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, 0x1020, &s, 1));
 	must_load(&rig);
 	assert_true(rig.plan.entry.rbx >= 0x91000 && rig.plan.entry.rbx < 0x9fc00);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 /* Every prefix of a good image is refused, none is read past its end (ASan watches the copy). */
@@ -339,8 +339,8 @@ static void every_cut_is_refused(void **state)
 
 		assert_non_null(copy);
 		memcpy(copy, image, len);
-		rig_image(&rig, copy, len);
-		if (rig_plan(&rig) == ST_OK)
+		boot_rig_image(&rig, copy, len);
+		if (boot_rig_plan(&rig) == ST_OK)
 			fail_msg("cut at %llu of %llu was taken", (unsigned long long)len, (unsigned long long)whole);
 		assert_non_null(strstr(rig.err.text, "image 'kernel'"));
 		free(copy);

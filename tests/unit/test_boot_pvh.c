@@ -20,7 +20,7 @@ static uint8_t text[3000];
 /* A kernel at 16 MiB with an entry note of @note_bytes. */
 static void sample(struct boot_rig *rig, unsigned note_bytes, uint64_t entry)
 {
-	struct rig_segment s[2] = {
+	struct boot_rig_segment s[2] = {
 		{.type = 1, .vaddr = 0xffffffff81000000ull, .paddr = 0x1000000, .data = text, .file_size = sizeof text,
 		 .mem_size = 100000},
 		{.type = 4, .data = notes},
@@ -29,20 +29,20 @@ static void sample(struct boot_rig *rig, unsigned note_bytes, uint64_t entry)
 
 	memset(text, 0x90, sizeof text);
 	put_le64(value, entry);
-	s[1].file_size = s[1].mem_size = rig_note(notes, "Xen", 18, value, note_bytes);
-	rig_init(rig, BOOT_PVH, 32 * RIG_MIB);
-	rig_image(rig, image, rig_elf(image, sizeof image, true, 0x1000000, s, 2));
+	s[1].file_size = s[1].mem_size = boot_rig_note(notes, "Xen", 18, value, note_bytes);
+	boot_rig_init(rig, BOOT_PVH, 32 * RIG_MIB);
+	boot_rig_image(rig, image, boot_rig_elf(image, sizeof image, true, 0x1000000, s, 2));
 }
 
 static void must_load(struct boot_rig *rig)
 {
-	if (!rig_load(rig))
+	if (!boot_rig_load(rig))
 		fail_msg("%s", rig->err.text);
 }
 
 static void must_refuse(struct boot_rig *rig, enum status expected, const char *words)
 {
-	enum status st = rig_plan(rig);
+	enum status st = boot_rig_plan(rig);
 
 	if (st != expected || !strstr(rig->err.text, words))
 		fail_msg("got %s, \"%s\"; wanted %s with \"%s\"", status_name(st), rig->err.text,
@@ -58,8 +58,8 @@ static void start_info_is_complete(void **state)
 	(void)state;
 	memset(initrd, 0x77, sizeof initrd);
 	sample(&rig, 8, ENTRY);
-	rig_cmdline(&rig, "console=ttyS0 quiet");
-	rig_initrd(&rig, initrd, sizeof initrd);
+	boot_rig_cmdline(&rig, "console=ttyS0 quiet");
+	boot_rig_initrd(&rig, initrd, sizeof initrd);
 	must_load(&rig);
 	assert_int_equal(rig.plan.entry.mode, BOOT_MODE_PROTECTED);
 	assert_int_equal(rig.plan.entry.rip, ENTRY);
@@ -83,7 +83,7 @@ static void start_info_is_complete(void **state)
 		assert_int_equal(get_le32(map + i * 24 + 16), rig.layout.map[i].type);
 		assert_int_equal(get_le32(map + i * 24 + 20), 0);
 	}
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 static void without_initrd_and_acpi_there_is_no_pointer(void **state)
@@ -101,7 +101,7 @@ static void without_initrd_and_acpi_there_is_no_pointer(void **state)
 	assert_int_equal(get_le64(info + 16), 0);
 	assert_int_equal(get_le64(info + 32), 0);
 	assert_string_equal((char *)rig.ram + get_le64(info + 24), "");
-	rig_free(&rig);
+	boot_rig_free(&rig);
 }
 
 static void wrong_notes_are_refused(void **state)
@@ -131,9 +131,9 @@ static void memory_must_suffice(void **state)
 	rig.cfg.memory.size = 16 * RIG_MIB;
 	must_refuse(&rig, ST_OVER_LIMIT, "segment 0 needs 100000 bytes at 0x1000000, where a VM of 16 MiB");
 	sample(&rig, 8, ENTRY);
-	rig_initrd(&rig, initrd, sizeof initrd);
-	must_refuse(&rig, ST_OVER_LIMIT, "initrd 'initrd' of 16777216 bytes does not fit beside image 'kernel' in a VM of 32");
-	rig_initrd(&rig, initrd, 0);
+	boot_rig_initrd(&rig, initrd, sizeof initrd);
+	must_refuse(&rig, ST_OVER_LIMIT, "of 16777216 bytes does not fit beside image 'kernel' in a VM of 32 MiB");
+	boot_rig_initrd(&rig, initrd, 0);
 	must_refuse(&rig, ST_INVALID, "initrd 'initrd' is empty");
 }
 
@@ -146,9 +146,9 @@ static void initrds_stay_low(void **state)
 	(void)state;
 	sample(&rig, 8, ENTRY);
 	rig.cfg.memory.size = 16384 * RIG_MIB;
-	rig_initrd(&rig, initrd, sizeof initrd);
-	assert_int_equal(rig_plan(&rig), ST_OK);
-	assert_null(rig_violation(&rig));
+	boot_rig_initrd(&rig, initrd, sizeof initrd);
+	assert_int_equal(boot_rig_plan(&rig), ST_OK);
+	assert_null(boot_rig_violation(&rig));
 	assert_int_equal(rig.plan.regions[1].start, 0xc0000000 - 8192);
 }
 
@@ -157,13 +157,13 @@ static void debian_vmlinux_loads_whole(void **state)
 {
 	struct boot_rig rig;
 	uint64_t size = 0, loads = 0;
-	uint8_t *vmlinux = rig_read_dep("guests/vmlinux", &size);
+	uint8_t *vmlinux = boot_rig_read_dep("guests/vmlinux", &size);
 
 	(void)state;
 	if (!vmlinux)
 		fail_msg("no guests/vmlinux below $CORBEL_DEPS: make deps");
-	rig_init(&rig, BOOT_PVH, 128 * RIG_MIB);
-	rig_image(&rig, vmlinux, size);
+	boot_rig_init(&rig, BOOT_PVH, 128 * RIG_MIB);
+	boot_rig_image(&rig, vmlinux, size);
 	must_load(&rig);
 	for (unsigned i = 0; i < get_le16(vmlinux + 56); i++) {
 		const uint8_t *ph = vmlinux + get_le64(vmlinux + 32) + i * 56;
@@ -176,7 +176,7 @@ static void debian_vmlinux_loads_whole(void **state)
 	assert_true(loads >= 3);
 	/* An entry of this kernel begins with cld. */
 	assert_int_equal(rig.ram[rig.plan.entry.rip], 0xfc);
-	rig_free(&rig);
+	boot_rig_free(&rig);
 	free(vmlinux);
 }
 

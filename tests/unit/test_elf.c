@@ -18,13 +18,13 @@ static const uint8_t contents[100] = {1, 2, 3};
 
 static uint64_t sample(bool is64)
 {
-	struct rig_segment s[] = {
-		{.type = 1, .vaddr = 0x80100000, .paddr = 0x100000, .data = contents, .file_size = 100, .mem_size = 200},
+	struct boot_rig_segment s[] = {
+		{.type = 1, .vaddr = 0x80100000, .paddr = BIT(20), .data = contents, .file_size = 100, .mem_size = 200},
 		{.type = 6, .vaddr = 1, .paddr = UINT32_MAX, .data = contents, .file_size = 4, .mem_size = 2},
 		{.type = 1, .vaddr = 0x80200000, .paddr = 0x200000, .data = contents, .file_size = 0, .mem_size = 4096},
 	};
 
-	return rig_elf(file, sizeof file, is64, 0x80100010, s, 3);
+	return boot_rig_elf(file, sizeof file, is64, 0x80100010, s, 3);
 }
 
 static void both_classes_read_the_same(void **state)
@@ -142,8 +142,8 @@ static void every_cut_is_refused(void **state)
 static const uint8_t *look_up(const uint8_t *notes, uint64_t size, const char *owner, uint32_t type, uint64_t *len,
 			      uint8_t **copy)
 {
-	struct rig_segment s = {.type = 4, .data = notes, .file_size = size, .mem_size = size};
-	uint64_t total = rig_elf(file, sizeof file, true, 0, &s, 1);
+	struct boot_rig_segment s = {.type = 4, .data = notes, .file_size = size, .mem_size = size};
+	uint64_t total = boot_rig_elf(file, sizeof file, true, 0, &s, 1);
 	struct elf e;
 
 	*copy = malloc(total);
@@ -160,10 +160,10 @@ static void notes_are_found_among_others(void **state)
 	const uint8_t *found;
 
 	(void)state;
-	size += rig_note(notes + size, "GNU", 18, "abc", 3);
-	size += rig_note(notes + size, "Xen", 17, "12345", 5);
-	size += rig_note(notes + size, "Xenon", 18, "xx", 2);
-	size += rig_note(notes + size, "Xen", 18, "\x78\x56\x34\x12", 4);
+	size += boot_rig_note(notes + size, "GNU", 18, "abc", 3);
+	size += boot_rig_note(notes + size, "Xen", 17, "12345", 5);
+	size += boot_rig_note(notes + size, "Xenon", 18, "xx", 2);
+	size += boot_rig_note(notes + size, "Xen", 18, "\x78\x56\x34\x12", 4);
 	found = look_up(notes, size, "Xen", 18, &len, &copy);
 	assert_non_null(found);
 	assert_int_equal(len, 4);
