@@ -50,6 +50,8 @@ struct event {
 struct engine_caps {
 	bool virtual_interrupts; /* delivers from the virtual-APIC page by itself */
 	bool apic_registers;     /* x2APIC register reads need no exit */
+	/* Instructions that need the engine's leave in a guest; without it CPUID hides them. */
+	bool rdtscp, invpcid, xsaves;
 };
 
 struct engine {

@@ -28,6 +28,8 @@ struct msr_state {
 
 /* Values as firmware leaves them for an operating system: MTRRs on, RAM WB, the hole below 4 GiB UC. */
 void msr_reset(struct vcpu *vcpu);
+/* Second part of the reset, once vm->cpuid says how wide physical addresses are. */
+void msr_settle(struct vcpu *vcpu);
 /* ST_INVALID: #GP. @out is written on success only. */
 enum status msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *out);
 enum status msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value);

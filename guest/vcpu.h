@@ -53,6 +53,7 @@ struct vcpu {
 	bool halted;             /* in HLT: blocked until an event */
 	bool nmi_pending;
 	bool irq_window, nmi_window; /* what was asked of the engine */
+	int tpr_watch;           /* vector told to sync_apic() without virtual interrupts, -1 for none */
 	bool exception_pending;
 	struct event exception;  /* from emulation, to be injected next */
 	struct vlapic lapic;
@@ -60,6 +61,7 @@ struct vcpu {
 	struct timer *timer_slots[VCPU_TIMERS_MAX];
 	struct timer wake_timer; /* host TSC: wakes the vcpu for timers.next while it is blocked */
 	struct sched_entity entity;
+	uint64_t used_before;    /* host ticks run in this start before the last pause */
 	struct msr_state msr;
 	uint64_t exits[EXIT_KINDS];
 	uint64_t injected;

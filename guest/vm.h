@@ -55,6 +55,7 @@ struct vm {
 	uint64_t started_at;    /* host TSC */
 	char report[VM_REPORT_MAX]; /* crash report, NUL-terminated; survives teardown */
 	struct console console; /* survives stop and start */
+	uint64_t committed;     /* bytes promised while it is built: RAM and overhead */
 
 	/* From here on valid from LOADING until teardown. */
 	struct arena arena;

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each kind of exit does, by one table. A handler finishes the guest's
+ * instruction (engine->advance) or leaves rip alone so that it is tried again;
+ * an unknown kind never advances and stops that one VM with a report. Nothing
+ * here allocates, logs or takes a lock.
+ */
+#include "guest/exit.h"
+
+#include "guest/cpuid.h"
+#include "guest/creg.h"
+#include "guest/insn.h"
+#include "guest/machine.h"
+#include "guest/vcpu_internal.h"
+#include "lib/x86_regs.h"
+
+/* What KVM answers to a hypercall that it does not know; guests that try theirs expect it. */
+#define HYPERCALL_UNKNOWN ((uint64_t)-1000)
+
+static enum disposition finish(struct vcpu *v)
+{
+	v->engine->advance(v);
+	return RESUME;
+}
+
+static enum disposition raise_gp(struct vcpu *v)
+{
+	vcpu_raise(v, VEC_GP, true, 0);
+	return RESUME;
+}
+
+/* ---- instructions that a table answers ---- */
+
+static enum disposition on_cpuid(struct vcpu *v)
+{
+	vcpu_trace_detail(v, (uint32_t)v->gpr[GPR_RAX]);
+	cpuid_execute(v);
+	return finish(v);
+}
+
+static enum disposition on_rdmsr(struct vcpu *v)
+{
+	uint64_t value;
+
+	if (unlikely(msr_read(v, v->exit.u.msr.index, &value) != ST_OK))
+		return raise_gp(v);
+	v->gpr[GPR_RAX] = (uint32_t)value;
+	v->gpr[GPR_RDX] = value >> 32;
+	return finish(v);
+}
+
+static enum disposition on_wrmsr(struct vcpu *v)
+{
+	uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
+
+	if (unlikely(msr_write(v, v->exit.u.msr.index, value) != ST_OK))
+		return raise_gp(v);
+	return finish(v);
+}
+
+static enum disposition on_hypercall(struct vcpu *v)
+{
+	v->gpr[GPR_RAX] = HYPERCALL_UNKNOWN;
+	return finish(v);
+}
+
+/* ---- devices ---- */
+
+static enum disposition on_string_io(struct vcpu *v)
+{
+	struct error err;
+
+	switch (insn_string_io(v, &err)) {
+	case ST_OK:
+	case ST_BAD_ADDRESS: /* the exception is queued */
+		return RESUME;
+	default:
+		return vcpu_crash(v, "%s", err.text);
+	}
+}
+
+static enum disposition on_io(struct vcpu *v)
+{
+	struct bus *pio = &v->vm->pio;
+	uint16_t port = v->exit.u.io.port;
+	unsigned size = v->exit.u.io.size;
+	uint64_t rax = v->gpr[GPR_RAX], mask;
+
+	if (unlikely(v->exit.u.io.string))
+		return on_string_io(v);
+	if (v->exit.u.io.in) {
+		/* A 32-bit result clears the upper half, smaller ones keep it. */
+		mask = size == 4 ? UINT64_MAX : BIT(size * 8) - 1;
+		v->gpr[GPR_RAX] = (rax & ~mask) | bus_read(pio, port, size);
+	} else {
+		bus_write(pio, port, size, rax);
+	}
+	return finish(v);
+}
+
+static enum disposition on_mmio(struct vcpu *v)
+{
+	struct error err;
+
+	switch (insn_emulate_mmio(v, &err)) {
+	case ST_OK:
+	case ST_BAD_ADDRESS: /* the exception is queued */
+		return RESUME;
+	default:
+		return vcpu_crash(v, "%s", err.text);
+	}
+}
+
+/* Nothing there that could be emulated: no instruction names this access. */
+static enum disposition on_bad_fault(struct vcpu *v, const char *what)
+{
+	return vcpu_crash(v, "%s guest-physical 0x%llx, where there is no memory", what,
+			  (unsigned long long)v->exit.u.fault.gpa.v);
+}
+
+static enum disposition on_fault(struct vcpu *v)
+{
+	const gpa_t at = v->exit.u.fault.gpa;
+	enum status st;
+
+	vcpu_trace_detail(v, (uint32_t)gpa_to_gfn(at).v);
+	st = gpmap_fault(v->vm->memory, gpa_to_gfn(at), v->exit.u.fault.access);
+	if (likely(st == ST_OK))
+		return RESUME;
+	if (st != ST_BAD_ADDRESS)
+		return vcpu_crash(v, "guest-physical 0x%llx could not be given memory: %s", (unsigned long long)at.v,
+				  status_name(st));
+	if (v->exit.u.fault.access & S2_EXEC)
+		return on_bad_fault(v, "instruction fetch from");
+	if (v->exit.u.fault.during_delivery)
+		return on_bad_fault(v, "event delivery touched");
+	if (!v->exit.u.fault.linear_valid)
+		return on_bad_fault(v, "a page walk reached");
+	return on_mmio(v);
+}
+
+/* ---- the local APIC ---- */
+
+static enum disposition on_eoi(struct vcpu *v)
+{
+	vlapic_eoi(&v->lapic, v->exit.u.eoi.vector);
+	return RESUME;
+}
+
+static enum disposition on_event(struct vcpu *v)
+{
+	vcpu_request(v, REQ_EVENT);
+	return RESUME;
+}
+
+/* The engine's window closes with the exit; ours is asked for anew if something still waits. */
+static enum disposition on_irq_window(struct vcpu *v)
+{
+	v->irq_window = false;
+	v->engine->want_window(v, EVENT_INTERRUPT, false);
+	return on_event(v);
+}
+
+static enum disposition on_nmi_window(struct vcpu *v)
+{
+	v->nmi_window = false;
+	v->engine->want_window(v, EVENT_NMI, false);
+	return on_event(v);
+}
+
+/* Whether anything wakes it is decided where events are: before the next entry. */
+static enum disposition on_hlt(struct vcpu *v)
+{
+	v->engine->advance(v);
+	v->halted = true;
+	return on_event(v);
+}
+
+/* ---- the host ---- */
+
+static enum disposition recompute(struct vcpu *v)
+{
+	vcpu_request(v, REQ_RECOMPUTE);
+	return RESUME;
+}
+
+static enum disposition on_irq(struct vcpu *v)
+{
+	v->host->irq(v->exit.u.irq.vector);
+	return recompute(v);
+}
+
+static enum disposition on_nmi(struct vcpu *v)
+{
+	v->host->nmi();
+	return recompute(v);
+}
+
+static enum disposition on_timer(struct vcpu *v)
+{
+	v->host->poll();
+	return recompute(v);
+}
+
+static enum disposition on_pause(struct vcpu *v)
+{
+	v->engine->advance(v);
+	return sched_others_ready(v->vm->machine->sched, v->entity.cpu) ? YIELD : RESUME;
+}
+
+/* ---- exceptions and the unsupported ---- */
+
+static enum disposition on_undefined(struct vcpu *v)
+{
+	vcpu_raise(v, VEC_UD, false, 0);
+	return RESUME;
+}
+
+static enum disposition on_exception(struct vcpu *v)
+{
+	if (v->exit.u.exception.vector == VEC_PF)
+		v->engine->set_reg(v, REG_CR2, v->exit.u.exception.qualification);
+	vcpu_raise(v, v->exit.u.exception.vector, v->exit.u.exception.has_error, v->exit.u.exception.error);
+	return RESUME;
+}
+
+static enum disposition on_unknown(struct vcpu *v)
+{
+	return vcpu_crash(v, "exit of unknown kind, reason 0x%x, qualification 0x%llx", v->exit.u.raw.hw_reason,
+			  (unsigned long long)v->exit.u.raw.qualification);
+}
+
+static enum disposition on_triple_fault(struct vcpu *v) { return vcpu_crash(v, "triple fault"); }
+
+static enum disposition on_entry_failed(struct vcpu *v)
+{
+	return vcpu_crash(v, "%s could not enter the guest", v->engine->name);
+}
+
+static enum disposition on_unsupported(struct vcpu *v)
+{
+	return vcpu_crash(v, "%s is not supported", exit_kind_name(v->exit.kind));
+}
+
+typedef enum disposition (*exit_handler)(struct vcpu *v);
+
+static const struct {
+	exit_handler handle;
+	const char *name;
+} kinds[EXIT_KINDS] = {
+	[EXIT_UNKNOWN] = {on_unknown, "unknown exit"},
+	[EXIT_CPUID] = {on_cpuid, "cpuid"},
+	[EXIT_RDMSR] = {on_rdmsr, "rdmsr"},
+	[EXIT_WRMSR] = {on_wrmsr, "wrmsr"},
+	[EXIT_IO] = {on_io, "port access"},
+	[EXIT_FAULT] = {on_fault, "memory fault"},
+	[EXIT_HLT] = {on_hlt, "hlt"},
+	[EXIT_HYPERCALL] = {on_hypercall, "hypercall"},
+	[EXIT_IRQ] = {on_irq, "host interrupt"},
+	[EXIT_NMI] = {on_nmi, "host nmi"},
+	[EXIT_TIMER] = {on_timer, "entry bound"},
+	[EXIT_IRQ_WINDOW] = {on_irq_window, "interrupt window"},
+	[EXIT_NMI_WINDOW] = {on_nmi_window, "nmi window"},
+	[EXIT_EOI] = {on_eoi, "virtual eoi"},
+	[EXIT_TPR_BELOW] = {on_event, "task priority lowered"},
+	[EXIT_CR_ACCESS] = {creg_access, "control register access"},
+	[EXIT_DR_ACCESS] = {on_unsupported, "debug register access"},
+	[EXIT_XSETBV] = {creg_xsetbv, "xsetbv"},
+	/* Guest memory is coherent: there is nothing to write back. */
+	[EXIT_WBINVD] = {finish, "wbinvd"},
+	[EXIT_PAUSE] = {on_pause, "pause"},
+	[EXIT_UNDEFINED] = {on_undefined, "absent instruction"},
+	[EXIT_EXCEPTION] = {on_exception, "exception"},
+	[EXIT_TASK_SWITCH] = {on_unsupported, "task switch"},
+	[EXIT_TRIPLE_FAULT] = {on_triple_fault, "triple fault"},
+	[EXIT_INIT] = {on_unsupported, "init signal"},
+	[EXIT_STARTUP] = {on_unsupported, "start-up ipi"},
+	[EXIT_ENTRY_FAILED] = {on_entry_failed, "entry failure"},
+};
+
+enum disposition exit_dispatch(struct vcpu *v)
+{
+	return kinds[v->exit.kind].handle(v);
+}
+
+const char *exit_kind_name(enum exit_kind kind)
+{
+	return (unsigned)kind < EXIT_KINDS ? kinds[kind].name : "unknown exit";
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest memory by guest-physical address, page by page. Each page is looked up
+ * and copied in one masked section: a host virtual address of a guest page is
+ * never kept beyond it, so that memory management may take the page afterwards.
+ */
+#include "guest/gmem.h"
+
+#include <string.h>
+
+#include "guest/machine.h"
+#include "lib/checked.h"
+
+/* One page's part of an access. */
+struct piece {
+	gfn_t gfn;
+	size_t offset, len;
+};
+
+static struct piece piece_at(uint64_t addr, size_t left)
+{
+	size_t offset = addr & PAGE_MASK;
+
+	return (struct piece){gfn(addr >> PAGE_SHIFT), offset, MIN(left, PAGE_SIZE - offset)};
+}
+
+enum status gmem_read(struct vm *vm, gpa_t addr, void *out, size_t len)
+{
+	const struct host_ops *host = vm->machine->host;
+	uint8_t *to = out;
+
+	if (!range_fits(addr.v, len, UINT64_MAX))
+		return ST_BAD_ADDRESS;
+	for (size_t done = 0; done < len;) {
+		struct piece p = piece_at(addr.v + done, len - done);
+		unsigned long masked = host->mask();
+		void *page;
+		enum status st = gpmap_populate(vm->memory, p.gfn, false, &page);
+
+		if (st == ST_OK)
+			memcpy(to + done, (uint8_t *)page + p.offset, p.len);
+		host->unmask(masked);
+		if (st != ST_OK)
+			return st;
+		done += p.len;
+	}
+	return ST_OK;
+}
+
+/* Copies @data, or fills with @byte where @data is NULL. */
+static enum status put(struct vm *vm, gpa_t addr, const uint8_t *data, uint8_t byte, size_t len)
+{
+	const struct host_ops *host = vm->machine->host;
+
+	if (!range_fits(addr.v, len, UINT64_MAX))
+		return ST_BAD_ADDRESS;
+	for (size_t done = 0; done < len;) {
+		struct piece p = piece_at(addr.v + done, len - done);
+		unsigned long masked = host->mask();
+		void *page;
+		enum status st = gpmap_populate(vm->memory, p.gfn, p.len == PAGE_SIZE, &page);
+
+		if (st == ST_OK && data)
+			memcpy((uint8_t *)page + p.offset, data + done, p.len);
+		else if (st == ST_OK)
+			memset((uint8_t *)page + p.offset, byte, p.len);
+		host->unmask(masked);
+		if (st != ST_OK)
+			return st;
+		done += p.len;
+	}
+	return ST_OK;
+}
+
+enum status gmem_write(struct vm *vm, gpa_t addr, const void *data, size_t len)
+{
+	return put(vm, addr, data, 0, len);
+}
+
+enum status gmem_fill(struct vm *vm, gpa_t addr, uint8_t byte, size_t len)
+{
+	return put(vm, addr, NULL, byte, len);
+}
+
+/* ---- by linear address ---- */
+
+static enum status translate_piece(struct vcpu *vcpu, gva_t at, unsigned access, gpa_t *out, uint32_t *pf_error,
+				   gva_t *fault)
+{
+	enum status st = gmem_translate(vcpu, at, access, out, pf_error);
+
+	if (st != ST_OK)
+		*fault = at;
+	return st;
+}
+
+enum status gmem_read_linear(struct vcpu *vcpu, gva_t linear, void *out, size_t len, uint32_t *pf_error, gva_t *fault)
+{
+	for (size_t done = 0; done < len;) {
+		struct piece p = piece_at(linear.v + done, len - done);
+		gpa_t at;
+		enum status st = translate_piece(vcpu, gva(linear.v + done), S2_READ, &at, pf_error, fault);
+
+		if (st == ST_OK)
+			st = gmem_read(vcpu->vm, at, (uint8_t *)out + done, p.len);
+		if (st != ST_OK)
+			return st;
+		done += p.len;
+	}
+	return ST_OK;
+}
+
+enum status gmem_write_linear(struct vcpu *vcpu, gva_t linear, const void *data, size_t len, uint32_t *pf_error,
+			      gva_t *fault)
+{
+	for (size_t done = 0; done < len;) {
+		struct piece p = piece_at(linear.v + done, len - done);
+		gpa_t at;
+		enum status st = translate_piece(vcpu, gva(linear.v + done), S2_WRITE, &at, pf_error, fault);
+
+		if (st == ST_OK)
+			st = gmem_write(vcpu->vm, at, (const uint8_t *)data + done, p.len);
+		if (st != ST_OK)
+			return st;
+		done += p.len;
+	}
+	return ST_OK;
+}

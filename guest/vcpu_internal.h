@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between the run loop (vcpu.c), event delivery (vcpu_event.c) and the crash
+ * report (report.c). Everything here runs masked, on the CPU that has the vcpu.
+ */
+#ifndef CORBEL_GUEST_VCPU_INTERNAL_H
+#define CORBEL_GUEST_VCPU_INTERNAL_H
+
+#include <stdarg.h>
+
+#include "guest/vcpu.h"
+#include "lib/bits.h"
+
+/* What the local APIC calls; ctx is the vcpu. */
+extern const struct vlapic_ops vcpu_lapic_ops;
+
+/* Stages what can be delivered at the next entry and asks for windows for what cannot. */
+void vcpu_deliver(struct vcpu *v);
+/* Would any pending event wake the vcpu from HLT now? */
+bool vcpu_wakes(struct vcpu *v);
+
+/* A general register by its encoding; rsp is the engine's. */
+static inline uint64_t vcpu_get_gpr(struct vcpu *v, unsigned n)
+{
+	return unlikely(n == GPR_RSP) ? v->engine->get_reg(v, REG_RSP) : v->gpr[n];
+}
+
+static inline void vcpu_set_gpr(struct vcpu *v, unsigned n, uint64_t value)
+{
+	if (unlikely(n == GPR_RSP))
+		v->engine->set_reg(v, REG_RSP, value);
+	else
+		v->gpr[n] = value;
+}
+
+/* Detail of the newest trace entry, for handlers whose exit record does not start with it. */
+static inline void vcpu_trace_detail(struct vcpu *v, uint32_t detail)
+{
+	v->trace.entries[(v->trace.count - 1) % VCPU_TRACE_SIZE].detail = detail;
+}
+
+/* Writes the report of @v into its VM: the sentence, exit, registers, trace, the engine's own view. */
+__attribute__((format(printf, 2, 0))) void vcpu_report(struct vcpu *v, const char *fmt, va_list ap);
+
+#endif

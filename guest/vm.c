@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of VMs and their lifecycle. A state changes in one function, by one
+ * table that says from where each action is legal and where it leads. A VM that
+ * leaves the running state by itself only changes state and asks for teardown;
+ * the control task takes it apart later, where waiting and logging are allowed.
+ */
+#include "guest/vm.h"
+
+#include <string.h>
+
+#include "guest/platform.h"
+#include "guest/vm_internal.h"
+#include "lib/assert.h"
+#include "lib/checked.h"
+#include "lib/format.h"
+#include "lib/log.h"
+
+/* ---- states ---- */
+
+enum vm_action { DO_START, DO_RUN, DO_ABANDON, DO_PAUSE, DO_RESUME, DO_STOP, DO_END, DO_CRASH, DO_PRESS, DO_DESTROY };
+
+#define FROM(state) (1u << (state))
+#define AT_REST (FROM(VM_DEFINED) | FROM(VM_STOPPED) | FROM(VM_CRASHED))
+#define AS_BEFORE VM_STATES /* the state that vm->before remembers */
+#define UNCHANGED (VM_STATES + 1)
+
+static const struct {
+	const char *done; /* "it cannot be ..." */
+	unsigned from;    /* states in which it is legal */
+	unsigned to;
+} actions[] = {
+	[DO_START] = {"started", AT_REST, VM_LOADING},
+	[DO_RUN] = {"run", FROM(VM_LOADING), VM_RUNNING},
+	[DO_ABANDON] = {"abandoned", FROM(VM_LOADING), AS_BEFORE},
+	[DO_PAUSE] = {"paused", FROM(VM_RUNNING), VM_PAUSED},
+	[DO_RESUME] = {"resumed", FROM(VM_PAUSED), VM_RUNNING},
+	[DO_STOP] = {"stopped", FROM(VM_RUNNING) | FROM(VM_PAUSED), VM_STOPPED},
+	[DO_END] = {"ended", FROM(VM_RUNNING), VM_STOPPED},
+	[DO_CRASH] = {"crashed", FROM(VM_RUNNING), VM_CRASHED},
+	[DO_PRESS] = {"shut down by its power button", FROM(VM_RUNNING), UNCHANGED},
+	[DO_DESTROY] = {"destroyed", AT_REST, UNCHANGED},
+};
+
+const char *vm_state_name(enum vm_state state)
+{
+	static const char *const names[VM_STATES] = {"defined", "loading", "running", "paused", "stopped", "crashed"};
+
+	return (unsigned)state < VM_STATES ? names[state] : "unknown";
+}
+
+const char *vm_reason_name(enum vm_reason reason)
+{
+	static const char *const names[] = {"none", "operator", "power-off", "reset", "debug-exit", "crash"};
+
+	return (unsigned)reason < ARRAY_SIZE(names) ? names[reason] : "unknown";
+}
+
+static enum status check_action(const struct vm *vm, enum vm_action action, struct error *err)
+{
+	char legal[64];
+	size_t used = 0;
+
+	if (actions[action].from & FROM(vm->state))
+		return ST_OK;
+	legal[0] = 0;
+	for (unsigned s = 0; s < VM_STATES; s++) {
+		if (actions[action].from & FROM(s))
+			used += format(legal + used, sizeof legal - used, "%s%s", used ? " or " : "",
+				       vm_state_name((enum vm_state)s));
+	}
+	return fail(err, ST_BAD_STATE, "VM %s is %s and cannot be %s: it must be %s", vm->config.name,
+		    vm_state_name(vm->state), actions[action].done, legal);
+}
+
+/* The only writer of vm->state. */
+static void transition(struct vm *vm, enum vm_action action)
+{
+	unsigned to = actions[action].to;
+
+	ASSERT(actions[action].from & FROM(vm->state));
+	if (action == DO_START)
+		vm->before = vm->state;
+	if (to != UNCHANGED)
+		vm->state = to == AS_BEFORE ? vm->before : (enum vm_state)to;
+}
+
+/* ---- the table ---- */
+
+struct vm *vm_by_id(struct machine *m, unsigned id)
+{
+	return id >= 1 && id <= VMS_MAX ? m->vms[id - 1] : NULL;
+}
+
+struct vm *vm_next(struct machine *m, const struct vm *prev)
+{
+	for (unsigned i = prev ? prev->id : 0; i < VMS_MAX; i++) {
+		if (m->vms[i])
+			return m->vms[i];
+	}
+	return NULL;
+}
+
+struct vm *vm_find(struct machine *m, const char *name)
+{
+	for (struct vm *vm = vm_next(m, NULL); vm; vm = vm_next(m, vm)) {
+		if (strcmp(vm->config.name, name) == 0)
+			return vm;
+	}
+	return NULL;
+}
+
+static enum status free_slot(const struct machine *m, unsigned *out, struct error *err)
+{
+	for (unsigned i = 0; i < VMS_MAX; i++) {
+		if (!m->vms[i]) {
+			*out = i;
+			return ST_OK;
+		}
+	}
+	return fail(err, ST_OVER_LIMIT, "there are %d VMs already, the most that this version holds", VMS_MAX);
+}
+
+/* struct vm is followed by the console's input ring; the output log has a block of its own. */
+#define VM_BLOCK_BYTES (sizeof(struct vm) + CONSOLE_INPUT_BYTES)
+
+uint64_t vm_definition_bytes(void)
+{
+	return (PAGE_SIZE << order_of(VM_BLOCK_BYTES)) + (PAGE_SIZE << order_of(CONSOLE_LOG_BYTES));
+}
+
+static enum status alloc_definition(struct machine *m, struct vm **vm, void **log)
+{
+	hfn_t block, log_block;
+	enum status st = memmgr_alloc_zero(m->mm, order_of(VM_BLOCK_BYTES), &block);
+
+	if (st != ST_OK)
+		return st;
+	st = memmgr_alloc(m->mm, order_of(CONSOLE_LOG_BYTES), &log_block);
+	if (st != ST_OK) {
+		memmgr_free(m->mm, block, order_of(VM_BLOCK_BYTES));
+		return st;
+	}
+	*vm = memmgr_va(m->mm, block);
+	*log = memmgr_va(m->mm, log_block);
+	return ST_OK;
+}
+
+static void free_definition(struct machine *m, struct vm *vm)
+{
+	memmgr_free(m->mm, memmgr_hfn(m->mm, vm->console.out.buf), order_of(CONSOLE_LOG_BYTES));
+	memmgr_free(m->mm, memmgr_hfn(m->mm, vm), order_of(VM_BLOCK_BYTES));
+}
+
+static enum status check_new(struct machine *m, const struct vm_config *cfg, unsigned *slot, struct error *err)
+{
+	enum status st = vm_config_check(cfg, err);
+	const struct vm *other;
+
+	if (st != ST_OK)
+		return st;
+	other = vm_find(m, cfg->name);
+	if (other)
+		return fail(err, ST_EXISTS, "VM %s exists already%s%s%s", cfg->name,
+			    other->config.origin[0] ? " (defined at " : "", other->config.origin,
+			    other->config.origin[0] ? ")" : "");
+	st = free_slot(m, slot, err);
+	if (st != ST_OK)
+		return st;
+	if (!range_fits(m->committed, vm_definition_bytes(), m->capacity))
+		return fail(err, ST_NOT_ADMITTED, "VM %s: its definition needs %llu bytes, %llu of %llu are promised",
+			    cfg->name, (unsigned long long)vm_definition_bytes(), (unsigned long long)m->committed,
+			    (unsigned long long)m->capacity);
+	return ST_OK;
+}
+
+enum status vm_define(struct machine *m, const struct vm_config *cfg, struct vm **out, struct error *err)
+{
+	struct vm *vm;
+	void *log;
+	unsigned slot = 0;
+	unsigned long masked;
+	enum status st = check_new(m, cfg, &slot, err);
+
+	if (st != ST_OK)
+		return st;
+	masked = m->host->mask();
+	st = alloc_definition(m, &vm, &log);
+	m->host->unmask(masked);
+	if (st != ST_OK)
+		return fail(err, st, "VM %s: no host memory for its definition", cfg->name);
+	vm->machine = m;
+	vm->id = (uint16_t)(slot + 1);
+	vm->config = *cfg;
+	bytelog_init(&vm->console.out, log, CONSOLE_LOG_BYTES);
+	ring_init(&vm->console.in, vm + 1, CONSOLE_INPUT_BYTES);
+	m->committed += vm_definition_bytes();
+	m->vms[slot] = vm;
+	*out = vm;
+	return ST_OK;
+}
+
+enum status vm_destroy(struct vm *vm, struct error *err)
+{
+	struct machine *m = vm->machine;
+	enum status st = check_action(vm, DO_DESTROY, err);
+	unsigned long masked;
+
+	if (st != ST_OK)
+		return st;
+	vm_release(vm);
+	m->vms[vm->id - 1] = NULL;
+	m->committed -= vm_definition_bytes();
+	masked = m->host->mask();
+	free_definition(m, vm);
+	m->host->unmask(masked);
+	return ST_OK;
+}
+
+/* ---- the vcpus' side ---- */
+
+static const enum vm_action action_of[] = {
+	[REASON_POWER_OFF] = DO_END,
+	[REASON_RESET] = DO_END,
+	[REASON_DEBUG_EXIT] = DO_END,
+	[REASON_CRASH] = DO_CRASH,
+};
+
+void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code)
+{
+	struct machine *m = vm->machine;
+
+	/* What a dying guest does after its end changes nothing. */
+	if (vm->state != VM_RUNNING)
+		return;
+	transition(vm, action_of[reason]);
+	vm->reason = reason;
+	vm->exit_code = code;
+	vm->restart_due = reason == REASON_RESET && vm->config.on_reset == ON_RESET_RESTART;
+	vm->teardown_due = true;
+	m->teardown_due = true;
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		vcpu_request(vm->vcpus[i], REQ_PAUSE);
+	m->host->notify();
+}
+
+/* ---- commands ---- */
+
+/* Puts the vcpus on their CPU's queue and lets time go on. Masked by the caller. */
+static void set_running(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+
+	vm_time_resume(&vm->time);
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
+		m->engine->load(v);
+		m->engine->set_tsc_offset(v, vm->time.offset + v->msr.tsc_adjust);
+		sched_add(m->sched, &v->entity, vm->config.name, 0, m->host->clock->ticks());
+		vcpu_request(v, REQ_EVENT);
+	}
+}
+
+enum status vm_start(struct vm *vm, struct error *err)
+{
+	enum status st = check_action(vm, DO_START, err);
+	unsigned long masked;
+
+	if (st != ST_OK)
+		return st;
+	vm_release(vm);
+	transition(vm, DO_START);
+	st = vm_build(vm, err);
+	if (st != ST_OK) {
+		vm_release(vm);
+		transition(vm, DO_ABANDON);
+		return st;
+	}
+	masked = vm_mask(vm);
+	transition(vm, DO_RUN);
+	vm->reason = REASON_NONE;
+	vm->exit_code = 0;
+	vm->report[0] = 0;
+	vm->starts++;
+	vm->started_at = vm->machine->host->clock->ticks();
+	set_running(vm);
+	vm_unmask(vm, masked);
+	return ST_OK;
+}
+
+enum status vm_stop(struct vm *vm, struct error *err)
+{
+	enum status st = check_action(vm, DO_STOP, err);
+	unsigned long masked;
+
+	if (st != ST_OK)
+		return st;
+	masked = vm_mask(vm);
+	transition(vm, DO_STOP);
+	vm->reason = REASON_OPERATOR;
+	vm_unmask(vm, masked);
+	vm_release(vm);
+	return ST_OK;
+}
+
+static void take_off(struct vcpu *v)
+{
+	struct machine *m = v->vm->machine;
+
+	if (v->entity.state != SCHED_DETACHED)
+		sched_remove(m->sched, &v->entity);
+	v->used_before += v->entity.used;
+	v->entity.used = 0;
+	if (timer_is_set(&v->wake_timer))
+		timerq_cancel(m->host->timers, &v->wake_timer);
+}
+
+enum status vm_pause(struct vm *vm, struct error *err)
+{
+	unsigned long masked = vm_mask(vm);
+	enum status st = check_action(vm, DO_PAUSE, err);
+
+	if (st == ST_OK) {
+		transition(vm, DO_PAUSE);
+		for (unsigned i = 0; i < vm->vcpu_count; i++)
+			take_off(vm->vcpus[i]);
+		vm_time_pause(&vm->time);
+	}
+	vm_unmask(vm, masked);
+	return st;
+}
+
+enum status vm_resume(struct vm *vm, struct error *err)
+{
+	unsigned long masked = vm_mask(vm);
+	enum status st = check_action(vm, DO_RESUME, err);
+
+	if (st == ST_OK) {
+		transition(vm, DO_RESUME);
+		set_running(vm);
+	}
+	vm_unmask(vm, masked);
+	return st;
+}
+
+enum status vm_power_button(struct vm *vm, struct error *err)
+{
+	unsigned long masked = vm_mask(vm);
+	enum status st = check_action(vm, DO_PRESS, err);
+
+	if (st == ST_OK)
+		platform_power_button(vm);
+	vm_unmask(vm, masked);
+	return st;
+}
+
+size_t vm_console_input(struct vm *vm, const void *data, size_t len)
+{
+	unsigned long masked = vm_mask(vm);
+	size_t taken = ring_write(&vm->console.in, data, len);
+
+	if (taken && vm->console.input)
+		vm->console.input(vm->console.input_ctx);
+	vm_unmask(vm, masked);
+	return taken;
+}
+
+/* ---- what left by itself ---- */
+
+static void log_end(const struct vm *vm)
+{
+	const char *end = strchr(vm->report, '\n');
+	int length = end ? (int)(end - vm->report) : 0;
+
+	if (vm->reason == REASON_CRASH)
+		log_warn("VM %s crashed: %.*s", vm->config.name, length, vm->report);
+	else
+		log_info("VM %s ended: %s, code %u%s", vm->config.name, vm_reason_name(vm->reason), vm->exit_code,
+			 vm->restart_due ? ", starting again" : "");
+}
+
+static void reap(struct vm *vm)
+{
+	struct error err;
+	bool again = vm->restart_due;
+
+	log_end(vm);
+	vm_release(vm);
+	if (again && vm_start(vm, &err) != ST_OK)
+		log_error("VM %s did not start again: %s", vm->config.name, err.text);
+}
+
+bool vm_reap(struct machine *m)
+{
+	/* Cleared first: an event that comes meanwhile sets it again. */
+	if (!__atomic_exchange_n(&m->teardown_due, false, __ATOMIC_ACQ_REL))
+		return false;
+	for (struct vm *vm = vm_next(m, NULL); vm; vm = vm_next(m, vm)) {
+		if (vm->teardown_due) {
+			reap(vm);
+			m->teardown_due = true; /* one VM a call: others may wait */
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- information ---- */
+
+static void add_vcpu(const struct vcpu *v, struct vm_info *out)
+{
+	out->cpu_ns += ticks_to_ns(v->used_before + v->entity.used, v->host->clock->hz);
+	out->injected += v->injected;
+	for (unsigned k = 0; k < EXIT_KINDS; k++) {
+		out->exits_by_kind[k] += v->exits[k];
+		out->exits += v->exits[k];
+	}
+}
+
+void vm_info(const struct vm *vm, struct vm_info *out)
+{
+	struct gpmap_stats pages;
+	unsigned long masked = vm_mask(vm);
+
+	memset(out, 0, sizeof *out);
+	out->overhead = vm_definition_bytes();
+	if (vm->memory) {
+		gpmap_stats(vm->memory, &pages);
+		out->memory_present = pages.present_pages * PAGE_SIZE;
+		out->overhead += vm_overhead_bytes(vm->machine, &vm->config);
+		out->uptime_ns = vm_time_ns(&vm->time);
+		out->denied_msrs = vm->denied_msrs;
+		out->bus_misses = vm->pio.misses + vm->mmio.misses;
+	}
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		add_vcpu(vm->vcpus[i], out);
+	vm_unmask(vm, masked);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The making and unmaking of a VM's machine. Making is a list of steps in the
+ * order in which they need each other; each leaves a mark in struct vm, and
+ * vm_release() undoes exactly what is marked, so that a failure anywhere needs
+ * no unwinding of its own. The small parts live in one arena that is dropped
+ * whole. All of it runs in the control task: manager and engine calls are
+ * masked one at a time, and long ones go by budget.
+ */
+#include <string.h>
+
+#include "guest/boot.h"
+#include "guest/cpuid.h"
+#include "guest/platform.h"
+#include "guest/vm_internal.h"
+#include "lib/assert.h"
+#include "lib/checked.h"
+
+#define RELEASE_PAGES 256 /* pages taken from a guest in one masked step */
+#define PIO_LIMIT 0x10000ull
+
+/* ---- admission ---- */
+
+static uint64_t arena_bytes(const struct vm_config *cfg)
+{
+	uint64_t bytes = vcpu_bytes() * cfg->cpu.count + platform_bytes() + sizeof(struct cpuid_table) + PAGE_SIZE;
+
+	return PAGE_SIZE << order_of(bytes);
+}
+
+/* The map covers the hole below 4 GiB too. */
+static uint64_t map_pages(uint64_t ram_bytes)
+{
+	return ram_bytes <= LAYOUT_MMIO_START ? ram_bytes / PAGE_SIZE
+					      : (ram_bytes - LAYOUT_MMIO_START + LAYOUT_HIGH_START) / PAGE_SIZE;
+}
+
+uint64_t vm_overhead_bytes(const struct machine *m, const struct vm_config *cfg)
+{
+	return arena_bytes(cfg) + gpmap_overhead_bytes(map_pages(cfg->memory.size)) +
+	       m->engine->overhead_bytes(cfg->memory.size / PAGE_SIZE, cfg->cpu.count);
+}
+
+static enum status admit(struct vm *vm, struct error *err)
+{
+	struct machine *m = vm->machine;
+	uint64_t size = vm->config.memory.size, overhead = vm_overhead_bytes(m, &vm->config);
+
+	if (!range_fits(m->committed, size + overhead, m->capacity))
+		return fail(err, ST_NOT_ADMITTED,
+			    "VM %s needs %llu bytes of memory and %llu of overhead, but %llu of %llu are promised",
+			    vm->config.name, (unsigned long long)size, (unsigned long long)overhead,
+			    (unsigned long long)m->committed, (unsigned long long)m->capacity);
+	vm->committed = size + overhead;
+	m->committed += vm->committed;
+	return ST_OK;
+}
+
+/* ---- making ---- */
+
+static enum status no_machine(const struct vm *vm, enum status st, struct error *err)
+{
+	return fail(err, st, "VM %s: its machine could not be made: %s", vm->config.name, status_name(st));
+}
+
+static enum status make_arena(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+	uint64_t bytes = arena_bytes(&vm->config);
+	unsigned long masked;
+	hfn_t frame;
+	enum status st;
+
+	masked = vm_mask(vm);
+	st = memmgr_alloc(m->mm, order_of(bytes), &frame);
+	vm_unmask(vm, masked);
+	if (st != ST_OK)
+		return st;
+	vm->arena_frame = frame;
+	vm->arena_order = order_of(bytes);
+	arena_init(&vm->arena, memmgr_va(m->mm, frame), bytes);
+	return ST_OK;
+}
+
+static enum status add_ram(struct vm *vm, const struct guest_layout *layout)
+{
+	enum status st = gpmap_add_ram(vm->memory, gfn(0), layout->ram_low / PAGE_SIZE);
+
+	if (st != ST_OK || layout->ram_high == 0)
+		return st;
+	return gpmap_add_ram(vm->memory, gpa_to_gfn(gpa(LAYOUT_HIGH_START)), layout->ram_high / PAGE_SIZE);
+}
+
+/* Masked by the caller. */
+static enum status make_memory(struct vm *vm, const struct guest_layout *layout)
+{
+	struct machine *m = vm->machine;
+	enum status st = m->engine->vm_create(vm);
+
+	if (st != ST_OK)
+		return st;
+	st = gpmap_create(m->mm, vm->id, map_pages(vm->config.memory.size), m->engine->stage2, vm->stage2, &vm->memory);
+	return st == ST_OK ? add_ram(vm, layout) : st;
+}
+
+/* Masked by the caller. */
+static enum status make_vcpus(struct vm *vm)
+{
+	const struct engine *engine = vm->machine->engine;
+
+	for (unsigned i = 0; i < vm->config.cpu.count; i++) {
+		void *storage = arena_alloc(&vm->arena, vcpu_bytes(), PAGE_SIZE);
+		enum status st;
+
+		ASSERT(storage);
+		vm->vcpus[i] = vcpu_init(storage, vm, i);
+		st = engine->vcpu_create(vm->vcpus[i]);
+		if (st != ST_OK)
+			return st;
+		vm->vcpu_count = i + 1;
+	}
+	vm->cpuid = arena_alloc(&vm->arena, sizeof *vm->cpuid, sizeof(uint64_t));
+	ASSERT(vm->cpuid);
+	engine->load(vm->vcpus[0]);
+	cpuid_build(vm);
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		msr_settle(vm->vcpus[i]);
+	return ST_OK;
+}
+
+static enum status make_machine(struct vm *vm, const struct guest_layout *layout, struct error *err)
+{
+	unsigned long masked = vm_mask(vm);
+	enum status st = make_memory(vm, layout);
+
+	if (st == ST_OK) {
+		vm_time_init(&vm->time, vm->machine->host->clock);
+		st = make_vcpus(vm);
+	}
+	vm_unmask(vm, masked);
+	if (st != ST_OK)
+		return no_machine(vm, st, err);
+	return ST_OK;
+}
+
+static enum status make_devices(struct vm *vm, struct error *err)
+{
+	unsigned long masked = vm_mask(vm);
+	enum status st;
+
+	bus_init(&vm->pio, "pio", PIO_LIMIT);
+	bus_init(&vm->mmio, "mmio", UINT64_MAX);
+	st = bus_add(&vm->mmio, VLAPIC_BASE, VLAPIC_SIZE, &vm->vcpus[0]->lapic.dev, 0);
+	ASSERT(st == ST_OK);
+	st = platform_create(vm, err);
+	if (st == ST_OK) {
+		platform_reset(vm);
+		vlapic_virtual_wire(&vm->vcpus[0]->lapic);
+	}
+	vm_unmask(vm, masked);
+	return st;
+}
+
+static enum status load_image(struct vm *vm, const struct guest_layout *layout, struct error *err)
+{
+	enum status st = ST_OK;
+
+	if (vm->config.acpi)
+		st = acpi_build(vm, layout, err);
+	return st == ST_OK ? boot_load(vm, layout, err) : st;
+}
+
+enum status vm_build(struct vm *vm, struct error *err)
+{
+	struct guest_layout layout;
+	enum status st = layout_build(&vm->config, &layout, err);
+
+	if (st != ST_OK)
+		return st;
+	st = admit(vm, err);
+	if (st != ST_OK)
+		return st;
+	st = make_arena(vm);
+	if (st != ST_OK)
+		return no_machine(vm, st, err);
+	st = make_machine(vm, &layout, err);
+	if (st != ST_OK)
+		return st;
+	st = make_devices(vm, err);
+	return st == ST_OK ? load_image(vm, &layout, err) : st;
+}
+
+/* ---- unmaking ---- */
+
+static void release_vcpus(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+	unsigned long masked = vm_mask(vm);
+
+	for (unsigned i = 0; i < VM_VCPUS_MAX; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
+		if (!v)
+			continue;
+		if (v->entity.state != SCHED_DETACHED)
+			sched_remove(m->sched, &v->entity);
+		if (timer_is_set(&v->wake_timer))
+			timerq_cancel(m->host->timers, &v->wake_timer);
+		if (v->hw) {
+			m->engine->put(v);
+			m->engine->vcpu_destroy(v);
+		}
+		vm->vcpus[i] = NULL;
+	}
+	vm->vcpu_count = 0;
+	vm_unmask(vm, masked);
+}
+
+static void release_memory(struct vm *vm)
+{
+	enum status st;
+
+	if (!vm->memory)
+		return;
+	do {
+		unsigned long masked = vm_mask(vm);
+
+		st = gpmap_release_step(vm->memory, RELEASE_PAGES);
+		if (st == ST_OK)
+			gpmap_destroy(vm->memory);
+		vm_unmask(vm, masked);
+	} while (st == ST_AGAIN);
+	vm->memory = NULL;
+}
+
+static void release_rest(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+	unsigned long masked = vm_mask(vm);
+
+	if (vm->hw)
+		m->engine->vm_destroy(vm);
+	vm->hw = NULL;
+	vm->stage2 = NULL;
+	if (vm->arena.base)
+		memmgr_free(m->mm, vm->arena_frame, vm->arena_order);
+	vm->arena = (struct arena){0};
+	vm->platform = NULL;
+	vm->cpuid = NULL;
+	vm->console.input = NULL;
+	m->committed -= vm->committed;
+	vm->committed = 0;
+	vm_unmask(vm, masked);
+}
+
+void vm_release(struct vm *vm)
+{
+	release_vcpus(vm);
+	release_memory(vm);
+	release_rest(vm);
+	vm->teardown_due = false;
+	vm->restart_due = false;
+}

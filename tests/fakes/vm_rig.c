@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See vm_rig.h. */
+#include "tests/fakes/vm_rig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct vm_rig vm_rig;
+
+static void stop(const char *what, const char *why)
+{
+	fprintf(stderr, "vm_rig: %s: %s\n", what, why);
+	abort();
+}
+
+static uint64_t free_frames(void)
+{
+	struct memmgr_stats stats;
+
+	memmgr_stats(vm_rig.machine.mm, &stats);
+	return stats.frames[FRAME_FREE];
+}
+
+static uint64_t frames_at_start;
+
+void vm_rig_init(uint64_t ram_bytes)
+{
+	memset(&vm_rig, 0, sizeof vm_rig);
+	fake_host_init(VM_RIG_HZ);
+	fake_host.ops.clock->ticks();
+	vm_rig.ram = ram_map(ram_bytes);
+	vm_rig.sched_storage = malloc(sched_bytes(1));
+	vm_rig.machine = (struct machine){
+		.engine = &fake_engine,
+		.host = &fake_host.ops,
+		.mm = ram_memmgr(&vm_rig.ram, 0, 0, 0),
+		.sched = sched_init(vm_rig.sched_storage, 1, VM_RIG_SLICE),
+		.capacity = ram_bytes,
+	};
+	frames_at_start = free_frames();
+}
+
+static void destroy_all(void)
+{
+	struct machine *m = &vm_rig.machine;
+	struct error err;
+	struct vm *vm;
+
+	while ((vm = vm_next(m, NULL))) {
+		if ((vm->state == VM_RUNNING || vm->state == VM_PAUSED) && vm_stop(vm, &err) != ST_OK)
+			stop("vm_stop", err.text);
+		if (vm_destroy(vm, &err) != ST_OK)
+			stop("vm_destroy", err.text);
+	}
+}
+
+void vm_rig_fini(void)
+{
+	destroy_all();
+	ram_check(vm_rig.machine.mm);
+	if (!sched_check(vm_rig.machine.sched))
+		stop("sched_check", "does not hold");
+	if (vm_rig.machine.committed != 0)
+		stop("committed", "not 0 without VMs");
+	if (fake_live() != 0)
+		stop("engine", "objects left");
+	if (free_frames() != frames_at_start)
+		stop("memory", "frames lost");
+	if (fake_host.mask_depth != 0)
+		stop("interrupts", "left masked");
+	ram_unmap(&vm_rig.ram);
+	free(vm_rig.sched_storage);
+}
+
+struct vm_config vm_rig_config(const char *name, uint64_t bytes)
+{
+	struct vm_config cfg;
+
+	vm_config_init(&cfg);
+	snprintf(cfg.name, sizeof cfg.name, "%s", name);
+	strcpy(cfg.origin, "test:1");
+	strcpy(cfg.boot.image, "kernel");
+	cfg.memory.size = cfg.memory.reservation = bytes;
+	return cfg;
+}
+
+struct vm *vm_rig_start(const char *name, uint64_t bytes)
+{
+	struct vm_config cfg = vm_rig_config(name, bytes);
+	struct error err;
+	struct vm *vm;
+
+	if (vm_define(&vm_rig.machine, &cfg, &vm, &err) != ST_OK)
+		stop("vm_define", err.text);
+	if (vm_start(vm, &err) != ST_OK)
+		stop("vm_start", err.text);
+	return vm;
+}
+
+struct sched_entity *vm_rig_turn(enum sched_end *end)
+{
+	const struct clock *clock = fake_host.ops.clock;
+	struct sched *s = vm_rig.machine.sched;
+	unsigned long masked = fake_host.ops.mask();
+	struct sched_entity *e;
+	uint64_t slice_end;
+
+	if (fake_host.timers.next <= clock->ticks())
+		timerq_run(&fake_host.timers, clock->ticks());
+	fake_host.need_resched = false;
+	e = sched_pick(s, 0, clock->ticks(), &slice_end);
+	if (e) {
+		*end = e->run(e, slice_end);
+		sched_charge(s, 0, clock->ticks(), *end);
+	}
+	fake_host.ops.unmask(masked);
+	return e;
+}
