@@ -56,7 +56,7 @@ static enum status complain(const void *fdt, int node, const char *property, str
 	char path[PATH_MAX_CHARS], clean[PATH_MAX_CHARS];
 
 	if (fdt_get_path(fdt, node, path, sizeof(path)) != 0)
-		strcpy(path, "?");
+		text_copy(path, sizeof(path), "?", 2);
 	return fail(err, ST_INVALID, "board tree: %s, %s: %s", log_clean(clean, sizeof(clean), path, strlen(path)),
 		    property, what);
 }
@@ -86,7 +86,8 @@ static enum status read_uart(const void *fdt, int node, struct board_uart *out, 
 	uint32_t port = 0, irq, baud = UART_BAUD_USUAL, clock = UART_CLOCK_USUAL;
 	enum status st;
 
-	if (fdt_node_check_compatible(fdt, node, "ns16550a") != 0 && fdt_node_check_compatible(fdt, node, "ns16550") != 0)
+	if (fdt_node_check_compatible(fdt, node, "ns16550a") != 0 &&
+	    fdt_node_check_compatible(fdt, node, "ns16550") != 0)
 		return complain(fdt, node, "compatible", err, "the only UART known is ns16550a");
 	st = read_cell(fdt, node, "corbel,port", UINT16_MAX - 7, &port, err);
 	if (st != ST_OK)

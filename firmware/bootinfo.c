@@ -127,7 +127,8 @@ static enum status mb2_memmap(struct boot_info *out, const uint8_t *tag, uint32_
 	if (entry_size < MB2_MEMMAP_ENTRY_MIN || entry_size % 8 != 0)
 		return fail(err, ST_CORRUPT, "multiboot2: memory map entries of %u bytes", entry_size);
 	for (uint32_t at = MB2_MEMMAP_ENTRIES; size - at >= entry_size; at += entry_size) {
-		enum status st = add_range(out, get_le64(tag + at), get_le64(tag + at + 8), get_le32(tag + at + 16), err);
+		const uint8_t *e = tag + at;
+		enum status st = add_range(out, get_le64(e), get_le64(e + 8), get_le32(e + 16), err);
 
 		if (st != ST_OK)
 			return st;
@@ -258,8 +259,8 @@ static enum status pvh_memmap(const struct phys_reader *mem, const uint8_t *info
 		enum status st;
 
 		if (!e)
-			return fail(err, ST_BAD_ADDRESS, "PVH start_info: memory map entry %u at 0x%llx cannot be read", i,
-				    (unsigned long long)at);
+			return fail(err, ST_BAD_ADDRESS, "PVH start_info: entry %u of the memory map cannot be read",
+				    i);
 		st = add_range(out, get_le64(e), get_le64(e + 8), get_le32(e + 16), err);
 		if (st != ST_OK)
 			return st;

@@ -188,7 +188,8 @@ enum status cpu_enable(struct error *err)
 {
 	if (!the_cpu.nx || !the_cpu.pat || !the_cpu.xsave)
 		return fail(err, ST_UNSUPPORTED, "this processor (%s) lacks what Corbel needs:%s%s%s", the_cpu.vendor,
-			    the_cpu.nx ? "" : " no-execute pages", the_cpu.pat ? "" : " PAT", the_cpu.xsave ? "" : " XSAVE");
+			    the_cpu.nx ? "" : " no-execute pages", the_cpu.pat ? "" : " PAT",
+			    the_cpu.xsave ? "" : " XSAVE");
 	write_cr0(CR0_PG | CR0_WP | CR0_NE | CR0_ET | CR0_MP | CR0_PE);
 	write_cr4(cr4_wanted());
 	wrmsr(MSR_IA32_EFER, EFER_LME | EFER_LMA | EFER_NXE);
@@ -201,8 +202,11 @@ enum status cpu_enable(struct error *err)
 enum status cpu_create_ist_stacks(void)
 {
 	static const char *const names[IST_COUNT] = {
-		[IST_DOUBLE_FAULT] = "double fault", [IST_NMI] = "nmi",          [IST_MACHINE_CHECK] = "machine check",
-		[IST_FAULT] = "fault",               [IST_NESTED] = "nested fault",
+		[IST_DOUBLE_FAULT] = "double fault",
+		[IST_NMI] = "nmi",
+		[IST_MACHINE_CHECK] = "machine check",
+		[IST_FAULT] = "fault",
+		[IST_NESTED] = "nested fault",
 	};
 
 	for (unsigned i = IST_NONE + 1; i < IST_COUNT; i++) {

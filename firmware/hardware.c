@@ -22,6 +22,7 @@
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/log.h"
+#include "version.h"
 
 #define IDENTITY_BYTES (4ull << 30) /* what start.S maps one to one */
 #define LOW_MEMORY_BYTES 0x10000u
@@ -55,7 +56,7 @@ void hardware_begin(void)
 	hostlog_init();
 	panic_set_handler(report_panic);
 	stack_register("boot", (uint64_t)boot_stack_bottom, (uint64_t)boot_stack_high_top);
-	log_info("Corbel " CORBEL_VERSION);
+	log_info("Corbel " CORBEL_VERSION " (" CORBEL_COMMIT ")");
 }
 
 static const void *read_identity(void *ctx, hpa_t at, uint64_t len)

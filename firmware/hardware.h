@@ -15,7 +15,6 @@
 #include "firmware/mtrr.h"
 #include "firmware/uart.h"
 
-
 struct hardware {
 	struct boot_info boot;
 	struct board board;

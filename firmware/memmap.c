@@ -80,7 +80,8 @@ static void merge_neighbours(struct memmap *map)
  * room for the two splits and the fills that one range can cause: the caller
  * has checked that at least half of the array is free.
  */
-static void overlay(struct memmap *map, uint64_t start, uint64_t end, enum memmap_type type, overlay_rule wins, bool fill)
+static void overlay(struct memmap *map, uint64_t start, uint64_t end, enum memmap_type type, overlay_rule wins,
+		    bool fill)
 {
 	unsigned i = 0;
 
@@ -129,8 +130,8 @@ enum status memmap_build(struct memmap *map, const struct memmap_range *ranges, 
 				    (unsigned long long)r->start, (unsigned long long)r->len);
 		end = ram ? align_down(end, PAGE_SIZE) : align_up(end, PAGE_SIZE);
 		if (!has_room(map))
-			return fail(err, ST_OVER_LIMIT, "memory map: too fragmented at range %u (at most %u entries)", i,
-				    MEMMAP_MAX / 2);
+			return fail(err, ST_OVER_LIMIT, "memory map: more than %u entries at range %u", MEMMAP_MAX / 2,
+				    i);
 		overlay(map, start, end, r->type, stronger_holds, true);
 	}
 	return ST_OK;

@@ -35,7 +35,7 @@ extern const uint32_t mtrr_fixed_msr[MTRR_FIXED_COUNT];
 /* Memory type (MEMTYPE_*) at @at; *end (may be NULL) receives an address up to which it stays the same. */
 unsigned mtrr_type(const struct mtrr_state *m, uint64_t at, uint64_t *end);
 
-/* ST_OK when all RAM of @map (also what is claimed of it) is write-back; else @err names the first range that is not. */
+/* ST_OK when all RAM of @map, claimed or not, is write-back; else @err names the first range that is not. */
 enum status mtrr_check_ram(const struct mtrr_state *m, const struct memmap *map, struct error *err) MUST_CHECK;
 
 /* True when two CPUs agree; else @err names the register that differs and the CPU. */

@@ -69,7 +69,9 @@ static bool touches_memory(const struct memmap *map, uint64_t start, uint64_t le
 	for (unsigned i = 0; i < map->count; i++) {
 		const struct memmap_entry *e = &map->entry[i];
 
-		if (e->type != MEMMAP_RESERVED && e->type != MEMMAP_UNUSABLE && start < e->end && e->start < start + len)
+		if (e->type == MEMMAP_RESERVED || e->type == MEMMAP_UNUSABLE)
+			continue;
+		if (start < e->end && e->start < start + len)
 			return true;
 	}
 	return false;

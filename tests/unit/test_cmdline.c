@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Boot arguments: keys, values, bare words, the last one, cut values. */
+#include "tests/cmocka_all.h"
+
+#include "firmware/cmdline.h"
+
+static void values(void **state)
+{
+	const char *line = "  board=bochs selftest  fault=ud\tlog= board=pc ";
+	char v[8] = "before";
+
+	(void)state;
+	assert_true(cmdline_get(line, "board", v, sizeof(v)));
+	assert_string_equal(v, "pc");
+	assert_true(cmdline_get(line, "fault", v, sizeof(v)));
+	assert_string_equal(v, "ud");
+	assert_true(cmdline_get(line, "selftest", v, sizeof(v)));
+	assert_string_equal(v, "");
+	assert_true(cmdline_get(line, "log", v, sizeof(v)));
+	assert_string_equal(v, "");
+	assert_true(cmdline_get(line, "selftest", NULL, 0));
+	assert_true(cmdline_is(line, "fault", "ud"));
+	assert_false(cmdline_is(line, "fault", "u"));
+}
+
+static void absent(void **state)
+{
+	char v[8] = "before";
+
+	(void)state;
+	assert_false(cmdline_get("", "a", v, sizeof(v)));
+	assert_false(cmdline_get("ab abc=1 xa=2", "a", v, sizeof(v)));
+	assert_string_equal(v, "before");
+	assert_false(cmdline_is("board", "boar", ""));
+}
+
+static void cut(void **state)
+{
+	char v[4];
+
+	(void)state;
+	assert_true(cmdline_get("k=123456", "k", v, sizeof(v)));
+	assert_string_equal(v, "123");
+	assert_true(cmdline_get("k=1=2", "k", v, sizeof(v)));
+	assert_string_equal(v, "1=2");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(values),
+		cmocka_unit_test(absent),
+		cmocka_unit_test(cut),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
