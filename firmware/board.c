@@ -186,7 +186,8 @@ static enum status check_structure(const void *fdt, uint64_t size, struct error 
 	int offset = 0, next = 0, depth = 0, code;
 	uint32_t tag;
 
-	if (size < FDT_V1_SIZE || size > INT32_MAX)
+	/* The whole header, whatever version it claims: libfdt reads it before it knows. */
+	if (size < FDT_V17_SIZE || size > INT32_MAX)
 		return fail(err, ST_TRUNCATED, "board tree: %llu bytes are no device tree", (unsigned long long)size);
 	code = fdt_check_header(fdt);
 	if (code != 0)
@@ -200,6 +201,9 @@ static enum status check_structure(const void *fdt, uint64_t size, struct error 
 		if (next < 0)
 			return fail(err, ST_CORRUPT, "board tree: at structure offset %d: %s", offset,
 				    fdt_strerror(next));
+		/* A length near 2^32 turns libfdt's offset around. */
+		if (next <= offset)
+			return fail(err, ST_CORRUPT, "board tree: at structure offset %d: length too large", offset);
 		depth += tag == FDT_BEGIN_NODE ? 1 : tag == FDT_END_NODE ? -1 : 0;
 		if (depth < 0)
 			break;

@@ -6,6 +6,7 @@
 #include "firmware/hardware.h"
 
 #include <string.h>
+#include <version.h>
 
 #include "firmware/apic.h"
 #include "firmware/cmdline.h"
@@ -22,7 +23,6 @@
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/log.h"
-#include "version.h"
 
 #define IDENTITY_BYTES (4ull << 30) /* what start.S maps one to one */
 #define LOW_MEMORY_BYTES 0x10000u
