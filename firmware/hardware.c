@@ -6,7 +6,6 @@
 #include "firmware/hardware.h"
 
 #include <string.h>
-#include <version.h>
 
 #include "firmware/apic.h"
 #include "firmware/cmdline.h"
