@@ -7,8 +7,10 @@ ever guessed), gathers what it says, and ends it. Time is `sync=none`: one instr
 and `ips` ticks are a virtual second, so a run depends on nothing of the host but its speed. Every
 wait has a limit, and only the process started here is ever signalled.
 """
+import ctypes
 import os
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -130,6 +132,15 @@ def follow(read, stream):
     return thread
 
 
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """In the child: SIGTERM when whoever started it dies, however that happens (prctl(2))."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 class Bochs:
     """One machine. Use it as a context manager, so that no emulator outlives its user.
 
@@ -181,7 +192,7 @@ class Bochs:
         self.process = subprocess.Popen(
             ["bochs", "-q", "-f", self.path("bochsrc"), "-rc", self.path("go.rc")], env=environment,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            cwd=self.directory.name)
+            cwd=self.directory.name, preexec_fn=end_with_parent)
         stdout = self.process.stdout.fileno()
         self.readers = [follow(lambda: os.read(stdout, 65536), self.e9)]
         try:

@@ -253,8 +253,18 @@ static void polled_putc(struct uart_polled *p, char c)
 	p->dead = true;
 }
 
+/* A report may come before anyone has set the line up: after a reset it may send 5 bits a byte. */
+static void polled_frame(struct uart_polled *p)
+{
+	if (p->framed || p->port == 0)
+		return;
+	out8(p->port + UART_LCR, LCR_8N1);
+	p->framed = true;
+}
+
 void uart_polled_write(struct uart_polled *p, const char *data, size_t len)
 {
+	polled_frame(p);
 	for (size_t i = 0; i < len && p->port != 0 && !p->dead; i++) {
 		if (data[i] == '\n')
 			polled_putc(p, '\r');

@@ -22,4 +22,12 @@ struct console {
 	void *input_ctx;
 };
 
+/* @log of CONSOLE_LOG_BYTES and @input of CONSOLE_INPUT_BYTES stay with the caller and outlive it. */
+void console_init(struct console *con, void *log, void *input);
+/* The guest's side: one byte out; one byte in, false when nothing was typed. */
+void console_putc(struct console *con, uint8_t byte);
+bool console_getc(struct console *con, uint8_t *byte);
+/* The operator's side: queues input and tells the receiver; returns how many bytes fitted. */
+size_t console_input(struct console *con, const void *data, size_t len);
+
 #endif

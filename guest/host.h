@@ -34,6 +34,8 @@ struct host_ops {
 	void (*unmask)(unsigned long state);
 	/* Entropy for the guest's machine (console-independent), never blocks. */
 	uint64_t (*random)(void);
+	/* Seconds since 1970 UTC now: where a new VM's real-time clock starts. NULL: not known. */
+	uint64_t (*wall_clock)(void);
 	/* CPUID of the host CPU as the allow-list's source. */
 	void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 };

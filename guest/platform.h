@@ -17,13 +17,16 @@ struct platform;
 
 /* Bytes that platform_create takes from the VM's arena. */
 uint64_t platform_bytes(void);
-/* Creates all devices in vm->arena and claims their ranges on vm->pio and vm->mmio. vcpu 0 exists. */
+/*
+ * Creates all devices in vm->arena, claims their ranges on vm->pio and vm->mmio (not the local APIC's), and sets
+ * vm->console.input. vcpu 0 exists, its clock is vm->time.
+ */
 enum status platform_create(struct vm *vm, struct error *err);
-/* Power-on state of every device. */
+/* Power-on state of every device but the local APICs. */
 void platform_reset(struct vm *vm);
-/* Level of interrupt input @gsi (0..23), to PIC (0..15) and IO-APIC. */
+/* Level of interrupt input @gsi (0..23), to PIC (0..15) and IO-APIC; the PIT's 0 is the IO-APIC's 2. */
 void platform_irq(struct vm *vm, unsigned gsi, bool level);
-/* The 8259 pair has an interrupt for vcpu 0. */
+/* The 8259 pair has an interrupt for vcpu 0, and its LINT0 lets it through. */
 bool platform_pic_pending(struct vm *vm);
 /* Acknowledges it and returns the vector (spurious ones too). */
 uint8_t platform_pic_ack(struct vm *vm);

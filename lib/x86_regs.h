@@ -271,6 +271,7 @@
 #define MSR_IA32_MTRR_FIX4K_E8000 0x26d
 #define MSR_IA32_MTRR_FIX4K_F0000 0x26e
 #define MSR_IA32_MTRR_FIX4K_F8000 0x26f
+#define MTRR_FIXED_COUNT 11 /* fixed-range registers, the eleven above */
 #define MSR_IA32_PAT 0x277
 #define MSR_IA32_MTRR_DEF_TYPE 0x2ff
 #define MTRRCAP_VCNT_MASK MASK(7, 0)

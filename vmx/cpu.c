@@ -190,6 +190,7 @@ enum status vmx_cpu_init(const struct vmx_host *host, struct error *err)
 		st = enter_vmx(&caps, err);
 	if (st != ST_OK)
 		return st;
+	guard_init_cpu();
 	cpu = this_cpu();
 	record_host_state(cpu);
 	ASSERT(cpu->tr != 0 && (cpu->tr & (SEL_RPL_MASK | SEL_TI)) == 0);
@@ -222,10 +223,10 @@ void vmx_write_host_state(const struct vmx_cpu *cpu, struct vmx_vcpu *hw)
 		{VMCS_HOST_PAT, cpu->pat},
 		{VMCS_HOST_EFER, cpu->efer},
 		{VMCS_HOST_RSP, (uint64_t)&hw->vcpu},
-		{VMCS_HOST_RIP, (uint64_t)vmx_exit_entry},
 	};
 
 	vmcs_write_table(rows, ARRAY_SIZE(rows));
+	guard_update(hw);
 }
 
 size_t vmx_describe(char *buf, size_t size)

@@ -245,6 +245,7 @@ static void load(struct vcpu *vcpu)
 		return;
 	vmcs_make_current(hw);
 	set_apic_page(hw);
+	guard_switch_vm(cpu, hw->vmx_vm);
 	if (cpu->loaded != hw) {
 		if (cpu->loaded) {
 			state_save(cpu->loaded);

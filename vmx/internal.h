@@ -24,6 +24,7 @@
 #include "vmx/ctrl.h"
 #include "vmx/ept.h"
 #include "vmx/fpu.h"
+#include "vmx/mitigations.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
@@ -37,7 +38,7 @@
 #define WORK_EVENT BIT(3)       /* an event is staged in the entry interruption information */
 #define WORK_RVI BIT(4)         /* a virtual interrupt may be waiting (held_interrupt_quirk) */
 #define WORK_ARM_TIMER BIT(5)   /* always, without a preemption timer */
-#define WORK_GUARD BIT(6)       /* always, with mitigations on entry or exit */
+#define WORK_GUARD BIT(6)       /* while there are mitigations at entry or exit */
 #define WORK_CHECK BIT(7)       /* always, in CORBEL_DEBUG builds */
 
 /* MSRs that no VMCS field switches and that stay the guest's while it is loaded. */
@@ -59,6 +60,7 @@ struct vmx_vcpu {
 	struct vcpu *vcpu;
 	uint64_t host_rsp;      /* of run()'s caller, while in the guest */
 
+	uint32_t guard;         /* GUARD_* of vmx/asm.h: what entry.S does against side channels */
 	uint32_t work;          /* WORK_* */
 	uint32_t timer_shift;
 	uint64_t timer_limit;   /* the longest entry that the preemption timer can bound, TSC ticks */
@@ -103,6 +105,7 @@ struct vmx {
 	struct vmx_caps caps;
 	struct vmx_controls controls;
 	struct fpu_features fpu;
+	struct mitigations mitigations;
 	bool ready;
 	bool rdtscp;            /* IA32_TSC_AUX exists */
 	uint64_t io_bitmap_a, io_bitmap_b;
@@ -143,7 +146,12 @@ void vmx_run(struct vcpu *vcpu, uint64_t deadline);
 void vmx_advance(struct vcpu *vcpu);
 void vmx_enter_launch(struct vcpu *vcpu, struct vmx_vcpu *hw);
 void vmx_enter_resume(struct vcpu *vcpu, struct vmx_vcpu *hw);
+void vmx_enter_launch_guarded(struct vcpu *vcpu, struct vmx_vcpu *hw);
+void vmx_enter_resume_guarded(struct vcpu *vcpu, struct vmx_vcpu *hw);
 void vmx_exit_entry(void);
+void vmx_exit_entry_guarded(void);
+/* The host's IA32_SPEC_CTRL, for entry.S. */
+extern uint32_t vmx_host_spec_ctrl;
 void vmx_exited(struct vcpu *vcpu);
 void vmx_entry_refused(struct vcpu *vcpu);
 
@@ -172,6 +180,15 @@ enum status vmx_set_msr(struct vcpu *vcpu, uint32_t index, uint64_t value);
 /* Moves the switched MSRs and CR2 into or out of the CPU. */
 void state_load(struct vmx_vcpu *hw);
 void state_save(struct vmx_vcpu *hw);
+
+/* guard.c: the mitigations at work. */
+void guard_init_cpu(void);
+/* Chooses the guarded or the plain switch; after a change of the guest's IA32_SPEC_CTRL or of the CPU. VMCS current. */
+void guard_update(struct vmx_vcpu *hw);
+/* The last steps before entry that need no assembler, with WORK_GUARD. */
+void guard_before_entry(const struct vmx_vcpu *hw);
+/* @cpu goes from one VM to another. */
+void guard_switch_vm(struct vmx_cpu *cpu, struct vmx_vm *next);
 
 /* debugreg.c */
 void debugreg_reset(struct vmx_vcpu *hw);

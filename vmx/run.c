@@ -14,6 +14,7 @@
 
 _Static_assert(offsetof(struct vmx_vcpu, vcpu) == HW_VCPU, "entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, host_rsp) == HW_HOST_RSP, "entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, guard) == HW_GUARD && MSR_SPEC_CTRL == MSR_IA32_SPEC_CTRL, "entry.S");
 _Static_assert(offsetof(struct vcpu, gpr) == 0 && GPR(GPR_RDI) == 56 && GPR(GPR_R15) == 120, "entry.S");
 _Static_assert(VMCS_HOST_RSP == FIELD_HOST_RSP, "entry.S");
 
@@ -47,6 +48,14 @@ static void flush(struct vmx_vcpu *hw)
 		panic("INVVPID of %u failed", hw->vpid);
 }
 
+static void enter(struct vcpu *vcpu, struct vmx_vcpu *hw, bool launch)
+{
+	if (hw->work & WORK_GUARD)
+		(launch ? vmx_enter_launch_guarded : vmx_enter_resume_guarded)(vcpu, hw);
+	else
+		(launch ? vmx_enter_launch : vmx_enter_resume)(vcpu, hw);
+}
+
 /* The long way in; each bit of work is rare, or the price of a missing feature. */
 RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
 {
@@ -59,10 +68,9 @@ RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
 		event_hold_virtual_interrupt(hw);
 	bound_entry(hw, deadline);
 	hw->work &= ~once;
-	if (launch)
-		vmx_enter_launch(vcpu, hw);
-	else
-		vmx_enter_resume(vcpu, hw);
+	if (hw->work & WORK_GUARD)
+		guard_before_entry(hw);
+	enter(vcpu, hw, launch);
 }
 
 void vmx_run(struct vcpu *vcpu, uint64_t deadline)

@@ -304,6 +304,7 @@ static enum status write_spec_ctrl(struct vmx_vcpu *hw, uint64_t value)
 		return ST_INVALID;
 	wrmsr(MSR_IA32_SPEC_CTRL, host);
 	hw->spec_ctrl = (uint32_t)value;
+	guard_update(hw);
 	return ST_OK;
 }
 

@@ -54,6 +54,9 @@ const struct engine *vmx_engine(void);
 /* "VT-x: virtual interrupts, preemption timer, ..."; returns the length. */
 size_t vmx_describe(char *buf, size_t size);
 
+/* "mitigations: off", or what is done and what is not covered; returns the length. */
+size_t vmx_describe_mitigations(char *buf, size_t size);
+
 /*
  * A host task that uses SSE is about to run on this CPU: moves a guest's XSAVE
  * state out of the registers and sets XCR0 to everything the CPU has. The register contents

@@ -35,7 +35,7 @@ ONE_LINE = re.compile(r"\s*(static\b.*\}|(typedef |static |const )*(struct|union
 
 def is_authors_choice(have, want):
     """Same tokens, differently broken into lines, in one of the ways named above."""
-    if tokens(have) != tokens(want):
+    if not have or not want or tokens(have) != tokens(want):
         return False
     if have[0].startswith("#define") or have[0].endswith("\\\n"):
         return True

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The wiring of the PC. An ISA interrupt reaches the 8259 pair and the IO-APIC
+ * at once, as on a board; which of them the guest listens to is the guest's
+ * choice by their masks. The devices live in one block of the VM's arena and
+ * their timers on vcpu 0's queue. What ends the machine (power-off, reset, debug
+ * exit) becomes an event of the VM; the vcpu leaves at its next request test.
+ */
+#include "guest/platform.h"
+
+#include "guest/machine.h"
+#include "guest/pc.h"
+#include "guest/vdebug.h"
+#include "guest/vioapic.h"
+#include "guest/vpic.h"
+#include "guest/vpit.h"
+#include "guest/vpm.h"
+#include "guest/vrtc.h"
+#include "guest/vsys.h"
+#include "guest/vuart.h"
+#include "lib/bits.h"
+#include "lib/x86_regs.h"
+
+#define WALL_UNKNOWN 946684800ull /* 2000-01-01, when the host does not know the date */
+
+struct platform {
+	struct vm *vm;
+	struct vpic pic;
+	struct vioapic ioapic;
+	struct vpit pit;
+	struct vrtc rtc;
+	struct vpm pm;
+	struct vuart uart;
+	struct vsys sys;
+	struct vdebug debug;
+};
+
+uint64_t platform_bytes(void) { return sizeof(struct platform); }
+
+static struct vcpu *boot_vcpu(const struct vm *vm) { return vm->vcpus[0]; }
+
+/* ---- interrupts ---- */
+
+/*
+ * @gsi: ISA interrupt below 16, with 0 wired to the IO-APIC's input PC_GSI_PIT, and the IO-APIC's own number
+ * from 16 on.
+ */
+void platform_irq(struct vm *vm, unsigned gsi, bool level)
+{
+	struct platform *p = vm->platform;
+
+	if (gsi < PC_ISA_IRQS && gsi != PC_IRQ_CASCADE)
+		vpic_set(&p->pic, gsi, level);
+	vioapic_set(&p->ioapic, gsi == PC_IRQ_PIT ? PC_GSI_PIT : gsi, level);
+}
+
+static void set_line(void *ctx, unsigned gsi, bool level)
+{
+	struct platform *p = ctx;
+
+	platform_irq(p->vm, gsi, level);
+}
+
+/* INT of the 8259 pair: LINT0 of the boot processor. */
+static void pic_output(void *ctx, bool level)
+{
+	struct platform *p = ctx;
+
+	if (level)
+		vlapic_local_pin(&boot_vcpu(p->vm)->lapic, 0);
+}
+
+bool platform_pic_pending(struct vm *vm)
+{
+	return vm->platform->pic.intr && vlapic_accepts_pic(&boot_vcpu(vm)->lapic);
+}
+
+uint8_t platform_pic_ack(struct vm *vm) { return vpic_ack(&vm->platform->pic); }
+
+void platform_eoi(struct vm *vm, uint8_t vector) { vioapic_eoi(&vm->platform->ioapic, vector); }
+
+/* Among those that a lowest-priority message names, the one with the least processor priority takes it. */
+static struct vlapic *arbitrate(struct vm *vm, const struct apic_message *msg)
+{
+	struct vlapic *best = NULL;
+
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		struct vlapic *l = &vm->vcpus[i]->lapic;
+
+		if (vlapic_matches(l, msg->dest, msg->logical) && (!best || vlapic_ppr(l) < vlapic_ppr(best)))
+			best = l;
+	}
+	return best;
+}
+
+static bool deliver(void *ctx, const struct apic_message *msg)
+{
+	struct platform *p = ctx;
+	struct vm *vm = p->vm;
+	bool taken = false;
+
+	if (msg->delivery == APIC_DELIVERY_LOWEST) {
+		struct vlapic *l = arbitrate(vm, msg);
+
+		if (l)
+			vlapic_receive(l, msg->delivery, msg->vector, msg->level);
+		return l;
+	}
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		struct vlapic *l = &vm->vcpus[i]->lapic;
+
+		if (!vlapic_matches(l, msg->dest, msg->logical))
+			continue;
+		vlapic_receive(l, msg->delivery, msg->vector, msg->level);
+		taken = true;
+	}
+	return taken;
+}
+
+/* ---- the end of the machine ---- */
+
+static void leave(struct platform *p, enum vm_reason reason, uint32_t code)
+{
+	vm_event(p->vm, reason, code);
+	vcpu_request(boot_vcpu(p->vm), REQ_PAUSE);
+}
+
+static void power_off(void *ctx) { leave(ctx, REASON_POWER_OFF, 0); }
+static void reset(void *ctx) { leave(ctx, REASON_RESET, 0); }
+static void debug_exit(void *ctx, uint32_t code) { leave(ctx, REASON_DEBUG_EXIT, code); }
+
+static const struct system_ops system_ops = {.power_off = power_off, .reset = reset, .debug_exit = debug_exit};
+
+void platform_power_button(struct vm *vm) { vpm_power_button(&vm->platform->pm); }
+
+/* ---- console ---- */
+
+/* From the control task: the vcpu may be blocked, with its wake-up set by timers that this has changed. */
+static void console_has_input(void *ctx)
+{
+	struct platform *p = ctx;
+
+	vuart_input(&p->uart);
+	vcpu_request(boot_vcpu(p->vm), REQ_RECOMPUTE);
+}
+
+/* ---- creation ---- */
+
+static struct irq_line line(struct platform *p, unsigned irq) { return (struct irq_line){set_line, p, irq}; }
+
+static void init_devices(struct platform *p)
+{
+	struct vm *vm = p->vm;
+	const struct host_ops *host = vm->machine->host;
+	struct timerq *timers = &boot_vcpu(vm)->timers;
+	uint64_t wall = host->wall_clock ? host->wall_clock() : WALL_UNKNOWN;
+
+	vpic_init(&p->pic, pic_output, p);
+	vioapic_init(&p->ioapic, deliver, p);
+	vpit_init(&p->pit, &vm->time, timers, line(p, PC_IRQ_PIT));
+	vrtc_init(&p->rtc, wall, &vm->time, timers, line(p, PC_IRQ_RTC));
+	vpm_init(&p->pm, &vm->time, timers, line(p, PC_IRQ_SCI), &system_ops, p);
+	vuart_init(&p->uart, &vm->console, &vm->time, timers, line(p, PC_IRQ_COM1));
+	vsys_init(&p->sys, &system_ops, p);
+	vdebug_init(&p->debug, &system_ops, p);
+}
+
+struct claim {
+	uint64_t start, length;
+	struct device *dev;
+	uint64_t dev_offset;
+};
+
+static enum status claim(struct vm *vm, struct bus *bus, const struct claim *claims, unsigned count, struct error *err)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const struct claim *c = &claims[i];
+		enum status st = bus_add(bus, c->start, c->length, c->dev, c->dev_offset);
+
+		if (st != ST_OK)
+			return fail(err, st, "VM %s: device %s cannot have %s range 0x%llx..0x%llx: %s", vm->config.name,
+				    c->dev->ops->name, bus->name, (unsigned long long)c->start,
+				    (unsigned long long)(c->start + c->length - 1), status_name(st));
+	}
+	return ST_OK;
+}
+
+static enum status claim_ranges(struct platform *p, struct error *err)
+{
+	const struct claim ports[] = {
+		{PC_PORT_PIC_MASTER, 2, &p->pic.dev, VPIC_MASTER},
+		{PC_PORT_PIC_SLAVE, 2, &p->pic.dev, VPIC_SLAVE},
+		{PC_PORT_PIC_ELCR, 2, &p->pic.dev, VPIC_ELCR},
+		{PC_PORT_PIT, 4, &p->pit.dev, 0},
+		{PC_PORT_NMI_SC, 1, &p->pit.dev, VPIT_PORT_61},
+		{PC_PORT_KBD_DATA, 1, &p->sys.dev, VSYS_KBD_DATA},
+		{PC_PORT_KBD_CMD, 1, &p->sys.dev, VSYS_KBD_CMD},
+		{PC_PORT_FAST_A20, 1, &p->sys.dev, VSYS_FAST_A20},
+		{PC_PORT_POST, 1, &p->sys.dev, VSYS_POST},
+		{align_down(PC_PORT_RESET, VSYS_CONFIG_LEN), VSYS_CONFIG_LEN, &p->sys.dev, VSYS_CONFIG},
+		{PC_PORT_RTC, 2, &p->rtc.dev, 0},
+		{PC_PM_BASE, PC_PM_LEN, &p->pm.dev, 0},
+		{PC_PORT_COM1, VUART_LEN, &p->uart.dev, 0},
+		{PC_PORT_DEBUG_EXIT, VDEBUG_LEN, &p->debug.dev, 0}, /* last: optional */
+	};
+	const struct claim memory[] = {{PC_IOAPIC_BASE, PC_IOAPIC_SIZE, &p->ioapic.dev, 0}};
+	struct vm *vm = p->vm;
+	unsigned count = ARRAY_SIZE(ports) - (vm->config.debug_exit ? 0 : 1);
+	enum status st = claim(vm, &vm->pio, ports, count, err);
+
+	return st == ST_OK ? claim(vm, &vm->mmio, memory, ARRAY_SIZE(memory), err) : st;
+}
+
+enum status platform_create(struct vm *vm, struct error *err)
+{
+	struct platform *p = arena_alloc(&vm->arena, sizeof *p, _Alignof(struct platform));
+	enum status st;
+
+	if (!p)
+		return fail(err, ST_NO_MEMORY, "VM %s: no room for its devices in its arena", vm->config.name);
+	p->vm = vm;
+	vm->platform = p;
+	init_devices(p);
+	st = claim_ranges(p, err);
+	if (st != ST_OK)
+		return st;
+	vm->console.input_ctx = p;
+	vm->console.input = console_has_input;
+	return ST_OK;
+}
+
+void platform_reset(struct vm *vm)
+{
+	struct platform *p = vm->platform;
+	/* Interrupt controllers first: the others set their lines. */
+	struct device *devices[] = {&p->pic.dev, &p->ioapic.dev, &p->pit.dev,  &p->rtc.dev,
+				    &p->pm.dev,	 &p->uart.dev,	 &p->sys.dev};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(devices); i++)
+		devices[i]->ops->reset(devices[i]);
+}
