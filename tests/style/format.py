@@ -40,8 +40,8 @@ def is_authors_choice(have, want):
     if have[0].startswith("#define") or have[0].endswith("\\\n"):
         return True
     if len(have) == len(want) == 1:
-        # clang-format 14 takes (type)-1 for a subtraction
-        return bool(re.search(r"\w\)-", have[0]))
+        # clang-format 14 takes (type)-1 for a subtraction and a * b for a declaration
+        return bool(re.search(r"\w\)[-~]", have[0])) or have[0].startswith("_Static_assert")
     if ONE_LINE.match(have[0]) and len(have) < len(want):
         return True
     joined = any(CONTROL.match(line) for line in want[1:]) or any(CONTROL.match(line) for line in have[1:])
