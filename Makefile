@@ -359,7 +359,7 @@ SOAK_SECONDS ?= 600
 bench: $(SYSTEM_NEEDS) $(B)/corbel.img ## measure inside the emulator and compare with the promises
 	$(Q)$(PYTHON) bench/run.py
 # The managers alone, compiled as for the machine and counted by callgrind.
-$(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c memmgr/*.c sched/*.c))
+$(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c memmgr/*.c sched/*.c vmx/ept.c))
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^

@@ -2,8 +2,9 @@
 /*
  * What one operation of memmgr/ or sched/ costs in instructions, without an
  * emulator: bench/host.py runs each case under callgrind, which counts only
- * inside case_*(). The rooms are compiled as for the machine; the stage 2 here
- * does nothing, so that the figures are the room's own share of a VM exit.
+ * inside case_*(). The rooms are compiled as for the machine. The stage 2 does
+ * nothing, so that the figures are the room's own share of a VM exit; the cases
+ * named ..._ept have the engine's tables under them.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "lib/bits.h"
 #include "memmgr/memmgr.h"
 #include "sched/sched.h"
+#include "vmx/ept.h"
 
 #define RAM_BYTES (1ull << 30)
 #define GUEST_PAGES 65536ull
@@ -33,9 +35,7 @@ void *memset(void *dest, int byte, size_t len)
 
 /* ---- a stage 2 that costs nothing ---- */
 
-struct stage2 {
-	uint64_t tickets;
-};
+static uint64_t tickets;
 
 static enum status prepare(struct stage2 *s2, gfn_t gfn, unsigned order)
 {
@@ -56,8 +56,8 @@ static struct flush_ticket split_commit(struct stage2 *s2, gfn_t gfn, unsigned o
 
 static struct flush_ticket unmap(struct stage2 *s2, gfn_t gfn, unsigned order)
 {
-	(void)gfn, (void)order;
-	return (struct flush_ticket){++s2->tickets};
+	(void)s2, (void)gfn, (void)order;
+	return (struct flush_ticket){++tickets};
 }
 
 static bool flush_done(struct stage2 *s2, struct flush_ticket ticket)
@@ -66,7 +66,7 @@ static bool flush_done(struct stage2 *s2, struct flush_ticket ticket)
 	return true;
 }
 
-static const struct stage2_ops ops = {
+static const struct stage2_ops null_ops = {
 	.map_prepare = prepare,
 	.map_commit = map_commit,
 	.split_prepare = prepare,
@@ -78,6 +78,7 @@ static const struct stage2_ops ops = {
 static struct memmgr *mm;
 static struct gpmap *map;
 static struct stage2 s2;
+static const struct stage2_ops *ops = &null_ops;
 
 static void must(enum status st)
 {
@@ -100,7 +101,7 @@ static void setup_memory(uint64_t clear_4k, uint64_t clear_2m)
 	must(memmgr_init(&cfg, &mm, &err));
 	while (memmgr_clear_step(mm, 4096) == ST_AGAIN)
 		continue;
-	must(gpmap_create(mm, 1, GUEST_PAGES, &ops, &s2, &map));
+	must(gpmap_create(mm, 1, GUEST_PAGES, ops, &s2, &map));
 	must(gpmap_add_ram(map, gfn(0), GUEST_PAGES));
 }
 
@@ -123,6 +124,78 @@ static unsigned run_touch_4k_pool(void)
 		case_touch_4k_pool(i);
 	return ROUNDS;
 }
+
+/* ---- the same over EPT ---- */
+
+static bool table_alloc(void *ctx, hfn_t *out)
+{
+	(void)ctx;
+	return memmgr_alloc(mm, 0, out) == ST_OK;
+}
+
+static void table_free(void *ctx, hfn_t frame)
+{
+	(void)ctx;
+	memmgr_free(mm, frame, 0);
+}
+
+static void *table_va(void *ctx, hfn_t frame)
+{
+	(void)ctx;
+	return memmgr_va(mm, frame);
+}
+
+static const struct ept_frames table_frames = {.alloc = table_alloc, .free = table_free, .va = table_va};
+
+static void setup_ept(uint64_t clear_4k, uint64_t clear_2m)
+{
+	ops = &ept_ops;
+	setup_memory(clear_4k, clear_2m);
+	must(ept_init(&s2, &table_frames));
+}
+
+CASE case_touch_4k_pool_ept(unsigned round) { touch(round + 1); }
+static unsigned run_touch_4k_pool_ept(void)
+{
+	setup_ept(2 * ROUNDS, 0);
+	touch(0);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		case_touch_4k_pool_ept(i);
+	return ROUNDS;
+}
+
+CASE case_touch_4k_inline_ept(unsigned round) { touch(round + 1); }
+static unsigned run_touch_4k_inline_ept(void)
+{
+	setup_ept(0, 0);
+	touch(0);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		case_touch_4k_inline_ept(i);
+	return ROUNDS;
+}
+
+/* The first of a 2 MiB: a chunk and a table. */
+CASE case_touch_4k_new_table_ept(unsigned round) { touch(512ull * (round + 1)); }
+static unsigned run_touch_4k_new_table_ept(void)
+{
+	setup_ept(2 * ROUNDS, 0);
+	touch(0);
+	for (unsigned i = 0; i < 120; i++)
+		case_touch_4k_new_table_ept(i);
+	return 120;
+}
+
+CASE case_touch_2m_ept(unsigned round) { touch(512ull * (round + 1)); }
+static unsigned run_touch_2m_ept(void)
+{
+	setup_ept(0, 128);
+	touch(0);
+	for (unsigned i = 0; i < 120; i++)
+		case_touch_2m_ept(i);
+	return 120;
+}
+
+/* ---- more of memmgr/ ---- */
 
 CASE case_touch_4k_inline(unsigned round)
 {
@@ -294,6 +367,10 @@ static const struct {
 	{"touch_4k_inline", run_touch_4k_inline},
 	{"touch_4k_new_chunk", run_touch_4k_new_chunk},
 	{"touch_2m", run_touch_2m},
+	{"touch_4k_pool_ept", run_touch_4k_pool_ept},
+	{"touch_4k_inline_ept", run_touch_4k_inline_ept},
+	{"touch_4k_new_table_ept", run_touch_4k_new_table_ept},
+	{"touch_2m_ept", run_touch_2m_ept},
 	{"look_up_4k", run_look_up_4k},
 	{"remove_4k", run_remove_4k},
 	{"remove_split_2m", run_remove_split_2m},
