@@ -29,17 +29,8 @@ void buddy_seed(struct memmgr *mm, uint32_t frame, unsigned order)
 	mm->free_orders |= 1u << order;
 }
 
-/* Cuts a block of order @have down to its first part of @order; the rest goes on the lists. */
-static void cut_down(struct memmgr *mm, uint32_t frame, unsigned have, unsigned order)
-{
-	while (have > order) {
-		have--;
-		buddy_seed(mm, frame + (1u << have), have);
-	}
-	frame_shape(mm, frame, order, HELD_BY_TAKER);
-}
-
-uint32_t buddy_take(struct memmgr *mm, unsigned order)
+/* From a block that is too large: its first part; the rest goes on the lists, largest first. */
+__attribute__((noinline)) static uint32_t take_larger(struct memmgr *mm, unsigned order)
 {
 	uint32_t enough = mm->free_orders & ~0u << order;
 	unsigned have;
@@ -50,8 +41,21 @@ uint32_t buddy_take(struct memmgr *mm, unsigned order)
 	have = bit_lowest(enough);
 	frame = frame_list_pop(mm, &mm->free[have]);
 	note_empty(mm, have);
-	if (have != order)
-		cut_down(mm, frame, have, order);
+	while (have > order) {
+		have--;
+		buddy_seed(mm, frame + (1u << have), have);
+	}
+	frame_shape(mm, frame, order, HELD_BY_TAKER);
+	return frame;
+}
+
+uint32_t buddy_take(struct memmgr *mm, unsigned order)
+{
+	uint32_t frame = frame_list_pop(mm, &mm->free[order]);
+
+	if (frame == FRAME_NIL)
+		return take_larger(mm, order);
+	note_empty(mm, order);
 	return frame;
 }
 

@@ -108,6 +108,7 @@ static void retire(struct stage2 *s2, hfn_t frame)
 {
 	table(s2, frame)[0] = EPT_ENTRY_NONE | s2->retired << PAGE_SHIFT;
 	s2->retired = frame.v + 1;
+	s2->last_table = NULL;
 	s2->retired_generation = lowered(s2).generation;
 }
 
@@ -185,7 +186,7 @@ const char *ept_entry_fault(uint64_t entry, unsigned level, unsigned phys_bits, 
  * The entry for @g at the lowest level that exists, not below @level; *at is its
  * level. It is a hole, a leaf, or (at *at == level) a table.
  */
-static uint64_t *find(const struct stage2 *s2, gfn_t g, unsigned level, unsigned *at)
+static uint64_t *walk_down(struct stage2 *s2, gfn_t g, unsigned level, unsigned *at)
 {
 	uint64_t *t = table(s2, s2->root);
 
@@ -193,6 +194,10 @@ static uint64_t *find(const struct stage2 *s2, gfn_t g, unsigned level, unsigned
 	for (unsigned l = EPT_LEVELS - 1;; l--) {
 		uint64_t *slot = &t[ept_index(g, l)];
 
+		if (l == 0) {
+			s2->last_table = t;
+			s2->last_region = g.v >> EPT_INDEX_BITS;
+		}
 		if (l == level || !ept_present(*slot) || ept_is_leaf(*slot, l)) {
 			*at = l;
 			return slot;
@@ -201,8 +206,26 @@ static uint64_t *find(const struct stage2 *s2, gfn_t g, unsigned level, unsigned
 	}
 }
 
+/*
+ * The same. A prepare and its commit, and the touches that follow, mostly end in
+ * one table, which leaves the tree in retire() only: so the last one is kept.
+ */
+static inline bool in_last_table(const struct stage2 *s2, gfn_t g)
+{
+	return s2->last_table && g.v >> EPT_INDEX_BITS == s2->last_region;
+}
+
+static inline uint64_t *find(struct stage2 *s2, gfn_t g, unsigned level, unsigned *at)
+{
+	if (level == 0 && in_last_table(s2, g)) {
+		*at = 0;
+		return &s2->last_table[ept_index(g, 0)];
+	}
+	return walk_down(s2, g, level, at);
+}
+
 /* The leaf of exactly @order at @g. */
-static uint64_t *leaf(const struct stage2 *s2, gfn_t g, unsigned order)
+static uint64_t *leaf(struct stage2 *s2, gfn_t g, unsigned order)
 {
 	unsigned at, level = level_of(order);
 	uint64_t *slot = find(s2, g, level, &at);
@@ -211,7 +234,7 @@ static uint64_t *leaf(const struct stage2 *s2, gfn_t g, unsigned order)
 	return slot;
 }
 
-static enum status map_prepare(struct stage2 *s2, gfn_t g, unsigned order)
+__attribute__((noinline)) static enum status link_tables(struct stage2 *s2, gfn_t g, unsigned order)
 {
 	unsigned at, level = level_of(order);
 	uint64_t *slot;
@@ -230,28 +253,45 @@ static enum status map_prepare(struct stage2 *s2, gfn_t g, unsigned order)
 		ASSERT(!ept_present(*slot));
 		store(slot, hfn_to_hpa(frame).v | EPT_RWX | EPT_SUPPRESS_VE);
 	}
+	if (level > 0 && ept_present(*slot) && (ept_is_leaf(*slot, level) || !all_none(table(s2, ept_frame(*slot)))))
+		return ST_EXISTS;
 	return ST_OK;
+}
+
+static enum status map_prepare(struct stage2 *s2, gfn_t g, unsigned order)
+{
+	if (likely(order == ORDER_4K && in_last_table(s2, g)))
+		return ST_OK;
+	return link_tables(s2, g, order);
+}
+
+/* A large leaf takes the place of an empty table. */
+__attribute__((noinline)) static void replace_table(struct stage2 *s2, uint64_t *slot, unsigned level, uint64_t entry)
+{
+	uint64_t old = *slot;
+
+	ASSERT(!ept_is_leaf(old, level) && all_none(table(s2, ept_frame(old))));
+	store(slot, entry);
+	retire(s2, ept_frame(old));
 }
 
 static void map_commit(struct stage2 *s2, gfn_t g, hfn_t frame, unsigned order, unsigned prot, enum s2_memtype mt)
 {
 	unsigned at, level = level_of(order);
-	uint64_t *slot = find(s2, g, level, &at), old = *slot;
+	uint64_t *slot = find(s2, g, level, &at);
+	uint64_t entry = ept_leaf_entry(frame, order, prot, mt);
 
 	ASSERT(at == level && is_aligned(g.v, 1ull << order));
-	if (!ept_present(old)) {
-		store(slot, ept_leaf_entry(frame, order, prot, mt));
-		return;
-	}
-	ASSERT(!ept_is_leaf(old, level) && all_none(table(s2, ept_frame(old))));
-	store(slot, ept_leaf_entry(frame, order, prot, mt));
-	retire(s2, ept_frame(old));
+	if (likely(!ept_present(*slot)))
+		store(slot, entry);
+	else
+		replace_table(s2, slot, level, entry);
 }
 
 /* ---- splitting ---- */
 
 /* Levels between the leaf over @g and @order: so many tables a split takes. */
-static unsigned split_tables(const struct stage2 *s2, gfn_t g, unsigned order)
+static unsigned split_tables(struct stage2 *s2, gfn_t g, unsigned order)
 {
 	unsigned at;
 	uint64_t *slot = find(s2, g, 0, &at);

@@ -79,6 +79,8 @@ struct stage2 {
 	uint64_t ran_on;              /* bit per CPU that may cache translations */
 	uint64_t seen[EPT_CPUS_MAX];  /* generation at the last INVEPT on that CPU */
 	uint64_t tables;              /* frames in use for tables, the root and the retired included */
+	uint64_t *last_table;         /* where the last walk to a 4 KiB entry ended, NULL for nowhere; */
+	uint64_t last_region;         /* it is the table of this gfn >> EPT_INDEX_BITS */
 	hfn_t reserve[EPT_RESERVE_MAX];
 	unsigned reserved;
 	uint64_t retired;             /* first of the tables that left the tree: hfn + 1, 0 for none */
