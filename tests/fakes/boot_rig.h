@@ -9,7 +9,7 @@
 
 #include "guest/boot_plan.h"
 
-#define RIG_MIB (1ull << 20)
+#define BOOT_RIG_MIB (1ull << 20)
 
 struct boot_rig {
 	struct vm_config cfg;

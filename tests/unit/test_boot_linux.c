@@ -39,7 +39,7 @@ static void sample(struct boot_rig *rig)
 	put_le32(image + 0x238, 255);
 	put_le64(image + 0x258, 0x1000000);
 	put_le32(image + 0x260, 0x300000);
-	boot_rig_init(rig, BOOT_LINUX, 64 * RIG_MIB);
+	boot_rig_init(rig, BOOT_LINUX, 64 * BOOT_RIG_MIB);
 	boot_rig_image(rig, image, sizeof image);
 }
 
@@ -122,7 +122,7 @@ static void boot_params_are_complete(void **state)
 	assert_string_equal((char *)rig.ram + get_le32(p + 0x228), "console=ttyS0");
 	assert_int_equal(get_le32(p + 0x0c8), 0);
 	ramdisk = get_le32(p + 0x218);
-	assert_int_equal(ramdisk, (64 * RIG_MIB - sizeof initrd) & ~4095ull);
+	assert_int_equal(ramdisk, (64 * BOOT_RIG_MIB - sizeof initrd) & ~4095ull);
 	assert_int_equal(get_le32(p + 0x21c), sizeof initrd);
 	assert_int_equal(get_le32(p + 0x0c0), 0);
 	assert_memory_equal(rig.ram + ramdisk, initrd, sizeof initrd);
@@ -144,14 +144,14 @@ static void kernels_move_when_they_can(void **state)
 
 	(void)state;
 	sample(&rig);
-	rig.cfg.memory.size = 8 * RIG_MIB;
+	rig.cfg.memory.size = 8 * BOOT_RIG_MIB;
 	assert_int_equal(boot_rig_plan(&rig), ST_OK);
 	assert_null(boot_rig_violation(&rig));
 	assert_int_equal(rig.plan.entry.rip, 0x200200);
 	image[0x234] = 0;
 	must_refuse(&rig, ST_OVER_LIMIT, "needs 3072 KiB of memory at a fixed address, more than a VM of 8192 KiB has");
 	image[0x234] = 1;
-	rig.cfg.memory.size = 4 * RIG_MIB;
+	rig.cfg.memory.size = 4 * BOOT_RIG_MIB;
 	must_refuse(&rig, ST_OVER_LIMIT, "needs 3072 KiB of memory, more than a VM of 4096 KiB has");
 }
 
@@ -163,7 +163,7 @@ static void initrd_limits_hold(void **state)
 	(void)state;
 	sample(&rig);
 	boot_rig_initrd(&rig, initrd, sizeof initrd);
-	rig.cfg.memory.size = 8192 * RIG_MIB;
+	rig.cfg.memory.size = 8192 * BOOT_RIG_MIB;
 	assert_int_equal(boot_rig_plan(&rig), ST_OK);
 	assert_int_equal(rig.plan.regions[1].start, 0xc0000000 - 4096);
 	put_le16(image + 0x236, 1); /* may not be above initrd_addr_max */
@@ -186,7 +186,7 @@ static void a_large_initrd_goes_high(void **state)
 
 	(void)state;
 	sample(&rig);
-	rig.cfg.memory.size = 8192 * RIG_MIB;
+	rig.cfg.memory.size = 8192 * BOOT_RIG_MIB;
 	boot_rig_initrd(&rig, &byte, 0xc0000000); /* only planned, never read */
 	assert_int_equal(boot_rig_plan(&rig), ST_OK);
 	assert_null(boot_rig_violation(&rig));
@@ -281,7 +281,7 @@ static void debian_bzimage_loads(void **state)
 	(void)state;
 	if (!bz)
 		fail_msg("no guests/vmlinuz below $CORBEL_DEPS: make deps");
-	boot_rig_init(&rig, BOOT_LINUX, 128 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_LINUX, 128 * BOOT_RIG_MIB);
 	boot_rig_image(&rig, bz, size);
 	boot_rig_cmdline(&rig, "console=ttyS0 quiet");
 	must_load(&rig);

@@ -47,7 +47,7 @@ static void simple_elf(struct boot_rig *rig, bool is64)
 {
 	struct boot_rig_segment s = code();
 
-	boot_rig_init(rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(rig, BOOT_MULTIBOOT, 16 * BOOT_RIG_MIB);
 	boot_rig_image(rig, image, boot_rig_elf(image, sizeof image, is64, KERNEL_AT + 0x20, &s, 1));
 }
 
@@ -157,7 +157,7 @@ static void high_half_entry_is_physical(void **state)
 
 	(void)state;
 	s.vaddr = 0xffffffff80100000ull;
-	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * BOOT_RIG_MIB);
 	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, true, s.vaddr + 0x40, &s, 1));
 	must_load(&rig);
 	assert_int_equal(rig.plan.entry.rip, KERNEL_AT + 0x40);
@@ -188,7 +188,7 @@ static void flat_images_load_by_their_header(void **state)
 	struct boot_rig rig;
 
 	(void)state;
-	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * BOOT_RIG_MIB);
 	boot_rig_image(&rig, image, flat_image(0x200800, 0x202000));
 	must_load(&rig);
 	assert_memory_equal(rig.ram + 0x200000, image + 32, 0x800);
@@ -208,7 +208,7 @@ static void flat_headers_are_checked(void **state)
 	struct boot_rig rig;
 
 	(void)state;
-	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * BOOT_RIG_MIB);
 	boot_rig_image(&rig, image, flat_image(0x202000, 0));
 	must_refuse(&rig, ST_TRUNCATED, "image 'kernel' is truncated: its header states 8192 bytes, 4064 are there");
 	boot_rig_image(&rig, image, flat_image(0x200000, 0));
@@ -233,7 +233,7 @@ static void headers_are_searched_as_specified(void **state)
 	struct boot_rig rig;
 
 	(void)state;
-	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * BOOT_RIG_MIB);
 	memset(image, 0, sizeof image);
 	boot_rig_image(&rig, image, sizeof image);
 	must_refuse(&rig, ST_UNSUPPORTED, "image 'kernel' is no multiboot kernel: its first 8192 bytes hold no header");
@@ -260,7 +260,7 @@ static void a_video_wish_is_no_obstacle(void **state)
 
 	(void)state;
 	s.data = text(7);
-	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * BOOT_RIG_MIB);
 	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, KERNEL_AT, &s, 1));
 	must_load(&rig);
 	assert_false(get_le32(rig.ram + rig.plan.entry.rbx) & (BIT(11) | BIT(12)));
@@ -273,7 +273,7 @@ static void bad_segments_are_named(void **state)
 	struct boot_rig rig;
 
 	(void)state;
-	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * BOOT_RIG_MIB);
 	s[1].paddr = KERNEL_AT + 19999;
 	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, KERNEL_AT, s, 2));
 	must_refuse(&rig, ST_INVALID, "segment 0 and segment 1 overlap at 0x104e1f");
@@ -297,11 +297,11 @@ static void what_does_not_fit_is_refused(void **state)
 
 	(void)state;
 	simple_elf(&rig, false);
-	rig.cfg.memory.size = 4 * RIG_MIB;
+	rig.cfg.memory.size = 4 * BOOT_RIG_MIB;
 	boot_rig_module(&rig, big, sizeof big, "");
 	must_refuse(&rig, ST_OVER_LIMIT, "module 0 of 3145728 bytes does not fit in 4 MiB");
 	simple_elf(&rig, false);
-	rig.cfg.memory.size = 1 * RIG_MIB;
+	rig.cfg.memory.size = 1 * BOOT_RIG_MIB;
 	must_refuse(&rig, ST_OVER_LIMIT, "segment 0 needs 20000 bytes at 0x100000, where a VM of 1 MiB");
 }
 
@@ -313,7 +313,7 @@ static void information_moves_when_low_memory_is_taken(void **state)
 	struct boot_rig rig;
 
 	(void)state;
-	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_MULTIBOOT, 16 * BOOT_RIG_MIB);
 	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, 0x1020, &s, 1));
 	must_load(&rig);
 	assert_true(rig.plan.entry.rbx >= 0x100000);

@@ -30,7 +30,7 @@ static void sample(struct boot_rig *rig, unsigned note_bytes, uint64_t entry)
 	memset(text, 0x90, sizeof text);
 	put_le64(value, entry);
 	s[1].file_size = s[1].mem_size = boot_rig_note(notes, "Xen", 18, value, note_bytes);
-	boot_rig_init(rig, BOOT_PVH, 32 * RIG_MIB);
+	boot_rig_init(rig, BOOT_PVH, 32 * BOOT_RIG_MIB);
 	boot_rig_image(rig, image, boot_rig_elf(image, sizeof image, true, 0x1000000, s, 2));
 }
 
@@ -74,7 +74,7 @@ static void start_info_is_complete(void **state)
 	assert_int_equal(get_le32(info + 48), rig.layout.count);
 	module = rig.ram + get_le64(info + 16);
 	assert_int_equal(get_le64(module + 8), sizeof initrd);
-	assert_int_equal(get_le64(module), (32 * RIG_MIB - sizeof initrd) & ~4095ull);
+	assert_int_equal(get_le64(module), (32 * BOOT_RIG_MIB - sizeof initrd) & ~4095ull);
 	assert_memory_equal(rig.ram + get_le64(module), initrd, sizeof initrd);
 	map = rig.ram + get_le64(info + 40);
 	for (unsigned i = 0; i < rig.layout.count; i++) {
@@ -128,7 +128,7 @@ static void memory_must_suffice(void **state)
 
 	(void)state;
 	sample(&rig, 8, ENTRY);
-	rig.cfg.memory.size = 16 * RIG_MIB;
+	rig.cfg.memory.size = 16 * BOOT_RIG_MIB;
 	must_refuse(&rig, ST_OVER_LIMIT, "segment 0 needs 100000 bytes at 0x1000000, where a VM of 16 MiB");
 	sample(&rig, 8, ENTRY);
 	boot_rig_initrd(&rig, initrd, sizeof initrd);
@@ -145,7 +145,7 @@ static void initrds_stay_low(void **state)
 
 	(void)state;
 	sample(&rig, 8, ENTRY);
-	rig.cfg.memory.size = 16384 * RIG_MIB;
+	rig.cfg.memory.size = 16384 * BOOT_RIG_MIB;
 	boot_rig_initrd(&rig, initrd, sizeof initrd);
 	assert_int_equal(boot_rig_plan(&rig), ST_OK);
 	assert_null(boot_rig_violation(&rig));
@@ -162,7 +162,7 @@ static void debian_vmlinux_loads_whole(void **state)
 	(void)state;
 	if (!vmlinux)
 		fail_msg("no guests/vmlinux below $CORBEL_DEPS: make deps");
-	boot_rig_init(&rig, BOOT_PVH, 128 * RIG_MIB);
+	boot_rig_init(&rig, BOOT_PVH, 128 * BOOT_RIG_MIB);
 	boot_rig_image(&rig, vmlinux, size);
 	must_load(&rig);
 	for (unsigned i = 0; i < get_le16(vmlinux + 56); i++) {
