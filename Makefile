@@ -300,7 +300,7 @@ EMULATE = $(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.
 
 .PHONY: run boot
 run: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## start the emulator with the default script and open a prompt
-	$(Q)$(EMULATE) --store $(B)/store.cpio --ready 'management line is open' --prompt $(B)/corbelctl
+	$(Q)$(EMULATE) --store $(B)/store.cpio --ready '] ready' --prompt $(B)/corbelctl
 boot: $(B)/corbel.elf $(B)/sector.bin ## show the boot log for SECONDS (20); STORE, CMDLINE, MODEL_CPU, MEGS
 	$(Q)$(EMULATE) --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
 

@@ -8,6 +8,7 @@ reads best. So may columns of trailing comments and macro values be aligned furt
 Braces, indentation, spacing and statements after a condition are not a matter of taste: what
 differs there is printed and is an error.
 """
+import concurrent.futures
 import difflib
 import re
 import subprocess
@@ -49,19 +50,24 @@ def is_authors_choice(have, want):
 
 
 def differences(path):
+    """[(line number, lines as they are, lines as they should be)]"""
     with open(path) as f:
         have = [squeeze(line) for line in f]
     want = [squeeze(line) for line in formatted(path).splitlines(keepends=True)]
+    found = []
     matcher = difflib.SequenceMatcher(None, have, want, autojunk=False)
     for kind, a, b, c, d in matcher.get_opcodes():
         if kind != "equal" and not is_authors_choice(have[a:b], want[c:d]):
-            yield a + 1, have[a:b], want[c:d]
+            found.append((a + 1, have[a:b], want[c:d]))
+    return found
 
 
 def main():
-    wrong = 0
-    for path in sys.argv[1:]:
-        for line, have, want in differences(path):
+    wrong, paths = 0, sys.argv[1:]
+    with concurrent.futures.ProcessPoolExecutor() as pool:
+        results = list(pool.map(differences, paths, chunksize=4))
+    for path, found in zip(paths, results):
+        for line, have, want in found:
             wrong += 1
             print("%s:%d: format" % (path, line))
             sys.stdout.writelines("  - " + text for text in have)
