@@ -287,10 +287,29 @@ static size_t describe(struct vcpu *vcpu, char *buf, size_t size)
 	return dump_vmcs(&image, vcpu->exit.kind == EXIT_ENTRY_FAILED, &vmx.caps, buf, size);
 }
 
+/* Guest RAM lies in two blocks, below and above the device hole: each may begin and end inside a table. */
+#define RAM_BLOCKS 2u
+
+/* Tables that map @pages pages by 4 KiB leaves, the root apart. */
+static uint64_t table_frames(uint64_t pages)
+{
+	uint64_t frames = 0;
+
+	for (unsigned shift = ORDER_2M; shift <= ORDER_1G + ORDER_2M; shift += ORDER_2M)
+		frames += (pages >> shift) + RAM_BLOCKS;
+	return frames;
+}
+
+static uint64_t overhead_bytes(uint64_t pages, unsigned vcpus)
+{
+	return vmx_vm_bytes() + vcpus * vmx_vcpu_bytes() + table_frames(pages) * PAGE_SIZE;
+}
+
 const struct engine *vmx_engine(void)
 {
 	static struct engine engine = {
 		.name = "vmx",
+		.overhead_bytes = overhead_bytes,
 		.vm_create = create_vm,
 		.vm_destroy = destroy_vm,
 		.vcpu_create = create_vcpu,
