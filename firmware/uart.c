@@ -240,6 +240,18 @@ size_t uart_read(struct uart *u, void *out, size_t max)
 	return n;
 }
 
+/* A report before uart_init(): the line may still be as reset left it, with five-bit words. */
+static void polled_set_up(struct uart_polled *p)
+{
+	const uint32_t divisor = UART_CLOCK_HZ / 16 / UART_BAUD_DEFAULT;
+
+	out8(p->port + UART_LCR, LCR_8N1 | LCR_DLAB);
+	out8(p->port + UART_DATA, (uint8_t)divisor);
+	out8(p->port + UART_IER, (uint8_t)(divisor >> 8));
+	out8(p->port + UART_LCR, LCR_8N1);
+	p->set_up = true;
+}
+
 static void polled_putc(struct uart_polled *p, char c)
 {
 	for (uint32_t i = 0; i < POLL_TRIES; i++) {
@@ -253,18 +265,10 @@ static void polled_putc(struct uart_polled *p, char c)
 	p->dead = true;
 }
 
-/* A report may come before anyone has set the line up: after a reset it may send 5 bits a byte. */
-static void polled_frame(struct uart_polled *p)
-{
-	if (p->framed || p->port == 0)
-		return;
-	out8(p->port + UART_LCR, LCR_8N1);
-	p->framed = true;
-}
-
 void uart_polled_write(struct uart_polled *p, const char *data, size_t len)
 {
-	polled_frame(p);
+	if (p->port != 0 && !p->set_up)
+		polled_set_up(p);
 	for (size_t i = 0; i < len && p->port != 0 && !p->dead; i++) {
 		if (data[i] == '\n')
 			polled_putc(p, '\r');

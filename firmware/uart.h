@@ -79,7 +79,7 @@ void uart_kick(struct uart *u);
 /* Where polled output goes. */
 struct uart_polled {
 	uint16_t port; /* 0 = nowhere */
-	bool framed;   /* 8N1 is set; the baud rate is left as it was found */
+	bool set_up;   /* by uart_init(); else the first write sets 115200 8N1 */
 	bool dead;     /* gave up: the line did not take a byte in time */
 };
 
