@@ -74,7 +74,12 @@ bool uart_probe(uint16_t port)
 
 static size_t pull_tx_ring(struct uart *u, uint8_t *out, size_t max)
 {
-	return ring_read(&u->tx, out, max);
+	uint32_t before = ring_used(&u->tx);
+	size_t n = ring_read(&u->tx, out, max);
+
+	if (u->drained && before > u->drain_mark && before - n <= u->drain_mark)
+		u->drained(u);
+	return n;
 }
 
 enum status uart_init(struct uart *u, const struct uart_config *cfg)
@@ -227,6 +232,16 @@ size_t uart_write(struct uart *u, const void *data, size_t len)
 	if (n)
 		uart_kick(u);
 	return n;
+}
+
+size_t uart_tx_room(const struct uart *u)
+{
+	return u->present ? ring_free(&u->tx) : 0;
+}
+
+size_t uart_tx_queued(const struct uart *u)
+{
+	return u->present ? ring_used(&u->tx) : 0;
 }
 
 size_t uart_read(struct uart *u, void *out, size_t max)
