@@ -134,7 +134,8 @@ static enum status copy_text(struct decoder *d, const char *key, struct cbor_val
 	if (!cbor_get_text(v, &text, &len))
 		return wrong_type(d, key, "text", v);
 	if (len >= size)
-		return refuse(d, ST_INVALID, "%s%s has %zu bytes, at most %zu are possible", d->path, key, len, size - 1);
+		return refuse(d, ST_INVALID, "%s%s has %zu bytes, at most %zu are possible", d->path, key, len,
+			      size - 1);
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
 			return refuse(d, ST_INVALID, "%s%s holds a control character at position %zu", d->path, key,
@@ -166,11 +167,10 @@ static enum status read_count(struct decoder *d, const char *key, struct cbor_va
 /* The unit function that a person who wrote the bare number @n may have meant. */
 static enum status needs_unit(struct decoder *d, const char *key, uint64_t n)
 {
-	if (n >= BIT(20) && is_aligned(n, BIT(20)))
-		return refuse(d, ST_INVALID, "%s%s needs a unit: write MiB(%llu), not %llu", d->path, key,
-			      (unsigned long long)n >> 20, (unsigned long long)n);
-	return refuse(d, ST_INVALID, "%s%s needs a unit: write MiB(%llu), not %llu", d->path, key, (unsigned long long)n,
-		      (unsigned long long)n);
+	uint64_t mib = n >= BIT(20) && is_aligned(n, BIT(20)) ? n >> 20 : n;
+
+	return refuse(d, ST_INVALID, "%s%s needs a unit: write MiB(%llu), not %llu", d->path, key,
+		      (unsigned long long)mib, (unsigned long long)n);
 }
 
 /* A size in bytes: from a script a quantity, on the wire an integer. */
@@ -242,7 +242,8 @@ static enum status read_module(struct decoder *d, struct cbor_value v, struct bo
 		else if (cbor_is_text(key, "cmdline"))
 			st = copy_text(d, "modules.cmdline", value, out->cmdline, sizeof out->cmdline);
 		else
-			st = refuse(d, ST_INVALID, "a module of %smodules has image and cmdline, nothing else", d->path);
+			st = refuse(d, ST_INVALID, "a module of %smodules has image and cmdline, nothing else",
+				    d->path);
 	}
 	return st;
 }
@@ -328,7 +329,8 @@ static enum status read_section(struct decoder *d, const struct section *section
 		enum status st;
 
 		if (!cbor_get_text(key, &text, &len))
-			return refuse(d, ST_INVALID, "a setting's name is %s, not text", cbor_type_name(cbor_type_of(key)));
+			return refuse(d, ST_INVALID, "a setting's name is %s, not text",
+				      cbor_type_name(cbor_type_of(key)));
 		if (!row)
 			return unknown_key(d, section, text, len);
 		if (seen & BIT(row - section->rows))
@@ -366,7 +368,8 @@ enum status define_decode(const struct define_source *src, struct cbor_value set
 	if (st != ST_OK)
 		return st;
 	if (cbor_type_of(settings) != CBOR_MAP)
-		return refuse(&d, ST_INVALID, "its settings are %s, not a table", cbor_type_name(cbor_type_of(settings)));
+		return refuse(&d, ST_INVALID, "its settings are %s, not a table",
+			      cbor_type_name(cbor_type_of(settings)));
 	st = read_section(&d, &top_section, settings);
 	if (st != ST_OK)
 		return st;

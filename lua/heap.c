@@ -100,7 +100,7 @@ static void list_out(struct heap *h, struct heap_block *b)
 	b->size &= ~FREE_BIT;
 	if (h->free[first][second])
 		return;
-	h->second_map[first] &= (uint8_t)~(1u << second);
+	h->second_map[first] &= (uint8_t) ~(1u << second);
 	if (h->second_map[first] == 0)
 		h->first_map &= ~(1u << first);
 }

@@ -276,7 +276,8 @@ enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct e
 	enum status st;
 
 	if (allowed == 0)
-		return fail(err, ST_BUSY, "the interpreter has used up its budget of %lu steps in %lu s: try again later",
+		return fail(err, ST_BUSY,
+			    "the interpreter has used up its budget of %lu steps in %lu s: try again later",
 			    (unsigned long)in->budget.interval_steps,
 			    (unsigned long)(in->budget.interval_ns / 1000000000));
 	begin(in, allowed);

@@ -51,7 +51,7 @@ enum wire_event {
 	WIRE_FRAME,        /* a whole frame: buf, len */
 	WIRE_PUSHED,       /* a whole pushed line: push, push_len */
 	/* Something was dropped; wire_event_text() says what. */
-	WIRE_OVERSIZED,    /* a correct frame whose body does not fit: its first @size bytes are in buf, @len is its length */
+	WIRE_OVERSIZED,    /* a correct frame whose body does not fit: its start is in buf, len is its length */
 	WIRE_BAD_CHECKSUM,
 	WIRE_BAD_BASE64,
 	WIRE_BAD_LENGTH,   /* fewer bytes stated than a CRC takes, or more sent than stated */

@@ -105,7 +105,8 @@ static void floats(void **state)
 		{"f90400", 0.00006103515625, true}, {"f9c400", -4.0, true},
 		{"fbc010666666666666", -4.1, true}, {"f97c00", INFINITY, true}, {"f9fc00", -INFINITY, true},
 		{"fa7f800000", INFINITY, false}, {"fbfff0000000000000", -INFINITY, false},
-		{"f903ff", 6.097555160522461e-05, true}, {"fa33000001", 0x1.000002p-25, true}, {"fa33000000", 0x1p-25, true},
+		{"f903ff", 6.097555160522461e-05, true}, {"fa33000001", 0x1.000002p-25, true},
+		{"fa33000000", 0x1p-25, true},
 	};
 
 	(void)state;
@@ -220,7 +221,8 @@ static void tags(void **state)
 static void arrays(void **state)
 {
 	static const char *const same[] = {
-		"8301820203820405", "9f018202039f0405ffff", "9f01820203820405ff", "83018202039f0405ff", "83019f0203ff820405",
+		"8301820203820405", "9f018202039f0405ffff", "9f01820203820405ff", "83018202039f0405ff",
+		"83019f0203ff820405",
 	};
 	uint8_t buf[64];
 	uint64_t sum;

@@ -166,7 +166,8 @@ static void units_where_they_matter(void **state)
 		       "mem.reservation needs a unit: write MiB(64), not 64");
 	assert_refused("{ " BOOT ", mem = { size = MiB(64), reservation = 'most' } }",
 		       "mem.reservation takes a size or \"all\"");
-	assert_refused("{ " BOOT ", " MEM ", cpu = { count = MiB(1) } }", "cpu.count is a plain number and takes no unit");
+	assert_refused("{ " BOOT ", " MEM ", cpu = { count = MiB(1) } }",
+		       "cpu.count is a plain number and takes no unit");
 }
 
 static void unknown_words(void **state)

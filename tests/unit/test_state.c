@@ -153,7 +153,7 @@ static void endless_scripts_are_killed(void **state)
 	assert_string_equal(err.text, "test:1: stopped: it used up its instruction budget");
 }
 
-/* The same where no hook fires, in library functions and error handlers: discarded, and the next call has a new state. */
+/* The same where no hook fires, in library functions and error handlers: discarded, and the next state is new. */
 static void endless_library_calls_are_discarded(void **state)
 {
 	static const char *const endless[] = {
@@ -217,7 +217,8 @@ static void nesting_is_bounded(void **state)
 	assert_int_equal(run("local function f(s) return (s:gsub('.', f)) end return f('x')"), ST_INVALID);
 	assert_non_null(strstr(err.text, "C stack overflow"));
 	assert_int_equal(run("return " "load(('('):rep(500) .. '1' .. (')'):rep(500))()"), ST_INVALID);
-	assert_int_equal(run("local t = {} for i = 1, 300 do t = setmetatable({}, {__index = t}) end return t.x"), ST_OK);
+	assert_int_equal(run("local t = {} for i = 1, 300 do t = setmetatable({}, {__index = t}) end return t.x"),
+			 ST_OK);
 }
 
 static void time_is_bounded(void **state)

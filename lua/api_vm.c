@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VMs for scripts. A definition goes through the bridge into the decoder that
+ * the wire uses, and every verb is the wire's command, called with its
+ * arguments in CBOR: a script can do nothing that an operator cannot.
+ */
+#include <lauxlib.h>
+#include <lua.h>
+#include <string.h>
+
+#include "lib/bits.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "lua/api.h"
+#include "lua/bridge.h"
+#include "lua/control_internal.h"
+
+#define ARGS_MAX 512        /* CBOR of a verb's arguments */
+#define CONSOLE_LAST 2000   /* bytes that console() shows by default */
+
+static struct control *control_of(lua_State *L)
+{
+	return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* ---- definitions ---- */
+
+/* "boot.lua:12" of the code that called us, for messages. */
+static void where(lua_State *L, char out[VM_PATH_MAX])
+{
+	const char *text;
+	size_t len;
+
+	luaL_where(L, 1);
+	text = lua_tolstring(L, -1, &len);
+	if (len >= 2) /* it ends in ": " */
+		len -= 2;
+	log_clean(out, VM_PATH_MAX, text, len);
+	lua_pop(L, 1);
+}
+
+/* linux { ... }: the table again, with the protocol in it. */
+static int boot_protocol(lua_State *L)
+{
+	const char *protocol = lua_tostring(L, lua_upvalueindex(1));
+
+	if (!lua_istable(L, 1))
+		return luaL_error(L, "%s takes a table, as in %s { image = \"...\" }", protocol, protocol);
+	lua_newtable(L);
+	lua_pushnil(L);
+	while (lua_next(L, 1)) {
+		lua_pushvalue(L, -2);
+		lua_insert(L, -2);
+		lua_rawset(L, 2);
+	}
+	lua_pushstring(L, protocol);
+	lua_setfield(L, 2, "protocol");
+	return 1;
+}
+
+/* The settings at index 1 as CBOR in c->script_reply; returns the length or raises. */
+static size_t settings_to_cbor(lua_State *L, struct control *c, const char *name, const char *origin)
+{
+	struct cbor_writer w;
+	struct error err;
+
+	cbor_writer_init(&w, c->script_reply, sizeof c->script_reply);
+	if (bridge_put(L, 1, &w, &err) != ST_OK)
+		luaL_error(L, "VM %s (%s): %s", name, origin, err.text);
+	if (w.overflow)
+		luaL_error(L, "VM %s (%s): its settings take more than %d bytes", name, origin,
+			   (int)sizeof c->script_reply);
+	return w.len;
+}
+
+static enum status take_definition(struct control *c, const struct vm_config *cfg, struct error *err)
+{
+	if (!c->collect) {
+		enum status st = vm_apply_definitions(c, cfg, 1, err);
+
+		if (st == ST_OK)
+			log_info("VM %s: defined (%s)", cfg->name, cfg->origin);
+		return st;
+	}
+	if (c->pending_count == DEFINE_MAX)
+		return fail(err, ST_OVER_LIMIT, "VM %s (%.64s): one text defines at most %u VMs", cfg->name,
+			    cfg->origin, DEFINE_MAX);
+	c->pending[c->pending_count++] = *cfg;
+	return ST_OK;
+}
+
+/* The table behind vm "name". */
+static int vm_settings(lua_State *L)
+{
+	struct control *c = control_of(L);
+	char origin[VM_PATH_MAX];
+	struct define_source src = {.origin = origin, .units = true};
+	struct vm_config cfg;
+	struct error err;
+	size_t len;
+
+	src.name = lua_tolstring(L, lua_upvalueindex(2), &src.name_len);
+	where(L, origin);
+	if (!lua_istable(L, 1))
+		return luaL_error(L, "VM %s (%s): its settings are a %s, not a table", src.name, origin,
+				  luaL_typename(L, 1));
+	c->unfinished[0] = '\0';
+	len = settings_to_cbor(L, c, src.name, origin);
+	/* The sentences name the place, so none is put before them. */
+	if (vm_decode_definition(c, &src, cbor_root(c->script_reply, len), &cfg, &err) != ST_OK ||
+	    take_definition(c, &cfg, &err) != ST_OK) {
+		lua_pushstring(L, err.text);
+		return lua_error(L);
+	}
+	return 0;
+}
+
+/* vm "name": waits for the table. One that never gets it is found at the end, or by the next. */
+static int vm_name(lua_State *L)
+{
+	struct control *c = control_of(L);
+	char origin[VM_PATH_MAX], shown[VM_NAME_MAX];
+	size_t len;
+
+	if (lua_type(L, 1) != LUA_TSTRING)
+		return luaL_error(L, "vm takes a name and a table, as in vm \"name\" { ... }");
+	if (c->unfinished[0])
+		return luaL_error(L, "%s", c->unfinished);
+	where(L, origin);
+	log_clean(shown, sizeof shown, lua_tolstring(L, 1, &len), lua_rawlen(L, 1));
+	format(c->unfinished, sizeof c->unfinished, "VM %s (%s): its table of settings is missing", shown, origin);
+	lua_pushlightuserdata(L, c);
+	lua_pushvalue(L, 1);
+	lua_pushcclosure(L, vm_settings, 2);
+	return 1;
+}
+
+/* ---- commands ---- */
+
+/*
+ * Runs command @id of @group with the arguments written so far and pushes its
+ * reply as a table; raises its error. The time it takes is not the script's.
+ */
+static void run_command(lua_State *L, struct control *c, unsigned group, unsigned id, const struct cbor_writer *args)
+{
+	struct command_request req = {
+		.group = command_group_find(group), .command = command_find(group, id),
+		.args = cbor_root(args->buf, args->len), .from_script = true,
+	};
+	uint64_t began = control_ticks(c);
+	struct cbor_writer w;
+	struct failure f;
+	enum status st;
+
+	if (args->overflow)
+		luaL_error(L, "%s: the arguments are too long", req.command->name);
+	if (c->collect && req.command->ops & BIT(SMP_WRITE))
+		luaL_error(L, "a definition cannot %s a VM", req.command->name);
+	cbor_writer_init(&w, c->script_reply, sizeof c->script_reply);
+	st = command_run(c, &req, &w, &f);
+	interp_exclude(control_ticks(c) - began);
+	if (st != ST_OK)
+		luaL_error(L, "%s", f.error.text);
+	bridge_push(L, cbor_root(c->script_reply, w.len));
+}
+
+/* Puts the VM that argument 1 names: a name, an id, or a table that has a name. */
+static void put_target(lua_State *L, struct cbor_writer *w, const char *verb)
+{
+	size_t len;
+	const char *name;
+
+	if (lua_istable(L, 1)) {
+		lua_getfield(L, 1, "name");
+		lua_replace(L, 1);
+	}
+	if (lua_isinteger(L, 1) && lua_tointeger(L, 1) >= 0) {
+		command_put_uint(w, "id", (uint64_t)lua_tointeger(L, 1));
+		return;
+	}
+	if (lua_type(L, 1) != LUA_TSTRING)
+		luaL_error(L, "%s takes the name of a VM, not a %s", verb, luaL_typename(L, 1));
+	name = lua_tolstring(L, 1, &len);
+	if (!cbor_utf8_valid(name, len))
+		luaL_error(L, "there is no VM of that name");
+	cbor_put_text(w, "name");
+	cbor_put_text_n(w, name, len);
+}
+
+/* start "alpha" and its like; upvalue 2 is the command's number. */
+static int verb(lua_State *L)
+{
+	unsigned id = (unsigned)lua_tointeger(L, lua_upvalueindex(2));
+	struct control *c = control_of(L);
+	uint8_t args[ARGS_MAX];
+	struct cbor_mark map;
+	struct cbor_writer w;
+
+	cbor_writer_init(&w, args, sizeof args);
+	map = cbor_open(&w);
+	put_target(L, &w, command_find(GROUP_VM, id)->name);
+	cbor_close_map(&w, map);
+	run_command(L, c, GROUP_VM, id, &w);
+	return command_find(GROUP_VM, id)->ops & BIT(SMP_READ) ? 1 : 0;
+}
+
+/* Appends the entries of the page on top of the stack to the list at @list and pops it; its cursor, or -1. */
+static lua_Integer append_page(lua_State *L, int list)
+{
+	lua_Integer next = -1;
+
+	lua_getfield(L, -1, "vms");
+	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++)
+		lua_rawseti(L, list, (lua_Integer)lua_rawlen(L, list) + 1);
+	lua_pop(L, 2);
+	if (lua_getfield(L, -1, "next") == LUA_TNUMBER)
+		next = lua_tointeger(L, -1);
+	lua_pop(L, 2);
+	return next;
+}
+
+/* vms(): all VMs, as a list of tables. */
+static int vms(lua_State *L)
+{
+	struct control *c = control_of(L);
+	lua_Integer after = 0;
+
+	lua_settop(L, 0);
+	lua_newtable(L);
+	while (after >= 0) {
+		uint8_t args[ARGS_MAX];
+		struct cbor_writer w;
+		struct cbor_mark map;
+
+		cbor_writer_init(&w, args, sizeof args);
+		map = cbor_open(&w);
+		command_put_uint(&w, "after", (uint64_t)after);
+		cbor_close_map(&w, map);
+		run_command(L, c, GROUP_VM, VM_LIST, &w);
+		after = append_page(L, 1);
+	}
+	return 1;
+}
+
+static lua_Integer field_integer(lua_State *L, int table, const char *key)
+{
+	lua_Integer n;
+
+	lua_getfield(L, table, key);
+	n = lua_tointeger(L, -1);
+	lua_pop(L, 1);
+	return n;
+}
+
+static void field_text(lua_State *L, int table, const char *key, char *out, size_t size)
+{
+	lua_getfield(L, table, key);
+	format(out, size, "%s", lua_isnil(L, -1) ? "" : lua_tostring(L, -1));
+	lua_pop(L, 1);
+}
+
+/* vm_list(): the same, printed for a person. */
+static int vm_list(lua_State *L)
+{
+	struct control *c = control_of(L);
+	char line[160], name[VM_NAME_MAX], state[16], reason[24];
+
+	vms(L);
+	format(line, sizeof line, "%3s  %-20s %-9s %10s %12s  %s", "id", "name", "state", "memory", "cpu", "reason");
+	script_print(c, line, strlen(line));
+	for (lua_Integer i = 1; lua_rawgeti(L, 1, i) == LUA_TTABLE; i++) {
+		int entry = lua_gettop(L);
+
+		field_text(L, entry, "name", name, sizeof name);
+		field_text(L, entry, "state", state, sizeof state);
+		field_text(L, entry, "reason", reason, sizeof reason);
+		format(line, sizeof line, "%3llu  %-20s %-9s %6llu MiB %9llu ms  %s",
+		       (unsigned long long)field_integer(L, entry, "id"), name, state,
+		       (unsigned long long)field_integer(L, entry, "size") >> 20,
+		       (unsigned long long)field_integer(L, entry, "cpu_ns") / 1000000, reason);
+		script_print(c, line, strlen(line));
+		lua_settop(L, 1);
+	}
+	return 0;
+}
+
+/* console(name [, bytes]): the end of what it printed, as text. */
+static int console(lua_State *L)
+{
+	lua_Integer last = luaL_optinteger(L, 2, CONSOLE_LAST);
+	struct control *c = control_of(L);
+	uint8_t args[ARGS_MAX];
+	struct cbor_writer w;
+	struct cbor_mark map;
+
+	if (last < 1)
+		return luaL_error(L, "console takes a number of bytes from 1 on");
+	cbor_writer_init(&w, args, sizeof args);
+	map = cbor_open(&w);
+	put_target(L, &w, "console");
+	command_put_uint(&w, "last", (uint64_t)last);
+	command_put_uint(&w, "max", (uint64_t)last);
+	cbor_put_text(&w, "text");
+	cbor_put_bool(&w, true);
+	cbor_close_map(&w, map);
+	run_command(L, c, GROUP_CONSOLE, CONSOLE_READ, &w);
+	lua_getfield(L, -1, "data");
+	return 1;
+}
+
+/* host() and check(): commands without arguments; upvalue 2 is the number. */
+static int inspect(lua_State *L)
+{
+	unsigned id = (unsigned)lua_tointeger(L, lua_upvalueindex(2));
+	uint8_t args[8];
+	struct cbor_writer w;
+
+	cbor_writer_init(&w, args, sizeof args);
+	cbor_close_map(&w, cbor_open(&w));
+	run_command(L, control_of(L), GROUP_INSPECT, id, &w);
+	return 1;
+}
+
+static void set_function(lua_State *L, struct control *c, const char *name, lua_CFunction fn, unsigned number)
+{
+	lua_pushlightuserdata(L, c);
+	lua_pushinteger(L, number);
+	lua_pushcclosure(L, fn, 2);
+	lua_setglobal(L, name);
+}
+
+void api_open_vm(lua_State *L, struct control *c)
+{
+	static const char *const protocols[] = {"linux", "pvh", "multiboot"};
+	static const enum vm_command verbs[] = {VM_START, VM_STOP, VM_PAUSE, VM_RESUME, VM_DESTROY, VM_INFO, VM_POWER};
+
+	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
+		lua_pushstring(L, protocols[i]);
+		lua_pushcclosure(L, boot_protocol, 1);
+		lua_setglobal(L, protocols[i]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		set_function(L, c, command_find(GROUP_VM, verbs[i])->name, verb, verbs[i]);
+	set_function(L, c, "vm", vm_name, 0);
+	set_function(L, c, "vms", vms, 0);
+	set_function(L, c, "vm_list", vm_list, 0);
+	set_function(L, c, "console", console, 0);
+	set_function(L, c, "host", inspect, INSPECT_HOST);
+	set_function(L, c, "check", inspect, INSPECT_CHECK);
+}

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Our group of VMs (65): what there is, and the operator's verbs on it. The
+ * verbs are guest/vm.h's; legal states are in the table, so that the sentence
+ * for a wrong one is made in one place.
+ */
+#include <string.h>
+
+#include "lib/bits.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "lua/control_internal.h"
+
+#define LIST_ENTRY_MAX 256   /* bytes that one VM takes in a list, at most */
+#define REPORT_CHUNK 4096u
+
+#define STATES_IDLE (BIT(VM_DEFINED) | BIT(VM_STOPPED) | BIT(VM_CRASHED))
+#define STATES_ALIVE (BIT(VM_RUNNING) | BIT(VM_PAUSED))
+
+/* ---- list, info, report ---- */
+
+/* Why it is no longer running, when that says more than the state. */
+static void put_state(const struct vm *vm, struct cbor_writer *w)
+{
+	command_put_text(w, "state", vm_state_name(vm->state));
+	if (vm->reason != REASON_NONE)
+		command_put_text(w, "reason", vm_reason_name(vm->reason));
+	if (vm->reason == REASON_DEBUG_EXIT)
+		command_put_uint(w, "exit_code", vm->exit_code);
+}
+
+static void put_list_entry(const struct vm *vm, struct cbor_writer *w)
+{
+	struct cbor_mark map = cbor_open(w);
+	struct vm_info info;
+
+	vm_info(vm, &info);
+	command_put_uint(w, "id", vm->id);
+	command_put_text(w, "name", vm->config.name);
+	put_state(vm, w);
+	command_put_uint(w, "size", vm->config.memory.size);
+	command_put_uint(w, "present", info.memory_present);
+	command_put_uint(w, "cpu_ns", info.cpu_ns);
+	command_put_uint(w, "uptime_ns", info.uptime_ns);
+	command_put_uint(w, "starts", vm->starts);
+	cbor_close_map(w, map);
+}
+
+static enum status list_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	uint64_t max = a->max.given ? a->max.value : VMS_MAX, shown = 0, last = 0;
+	struct cbor_mark list;
+	struct vm *vm = NULL;
+	bool more = false;
+
+	(void)f;
+	cbor_put_text(w, "vms");
+	list = cbor_open(w);
+	while ((vm = vm_next(c->cfg.machine, vm))) {
+		if (a->after.given && vm->id <= a->after.value)
+			continue;
+		more = shown == max || !command_fits(w, LIST_ENTRY_MAX);
+		if (more)
+			break;
+		put_list_entry(vm, w);
+		last = vm->id;
+		shown++;
+	}
+	cbor_close_array(w, list);
+	if (more)
+		command_put_uint(w, "next", last);
+	return ST_OK;
+}
+
+static enum status list_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	(void)c;
+	if (a->max.given && a->max.value == 0)
+		return fail(&f->error, ST_INVALID, "max is 0: a page holds one VM at least");
+	return ST_OK;
+}
+
+static void put_exits(const struct vm_info *info, struct cbor_writer *w)
+{
+	struct cbor_mark map;
+
+	cbor_put_text(w, "exits_by_kind");
+	map = cbor_open(w);
+	for (unsigned kind = 0; kind < EXIT_KINDS; kind++)
+		if (info->exits_by_kind[kind])
+			command_put_uint(w, exit_kind_name((enum exit_kind)kind), info->exits_by_kind[kind]);
+	cbor_close_map(w, map);
+}
+
+static void put_memory(struct control *c, const struct vm *vm, const struct vm_info *info, struct cbor_writer *w)
+{
+	struct cbor_mark map;
+
+	cbor_put_text(w, "memory");
+	map = cbor_open(w);
+	command_put_uint(w, "size", vm->config.memory.size);
+	command_put_uint(w, "present", info->memory_present);
+	command_put_uint(w, "overhead", info->overhead);
+	command_put_uint(w, "overhead_max", vm_overhead_bytes(c->cfg.machine, &vm->config));
+	cbor_close_map(w, map);
+}
+
+static enum status info_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	struct vm_info info;
+
+	(void)f;
+	vm_info(a->vm, &info);
+	command_put_uint(w, "id", a->vm->id);
+	command_put_text(w, "name", a->vm->config.name);
+	put_state(a->vm, w);
+	command_put_text(w, "origin", a->vm->config.origin);
+	cbor_put_text(w, "config");
+	define_encode(&a->vm->config, w);
+	put_memory(c, a->vm, &info, w);
+	command_put_uint(w, "starts", a->vm->starts);
+	command_put_uint(w, "cpu_ns", info.cpu_ns);
+	command_put_uint(w, "uptime_ns", info.uptime_ns);
+	command_put_uint(w, "exits", info.exits);
+	put_exits(&info, w);
+	command_put_uint(w, "injected", info.injected);
+	command_put_uint(w, "denied_msrs", info.denied_msrs);
+	command_put_uint(w, "bus_misses", info.bus_misses);
+	command_put_uint(w, "report_bytes", strlen(a->vm->report));
+	return ST_OK;
+}
+
+/* The report may quote the guest (instruction bytes, strings): only printable text and newlines leave here. */
+static void put_clean(struct cbor_writer *w, const char *text, size_t len)
+{
+	char clean[REPORT_CHUNK];
+
+	for (size_t i = 0; i < len; i++)
+		clean[i] = (text[i] >= ' ' && text[i] <= '~') || text[i] == '\n' ? text[i] : '?';
+	cbor_put_text_n(w, clean, len);
+}
+
+static enum status report_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	size_t total = strlen(a->vm->report);
+	size_t from = a->offset.value < total ? (size_t)a->offset.value : total;
+	size_t len = MIN(total - from, REPORT_CHUNK);
+
+	(void)c;
+	(void)f;
+	cbor_put_text(w, "text");
+	put_clean(w, a->vm->report + from, len);
+	command_put_uint(w, "total", total);
+	if (from + len < total)
+		command_put_uint(w, "next", from + len);
+	return ST_OK;
+}
+
+/* ---- define ---- */
+
+static const struct vm_config *find_pending(const struct control *c, const char *name)
+{
+	for (unsigned i = 0; i < c->pending_count; i++)
+		if (strcmp(c->pending[i].name, name) == 0)
+			return &c->pending[i];
+	return NULL;
+}
+
+/* Two definitions of one name: names both places. */
+static enum status refuse_second(const struct vm_config *first, const struct vm_config *second, struct error *err)
+{
+	return fail(err, ST_EXISTS, "VM %s (%.64s) is already defined (%.64s)", second->name,
+		    second->origin[0] ? second->origin : "now", first->origin[0] ? first->origin : "earlier");
+}
+
+static unsigned free_places(const struct machine *m)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < VMS_MAX; i++)
+		n += m->vms[i] == NULL;
+	return n;
+}
+
+enum status vm_decode_definition(struct control *c, const struct define_source *src, struct cbor_value settings,
+				 struct vm_config *out, struct error *err)
+{
+	const struct vm_config *other;
+	struct vm_config cfg;
+	struct vm *vm;
+	enum status st = define_decode(src, settings, &cfg, err);
+
+	if (st != ST_OK)
+		return st;
+	vm = vm_find(c->cfg.machine, cfg.name);
+	other = vm ? &vm->config : find_pending(c, cfg.name);
+	if (other)
+		return refuse_second(other, &cfg, err);
+	if (free_places(c->cfg.machine) <= c->pending_count)
+		return fail(err, ST_OVER_LIMIT, "VM %s: there are %d VMs already, which is all this version has",
+			    cfg.name, VMS_MAX);
+	*out = cfg;
+	return ST_OK;
+}
+
+enum status vm_apply_definitions(struct control *c, const struct vm_config *cfg, unsigned count, struct error *err)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct error ignored;
+		struct vm *vm;
+		enum status st = vm_define(c->cfg.machine, &cfg[i], &vm, err);
+
+		if (st == ST_OK)
+			continue;
+		while (i-- > 0) { /* the machine ran out of something: take back what was defined */
+			vm = vm_find(c->cfg.machine, cfg[i].name);
+			if (vm && vm_destroy(vm, &ignored) != ST_OK)
+				log_error("VM %s: cannot take its definition back: %s", cfg[i].name, ignored.text);
+		}
+		return st;
+	}
+	return ST_OK;
+}
+
+/* The label of a definition for messages, cleaned. */
+static void copy_origin(const struct arg_text *origin, const char *otherwise, char out[VM_PATH_MAX])
+{
+	if (origin->given)
+		log_clean(out, VM_PATH_MAX, origin->text, origin->len);
+	else
+		format(out, VM_PATH_MAX, "%s", otherwise);
+}
+
+static enum status decode_config(struct control *c, const struct command_args *a, struct failure *f)
+{
+	char origin[VM_PATH_MAX];
+	struct define_source src = {
+		.name = a->name.text, .name_len = a->name.len, .origin = origin, .units = false,
+	};
+	enum status st;
+
+	copy_origin(&a->origin, "", origin);
+	st = vm_decode_definition(c, &src, a->config.value, &c->pending[0], &f->error);
+	if (st == ST_OK)
+		c->pending_count = 1;
+	return st;
+}
+
+static enum status define_decode_args(struct control *c, struct command_args *a, struct failure *f)
+{
+	char origin[VM_PATH_MAX];
+	enum status st;
+
+	c->pending_count = 0;
+	if (a->text.given == a->config.given)
+		return fail(&f->error, ST_INVALID, "define needs either text, or name and config");
+	if (a->config.given != a->name.given)
+		return fail(&f->error, ST_INVALID, "define takes name together with config");
+	if (a->config.given)
+		return decode_config(c, a, f);
+	copy_origin(&a->origin, "define", origin);
+	st = script_collect(c, a->text.text, a->text.len, origin, &f->error);
+	if (st == ST_OK && c->pending_count == 0)
+		return fail(&f->error, ST_INVALID, "%s: the text defines no VM", origin);
+	return st;
+}
+
+static enum status define_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	enum status st = vm_apply_definitions(c, c->pending, c->pending_count, &f->error);
+	struct cbor_mark list;
+
+	(void)a;
+	if (st != ST_OK)
+		return st;
+	cbor_put_text(w, "vms");
+	list = cbor_open(w);
+	for (unsigned i = 0; i < c->pending_count; i++) {
+		const struct vm *vm = vm_find(c->cfg.machine, c->pending[i].name);
+		struct cbor_mark map = cbor_open(w);
+
+		command_put_uint(w, "id", vm->id);
+		command_put_text(w, "name", vm->config.name);
+		cbor_close_map(w, map);
+		log_info("VM %s: defined (%s)", vm->config.name,
+			 vm->config.origin[0] ? vm->config.origin : "by request");
+	}
+	cbor_close_array(w, list);
+	return ST_OK;
+}
+
+/* ---- verbs ---- */
+
+typedef enum status (*vm_verb)(struct vm *vm, struct error *err);
+
+static enum status run_verb(vm_verb verb, struct command_args *a, struct failure *f)
+{
+	enum status st = verb(a->vm, &f->error);
+
+	if (st != ST_OK && !f->error.text[0])
+		return fail(&f->error, st, "VM %s: %s", a->vm->config.name, status_name(st));
+	return st;
+}
+
+static enum status start_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	(void)c;
+	(void)w;
+	return run_verb(vm_start, a, f);
+}
+
+static enum status stop_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	(void)c;
+	(void)w;
+	return run_verb(vm_stop, a, f);
+}
+
+static enum status pause_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	(void)c;
+	(void)w;
+	return run_verb(vm_pause, a, f);
+}
+
+static enum status resume_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	(void)c;
+	(void)w;
+	return run_verb(vm_resume, a, f);
+}
+
+static enum status power_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	(void)c;
+	(void)w;
+	return run_verb(vm_power_button, a, f);
+}
+
+static enum status destroy_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	unsigned id = a->vm->id;
+	enum status st = run_verb(vm_destroy, a, f);
+
+	(void)w;
+	if (st == ST_OK)
+		push_forget(c, id);
+	return st;
+}
+
+/* ---- the table ---- */
+
+static const struct arg target_args[] = {
+	{"name", ARG_TEXT, ARG_OF(name), false},
+	{"id", ARG_NUMBER, ARG_OF(id), false},
+};
+static const struct arg list_args[] = {
+	{"after", ARG_NUMBER, ARG_OF(after), false},
+	{"max", ARG_NUMBER, ARG_OF(max), false},
+};
+static const struct arg report_args[] = {
+	{"name", ARG_TEXT, ARG_OF(name), false},
+	{"id", ARG_NUMBER, ARG_OF(id), false},
+	{"offset", ARG_NUMBER, ARG_OF(offset), false},
+};
+static const struct arg define_args[] = {
+	{"text", ARG_TEXT, ARG_OF(text), false},
+	{"name", ARG_TEXT, ARG_OF(name), false},
+	{"config", ARG_VALUE, ARG_OF(config), false},
+	{"origin", ARG_TEXT, ARG_OF(origin), false},
+};
+
+#define VERB(number, verb, legal, function, text)                                                  \
+	{                                                                                           \
+		.id = (number), .ops = BIT(SMP_WRITE), .states = (legal), .target = TARGET_VM,        \
+		.name = (verb), .help = (text), .args = target_args, .arg_count = ARRAY_SIZE(target_args), \
+		.apply = (function),                                                                  \
+	}
+
+static const struct command vm_commands[] = {
+	{
+		.id = VM_LIST, .ops = BIT(SMP_READ), .name = "list", .help = "lists the VMs", .args = list_args,
+		.arg_count = ARRAY_SIZE(list_args), .decode = list_decode, .apply = list_apply,
+	},
+	{
+		.id = VM_DEFINE, .ops = BIT(SMP_WRITE), .name = "define", .help = "defines VMs, all or none",
+		.args = define_args, .arg_count = ARRAY_SIZE(define_args), .decode = define_decode_args,
+		.apply = define_apply,
+	},
+	VERB(VM_START, "start", STATES_IDLE, start_apply, "starts a VM"),
+	VERB(VM_STOP, "stop", STATES_ALIVE, stop_apply, "stops a VM at once, like pulling the plug"),
+	VERB(VM_PAUSE, "pause", BIT(VM_RUNNING), pause_apply, "takes a VM off the CPU; its time stands still"),
+	VERB(VM_RESUME, "resume", BIT(VM_PAUSED), resume_apply, "lets a paused VM go on"),
+	VERB(VM_DESTROY, "destroy", STATES_IDLE, destroy_apply, "forgets a VM that does not run"),
+	{
+		.id = VM_INFO, .ops = BIT(SMP_READ), .target = TARGET_VM, .name = "info",
+		.help = "says all about a VM", .args = target_args, .arg_count = ARRAY_SIZE(target_args),
+		.apply = info_apply,
+	},
+	VERB(VM_POWER, "power", BIT(VM_RUNNING), power_apply, "presses a VM's power button"),
+	{
+		.id = VM_REPORT, .ops = BIT(SMP_READ), .target = TARGET_VM, .name = "report",
+		.help = "reads a VM's crash report", .args = report_args, .arg_count = ARRAY_SIZE(report_args),
+		.apply = report_apply,
+	},
+};
+
+const struct command_group vm_group = {
+	.id = GROUP_VM, .name = "corbel vm", .commands = vm_commands, .count = ARRAY_SIZE(vm_commands),
+};

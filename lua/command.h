@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command table: one entry says by which group and number a command goes,
+ * what arguments it takes, in which states of its VM it is legal, and what it
+ * does. decode checks everything and changes nothing; apply either does all of
+ * it or, for what the machine itself refuses, leaves everything as it was. The
+ * wire and the Lua API enter here, with the same arguments and the same checks.
+ */
+#ifndef CORBEL_LUA_COMMAND_H
+#define CORBEL_LUA_COMMAND_H
+
+#include "guest/machine.h"
+#include "lib/error.h"
+#include "lua/cbor.h"
+#include "lua/smp.h"
+
+struct control;
+
+/* Groups of our own (the numbers below 64 are SMP's). */
+enum command_group_id {
+	GROUP_OS = 0,
+	GROUP_SHELL = 9,
+	GROUP_ENUM = 10,
+	GROUP_VM = 65,
+	GROUP_CONSOLE = 72,
+	GROUP_INSPECT = 74,
+};
+
+enum vm_command {
+	VM_LIST,
+	VM_DEFINE,
+	VM_START,
+	VM_STOP,
+	VM_PAUSE,
+	VM_RESUME,
+	VM_DESTROY,
+	VM_INFO,
+	VM_POWER,
+	VM_REPORT
+};
+enum console_command { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
+enum inspect_command { INSPECT_HOST, INSPECT_CHECK };
+
+/* Why a command failed, for every way in. */
+struct failure {
+	struct error error;
+	int group_rc;        /* a standard group's own code; -1: none */
+	bool reply_too_long; /* the command could be answered, but not in one frame */
+};
+
+/* ---- arguments ---- */
+
+struct arg_text {
+	const char *text; /* not NUL-terminated */
+	size_t len;
+	bool given;
+};
+
+struct arg_number {
+	uint64_t value;
+	bool given;
+};
+
+struct arg_value {
+	struct cbor_value value;
+	bool given;
+};
+
+/* All arguments that any command takes, by their names on the wire, and what they name. */
+struct command_args {
+	struct arg_text name, text, origin, format, d, data;
+	struct arg_number id, after, max, from, last, lease, offset, index;
+	struct arg_value config, groups, argv;
+	bool as_text;
+
+	struct vm *vm;        /* what name or id says, for commands on a VM or its console */
+	unsigned console;     /* 0: the log; else vm->id */
+	bool from_script;
+};
+
+enum arg_kind { ARG_TEXT, ARG_NUMBER, ARG_BOOL, ARG_DATA, ARG_VALUE };
+
+struct arg {
+	const char *key;
+	enum arg_kind kind;
+	size_t offset; /* in struct command_args */
+	bool required;
+};
+
+#define ARG_OF(field) offsetof(struct command_args, field)
+
+/* What name and id of a request point at. */
+enum target { TARGET_NONE, TARGET_VM, TARGET_CONSOLE };
+
+/* ---- the table ---- */
+
+struct command {
+	uint8_t id;
+	uint8_t ops;          /* BIT(SMP_READ), BIT(SMP_WRITE) */
+	uint8_t states;       /* BIT(enum vm_state) in which it is legal; 0: any */
+	enum target target;
+	const char *name;     /* a verb, for sentences and for Lua */
+	const char *help;
+	const struct arg *args;
+	size_t arg_count;
+	/* Checks beyond the arguments' kinds; may be NULL. Changes nothing. */
+	enum status (*decode)(struct control *c, struct command_args *a, struct failure *f);
+	/* Puts the reply's pairs into @w, inside an open map. */
+	enum status (*apply)(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f);
+};
+
+struct command_group {
+	uint16_t id;
+	const char *name;
+	const struct command *commands;
+	size_t count;
+};
+
+extern const struct command_group os_group, shell_group, enum_group, vm_group, console_group, inspect_group;
+
+/* Groups in rising order of number; NULL past the last. */
+const struct command_group *command_group_at(size_t i);
+const struct command_group *command_group_find(unsigned id);
+const struct command *command_find(unsigned group, unsigned id);
+
+struct command_request {
+	const struct command_group *group;
+	const struct command *command;
+	struct cbor_value args; /* a checked map */
+	bool from_script;
+};
+
+/*
+ * Runs one command and writes its reply, a map, to @w. On failure nothing was changed, nothing is
+ * in @w, and @f says why.
+ */
+MUST_CHECK enum status command_run(struct control *c, const struct command_request *req, struct cbor_writer *w,
+				   struct failure *f);
+
+/* ---- for the files of commands ---- */
+
+/* True when @max more bytes fit into the reply, with room for its ends. */
+bool command_fits(const struct cbor_writer *w, size_t max);
+void command_put_text(struct cbor_writer *w, const char *key, const char *text);
+void command_put_uint(struct cbor_writer *w, const char *key, uint64_t v);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the control plane share: its one state, and the parts that
+ * commands act on. For lua/ alone. Everything here belongs to the control task.
+ */
+#ifndef CORBEL_LUA_CONTROL_INTERNAL_H
+#define CORBEL_LUA_CONTROL_INTERNAL_H
+
+#include "guest/machine.h"
+#include "lib/ring.h"
+#include "lua/command.h"
+#include "lua/control.h"
+#include "lua/define.h"
+#include "lua/smp.h"
+#include "lua/state.h"
+#include "lua/wire.h"
+
+#define INPUT_BYTES 16384u     /* received, not yet looked at; a power of two */
+#define SHELL_OUTPUT_MAX 7680u /* what a shell command can print: fits one reply */
+#define PROMPT_MAX 7680u       /* a line at the prompt */
+#define DEFINE_MAX 16u         /* VMs in one text */
+#define LOG_CONSOLE 0u         /* the hypervisor's log among the consoles */
+
+/* A console whose output is pushed on the line. */
+struct attachment {
+	bool on;
+	bool closing;        /* its VM is gone: say so, then forget it */
+	uint64_t next;       /* sequence number of the next byte to push */
+	uint64_t lease_end;  /* ticks; 0: until detached */
+	enum vm_state state; /* as last said */
+	uint64_t starts;
+};
+
+/* Where print() of the running script goes. */
+enum print_to { PRINT_LOG, PRINT_REPLY };
+
+struct control_counters {
+	uint64_t frames;   /* requests that arrived whole */
+	uint64_t dropped;  /* frames that did not */
+	uint64_t errors;   /* requests answered with an error */
+	uint64_t lost;     /* bytes that found the input full */
+	uint64_t pushed;   /* console bytes */
+};
+
+struct control {
+	struct control_config cfg;
+	uint64_t started; /* ticks */
+
+	/* in */
+	struct ring input;
+	uint8_t input_buf[INPUT_BYTES];
+	struct wire_receiver rx;
+	uint8_t rx_buf[SMP_BODY_MAX];
+
+	/* out: one reply at a time, and one built line that waits for room */
+	uint8_t reply[SMP_BODY_MAX];
+	struct wire_sender tx;
+	bool sending;
+	uint8_t line[WIRE_LINE_MAX];
+	size_t line_len;
+	bool reset_due;
+	struct control_counters counters;
+	uint64_t drop_logged; /* ticks: of the last log line on a dropped frame */
+
+	/* consoles, by id */
+	struct attachment attached[VMS_MAX + 1];
+	unsigned push_turn;
+
+	/* scripts */
+	struct interp shell, script;
+	const char *script_name; /* of what runs, for its log lines */
+	enum print_to print_to;
+	char print[SHELL_OUTPUT_MAX + 1];
+	size_t print_len, print_lost;
+	char prompt[PROMPT_MAX];            /* the line, its words joined */
+	uint8_t script_reply[SMP_BODY_MAX]; /* of a command that a script called */
+	bool collect;                       /* vm{} collects into pending[] */
+	struct vm_config pending[DEFINE_MAX];
+	unsigned pending_count;
+	char unfinished[ERROR_TEXT_MAX];    /* a vm "name" that still wants its table */
+};
+
+/* ---- push.c: consoles onto the line ---- */
+
+struct bytelog;
+/* The console's bytes; @vm NULL for the log. */
+const struct bytelog *console_log(const struct control *c, const struct vm *vm);
+/* bytelog_read() with the writer kept out. */
+size_t console_read(const struct control *c, const struct vm *vm, uint64_t *seq, void *out, size_t max);
+void push_attach(struct control *c, unsigned id, uint64_t from, uint64_t lease_ticks);
+void push_detach(struct control *c, unsigned id);
+/* The VM is about to go. */
+void push_forget(struct control *c, unsigned id);
+/* Builds at most one pushed line into c->line; false when there is nothing to push. */
+bool push_step(struct control *c);
+
+/* ---- script.c ---- */
+
+/* Runs Lua text of the wire and collects its VMs, checked, in c->pending. Nothing else of it has an effect. */
+MUST_CHECK enum status script_collect(struct control *c, const char *text, size_t len, const char *origin,
+				      struct error *err);
+/*
+ * Evaluates a line at the prompt: an expression, whose values are shown, or a statement. What it
+ * printed is in c->print, also when it failed.
+ */
+MUST_CHECK enum status script_eval(struct control *c, const char *text, size_t len, struct error *err);
+/* print() from a script: text without its newline, any bytes. */
+void script_print(struct control *c, const char *text, size_t len);
+
+/* ---- cmd_vm.c ---- */
+
+/* Decodes one definition and checks it against the VMs that exist and those in c->pending. */
+MUST_CHECK enum status vm_decode_definition(struct control *c, const struct define_source *src,
+					    struct cbor_value settings, struct vm_config *out, struct error *err);
+/* Defines what was decoded; undoes all of it when one fails. */
+MUST_CHECK enum status vm_apply_definitions(struct control *c, const struct vm_config *cfg, unsigned count,
+					    struct error *err);
+/* The masked section around what a vcpu's CPU also touches. */
+static inline unsigned long control_mask(const struct control *c)
+{
+	return c->cfg.machine->host->mask();
+}
+
+static inline void control_unmask(const struct control *c, unsigned long state)
+{
+	c->cfg.machine->host->unmask(state);
+}
+
+static inline uint64_t control_ticks(const struct control *c)
+{
+	return c->cfg.clock->ticks();
+}
+
+#endif

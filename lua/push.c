@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Console output onto the management line, in lines of its own (marker 05 0c):
+ * whoever did not ask skips them, and a guest's bytes are never raw on the line.
+ * Each line is one CBOR array, so that no guest can forge another:
+ *
+ *	[0, console, seq, bytes]     output from sequence number seq on
+ *	[1, console]                 the console is gone with its VM
+ *	[2, console, state, reason]  its VM changed state
+ *
+ * Attached consoles take turns, a line each. A reader that is too slow loses the
+ * oldest bytes alone, and sees it from the sequence numbers.
+ */
+#include "lua/control_internal.h"
+
+enum push_kind { PUSH_OUTPUT, PUSH_CLOSED, PUSH_STATE };
+
+#define OUTPUT_HEAD_MAX 18 /* array, kind, console, sequence number and string header in CBOR, at most */
+#define OUTPUT_MAX (WIRE_PUSH_MAX - OUTPUT_HEAD_MAX)
+
+const struct bytelog *console_log(const struct control *c, const struct vm *vm)
+{
+	return vm ? &vm->console.out : c->cfg.log;
+}
+
+size_t console_read(const struct control *c, const struct vm *vm, uint64_t *seq, void *out, size_t max)
+{
+	unsigned long state = control_mask(c);
+	size_t len = bytelog_read(console_log(c, vm), seq, out, max);
+
+	control_unmask(c, state);
+	return len;
+}
+
+/* The guest wrote something, and somebody listens. Any context. */
+static void on_output(void *ctx)
+{
+	struct control *c = ctx;
+
+	c->cfg.machine->host->notify();
+}
+
+static void listen(struct control *c, unsigned id, bool on)
+{
+	struct vm *vm = id ? vm_by_id(c->cfg.machine, id) : NULL;
+	unsigned long state;
+
+	if (!vm)
+		return;
+	state = control_mask(c);
+	vm->console.output_ctx = c;
+	vm->console.output = on ? on_output : NULL;
+	control_unmask(c, state);
+}
+
+void push_attach(struct control *c, unsigned id, uint64_t from, uint64_t lease_ticks)
+{
+	struct vm *vm = id ? vm_by_id(c->cfg.machine, id) : NULL;
+
+	c->attached[id] = (struct attachment){
+		.on = true,
+		.next = from,
+		.lease_end = lease_ticks ? control_ticks(c) + lease_ticks : 0,
+		.state = vm ? vm->state : VM_RUNNING,
+		.starts = vm ? vm->starts : 0,
+	};
+	listen(c, id, true);
+}
+
+void push_detach(struct control *c, unsigned id)
+{
+	if (c->attached[id].on)
+		listen(c, id, false);
+	c->attached[id].on = false;
+}
+
+void push_forget(struct control *c, unsigned id)
+{
+	if (c->attached[id].on)
+		c->attached[id].closing = true;
+}
+
+static void build(struct control *c, const struct cbor_writer *w)
+{
+	c->line_len = wire_push_line(w->buf, w->len, c->line);
+}
+
+/* Opens the array that every pushed line is. */
+static struct cbor_mark begin(struct cbor_writer *w, enum push_kind kind, unsigned id)
+{
+	struct cbor_mark mark = cbor_open(w);
+
+	cbor_put_uint(w, kind);
+	cbor_put_uint(w, id);
+	return mark;
+}
+
+static void push_closed(struct control *c, unsigned id, struct cbor_writer *w)
+{
+	struct cbor_mark mark = begin(w, PUSH_CLOSED, id);
+
+	cbor_close_array(w, mark);
+	c->attached[id] = (struct attachment){0};
+	build(c, w);
+}
+
+static void push_state(struct control *c, const struct vm *vm, struct attachment *at, struct cbor_writer *w)
+{
+	struct cbor_mark mark = begin(w, PUSH_STATE, vm->id);
+
+	at->state = vm->state;
+	at->starts = vm->starts;
+	cbor_put_text(w, vm_state_name(vm->state));
+	cbor_put_text(w, vm_reason_name(vm->reason));
+	cbor_close_array(w, mark);
+	build(c, w);
+}
+
+static bool push_output(struct control *c, const struct vm *vm, struct attachment *at, struct cbor_writer *w)
+{
+	uint8_t data[OUTPUT_MAX];
+	uint64_t next = at->next;
+	size_t len = console_read(c, vm, &next, data, sizeof data);
+	struct cbor_mark mark;
+
+	if (len == 0)
+		return false;
+	mark = begin(w, PUSH_OUTPUT, vm ? vm->id : LOG_CONSOLE);
+	cbor_put_uint(w, next - len);
+	cbor_put_bytes(w, data, len);
+	cbor_close_array(w, mark);
+	at->next = next;
+	c->counters.pushed += len;
+	build(c, w);
+	return true;
+}
+
+/* What is due of console @id, output before news of its state. */
+static bool push_one(struct control *c, unsigned id)
+{
+	struct attachment *at = &c->attached[id];
+	struct vm *vm = id ? vm_by_id(c->cfg.machine, id) : NULL;
+	uint8_t body[WIRE_PUSH_MAX];
+	struct cbor_writer w;
+
+	if (!at->on)
+		return false;
+	cbor_writer_init(&w, body, sizeof body);
+	if (at->closing || (id && !vm)) {
+		push_closed(c, id, &w);
+		return true;
+	}
+	if (at->lease_end && control_ticks(c) >= at->lease_end) {
+		push_detach(c, id);
+		return false;
+	}
+	if (push_output(c, vm, at, &w))
+		return true;
+	if (!vm || (vm->state == at->state && vm->starts == at->starts))
+		return false;
+	push_state(c, vm, at, &w);
+	return true;
+}
+
+bool push_step(struct control *c)
+{
+	for (unsigned i = 0; i <= VMS_MAX; i++) {
+		unsigned id = (c->push_turn + i) % (VMS_MAX + 1);
+
+		if (push_one(c, id)) {
+			c->push_turn = (id + 1) % (VMS_MAX + 1);
+			return true;
+		}
+	}
+	return false;
+}

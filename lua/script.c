@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A chunk is loaded and called inside interp_call(), so that parsing is bounded
+ * like running. At the prompt a line is first tried as an expression, as Lua's
+ * own interpreter does.
+ */
+#include "lua/script.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <string.h>
+
+#include "lib/bits.h"
+#include "lib/log.h"
+#include "lua/api.h"
+#include "lua/bridge.h"
+#include "lua/control_internal.h"
+
+#define LOG_LINE_MAX 200
+
+struct chunk {
+	struct control *c;
+	const char *text;
+	size_t len;
+	const char *name; /* of the text, in messages */
+	bool show;        /* the prompt: an expression's values are shown */
+};
+
+/* A text in pieces, for lua_load. */
+struct pieces {
+	const char *text[2];
+	size_t len[2];
+	unsigned at;
+};
+
+static void open_script(lua_State *L, void *ctx)
+{
+	api_open_base(L);
+	api_open_units(L);
+	api_open_vm(L, ctx);
+	api_open_host(L, ctx);
+}
+
+void script_init(struct control *c, void *memory, size_t size)
+{
+	size_t half = align_down(size / 2, HEAP_ALIGN);
+
+	interp_init(&c->shell, memory, half, c->cfg.clock, open_script, c);
+	interp_init(&c->script, (uint8_t *)memory + half, half, c->cfg.clock, open_script, c);
+	c->script_name = "lua";
+}
+
+static const char *next_piece(lua_State *L, void *ctx, size_t *len)
+{
+	struct pieces *p = ctx;
+
+	(void)L;
+	while (p->at < ARRAY_SIZE(p->text)) {
+		unsigned at = p->at++;
+
+		*len = p->len[at];
+		if (*len)
+			return p->text[at];
+	}
+	*len = 0;
+	return NULL;
+}
+
+/* Loads @prefix and the chunk's text as one; a Lua status. */
+static int load(lua_State *L, const struct chunk *chunk, const char *prefix)
+{
+	struct pieces p = {.text = {prefix, chunk->text}, .len = {strlen(prefix), chunk->len}};
+
+	lua_pushfstring(L, "=%s", chunk->name);
+	return lua_load(L, next_piece, &p, lua_tostring(L, -1), "t");
+}
+
+/* Shows what the expression left on the stack above @base. */
+static void show_results(lua_State *L, struct control *c, int base)
+{
+	char line[2048];
+
+	for (int i = base + 1; i <= lua_gettop(L); i++) {
+		size_t len;
+		const char *text;
+
+		if (lua_type(L, i) == LUA_TSTRING) {
+			text = lua_tolstring(L, i, &len);
+			script_print(c, text, len);
+			continue;
+		}
+		line[0] = '\0';
+		bridge_show(L, i, line, sizeof line);
+		script_print(c, line, strlen(line));
+	}
+}
+
+static int run_chunk(lua_State *L)
+{
+	const struct chunk *chunk = lua_touserdata(L, 1);
+	struct control *c = chunk->c;
+	int base;
+
+	c->unfinished[0] = '\0';
+	if (!chunk->show || load(L, chunk, "return ") != LUA_OK) {
+		lua_settop(L, 1);
+		if (load(L, chunk, "") != LUA_OK)
+			return lua_error(L);
+	}
+	base = lua_gettop(L) - 1;
+	lua_call(L, 0, LUA_MULTRET);
+	if (c->unfinished[0]) {
+		lua_pushstring(L, c->unfinished);
+		return lua_error(L);
+	}
+	if (chunk->show)
+		show_results(L, c, base);
+	return 0;
+}
+
+enum status script_run(struct control *c, const char *text, size_t len, const char *name, struct error *err)
+{
+	struct chunk chunk = {.c = c, .text = text, .len = len, .name = name};
+	enum status st;
+
+	c->script_name = name;
+	c->print_to = PRINT_LOG;
+	interp_discard(&c->script);
+	st = interp_call(&c->script, run_chunk, &chunk, err);
+	interp_discard(&c->script);
+	c->script_name = "lua";
+	return st;
+}
+
+enum status script_collect(struct control *c, const char *text, size_t len, const char *origin, struct error *err)
+{
+	enum status st;
+
+	c->pending_count = 0;
+	c->collect = true;
+	st = script_run(c, text, len, origin, err);
+	c->collect = false;
+	return st;
+}
+
+enum status script_eval(struct control *c, const char *text, size_t len, struct error *err)
+{
+	struct chunk chunk = {.c = c, .text = text, .len = len, .name = "line", .show = true};
+
+	c->print_to = PRINT_REPLY;
+	c->print_len = c->print_lost = 0;
+	return interp_call(&c->shell, run_chunk, &chunk, err);
+}
+
+static void keep(struct control *c, const char *text, size_t len)
+{
+	size_t n = MIN(len, SHELL_OUTPUT_MAX - c->print_len);
+
+	memcpy(c->print + c->print_len, text, n);
+	c->print_len += n;
+	c->print_lost += len - n;
+}
+
+void script_print(struct control *c, const char *text, size_t len)
+{
+	char line[LOG_LINE_MAX];
+
+	if (c->print_to == PRINT_REPLY) {
+		keep(c, text, len);
+		keep(c, "\n", 1);
+		return;
+	}
+	log_info("%s: %s", c->script_name, log_clean(line, sizeof line, text, len));
+}
