@@ -115,7 +115,7 @@ void hardware_read_board(void)
 	must(board_find(name, &blob, &err), &err);
 	must(board_read(blob->start, blob->size, &hardware.board, &err), &err);
 	if (hardware.board.log.port)
-		report_set_port(hardware.board.log.port);
+		report_set_port(hardware.board.log.port, false);
 	log_info("board: %s (%s)", blob->name, hardware.board.model);
 }
 
@@ -244,7 +244,7 @@ static void open_lines(void)
 	hostlog_attach(&hardware.log);
 	open_uart(&hardware.log, &b->log, "log");
 	open_uart(&hardware.management, &b->management, "management");
-	report_set_port(hardware.log.present ? b->log.port : b->management.port);
+	report_set_port(hardware.log.present ? b->log.port : b->management.port, true);
 }
 
 void hardware_start_devices(void)

@@ -87,6 +87,9 @@ void hostlog_flush(struct uart_polled *to)
 	uint8_t chunk[64];
 	size_t n;
 
+	if (owe_linefeed)
+		uart_polled_write(to, "\n", 1);
+	owe_linefeed = false;
 	while (!to->dead && to->port && (n = bytelog_read(&host_log, &sent, chunk, sizeof(chunk))) != 0)
 		uart_polled_write(to, (const char *)chunk, n);
 }

@@ -7,12 +7,14 @@
 #include "firmware/apic.h"
 #include "firmware/ioapic.h"
 #include "firmware/percpu.h"
+#include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/log.h"
 
 #define VECTOR_SPURIOUS 0xff
 #define VECTOR_LAST 0xfe
 #define VECTOR_FIRST 0x30 /* below: the masked 8259's */
+#define ISA_LINES 16
 
 struct handler {
 	irq_handler fn;
@@ -22,6 +24,7 @@ struct handler {
 };
 
 static struct handler handlers[VEC_COUNT];
+static bool isa_taken[ISA_LINES];
 
 enum status irq_allocate(const char *name, irq_handler fn, void *arg, uint8_t *vector)
 {
@@ -40,11 +43,16 @@ enum status irq_allocate(const char *name, irq_handler fn, void *arg, uint8_t *v
 enum status irq_request_isa(uint8_t irq, const char *name, irq_handler fn, void *arg)
 {
 	uint8_t vector;
-	enum status st = irq_allocate(name, fn, arg, &vector);
+	enum status st;
 
+	ASSERT(irq < ISA_LINES);
+	if (isa_taken[irq])
+		return ST_BUSY;
+	st = irq_allocate(name, fn, arg, &vector);
 	if (st != ST_OK)
 		return st;
 	st = ioapic_route_isa(irq, vector, this_cpu()->apic_id);
+	isa_taken[irq] = st == ST_OK;
 	if (st != ST_OK)
 		handlers[vector].fn = NULL;
 	return st;

@@ -16,7 +16,11 @@ typedef void (*irq_handler)(void *arg);
 /* Gives @fn a vector of its own. ST_NO_MEMORY when none is free. @name is kept, not copied. */
 enum status irq_allocate(const char *name, irq_handler fn, void *arg, uint8_t *vector) MUST_CHECK;
 
-/* Gives @fn a vector and routes ISA line @irq to it on this CPU, unmasked. */
+/*
+ * Gives @fn a vector and routes ISA line @irq to it on this CPU, unmasked. Lines
+ * are not shared: ST_BUSY when the line has a handler. Else statuses of
+ * irq_allocate() and ioapic_route_isa().
+ */
 enum status irq_request_isa(uint8_t irq, const char *name, irq_handler fn, void *arg) MUST_CHECK;
 
 /*

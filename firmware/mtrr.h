@@ -14,7 +14,6 @@
 #include "lib/error.h"
 #include "lib/x86_regs.h"
 
-
 struct mtrr_variable {
 	uint64_t base, mask; /* the two MSRs as read */
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's address space (docs/memory-layout has the picture):
+ * The host's address space (docs/firmware.md has the picture):
  *   ffff800000000000  direct map of RAM, 4 TiB, write-back, never executable,
  *                     the image's text and rodata read-only here too
  *   ffffc00000000000  device window: uncached registers, and read-only views of

@@ -25,9 +25,9 @@ static struct uart_polled port = {.port = COM1_PORT};
 static enum report_action action = REPORT_HALT;
 static uint32_t reporting_cpu_plus_1; /* 0 = none; set once, by compare and exchange */
 
-void report_set_port(uint16_t p)
+void report_set_port(uint16_t p, bool set_up)
 {
-	port.port = p;
+	port = (struct uart_polled){.port = p, .set_up = set_up};
 }
 
 void report_set_action(enum report_action a)

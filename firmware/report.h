@@ -15,8 +15,11 @@
 /* What report_end() does, chosen by the boot argument `panic=`. */
 enum report_action { REPORT_HALT, REPORT_RESET, REPORT_POWER_OFF };
 
-/* Sets the UART for reports (first of its ports; COM1 until then) and what follows one. */
-void report_set_port(uint16_t port);
+/*
+ * Sets the UART for reports (first of its ports; COM1 until then) and what
+ * follows one. @set_up: uart_init() has seen to its rate and format.
+ */
+void report_set_port(uint16_t port, bool set_up);
 void report_set_action(enum report_action action);
 
 /*

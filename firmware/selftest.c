@@ -28,6 +28,7 @@
 #define SLICE_US 500u
 #define TASK_STACK_PAGES 4
 #define TASK_ROUNDS 5
+#define TASK_ROUNDS_MAX 1000
 #define MXCSR_ROUND_DOWN BIT(13)
 #define DIRECT_MAP_HOLE (DIRECT_MAP_BASE + DIRECT_MAP_BYTES - PAGE_SIZE)
 
@@ -66,11 +67,18 @@ static void check_page_tables(void)
 
 /* ---- timer ---- */
 
+static uint64_t wanted_at;
 static volatile uint64_t fired_at;
 
+/* A timer that counts by itself may be early by its calibration: then it is set again. */
 static void note_time(void)
 {
-	fired_at = rdtsc();
+	uint64_t now = rdtsc();
+
+	if (now < wanted_at)
+		host_timer_arm(wanted_at);
+	else
+		fired_at = now;
 }
 
 /* The timer calls what host_timer_init() was given; tests share one and set this. */
@@ -89,15 +97,15 @@ static void wait_for_timer(uint64_t limit)
 
 static void check_timer(void)
 {
-	uint64_t deadline, us = host_clock.hz / 1000000;
+	uint64_t us = host_clock.hz / 1000000;
 
 	on_timer = note_time;
 	fired_at = 0;
-	deadline = rdtsc() + TIMER_US * us;
-	host_timer_arm(deadline);
-	wait_for_timer(deadline + TIMER_LATE_MAX_US * us);
-	ASSERT(fired_at >= deadline);
-	log_info("selftest: timer: %llu ticks late", (unsigned long long)(fired_at - deadline));
+	wanted_at = rdtsc() + TIMER_US * us;
+	host_timer_arm(wanted_at);
+	wait_for_timer(wanted_at + TIMER_LATE_MAX_US * us);
+	ASSERT(fired_at != 0);
+	log_info("selftest: timer: %llu ticks late", (unsigned long long)(fired_at - wanted_at));
 	checks++;
 }
 
@@ -148,13 +156,12 @@ static void check_tasks(void)
 	on_timer = end_slice;
 	ASSERT(task_create(&a.task, "selftest a", work, &a, TASK_STACK_PAGES) == ST_OK);
 	ASSERT(task_create(&b.task, "selftest b", work, &b, TASK_STACK_PAGES) == ST_OK);
-	for (int i = 0; i < TASK_ROUNDS; i++) {
-		uint64_t before = a.turns + b.turns;
-
+	/* In an emulator whose time is its host's, a slice can pass without one instruction. */
+	for (int i = 0; i < TASK_ROUNDS || (i < TASK_ROUNDS_MAX && (!a.turns || !b.turns)); i++) {
 		ASSERT(run_slice(&a) == TASK_PREEMPTED);
 		ASSERT(run_slice(&b) == TASK_PREEMPTED);
-		ASSERT(a.turns + b.turns > before);
 	}
+	ASSERT(a.turns && b.turns);
 	a.stop = b.stop = true;
 	ASSERT(run_slice(&a) == TASK_ENDED && run_slice(&b) == TASK_ENDED);
 	host_timer_disarm();
@@ -202,10 +209,12 @@ static void run_all(void)
 	log_info("selftest: %u checks passed", checks);
 }
 
-/* ---- faults on demand ---- */
+/* ---- faults on demand: functions of their own, for the backtrace to name ---- */
+
+#define NAMED __attribute__((noinline)) static
 
 /* Touches every page of its stack on the way down; not a tail call. */
-__attribute__((noinline)) static unsigned overflow_stack(unsigned depth)
+NAMED unsigned overflow_stack(unsigned depth)
 {
 	volatile uint8_t page[PAGE_SIZE / 2];
 
@@ -214,20 +223,20 @@ __attribute__((noinline)) static unsigned overflow_stack(unsigned depth)
 }
 
 /* A fault whose stack cannot be pushed to is a double fault. */
-static void double_fault(void)
+NAMED void double_fault(void)
 {
 	this_cpu()->tss.ist[IST_FAULT - 1] = DIRECT_MAP_HOLE;
 	__asm__ volatile("ud2");
 }
 
-static void write_rodata(void)
+NAMED void write_rodata(void)
 {
 	extern const uint8_t rodata_start[];
 
 	*(volatile uint8_t *)(uint64_t)rodata_start = 0;
 }
 
-static void run_fault(const char *kind)
+NAMED void run_fault(const char *kind)
 {
 	if (strcmp(kind, "ud") == 0)
 		__asm__ volatile("ud2");

@@ -112,6 +112,25 @@ static const char *exception_name(uint64_t vector)
 	return vector < VEC_FIRST_EXTERNAL && names[vector] ? names[vector] : "reserved exception";
 }
 
+/* What the banks hold, SDM 3B:15.3.2. Emulators have a machine check without the banks: hence the safe reads. */
+static void report_machine_check(void)
+{
+	uint64_t cap = 0, status, address;
+
+	if (!rdmsr_safe(MSR_IA32_MCG_CAP, &cap) || !rdmsr_safe(MSR_IA32_MCG_STATUS, &status))
+		return;
+	report_printf("machine check status %llx\n", (unsigned long long)status);
+	for (uint32_t bank = 0; bank < (cap & MCG_CAP_COUNT_MASK); bank++) {
+		if (!rdmsr_safe(MSR_IA32_MC_STATUS(bank), &status) || !(status & MC_STATUS_VAL))
+			continue;
+		address = 0;
+		if (status & MC_STATUS_ADDRV)
+			(void)!rdmsr_safe(MSR_IA32_MC_ADDR(bank), &address);
+		report_printf("bank %u: status %016llx address %llx\n", bank, (unsigned long long)status,
+			      (unsigned long long)address);
+	}
+}
+
 __attribute__((noreturn)) static void fatal(const struct trap_frame *f)
 {
 	uint64_t cr2 = read_cr2();
@@ -123,6 +142,8 @@ __attribute__((noreturn)) static void fatal(const struct trap_frame *f)
 		report_printf(": %s at 0x%llx, %s", f->error & PF_I ? "fetch" : f->error & PF_W ? "write" : "read",
 			      (unsigned long long)cr2, f->error & PF_P ? "not permitted" : "not mapped");
 	report_printf("\n");
+	if (f->vector == VEC_MC)
+		report_machine_check();
 	report_context();
 	report_registers(f);
 	report_control_registers();

@@ -74,7 +74,12 @@ bool uart_probe(uint16_t port)
 
 static size_t pull_tx_ring(struct uart *u, uint8_t *out, size_t max)
 {
-	return ring_read(&u->tx, out, max);
+	uint32_t before = ring_used(&u->tx);
+	size_t n = ring_read(&u->tx, out, max);
+
+	if (u->drained && before > u->drain_mark && before - n <= u->drain_mark)
+		u->drained(u);
+	return n;
 }
 
 enum status uart_init(struct uart *u, const struct uart_config *cfg)
@@ -229,6 +234,16 @@ size_t uart_write(struct uart *u, const void *data, size_t len)
 	return n;
 }
 
+size_t uart_tx_room(const struct uart *u)
+{
+	return u->present ? ring_free(&u->tx) : 0;
+}
+
+size_t uart_tx_queued(const struct uart *u)
+{
+	return u->present ? ring_used(&u->tx) : 0;
+}
+
 size_t uart_read(struct uart *u, void *out, size_t max)
 {
 	uint64_t flags = irq_save();
@@ -238,6 +253,18 @@ size_t uart_read(struct uart *u, void *out, size_t max)
 		unthrottle(u);
 	irq_restore(flags);
 	return n;
+}
+
+/* A report before uart_init(): the line may still be as reset left it, with five-bit words. */
+static void polled_set_up(struct uart_polled *p)
+{
+	const uint32_t divisor = UART_CLOCK_HZ / 16 / UART_BAUD_DEFAULT;
+
+	out8(p->port + UART_LCR, LCR_8N1 | LCR_DLAB);
+	out8(p->port + UART_DATA, (uint8_t)divisor);
+	out8(p->port + UART_IER, (uint8_t)(divisor >> 8));
+	out8(p->port + UART_LCR, LCR_8N1);
+	p->set_up = true;
 }
 
 static void polled_putc(struct uart_polled *p, char c)
@@ -253,18 +280,10 @@ static void polled_putc(struct uart_polled *p, char c)
 	p->dead = true;
 }
 
-/* A report may come before anyone has set the line up: after a reset it may send 5 bits a byte. */
-static void polled_frame(struct uart_polled *p)
-{
-	if (p->framed || p->port == 0)
-		return;
-	out8(p->port + UART_LCR, LCR_8N1);
-	p->framed = true;
-}
-
 void uart_polled_write(struct uart_polled *p, const char *data, size_t len)
 {
-	polled_frame(p);
+	if (p->port != 0 && !p->set_up)
+		polled_set_up(p);
 	for (size_t i = 0; i < len && p->port != 0 && !p->dead; i++) {
 		if (data[i] == '\n')
 			polled_putc(p, '\r');

@@ -46,6 +46,9 @@ struct uart {
 	size_t (*pull)(struct uart *u, uint8_t *out, size_t max);
 	/* Bytes have arrived. From the interrupt handler; may be NULL. */
 	void (*received)(struct uart *u);
+	/* The transmit ring has fallen to drain_mark bytes or less. From the interrupt handler; may be NULL. */
+	void (*drained)(struct uart *u);
+	uint32_t drain_mark;
 	struct ring rx, tx;
 	uint8_t rx_buf[UART_RX_BYTES], tx_buf[UART_TX_BYTES];
 	struct uart_stats stats;
@@ -70,6 +73,10 @@ enum status uart_start(struct uart *u, const char *name) MUST_CHECK;
 /* Queues up to @len bytes; returns how many fitted. Any context. */
 size_t uart_write(struct uart *u, const void *data, size_t len);
 
+/* Bytes that uart_write() would take now, and bytes that it took and the chip did not yet. */
+size_t uart_tx_room(const struct uart *u);
+size_t uart_tx_queued(const struct uart *u);
+
 /* Takes up to @max received bytes. Any context. */
 size_t uart_read(struct uart *u, void *out, size_t max);
 
@@ -79,7 +86,7 @@ void uart_kick(struct uart *u);
 /* Where polled output goes. */
 struct uart_polled {
 	uint16_t port; /* 0 = nowhere */
-	bool framed;   /* 8N1 is set; the baud rate is left as it was found */
+	bool set_up;   /* by uart_init(); else the first write sets 115200 8N1 */
 	bool dead;     /* gave up: the line did not take a byte in time */
 };
 

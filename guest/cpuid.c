@@ -168,10 +168,23 @@ static void build_time(const struct vm *vm, struct cpuid_table *t)
 
 /* ---- XSAVE ---- */
 
+/*
+ * Components that the host's CPUID really describes. Bochs 2.7 offers PKRU in XCR0 but gives it no place in the area,
+ * and a Linux that sees that gives XSAVE up half way.
+ */
+static uint64_t described(const struct vm *vm, uint64_t components)
+{
+	for (unsigned i = 2; i < CPUID_XSAVE_COMPONENTS; i++) {
+		if ((components & BIT(i)) && host_leaf(vm, CPUID_XSAVE, i).eax == 0)
+			components &= ~BIT(i);
+	}
+	return components;
+}
+
 static void build_xsave(const struct vm *vm, struct cpuid_table *t)
 {
 	struct cpuid_regs h0 = host_leaf(vm, CPUID_XSAVE, 0), h1 = host_leaf(vm, CPUID_XSAVE, 1);
-	uint64_t allowed = ((uint64_t)h0.edx << 32 | h0.eax) & PASS_XCR0;
+	uint64_t allowed = described(vm, ((uint64_t)h0.edx << 32 | h0.eax) & PASS_XCR0);
 
 	if (!(t->feature[0].ecx & CPUID_7C_PKU))
 		allowed &= ~XCR0_PKRU;

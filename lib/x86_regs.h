@@ -312,6 +312,9 @@
 #define MSR_IA32_MC_STATUS(n) (0x401u + 4u * (n))
 #define MSR_IA32_MC_ADDR(n) (0x402u + 4u * (n))
 #define MSR_IA32_MC_MISC(n) (0x403u + 4u * (n))
+#define MCG_CAP_COUNT_MASK MASK(7, 0)
+#define MC_STATUS_ADDRV BIT(58)
+#define MC_STATUS_VAL BIT(63)
 
 /* VMX capabilities, SDM 3D appendix A. */
 #define MSR_IA32_VMX_BASIC 0x480

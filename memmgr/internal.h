@@ -29,7 +29,6 @@
 #include "memmgr/memmgr.h"
 
 #define FRAME_NIL UINT32_MAX
-#define DRAIN_BLOCKS 64u /* freed in one poll: bounds the step */
 #define ORDERS (MEMMGR_MAX_ORDER + 1)
 
 struct frame {
@@ -238,6 +237,6 @@ enum leaf_size leaf_size_of(unsigned order);
 bool gpmap_chunk_take(struct gpmap *map, bool absent, uint32_t *out);
 void gpmap_chunk_free(struct gpmap *map, uint32_t chunk);
 /* Frees at most @blocks blocks of the map whose flush is complete; returns how many. */
-unsigned gpmap_drain(struct gpmap *map, unsigned blocks);
+uint64_t gpmap_drain(struct gpmap *map, uint64_t blocks);
 
 #endif

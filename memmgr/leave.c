@@ -31,10 +31,10 @@ static void leave(struct gpmap *map, uint32_t frame, struct flush_ticket ticket)
 	frame_fifo_push(mm, &map->leaving, frame);
 }
 
-unsigned gpmap_drain(struct gpmap *map, unsigned blocks)
+uint64_t gpmap_drain(struct gpmap *map, uint64_t blocks)
 {
 	struct memmgr *mm = map->mm;
-	unsigned done = 0;
+	uint64_t done = 0;
 
 	while (done < blocks && map->leaving.head != FRAME_NIL) {
 		struct flush_ticket ticket = {.generation = frame_get(mm, map->leaving.head)->word};
@@ -191,8 +191,8 @@ enum status gpmap_release_step(struct gpmap *map, uint64_t budget)
 	uint64_t end = gpmap_dir_count(map) << CHUNK_SHIFT;
 
 	map->releasing = true;
-	for (; budget > 0 && map->cursor < end; budget--)
+	for (uint64_t i = 0; i < budget && map->cursor < end; i++)
 		release_next(map);
-	gpmap_drain(map, DRAIN_BLOCKS);
+	gpmap_drain(map, budget);
 	return map->cursor == end && map->leaving.head == FRAME_NIL ? ST_OK : ST_AGAIN;
 }

@@ -12,6 +12,7 @@
 
 #define FRAMES_MAX ((uint64_t)FRAME_NIL) /* frame numbers are 32-bit and FRAME_NIL is none */
 #define KIB 1024ull
+#define DRAIN_BLOCKS 64u /* freed in one poll: bounds the step */
 
 _Static_assert(sizeof(struct memmgr) <= PAGE_SIZE, "one frame in front of the table is set aside for it");
 
@@ -183,7 +184,7 @@ hfn_t memmgr_hfn(const struct memmgr *mm, const void *va)
 
 uint64_t memmgr_drain_leaving(struct memmgr *mm)
 {
-	unsigned budget = DRAIN_BLOCKS;
+	uint64_t budget = DRAIN_BLOCKS;
 
 	list_for_each_safe(it, &mm->leaving_maps)
 		budget -= gpmap_drain(list_entry(it, struct gpmap, leaving_node), budget);

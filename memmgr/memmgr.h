@@ -149,8 +149,9 @@ MUST_CHECK enum status gpmap_remove(struct gpmap *map, gfn_t gfn);
 
 /*
  * Takes everything from the guest, for destruction: a step removes or passes at
- * most @budget leaves and entries. ST_AGAIN until none is left and every frame
- * has left, then ST_OK. The vcpus of the guest must not run any more.
+ * most @budget leaves and entries, and frees at most as many whose flush is
+ * done. ST_AGAIN until none is left and every frame is free, then ST_OK. The
+ * vcpus of the guest must not run any more.
  */
 MUST_CHECK enum status gpmap_release_step(struct gpmap *map, uint64_t budget);
 /* Frees the map; gpmap_release_step has returned ST_OK (ASSERT). */

@@ -131,6 +131,8 @@ static enum status enter_vmx(const struct vmx_caps *c, struct error *err)
 	put_le32(memmgr_va(vmx.host->mm, hpa_to_hfn(hpa(region))), (uint32_t)(c->basic & VMX_BASIC_REVISION_MASK));
 	write_cr0(ctrl_fixed(read_cr0(), c->cr0_fixed0, c->cr0_fixed1));
 	write_cr4(ctrl_fixed(read_cr4() | CR4_VMXE, c->cr4_fixed0, c->cr4_fixed1));
+	CHECK(check_feature_control(rdmsr(MSR_IA32_FEATURE_CONTROL)));
+	CHECK(check_region(region, get_le32(memmgr_va(vmx.host->mm, hpa_to_hfn(hpa(region)))), c->basic, c->phys_bits));
 	if (!vmxon(region))
 		return fail(err, ST_UNSUPPORTED, "VMXON failed (CR0 0x%lx, CR4 0x%lx)", read_cr0(), read_cr4());
 	/* Whatever ran before us may have left translations behind. */
@@ -193,6 +195,7 @@ enum status vmx_cpu_init(const struct vmx_host *host, struct error *err)
 	guard_init_cpu();
 	cpu = this_cpu();
 	record_host_state(cpu);
+	CHECK_NOTE(audit_record_host(cpu));
 	ASSERT(cpu->tr != 0 && (cpu->tr & (SEL_RPL_MASK | SEL_TI)) == 0);
 	cpu->on = true;
 	vmx.ready = true;

@@ -54,19 +54,21 @@ static void *table_va(void *ctx, hfn_t frame)
 
 static void invalidate(struct stage2 *s2)
 {
+	struct vmx_vm *vmx_vm = s2->owner;
+
 	if (!invept(INVEPT_SINGLE, ept_pointer(s2)))
 		panic("INVEPT of 0x%lx failed", ept_pointer(s2));
+	CHECK_NOTE(check_invept(&vmx_vm->check, (int)vmx.host->this_cpu()));
 }
 
 /* The vcpus of the guest must flush before they enter again. */
 static void raised(struct stage2 *s2)
 {
 	struct vmx_vm *vmx_vm = s2->owner;
-	struct vm *vm = vmx_vm->vm;
 
-	for (unsigned i = 0; i < vm->vcpu_count; i++)
-		if (vm->vcpus[i] && vm->vcpus[i]->hw)
-			hw_of(vm->vcpus[i])->work |= WORK_FLUSH_EPT;
+	CHECK_NOTE(check_lowered(&vmx_vm->check));
+	for (struct vmx_vcpu *hw = vmx_vm->vcpus; hw; hw = hw->next_sibling)
+		hw->work |= WORK_FLUSH_EPT;
 }
 
 static enum status create_vm(struct vm *vm)
@@ -78,7 +80,6 @@ static enum status create_vm(struct vm *vm)
 	if (st != ST_OK)
 		return st;
 	vmx_vm->frame = frame;
-	vmx_vm->vm = vm;
 	vmx_vm->frames = (struct ept_frames){.alloc = table_alloc, .free = table_free, .va = table_va};
 	vmx_vm->stage2 = (struct stage2){
 		.invalidate = invalidate,
@@ -93,6 +94,7 @@ static enum status create_vm(struct vm *vm)
 		vmx_frame_free(frame);
 		return st;
 	}
+	CHECK_NOTE(check_lowered(&vmx_vm->check));
 	vm->hw = vmx_vm;
 	vm->stage2 = &vmx_vm->stage2;
 	return ST_OK;
@@ -102,6 +104,7 @@ static void destroy_vm(struct vm *vm)
 {
 	struct vmx_vm *vmx_vm = vm->hw;
 
+	ASSERT(!vmx_vm->vcpus);
 	for (unsigned i = 0; i < VMX_CPUS_MAX; i++)
 		if (vmx.cpus[i].last_vm == vmx_vm)
 			vmx.cpus[i].last_vm = NULL;
@@ -149,9 +152,12 @@ static void init_vcpu(struct vmx_vcpu *hw, struct vcpu *vcpu)
 	hw->vcpu = vcpu;
 	hw->vmx_vm = vcpu->vm->hw;
 	hw->cpu = -1;
+	check_vmcs_init(&hw->check);
+	CHECK(check_region(hw->vmcs, get_le32(memmgr_va(vmx.host->mm, hpa_to_hfn(hpa(hw->vmcs)))), vmx.caps.basic,
+			   vmx.caps.phys_bits));
 	hw->timer_shift = c->timer_shift;
 	hw->timer_limit = (uint64_t)UINT32_MAX << c->timer_shift;
-	hw->work = c->preemption_timer ? 0 : WORK_ARM_TIMER;
+	hw->work = (c->preemption_timer ? 0 : WORK_ARM_TIMER) | (CHECKING ? WORK_CHECK : 0);
 	fpu_reset(hw);
 	debugreg_reset(hw);
 }
@@ -204,6 +210,8 @@ static enum status create_vcpu(struct vcpu *vcpu)
 		return ST_OVER_LIMIT;
 	}
 	init_vcpu(hw, vcpu);
+	hw->next_sibling = hw->vmx_vm->vcpus;
+	hw->vmx_vm->vcpus = hw;
 	vcpu->hw = hw;
 	/* VMCLEAR initialises what the processor keeps in the region besides the fields. */
 	vmcs_clear(hw);
@@ -228,9 +236,13 @@ static void put(struct vcpu *vcpu)
 
 static void destroy_vcpu(struct vcpu *vcpu)
 {
-	struct vmx_vcpu *hw = hw_of(vcpu);
+	struct vmx_vcpu *hw = hw_of(vcpu), **link = &hw->vmx_vm->vcpus;
 
 	put(vcpu);
+	while (*link != hw)
+		link = &(*link)->next_sibling;
+	*link = hw->next_sibling;
+	CHECK(check_vmcs_free(&hw->check));
 	vcpu->hw = NULL;
 	vpid_free(hw->vpid);
 	free_vcpu(hw);
@@ -287,10 +299,29 @@ static size_t describe(struct vcpu *vcpu, char *buf, size_t size)
 	return dump_vmcs(&image, vcpu->exit.kind == EXIT_ENTRY_FAILED, &vmx.caps, buf, size);
 }
 
+/* Guest RAM lies in two blocks, below and above the device hole: each may begin and end inside a table. */
+#define RAM_BLOCKS 2u
+
+/* Tables that map @pages pages by 4 KiB leaves, the root apart. */
+static uint64_t table_frames(uint64_t pages)
+{
+	uint64_t frames = 0;
+
+	for (unsigned shift = ORDER_2M; shift <= ORDER_1G + ORDER_2M; shift += ORDER_2M)
+		frames += (pages >> shift) + RAM_BLOCKS;
+	return frames;
+}
+
+static uint64_t overhead_bytes(uint64_t pages, unsigned vcpus)
+{
+	return vmx_vm_bytes() + vcpus * vmx_vcpu_bytes() + table_frames(pages) * PAGE_SIZE;
+}
+
 const struct engine *vmx_engine(void)
 {
 	static struct engine engine = {
 		.name = "vmx",
+		.overhead_bytes = overhead_bytes,
 		.vm_create = create_vm,
 		.vm_destroy = destroy_vm,
 		.vcpu_create = create_vcpu,

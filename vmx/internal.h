@@ -21,6 +21,7 @@
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "memmgr/memmgr.h"
+#include "vmx/check.h"
 #include "vmx/ctrl.h"
 #include "vmx/ept.h"
 #include "vmx/fpu.h"
@@ -45,10 +46,11 @@
 enum switched_msr { SW_STAR, SW_LSTAR, SW_CSTAR, SW_FMASK, SW_KERNEL_GS_BASE, SW_TSC_AUX, SW_COUNT };
 
 struct vmx_vm {
-	struct stage2 stage2; /* vm->stage2 points here */
+	struct stage2 stage2;   /* vm->stage2 points here */
 	struct ept_frames frames;
-	struct vm *vm;
-	hfn_t frame;          /* this struct's own */
+	struct vmx_vcpu *vcpus; /* list through next_sibling: they must flush when the stage-2 generation rises */
+	hfn_t frame;            /* this struct's own */
+	struct check_stage2 check;
 };
 
 /*
@@ -66,6 +68,7 @@ struct vmx_vcpu {
 	uint64_t timer_limit;   /* the longest entry that the preemption timer can bound, TSC ticks */
 
 	struct vmx_vm *vmx_vm;
+	struct vmx_vcpu *next_sibling;
 	uint64_t vmcs;          /* host-physical */
 	hfn_t frame;            /* this struct's own */
 	hfn_t xsave_frame;
@@ -85,6 +88,7 @@ struct vmx_vcpu {
 	uint64_t dr[4], dr6, cr2;
 	uint64_t xcr0;          /* always valid */
 
+	struct check_vmcs check;
 	uint32_t failed_instruction; /* VM-instruction error of a failed entry, 0: none */
 };
 
@@ -97,6 +101,8 @@ struct vmx_cpu {
 	uint64_t cr0, cr3, cr4, efer, pat;
 	uint64_t fs_base, gs_base, tr_base, gdt_base, idt_base;
 	uint16_t cs, ss, ds, es, fs, gs, tr;
+	struct check_cpu check;
+	struct check_host check_host;
 };
 
 /* What all CPUs share. */
@@ -154,6 +160,11 @@ void vmx_exit_entry_guarded(void);
 extern uint32_t vmx_host_spec_ctrl;
 void vmx_exited(struct vcpu *vcpu);
 void vmx_entry_refused(struct vcpu *vcpu);
+
+/* audit.c: CORBEL_DEBUG builds compare what is with what check.c demands. */
+void audit_record_host(struct vmx_cpu *cpu);
+void audit_entry(struct vmx_vcpu *hw, bool launch);
+void audit_exit(void);
 
 /* event.c */
 bool vmx_can_inject(struct vcpu *vcpu, enum event_type type);

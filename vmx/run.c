@@ -44,8 +44,11 @@ static void flush(struct vmx_vcpu *hw)
 {
 	if (hw->work & WORK_FLUSH_EPT)
 		ept_sync(&hw->vmx_vm->stage2, (unsigned)hw->cpu);
-	if ((hw->work & WORK_FLUSH_VPID) && !invvpid(INVVPID_SINGLE, hw->vpid, 0))
+	if (!(hw->work & WORK_FLUSH_VPID))
+		return;
+	if (!invvpid(INVVPID_SINGLE, hw->vpid, 0))
 		panic("INVVPID of %u failed", hw->vpid);
+	CHECK_NOTE(check_invvpid(&hw->check, hw->cpu));
 }
 
 static void enter(struct vcpu *vcpu, struct vmx_vcpu *hw, bool launch)
@@ -70,6 +73,8 @@ RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
 	hw->work &= ~once;
 	if (hw->work & WORK_GUARD)
 		guard_before_entry(hw);
+	if (CHECKING)
+		audit_entry(hw, launch);
 	enter(vcpu, hw, launch);
 }
 
@@ -156,6 +161,8 @@ void vmx_exited(struct vcpu *vcpu)
 	uint64_t reason = vmread(VMCS_EXIT_REASON);
 	struct exit *exit = &vcpu->exit;
 
+	if (CHECKING)
+		audit_exit();
 	exit->rip = vmcs_readn(VMCS_GUEST_RIP);
 	if (unlikely(reason >= VMEXIT_COUNT || decode_rows[reason].needs != NEED_LENGTH)) {
 		exited_with_details(vcpu, reason);

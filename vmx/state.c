@@ -74,6 +74,7 @@ static bool pae_paging(void)
 static void paging_changed(struct vmx_vcpu *hw)
 {
 	hw->work |= WORK_FLUSH_VPID;
+	CHECK_NOTE(check_vpid_stale(&hw->check));
 	if (pae_paging())
 		load_pdptes(hw);
 }

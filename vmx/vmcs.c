@@ -18,6 +18,7 @@ void vmcs_make_current(struct vmx_vcpu *hw)
 		return;
 	/* Active on another CPU: that one must put() it first (VMCLEAR), or its cached fields are lost. */
 	ASSERT(hw->cpu == -1 || hw->cpu == index);
+	CHECK(check_vmptrld(&cpu->check, &hw->check, index));
 	if (!vmptrld(hw->vmcs))
 		panic("VMPTRLD of 0x%lx failed", hw->vmcs);
 	cpu->vmcs = hw;
@@ -34,6 +35,7 @@ void vmcs_clear(struct vmx_vcpu *hw)
 	struct vmx_cpu *cpu = this_cpu();
 
 	ASSERT(hw->cpu == -1 || hw->cpu == (int)(cpu - vmx.cpus));
+	CHECK(check_vmclear(&cpu->check, &hw->check, (int)(cpu - vmx.cpus)));
 	if (!vmclear(hw->vmcs))
 		panic("VMCLEAR of 0x%lx failed", hw->vmcs);
 	if (cpu->vmcs == hw)
