@@ -24,7 +24,9 @@ struct decode_row {
 	uint8_t kind;  /* enum exit_kind */
 	uint8_t needs; /* NEED_* */
 };
-extern const struct decode_row decode_rows[VMEXIT_COUNT];
+#define DECODE_ROWS 128u /* a power of two: the short way of an exit masks the reason instead of comparing */
+extern const struct decode_row decode_rows[DECODE_ROWS];
+_Static_assert(VMEXIT_COUNT <= DECODE_ROWS, "every assigned reason has a row");
 
 /* Fields that the reason does not need are 0. */
 struct exit_raw {

@@ -68,7 +68,7 @@ static void raised(struct stage2 *s2)
 
 	CHECK_NOTE(check_lowered(&vmx_vm->check));
 	for (struct vmx_vcpu *hw = vmx_vm->vcpus; hw; hw = hw->next_sibling)
-		hw->work |= WORK_FLUSH_EPT;
+		add_work(hw, WORK_FLUSH_EPT);
 }
 
 static enum status create_vm(struct vm *vm)
@@ -157,7 +157,7 @@ static void init_vcpu(struct vmx_vcpu *hw, struct vcpu *vcpu)
 			   vmx.caps.phys_bits));
 	hw->timer_shift = c->timer_shift;
 	hw->timer_limit = (uint64_t)UINT32_MAX << c->timer_shift;
-	hw->work = (c->preemption_timer ? 0 : WORK_ARM_TIMER) | (CHECKING ? WORK_CHECK : 0);
+	add_work(hw, (c->preemption_timer ? 0 : WORK_ARM_TIMER) | (CHECKING ? WORK_CHECK : 0));
 	fpu_reset(hw);
 	debugreg_reset(hw);
 }

@@ -54,7 +54,7 @@ void vmx_inject(struct vcpu *vcpu, const struct event *event)
 		vmcs_write32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
 	}
 	vmcs_write32(VMCS_ENTRY_INTR_INFO, info);
-	hw->work |= WORK_EVENT;
+	add_work(hw, WORK_EVENT);
 }
 
 void event_restage(struct vmx_vcpu *hw, uint32_t idt_info, uint32_t idt_error)
@@ -71,7 +71,7 @@ void event_restage(struct vmx_vcpu *hw, uint32_t idt_info, uint32_t idt_error)
 			     vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)BLOCKING_NMI);
 	/* Bit 12 is undefined here and reserved there. */
 	vmcs_write32(VMCS_ENTRY_INTR_INFO, idt_info & ~(uint32_t)INTR_RESERVED);
-	hw->work |= WORK_EVENT;
+	add_work(hw, WORK_EVENT);
 }
 
 void event_block_nmi(void)
@@ -118,7 +118,7 @@ void event_hold_virtual_interrupt(struct vmx_vcpu *hw)
 	bool masked = !(vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
 
 	if (!waiting)
-		hw->work &= ~(uint32_t)WORK_RVI;
+		drop_work(hw, WORK_RVI);
 	event_settle_shadow(hw->vcpu);
 	hw->window_quirk = waiting && masked && vmx.host->held_interrupt_quirk;
 	update_proc(hw, PROC_INTERRUPT_WINDOW, hw->window_wanted || hw->window_quirk);
@@ -139,12 +139,15 @@ void vmx_sync_apic(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits
 	struct vmx_vcpu *hw = hw_of(vcpu);
 	uint16_t status = (uint16_t)((svi > 0 ? svi << STATUS_SVI_SHIFT : 0) | (rvi > 0 ? rvi : 0));
 
-	if (!vmx.controls.virtual_interrupts)
+	if (!vmx.controls.virtual_interrupts) {
+		/* The guest lowers its priority in the TPR shadow; below the class of @rvi it exits (29.1.2). */
+		vmcs_write32(VMCS_TPR_THRESHOLD, rvi > 0 ? (uint32_t)rvi >> 4 : 0);
 		return;
+	}
 	vmcs_write16(VMCS_GUEST_INTERRUPT_STATUS, status);
 	write_eoi_exits(hw, eoi_exits);
 	if (rvi > 0)
-		hw->work |= WORK_RVI;
+		add_work(hw, WORK_RVI);
 }
 
 void vmx_set_apic_mode(struct vcpu *vcpu, unsigned mode)

@@ -63,7 +63,10 @@ void guard_update(struct vmx_vcpu *hw)
 		hw->guard |= GUARD_SPEC_CTRL;
 		guarded = true;
 	}
-	hw->work = guarded ? hw->work | (uint32_t)WORK_GUARD : hw->work & ~(uint32_t)WORK_GUARD;
+	if (guarded)
+		add_work(hw, WORK_GUARD);
+	else
+		drop_work(hw, WORK_GUARD);
 	vmcs_writen(VMCS_HOST_RIP, (uint64_t)(guarded ? vmx_exit_entry_guarded : vmx_exit_entry));
 }
 

@@ -63,9 +63,10 @@ struct vmx_vcpu {
 	uint64_t host_rsp;      /* of run()'s caller, while in the guest */
 
 	uint32_t guard;         /* GUARD_* of vmx/asm.h: what entry.S does against side channels */
-	uint32_t work;          /* WORK_* */
+	uint32_t work;          /* WORK_*: change it by add_work() */
 	uint32_t timer_shift;
 	uint64_t timer_limit;   /* the longest entry that the preemption timer can bound, TSC ticks */
+	uint64_t short_limit;   /* the same, or 0 while there is work: one comparison decides run()'s way */
 
 	struct vmx_vm *vmx_vm;
 	struct vmx_vcpu *next_sibling;
@@ -124,6 +125,18 @@ extern struct vmx vmx;
 
 static inline struct vmx_cpu *this_cpu(void) { return &vmx.cpus[vmx.host->this_cpu()]; }
 static inline struct vmx_vcpu *hw_of(const struct vcpu *vcpu) { return vcpu->hw; }
+
+static inline void add_work(struct vmx_vcpu *hw, uint32_t work)
+{
+	hw->work |= work;
+	hw->short_limit = 0;
+}
+
+static inline void drop_work(struct vmx_vcpu *hw, uint32_t work)
+{
+	hw->work &= ~work;
+	hw->short_limit = hw->work ? 0 : hw->timer_limit;
+}
 
 /* A cleared frame of the host's; ST_NO_MEMORY. */
 MUST_CHECK enum status vmx_frame_alloc(hfn_t *out, void **va);

@@ -70,7 +70,7 @@ RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
 	if (hw->work & WORK_RVI)
 		event_hold_virtual_interrupt(hw);
 	bound_entry(hw, deadline);
-	hw->work &= ~once;
+	drop_work(hw, once);
 	if (hw->work & WORK_GUARD)
 		guard_before_entry(hw);
 	if (CHECKING)
@@ -83,8 +83,8 @@ void vmx_run(struct vcpu *vcpu, uint64_t deadline)
 	struct vmx_vcpu *hw = hw_of(vcpu);
 	uint64_t left = deadline - rdtsc();
 
-	/* A deadline in the past wraps to more than the limit: one comparison finds both extremes. */
-	if (unlikely(hw->work || left > hw->timer_limit)) {
+	/* More than the limit: too far off, in the past (it wraps), or there is work (the limit is 0 then). */
+	if (unlikely(left > hw->short_limit)) {
 		run_with_work(vcpu, deadline);
 		return;
 	}
@@ -142,7 +142,11 @@ static bool nmi_unblocking_undone(const struct exit_raw *raw, const struct exit 
 RARE static void exited_with_details(struct vcpu *vcpu, uint64_t reason)
 {
 	struct vmx_vcpu *hw = hw_of(vcpu);
-	struct exit_raw raw = {.reason = (uint32_t)reason, .rip = vcpu->exit.rip, .rcx = vcpu->gpr[GPR_RCX]};
+	struct exit_raw raw = {
+		.reason = (uint32_t)reason,
+		.rip = vmcs_readn(VMCS_GUEST_RIP),
+		.rcx = vcpu->gpr[GPR_RCX],
+	};
 
 	read_raw(&raw, decode_row_of(raw.reason).needs);
 	exit_decode(&raw, &vcpu->exit);
@@ -155,23 +159,42 @@ RARE static void exited_with_details(struct vcpu *vcpu, uint64_t reason)
 		event_restage(hw, raw.idt_info, raw.idt_error);
 }
 
+/*
+ * Length and address of the instruction, straight to memory. VMREAD stores 64 bits: the length's upper
+ * half falls into rip, which is written right after.
+ */
+static inline void read_instruction(struct vcpu *vcpu)
+{
+	_Static_assert(offsetof(struct exit, length) + sizeof vcpu->exit.length == offsetof(struct exit, rip),
+		       "adjacent");
+#ifdef CORBEL_DEBUG
+	vcpu->exit.length = vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
+	vcpu->exit.rip = vmcs_readn(VMCS_GUEST_RIP);
+#else
+	__asm__ volatile("vmread %2, %0\n\tvmread %3, %1"
+			 : "=m"(vcpu->exit.length), "=m"(vcpu->exit.rip)
+			 : "r"((uint64_t)VMCS_EXIT_INSTRUCTION_LENGTH), "r"((uint64_t)VMCS_GUEST_RIP)
+			 : "cc");
+#endif
+}
+
 /* From entry.S, with the host's registers restored; its return is run()'s. */
 void vmx_exited(struct vcpu *vcpu)
 {
 	uint64_t reason = vmread(VMCS_EXIT_REASON);
-	struct exit *exit = &vcpu->exit;
+	const struct decode_row *row = &decode_rows[reason % DECODE_ROWS];
 
 	if (CHECKING)
 		audit_exit();
-	exit->rip = vmcs_readn(VMCS_GUEST_RIP);
-	if (unlikely(reason >= VMEXIT_COUNT || decode_rows[reason].needs != NEED_LENGTH)) {
+	/* Reasons with flag bits, and those beyond the table, fall on rows that are not plain. */
+	if (unlikely(row->needs != NEED_LENGTH)) {
 		exited_with_details(vcpu, reason);
 		return;
 	}
-	exit->kind = decode_rows[reason].kind;
-	exit->length = vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
+	vcpu->exit.kind = row->kind;
+	read_instruction(vcpu);
 	/* Only RDMSR and WRMSR look at it; storing it always is cheaper than asking. */
-	exit->u.msr.index = (uint32_t)vcpu->gpr[GPR_RCX];
+	vcpu->exit.u.msr.index = (uint32_t)vcpu->gpr[GPR_RCX];
 }
 
 /* From entry.S: the instruction failed (VMfail), the guest has not run. */

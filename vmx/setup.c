@@ -81,9 +81,6 @@ static void write_controls(struct vmx_vcpu *hw)
 	const struct vmx_controls *c = &vmx.controls;
 
 	hw->proc = c->proc;
-	/* TPR thresholds would need the host's help at each change; MOV to CR8 is rare enough to exit. */
-	if (!c->virtual_interrupts)
-		hw->proc |= PROC_CR8_LOAD;
 	hw->proc2 = c->proc2;
 	vmcs_write32(VMCS_PINBASED_CTLS, c->pin);
 	vmcs_write32(VMCS_PROCBASED_CTLS, hw->proc);

@@ -73,7 +73,7 @@ static bool pae_paging(void)
 /* The guest's own instruction would have flushed; ours flushes all of its linear translations. */
 static void paging_changed(struct vmx_vcpu *hw)
 {
-	hw->work |= WORK_FLUSH_VPID;
+	add_work(hw, WORK_FLUSH_VPID);
 	CHECK_NOTE(check_vpid_stale(&hw->check));
 	if (pae_paging())
 		load_pdptes(hw);

@@ -27,7 +27,7 @@ void vmcs_make_current(struct vmx_vcpu *hw)
 	hw->cpu = index;
 	vmx_write_host_state(cpu, hw);
 	/* What this CPU cached of the vcpu when it ran here last may be stale. */
-	hw->work |= WORK_LAUNCH | WORK_FLUSH_EPT | WORK_FLUSH_VPID;
+	add_work(hw, WORK_LAUNCH | WORK_FLUSH_EPT | WORK_FLUSH_VPID);
 }
 
 void vmcs_clear(struct vmx_vcpu *hw)
