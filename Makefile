@@ -71,7 +71,7 @@ THIRD := $(LUA_SRC:%=lua/%) $(FDT_SRC:%=libfdt/%) $(ZYDIS_SRC:%=zydis/src/%)
 
 WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wvla -Wundef
 # AVX-512 and Knights Corner instructions never access a device.
-ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYAN_NO_LIBC -DZYDIS_DISABLE_FORMATTER \
+ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_MINIMAL_MODE -DZYDIS_DISABLE_FORMATTER \
 	-DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
 INCLUDE := -I. -I$(B) -isystem $(DEPS)/src/lua -isystem $(DEPS)/src/libfdt \
 	-isystem $(DEPS)/src/zydis/include -isystem $(DEPS)/src/zycore/include
@@ -107,7 +107,7 @@ OWN_host = $(WARN) $(SANITIZE) -D_GNU_SOURCE
 OWN_fuzz = $(WARN) $(SANITIZE) -D_GNU_SOURCE
 OWN_ctl = $(WARN) -D_GNU_SOURCE
 # Third-party code is not ours to warn about; ASan still sees what we hand to it.
-THIRD_target = -w $(if $(filter lua,$(LIB)),,-mgeneral-regs-only)
+THIRD_target = -w -DNDEBUG $(if $(filter lua,$(LIB)),,-mgeneral-regs-only)
 THIRD_host = -w -fsanitize=address
 THIRD_fuzz = -w -fsanitize=address
 

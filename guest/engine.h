@@ -37,6 +37,13 @@ struct segment {
 };
 #define SEGMENT_UNUSABLE 0x0100u
 
+/* The registers that decide what an instruction means and may touch. */
+struct cpu_mode {
+	uint64_t cr0, cr3, cr4, efer, rflags; /* CR0 and CR4 as the guest reads them */
+	uint64_t cs_base;
+	uint16_t cs_access, ss_access;
+};
+
 enum event_type { EVENT_INTERRUPT, EVENT_NMI, EVENT_EXCEPTION };
 
 struct event {
@@ -94,6 +101,8 @@ struct engine {
 	void (*set_reg)(struct vcpu *vcpu, enum engine_reg reg, uint64_t value);
 	void (*get_segment)(struct vcpu *vcpu, enum segment_reg seg, struct segment *out);
 	void (*set_segment)(struct vcpu *vcpu, enum segment_reg seg, const struct segment *in);
+	/* What emulation needs of an instruction's surroundings, in one call. */
+	void (*get_mode)(struct vcpu *vcpu, struct cpu_mode *out);
 	/*
 	 * MSRs that the engine holds or switches (FS/GS/KERNEL_GS base, SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK,
 	 * TSC_AUX, EFER, PAT, SPEC_CTRL, XSS, ...). ST_NOT_FOUND: not the engine's; ST_INVALID: value refused (#GP).

@@ -31,25 +31,21 @@ static enum paging paging_of(uint64_t cr0, uint64_t cr4, uint64_t efer)
 	return cr4 & CR4_PAE ? PAGING_PAE : PAGING_32;
 }
 
-void gwalk_mode(struct vcpu *v, struct walk_mode *out)
+void gwalk_mode(const struct vcpu *v, const struct cpu_mode *cpu, struct walk_mode *out)
 {
-	const struct engine *engine = v->engine;
-	uint64_t cr0 = engine->get_reg(v, REG_CR0), cr4 = engine->get_reg(v, REG_CR4);
-	uint64_t efer = engine->get_reg(v, REG_EFER);
-	struct segment ss;
+	const struct cpuid_table *t = v->vm->cpuid;
 
-	engine->get_segment(v, SEG_SS, &ss);
 	*out = (struct walk_mode){
-		.paging = paging_of(cr0, cr4, efer),
-		.cr3 = engine->get_reg(v, REG_CR3),
-		.reserved = MASK(51, 0) & ~v->vm->cpuid->physical_mask,
-		.cpl = (unsigned)SEGMENT_DPL(ss.access),
-		.wp = cr0 & CR0_WP,
-		.nxe = efer & EFER_NXE,
-		.smep = cr4 & CR4_SMEP,
-		.smap_checked = (cr4 & CR4_SMAP) && !(engine->get_reg(v, REG_RFLAGS) & RFLAGS_AC),
-		.pse = cr4 & CR4_PSE,
-		.page1gb = v->vm->cpuid->extended[1].edx & CPUID_E1D_PAGE1GB,
+		.paging = paging_of(cpu->cr0, cpu->cr4, cpu->efer),
+		.cr3 = cpu->cr3,
+		.reserved = MASK(51, 0) & ~t->physical_mask,
+		.cpl = (unsigned)SEGMENT_DPL(cpu->ss_access),
+		.wp = cpu->cr0 & CR0_WP,
+		.nxe = cpu->efer & EFER_NXE,
+		.smep = cpu->cr4 & CR4_SMEP,
+		.smap_checked = (cpu->cr4 & CR4_SMAP) && !(cpu->rflags & RFLAGS_AC),
+		.pse = cpu->cr4 & CR4_PSE,
+		.page1gb = t->extended[1].edx & CPUID_E1D_PAGE1GB,
 	};
 }
 
@@ -222,8 +218,10 @@ enum status gwalk_translate(struct vcpu *v, const struct walk_mode *m, gva_t lin
 
 enum status gmem_translate(struct vcpu *vcpu, gva_t linear, unsigned access, gpa_t *out, uint32_t *pf_error)
 {
+	struct cpu_mode cpu;
 	struct walk_mode m;
 
-	gwalk_mode(vcpu, &m);
+	vcpu->engine->get_mode(vcpu, &cpu);
+	gwalk_mode(vcpu, &cpu, &m);
 	return gwalk_translate(vcpu, &m, linear, access, out, pf_error);
 }

@@ -23,7 +23,15 @@ struct walk_mode {
 	bool pse, page1gb;
 };
 
-void gwalk_mode(struct vcpu *v, struct walk_mode *out);
+/* Bits 63..47 of a 4-level linear address are equal. */
+static inline bool gwalk_canonical(uint64_t linear)
+{
+	int64_t high = (int64_t)linear >> 47;
+
+	return high == 0 || high == -1;
+}
+
+void gwalk_mode(const struct vcpu *v, const struct cpu_mode *cpu, struct walk_mode *out);
 /*
  * Translates @linear for @access (one of S2_READ, S2_WRITE, S2_EXEC, or S2_READ | S2_WRITE). ST_BAD_ADDRESS: the
  * guest's page fault, error code in *pf_error. Sets no accessed or dirty bit. Protection keys are not looked at.

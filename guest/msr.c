@@ -12,6 +12,7 @@
 #include "guest/msr.h"
 
 #include "guest/cpuid.h"
+#include "guest/gwalk.h"
 #include "guest/vcpu_internal.h"
 #include "guest/vm.h"
 #include "lib/x86_regs.h"
@@ -24,7 +25,6 @@
 #define MISC_ENABLE_VALUE (MISC_ENABLE_FAST_STRING | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL)
 #define MISC_ENABLE_WRITABLE MISC_ENABLE_FAST_STRING
 #define MTRR_TYPES_FIXED_WB 0x0606060606060606ull
-#define LINEAR_BITS 48
 
 #define FIXED_A0000 2 /* index of the fixed register that covers the legacy video area */
 #define HOLE_START 0xc0000000ull
@@ -50,13 +50,6 @@ void msr_settle(struct vcpu *v)
 }
 
 /* ---- checks ---- */
-
-static bool is_canonical(uint64_t value)
-{
-	int64_t high = (int64_t)value >> (LINEAR_BITS - 1);
-
-	return high == 0 || high == -1;
-}
 
 static bool is_memory_type(uint64_t type)
 {
@@ -380,7 +373,7 @@ static enum status write(struct vcpu *v, uint32_t index, uint64_t value)
 	case MSR_IA32_FS_BASE:
 	case MSR_IA32_GS_BASE:
 	case MSR_IA32_KERNEL_GS_BASE:
-		return write_if(v, index, value, is_canonical(value));
+		return write_if(v, index, value, gwalk_canonical(value));
 	case MSR_IA32_FMASK:
 		return write_if(v, index, value, value >> 32 == 0);
 	case MSR_IA32_TSC_AUX:

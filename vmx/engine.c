@@ -333,6 +333,7 @@ const struct engine *vmx_engine(void)
 		.get_reg = vmx_get_reg,
 		.set_reg = vmx_set_reg,
 		.get_segment = vmx_get_segment,
+		.get_mode = vmx_get_mode,
 		.set_segment = vmx_set_segment,
 		.get_msr = vmx_get_msr,
 		.set_msr = vmx_set_msr,

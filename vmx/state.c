@@ -213,6 +213,22 @@ void vmx_set_segment(struct vcpu *vcpu, enum segment_reg seg, const struct segme
 							      : in->access & ~(uint32_t)ACCESS_RESERVED);
 }
 
+void vmx_get_mode(struct vcpu *vcpu, struct cpu_mode *out)
+{
+	uint64_t cr0_mask = CR0_HOST_OWNED, cr4_mask = ~CR4_GUEST_OWNED;
+
+	vmcs_make_current(hw_of(vcpu));
+	out->cr0 = (vmcs_readn(VMCS_GUEST_CR0) & ~cr0_mask) | (vmcs_readn(VMCS_CR0_SHADOW) & cr0_mask);
+	out->cr3 = vmcs_readn(VMCS_GUEST_CR3);
+	out->cr4 = (vmcs_readn(VMCS_GUEST_CR4) & ~cr4_mask) | (vmcs_readn(VMCS_CR4_SHADOW) & cr4_mask);
+	out->efer = vmcs_read64(VMCS_GUEST_EFER);
+	out->rflags = vmcs_readn(VMCS_GUEST_RFLAGS);
+	out->cs_base = vmcs_readn(VMCS_GUEST_CS_BASE);
+	/* Code and stack segments are never unusable where it matters; D, L and DPL lie as struct segment has them. */
+	out->cs_access = (uint16_t)vmcs_read32(VMCS_GUEST_CS_ACCESS);
+	out->ss_access = (uint16_t)vmcs_read32(VMCS_GUEST_SS_ACCESS);
+}
+
 /* ---- MSRs ---- */
 
 static const uint32_t switched[SW_COUNT] = {

@@ -298,6 +298,23 @@ void fake_add_msr(struct vcpu *v, uint32_t index, uint64_t value)
 	f->msrs[f->msr_count++].value = value;
 }
 
+static void get_mode(struct vcpu *v, struct cpu_mode *out)
+{
+	const struct fake_vcpu *f = fake(v);
+
+	ASSERT(f->loaded);
+	*out = (struct cpu_mode){
+		.cr0 = f->regs[REG_CR0],
+		.cr3 = f->regs[REG_CR3],
+		.cr4 = f->regs[REG_CR4],
+		.efer = f->regs[REG_EFER],
+		.rflags = f->regs[REG_RFLAGS],
+		.cs_base = f->segments[SEG_CS].base,
+		.cs_access = f->segments[SEG_CS].access,
+		.ss_access = f->segments[SEG_SS].access,
+	};
+}
+
 static uint64_t *find_msr(struct vcpu *v, uint32_t index)
 {
 	struct fake_vcpu *f = fake(v);
@@ -352,6 +369,7 @@ struct engine fake_engine = {
 	.set_reg = set_reg,
 	.get_segment = get_segment,
 	.set_segment = set_segment,
+	.get_mode = get_mode,
 	.get_msr = get_msr,
 	.set_msr = set_msr,
 	.can_inject = can_inject,
