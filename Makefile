@@ -276,8 +276,8 @@ $(B)/guests/%.flat: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/star
 
 $(B)/store.cpio: board/mkcpio.py $(B)/guests/busybox.cpio $(shell find scripts -type f 2>/dev/null)
 	$(call say,CPIO,$@)
-	$(Q)$(PYTHON) board/mkcpio.py $@ scripts=scripts guests/vmlinux=$(DEPS)/guests/vmlinux \
-		guests/vmlinuz=$(DEPS)/guests/vmlinuz guests/busybox.cpio=$(B)/guests/busybox.cpio
+	$(Q)$(PYTHON) board/mkcpio.py $@ scripts=scripts debian/vmlinux=$(DEPS)/guests/vmlinux \
+		debian/vmlinuz=$(DEPS)/guests/vmlinuz debian/initrd=$(B)/guests/busybox.cpio
 
 $(B)/corbel.img: $(B)/corbel.elf $(B)/store.cpio board/mkimage.py board/grub.cfg
 	$(call say,IMAGE,$@)
