@@ -30,8 +30,8 @@ static void add_file(const char *name, const void *data, size_t size)
 
 	if (archive.len + size + 512 > archive.max)
 		fail_msg("the archive is full");
-	p += sprintf(p, "070701%08X%08X%08X%08X%08X%08X%08zX%08X%08X%08X%08X%08zX%08X", 1u, REGULAR, 0u, 0u, 1u, 0u, size,
-		     0u, 0u, 0u, 0u, strlen(name) + 1, 0u);
+	p += sprintf(p, "070701%08X%08X%08X%08X%08X%08X%08zX%08X%08X%08X%08X%08zX%08X", 1u, REGULAR, 0u, 0u, 1u, 0u,
+		     size, 0u, 0u, 0u, 0u, strlen(name) + 1, 0u);
 	memcpy(p, name, strlen(name) + 1);
 	archive.len = ((size_t)(p - archive.bytes) + strlen(name) + 1 + 3) & ~(size_t)3;
 	memcpy(archive.bytes + archive.len, data, size);

@@ -57,6 +57,13 @@ struct boot_facts boot;
 static char cmdline[CMDLINE_MAX];
 static char module_cmdline[MODULES_MAX][MODULE_CMDLINE_MAX];
 
+/* The loader's own bytes. */
+static void note_info(uint64_t start, uint64_t size)
+{
+	if (start && start + size > boot.info_end)
+		boot.info_end = start + size;
+}
+
 static const char *copy_text(char *out, size_t size, uint64_t from)
 {
 	const char *s = (const char *)from;
@@ -65,6 +72,7 @@ static const char *copy_text(char *out, size_t size, uint64_t from)
 	for (; from && i + 1 < size && s[i]; i++)
 		out[i] = s[i];
 	out[i] = '\0';
+	note_info(from, i + 1);
 	return out;
 }
 
@@ -92,6 +100,9 @@ static void read_multiboot(const struct mb_info *info)
 	uint64_t at = info->mmap_addr;
 
 	boot.protocol = "multiboot";
+	note_info((uint64_t)info, sizeof *info);
+	note_info(at, info->mmap_length);
+	note_info((uint64_t)modules, info->mods_count * sizeof *modules);
 	copy_text(cmdline, sizeof cmdline, info->flags & MB_CMDLINE ? info->cmdline : 0);
 	for (unsigned i = 0; (info->flags & MB_MODULES) && i < info->mods_count; i++)
 		add_module(modules[i].start, modules[i].end - modules[i].start, modules[i].cmdline);
@@ -109,6 +120,9 @@ static void read_pvh(const struct pvh_info *info)
 	const struct pvh_range *map = (const struct pvh_range *)info->memmap;
 
 	boot.protocol = "pvh";
+	note_info((uint64_t)info, sizeof *info);
+	note_info((uint64_t)map, info->memmap_entries * sizeof *map);
+	note_info((uint64_t)modules, info->modules * sizeof *modules);
 	boot.rsdp = info->rsdp;
 	copy_text(cmdline, sizeof cmdline, info->cmdline);
 	for (unsigned i = 0; i < info->modules; i++)

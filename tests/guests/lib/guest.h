@@ -66,6 +66,7 @@ struct boot_facts {
 	struct { uint64_t start, size; const char *cmdline; } modules[MODULES_MAX];
 	unsigned modules_count;
 	uint64_t rsdp; /* 0: not told */
+	uint64_t info_end; /* where the highest piece of boot information ends */
 };
 extern struct boot_facts boot;
 
@@ -112,8 +113,10 @@ void map_identity(uint64_t addr, uint64_t size);
 
 /* ---- time ---- */
 
-/* TSC ticks a second: CPUID 15h, else measured against the PM timer's or PIT's crystal. */
+/* TSC ticks a second: CPUID 15h, else measured by the PIT. */
 uint64_t tsc_hz(void);
+/* Spins that many TSC ticks. */
+void spin_ticks(uint64_t ticks);
 /* A pseudo-random sequence (xorshift64*): the same for the same seed everywhere. */
 uint64_t random_next(uint64_t *state);
 
