@@ -247,9 +247,42 @@ GUEST switch
 1:	REPORT
 GUEST_END switch
 
+/*
+ * Two NMIs are posted while the first one's handler runs with NMIs blocked: the second comes after its
+ * IRET, not before. The handler counts in R12 and notes in R11 when it was entered nested.
+ */
+GUEST nmi
+	xor %r12d, %r12d
+	xor %r11d, %r11d
+	xor %r10d, %r10d
+	vmcall
+	nop
+	mov $1, %eax
+	cmp $2, %r12d
+	jne 1f
+	mov %r11d, %eax
+1:	REPORT
+GUEST_END nmi
+
+/* Never runs: its entry is refused. */
+GUEST refused
+	xor %eax, %eax
+	REPORT
+GUEST_END refused
+
 /* Interrupt handlers, copied to SELFTEST_HANDLERS; selftest.c points the IDT at the labels. */
 GUEST handlers
-	.globl selftest_handler_db, selftest_handler_ud, selftest_handler_vector
+	.globl selftest_handler_db, selftest_handler_ud, selftest_handler_vector, selftest_handler_nmi
+selftest_handler_nmi:
+	inc %r12d
+	or %r10d, %r11d
+	mov $1, %r10d
+	cmp $1, %r12d
+	jne 1f
+	vmcall /* the second NMI is posted now */
+	nop
+1:	xor %r10d, %r10d
+	iretq
 selftest_handler_db:
 	inc %r14d
 	iretq
