@@ -145,6 +145,9 @@ void vmx_frame_free(hfn_t frame);
 /* cpu.c */
 void vmx_write_host_state(const struct vmx_cpu *cpu, struct vmx_vcpu *hw);
 
+/* guest_bits.c: bits of CR4 that this guest may change without an exit. */
+uint64_t guest_owned_cr4(const struct vm *vm);
+
 /* msr_bitmap.c */
 void msr_bitmap_build(void *bitmap, bool x2apic);
 

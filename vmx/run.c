@@ -66,6 +66,9 @@ RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
 	struct vmx_vcpu *hw = hw_of(vcpu);
 	bool launch = hw->work & WORK_LAUNCH;
 
+	/* The guest's CPUID is built after its VMCS. */
+	if (launch)
+		vmcs_writen(VMCS_CR4_MASK, ~guest_owned_cr4(vcpu->vm));
 	flush(hw);
 	if (hw->work & WORK_RVI)
 		event_hold_virtual_interrupt(hw);

@@ -367,7 +367,10 @@ static bool needs_virtual_interrupts(const struct test *t)
 	return t->answer == answer_virtual || t->passed == passed_self_ipi;
 }
 
-static bool breaks_a_rule(const struct test *t) { return t->answer == answer_bad_guest || t->answer == answer_bad_host; }
+static bool breaks_a_rule(const struct test *t)
+{
+	return t->answer == answer_bad_guest || t->answer == answer_bad_host;
+}
 
 /* A field that VM entry refuses, behind the engine's back. */
 static void break_rule(const struct test *t)

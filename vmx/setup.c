@@ -31,7 +31,6 @@ static const struct vmcs_setting control_rows[] = {
 	{VMCS_TPR_THRESHOLD, 0},
 	{VMCS_TSC_OFFSET, 0},
 	{VMCS_CR0_MASK, CR0_HOST_OWNED},
-	{VMCS_CR4_MASK, ~CR4_GUEST_OWNED},
 };
 
 /* Data segments after reset: base 0, 64 KiB, read and write, accessed. */
