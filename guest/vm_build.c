@@ -37,8 +37,10 @@ static uint64_t map_pages(uint64_t ram_bytes)
 
 uint64_t vm_overhead_bytes(const struct machine *m, const struct vm_config *cfg)
 {
-	return arena_bytes(cfg) + gpmap_overhead_bytes(map_pages(cfg->memory.size)) +
-	       m->engine->overhead_bytes(cfg->memory.size / PAGE_SIZE, cfg->cpu.count);
+	uint64_t pages = cfg->memory.size / PAGE_SIZE;
+
+	return arena_bytes(cfg) + gpmap_overhead_bytes(map_pages(cfg->memory.size), pages) +
+	       m->engine->overhead_bytes(pages, cfg->cpu.count);
 }
 
 static enum status admit(struct vm *vm, struct error *err)

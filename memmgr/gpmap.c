@@ -28,11 +28,14 @@ static uint64_t map_bytes(uint64_t gfn_limit)
 	return sizeof(struct gpmap) + ((gfn_limit + CHUNK_PAGES - 1) >> CHUNK_SHIFT) * sizeof(uint64_t);
 }
 
-uint64_t gpmap_overhead_bytes(uint64_t pages)
-{
-	uint64_t chunks = (pages + CHUNK_PAGES - 1) >> CHUNK_SHIFT;
+static uint64_t chunks_for(uint64_t pages) { return (pages + CHUNK_PAGES - 1) >> CHUNK_SHIFT; }
 
-	return (BIT(order_for(map_bytes(pages))) + chunks) << PAGE_SHIFT;
+uint64_t gpmap_overhead_bytes(uint64_t gfn_limit, uint64_t ram_pages)
+{
+	/* A second range may begin in the middle of a chunk. */
+	uint64_t chunks = MIN(chunks_for(gfn_limit), chunks_for(ram_pages) + 1);
+
+	return (BIT(order_for(map_bytes(gfn_limit))) + chunks) << PAGE_SHIFT;
 }
 
 static bool owner_has_map(const struct memmgr *mm, uint16_t owner)

@@ -101,8 +101,11 @@ hfn_t memmgr_hfn(const struct memmgr *mm, const void *va);
 
 /* ---- a guest's memory ---- */
 
-/* Bytes of host memory, besides stage-2 tables, that a guest map over gfn 0..@pages-1 takes at most. */
-uint64_t gpmap_overhead_bytes(uint64_t pages);
+/*
+ * Bytes of host memory, besides stage-2 tables, that a guest map over gfn 0..@gfn_limit-1 with
+ * @ram_pages of RAM in at most two ranges takes at most.
+ */
+uint64_t gpmap_overhead_bytes(uint64_t gfn_limit, uint64_t ram_pages);
 
 /*
  * Creates an empty map for guest @owner (1..65535) over gfn 0..@gfn_limit-1, at

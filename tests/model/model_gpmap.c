@@ -310,7 +310,7 @@ static void compare(const struct guest *g)
 	}
 	gpmap_stats(g->map, &stats);
 	assert_true(stats.ram_pages == ram_pages && stats.present_pages == present);
-	assert_true(stats.overhead_bytes <= gpmap_overhead_bytes(LIMIT));
+	assert_true(stats.overhead_bytes <= gpmap_overhead_bytes(LIMIT, LIMIT));
 }
 
 static void finish(void)

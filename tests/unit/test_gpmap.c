@@ -559,7 +559,7 @@ static void overhead_is_as_told(void **state)
 	struct gpmap_stats stats;
 
 	(void)state;
-	assert_true(gpmap_overhead_bytes(LIMIT) == PAGE_SIZE + LIMIT * 8);
+	assert_true(gpmap_overhead_bytes(LIMIT, LIMIT) == PAGE_SIZE + LIMIT * 8);
 	mm->pool_target[LEAF_2M] = 0;
 	assert_int_equal(gpmap_add_ram(map, gfn(0), LIMIT), ST_OK);
 	gpmap_stats(map, &stats);
@@ -567,9 +567,9 @@ static void overhead_is_as_told(void **state)
 	for (uint64_t at = 0; at < LIMIT; at++)
 		touch(at, ST_OK);
 	gpmap_stats(map, &stats);
-	assert_true(stats.overhead_bytes == gpmap_overhead_bytes(LIMIT));
+	assert_true(stats.overhead_bytes == gpmap_overhead_bytes(LIMIT, LIMIT));
 	/* 4 TiB: 8 bytes a page and the directory, rounded to a block. */
-	assert_true(gpmap_overhead_bytes(BIT(30)) == (8ull << 30) + (32ull << 20));
+	assert_true(gpmap_overhead_bytes(BIT(30), BIT(30)) == (8ull << 30) + (32ull << 20));
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
