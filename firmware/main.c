@@ -4,11 +4,10 @@
  */
 #include <stdint.h>
 
+#include "firmware/cpuloop.h"
 #include "firmware/hardware.h"
 #include "firmware/selftest.h"
-#include "firmware/trap.h"
-#include "lib/log.h"
-#include "lib/x86_asm.h"
+#include "firmware/wiring.h"
 
 #define LOOP_STACK_PAGES 8
 
@@ -18,12 +17,12 @@ void boot_main(uint32_t protocol, uint32_t info);
 static void continue_boot(void)
 {
 	hardware_start_devices(); /* ACPI, memory types, interrupts, time, serial lines */
+	wire_memory();            /* frame table, allocator; page tables take frames from it from now on */
+	wire_store();             /* scripts, kernels, initrds */
 	selftest_run(boot_args());
-	log_info("ready");
-	for (;;) {
-		trap_report_nmi();
-		sti_hlt_cli();
-	}
+	wire_engine();            /* VMXON, scheduler, what guest/ asks of the host */
+	wire_control();           /* the control task: boot script, then the management line */
+	cpu_loop();
 }
 
 /* Called by start.S on the first stack, interrupts masked, low memory mapped one to one. */

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a room needs from another it has declared as a struct of functions; here
+ * they are filled. No decisions are made in this file but sizes.
+ */
+#include "firmware/wiring.h"
+
+#include "firmware/apic.h"
+#include "firmware/cmdline.h"
+#include "firmware/control_task.h"
+#include "firmware/cpuloop.h"
+#include "firmware/fpu.h"
+#include "firmware/hardware.h"
+#include "firmware/paging.h"
+#include "firmware/percpu.h"
+#include "firmware/tsc.h"
+#include "guest/machine.h"
+#include "io/store.h"
+#include "lib/assert.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "memmgr/memmgr.h"
+#include "vmx/vmx.h"
+
+#define MIB (1024ull * 1024)
+#define CLEAR_AHEAD_2M 16u     /* 32 MiB ready for first touches */
+#define CLEAR_AHEAD_4K 512u
+#define HOST_SPARE (8 * MIB)   /* not promised to VMs: the control plane's growth, stacks, page tables */
+#define TEXT_MAX 160
+
+static struct machine machine;
+static struct store store;
+
+static void must(enum status st, const struct error *err)
+{
+	if (st != ST_OK)
+		hardware_stop(err->text);
+}
+
+/* ---- memory ---- */
+
+static bool get_frame(hpa_t *frame)
+{
+	hfn_t f;
+
+	if (memmgr_alloc(machine.mm, 0, &f) != ST_OK)
+		return false;
+	*frame = hfn_to_hpa(f);
+	return true;
+}
+
+static void put_frame(hpa_t frame) { memmgr_free(machine.mm, hpa_to_hfn(frame), 0); }
+
+void wire_memory(void)
+{
+	static struct mem_range ram[MEMMAP_MAX];
+	const struct memmap *map = &hardware.memory;
+	struct memmgr_config cfg = {
+		.ram = ram,
+		.direct_map = (void *)DIRECT_MAP_BASE,
+		.clear_ahead_2m = CLEAR_AHEAD_2M,
+		.clear_ahead_4k = CLEAR_AHEAD_4K,
+	};
+	struct memmgr_stats stats;
+	struct error err;
+	uint64_t free;
+
+	for (unsigned i = 0; i < map->count; i++) {
+		const struct memmap_entry *e = &map->entry[i];
+
+		if (e->type == MEMMAP_RAM)
+			ram[cfg.ram_count++] = (struct mem_range){hpa_to_hfn(hpa(e->start)), (e->end - e->start) >> PAGE_SHIFT};
+	}
+	must(memmgr_init(&cfg, &machine.mm, &err), &err);
+	paging_set_frame_source(get_frame, put_frame);
+	memmgr_stats(machine.mm, &stats);
+	free = stats.frames[FRAME_FREE] << PAGE_SHIFT;
+	machine.capacity = free > HOST_SPARE ? free - HOST_SPARE : 0;
+	log_info("memory management: %llu MiB free, frame table %llu KiB", (unsigned long long)(free / MIB),
+		 (unsigned long long)(stats.table_bytes / 1024));
+}
+
+/* ---- store ---- */
+
+void wire_store(void)
+{
+	const struct loaded_module *m = &hardware.boot.module[0];
+	struct error err;
+
+	machine.store = &store;
+	if (hardware.boot.module_count == 0) {
+		log_warn("store: the loader passed no module; there are no scripts and no images");
+		return;
+	}
+	if (store_open(&store, direct_map(hpa(m->start)), m->len, &err) != ST_OK)
+		log_error("%s", err.text);
+	log_info("store: %u files, %llu KiB", store.files, (unsigned long long)(m->len / 1024));
+}
+
+/* ---- engine ---- */
+
+static unsigned cpu_index(void) { return this_cpu()->id; }
+
+/* One CPU in this version: whoever asks runs on it, and the vcpu's loop looks before it enters. */
+static void kick_cpu(unsigned cpu) { ASSERT(cpu == this_cpu()->id); }
+
+static struct vmx_host vmx_host = {
+	.this_cpu = cpu_index,
+	.kick_cpu = kick_cpu,
+	.arm_timer = host_timer_arm,
+	.mitigations = true,
+	.held_interrupt_quirk = true,
+};
+
+void wire_engine(void)
+{
+	char text[TEXT_MAX];
+	struct error err;
+
+	vmx_host.mm = machine.mm;
+	vmx_host.mitigations = !cmdline_is(boot_args(), "mitigations", "off");
+	vmx_host.options.no_virtual_interrupts = cmdline_get(boot_args(), "novid", NULL, 0);
+	must(vmx_cpu_init(&vmx_host, &err), &err);
+	fpu_set_guest_eviction(vmx_fpu_take);
+	vmx_describe(text, sizeof(text));
+	log_info("%s", text);
+	vmx_describe_mitigations(text, sizeof(text));
+	log_info("%s", text);
+	must(cpuloop_init(machine.mm, control_task_wake, &err), &err);
+	machine.engine = vmx_engine();
+	machine.host = &host_ops;
+	machine.sched = host_sched;
+}
+
+/* ---- control plane ---- */
+
+static struct control_fact facts[4];
+static char mitigations[TEXT_MAX], engine[TEXT_MAX], clock_rate[32];
+
+static unsigned collect_facts(void)
+{
+	unsigned n = 0;
+
+	vmx_describe(engine, sizeof(engine));
+	vmx_describe_mitigations(mitigations, sizeof(mitigations));
+	format(clock_rate, sizeof(clock_rate), "%llu kHz", (unsigned long long)(host_clock.hz / 1000));
+	facts[n++] = (struct control_fact){"board", hardware.board.model};
+	facts[n++] = (struct control_fact){"engine", engine};
+	facts[n++] = (struct control_fact){"mitigations", mitigations};
+	facts[n++] = (struct control_fact){"tsc", clock_rate};
+	return n;
+}
+
+void wire_control(void)
+{
+	struct error err;
+
+	must(control_task_start(&machine, &hardware.management, facts, collect_facts(), &err), &err);
+}
