@@ -19,6 +19,8 @@ const char guest_name[] = "apic";
 #define VECTOR_PIT 0x52
 #define PIC_BASE 0x30
 #define LEAF_TSC 0x15u
+#define PIT_COUNT 23864u /* 20 ms */
+#define ATTEMPTS 8u
 #define SETTLE_TICKS 20000u
 #define PATIENCE_SECONDS 2u
 
@@ -81,11 +83,18 @@ static void step(const char *what)
 	print("apic: %s ok\n", what);
 }
 
-/* @measured of what @expected says, within 1 in @parts; both in the same unit. */
-static void check_rate(const char *what, uint64_t measured, uint64_t expected, unsigned parts)
+/*
+ * What @measure gives is @expected within 1 in @parts. Whoever shares the CPU may take it away in the middle of a
+ * measurement, therefore the best of some counts.
+ */
+static void check_rate(const char *what, uint64_t (*measure)(void), uint64_t expected, unsigned parts)
 {
-	uint64_t off = measured > expected ? measured - expected : expected - measured;
+	uint64_t measured = 0, off = UINT64_MAX;
 
+	for (unsigned i = 0; i < ATTEMPTS && off > expected / parts; i++) {
+		measured = measure();
+		off = measured > expected ? measured - expected : expected - measured;
+	}
 	print("apic: %s %llu, expected %llu\n", what, (unsigned long long)measured, (unsigned long long)expected);
 	CHECK(off <= expected / parts, "%s is off by more than 1/%u", what, parts);
 }
@@ -138,14 +147,10 @@ static void nmi(void)
 	CHECK(seen[VEC_NMI].count == 2, "a second NMI: %u deliveries", seen[VEC_NMI].count);
 }
 
-/* Timer ticks a second with divider 1: CPUID 15h's crystal, else measured once against the TSC. */
-static uint64_t timer_hz(void)
+static uint64_t measure_timer_hz(void)
 {
-	static uint64_t hz;
-	uint64_t start;
+	uint64_t start, hz;
 
-	if (hz)
-		return hz;
 	apic_write(APIC_REG_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
 	apic_write(APIC_REG_LVT_TIMER, APIC_LVT_MASKED);
 	start = rdtsc_ordered();
@@ -153,10 +158,20 @@ static uint64_t timer_hz(void)
 	spin_ticks(tsc_hz() / 64);
 	hz = (uint64_t)(UINT32_MAX - apic_read(APIC_REG_TIMER_CURRENT)) * tsc_hz() / (rdtsc_ordered() - start);
 	apic_write(APIC_REG_TIMER_INITIAL, 0);
-	if (!option_word("measure") && cpuid(0, 0).eax >= LEAF_TSC && cpuid(LEAF_TSC, 0).ecx) {
-		check_rate("timer Hz", hz, cpuid(LEAF_TSC, 0).ecx, 200);
-		hz = cpuid(LEAF_TSC, 0).ecx;
-	}
+	return hz;
+}
+
+/* Timer ticks a second with divider 1: CPUID 15h's crystal, which is checked, else measured. */
+static uint64_t timer_hz(void)
+{
+	static uint64_t hz;
+
+	if (hz)
+		return hz;
+	if (option_word("measure") || cpuid(0, 0).eax < LEAF_TSC || cpuid(LEAF_TSC, 0).ecx == 0)
+		return hz = measure_timer_hz();
+	hz = cpuid(LEAF_TSC, 0).ecx;
+	check_rate("timer Hz", measure_timer_hz, hz, 200);
 	return hz;
 }
 
@@ -181,7 +196,7 @@ static void one_shot(void)
 	CHECK(apic_read(APIC_REG_TIMER_CURRENT) == 0, "the count does not rest at 0");
 }
 
-static void periodic(void)
+static uint64_t measure_periods(void)
 {
 	uint64_t start;
 
@@ -191,7 +206,12 @@ static void periodic(void)
 	apic_write(APIC_REG_TIMER_INITIAL, (uint32_t)(timer_hz() / 500));
 	CHECK(await(VECTOR_TIMER, 20), "the periodic timer gave %u of 20", seen[VECTOR_TIMER].count);
 	apic_write(APIC_REG_TIMER_INITIAL, 0);
-	check_rate("20 periods of 2 ms", seen[VECTOR_TIMER].last - start, tsc_hz() / 25, 20);
+	return seen[VECTOR_TIMER].last - start;
+}
+
+static void periodic(void)
+{
+	check_rate("20 periods of 2 ms", measure_periods, tsc_hz() / 25, 20);
 	apic_write(APIC_REG_LVT_TIMER, APIC_LVT_MASKED);
 	open_window();
 	clear();
@@ -287,16 +307,25 @@ static void io_apic(void)
 	CHECK(seen[VECTOR_PIT].count == 0, "a masked IO-APIC input came through");
 }
 
-static void clocks(void)
+static uint64_t measure_pm_timer(void)
 {
 	uint16_t port = acpi_fixed()->pm_tmr;
 	uint32_t first = in32(port);
 	uint64_t start = rdtsc_ordered();
 
 	spin_ticks(tsc_hz() / 50);
-	check_rate("PM timer Hz", (uint64_t)(in32(port) - first) * tsc_hz() / (rdtsc_ordered() - start), ACPI_PM_TMR_HZ,
-		   200);
-	check_rate("PIT Hz", 23864ull * tsc_hz() / pit_measure(23864), PIT_HZ, 200);
+	return (uint64_t)(in32(port) - first) * tsc_hz() / (rdtsc_ordered() - start);
+}
+
+static uint64_t measure_pit(void)
+{
+	return PIT_COUNT * tsc_hz() / pit_measure(PIT_COUNT);
+}
+
+static void clocks(void)
+{
+	check_rate("PM timer Hz", measure_pm_timer, ACPI_PM_TMR_HZ, 200);
+	check_rate("PIT Hz", measure_pit, PIT_HZ, 200);
 }
 
 static void in_either_mode(void)
