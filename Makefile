@@ -245,7 +245,7 @@ $(B)/guests/busybox.cpio: board/mkcpio.py $(wildcard tests/guests/initramfs/*) |
 # Small test guests: one C file each on a shared start, 64-bit code in a 32-bit multiboot 1 ELF that has a PVH
 # note too. hello also comes as a flat image and as a 64-bit ELF.
 GUESTS := $(patsubst tests/guests/%.c,$(B)/guests/%.elf,$(wildcard tests/guests/*.c)) \
-	$(B)/guests/hello.flat $(B)/guests/hello.elf64
+	$(B)/guests/hello.flat $(B)/guests/hello.elf64 $(B)/guests/guest_exits.elf
 GUEST_FLAGS = -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -fno-stack-protector \
 	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -mgeneral-regs-only \
 	$(WARN) -MMD -MP -nostdinc -isystem $(GCC_INCLUDE) \
@@ -266,6 +266,9 @@ $(B)/guest/%_flat.o: %.S
 	$(Q)$(CC) $(GUEST_FLAGS) -DFLAT -c -o $@ $<
 $(B)/guests/%.elf64: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
 	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)
+$(B)/guests/guest_exits.elf64: $(B)/guest/bench/guest_exits.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
 	$(call say,LINK,$@)
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)
 $(B)/guests/%.elf: $(B)/guests/%.elf64

@@ -92,6 +92,9 @@ extern struct last_trap { uint64_t vector, error, address; } last_trap;
 /* @fn handles @vector from now on; NULL: a trap there ends the guest with a report. */
 void set_handler(unsigned vector, void (*fn)(struct trap_frame *f));
 
+/* The raw form: @vector goes straight to @entry, which ends with iretq. */
+void set_gate(unsigned vector, void (*entry)(void));
+
 /*
  * Executes one instruction given as a string, with inputs (and after a colon clobbers) behind it; true when it
  * ran, false when it raised an exception (see last_trap).

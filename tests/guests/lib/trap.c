@@ -25,18 +25,25 @@ struct last_trap last_trap;
 static struct gate idt[VEC_COUNT];
 static void (*handlers[VEC_COUNT])(struct trap_frame *f);
 
+static void put_gate(unsigned vector, uint64_t entry)
+{
+	idt[vector] = (struct gate){.offset0 = (uint16_t)entry, .selector = CODE_SELECTOR,
+				    .type = GATE_PRESENT | SEG_TYPE_INT_GATE, .offset16 = (uint16_t)(entry >> 16),
+				    .offset32 = (uint32_t)(entry >> 32)};
+}
+
 void trap_init(void)
 {
 	struct descriptor_ptr ptr = {.limit = sizeof idt - 1, .base = (uint64_t)idt};
 
-	for (unsigned i = 0; i < VEC_COUNT; i++) {
-		uint64_t stub = (uint64_t)trap_stubs + i * STUB_SPACING;
-
-		idt[i] = (struct gate){.offset0 = (uint16_t)stub, .selector = CODE_SELECTOR,
-				       .type = GATE_PRESENT | SEG_TYPE_INT_GATE, .offset16 = (uint16_t)(stub >> 16),
-				       .offset32 = (uint32_t)(stub >> 32)};
-	}
+	for (unsigned i = 0; i < VEC_COUNT; i++)
+		put_gate(i, (uint64_t)trap_stubs + i * STUB_SPACING);
 	lidt(&ptr);
+}
+
+void set_gate(unsigned vector, void (*entry)(void))
+{
+	put_gate(vector, (uint64_t)entry);
 }
 
 void set_handler(unsigned vector, void (*fn)(struct trap_frame *f))
