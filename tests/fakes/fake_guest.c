@@ -26,7 +26,7 @@ struct guest {
 	char text[TEXT_MAX];
 	size_t at, len;
 	uint64_t flood, flooded;
-	bool echo, data_ready, ended;
+	bool echo, data_ready, quit, ended;
 	char end[32];
 	struct fake_step steps[STEPS_MAX];
 	unsigned count;
@@ -55,6 +55,7 @@ static void note_line_status(struct vcpu *v)
 
 static void upper_case(struct vcpu *v)
 {
+	guest_of(v)->quit |= (v->gpr[GPR_RAX] & 0xff) == 'q';
 	v->gpr[GPR_RAX] = (uint8_t)toupper((int)(v->gpr[GPR_RAX] & 0xff));
 }
 
@@ -165,7 +166,7 @@ static void prepare(struct vm *vm)
 	if (g->at < g->len || g->flooded < g->flood) {
 		print_some(g);
 		add_step(g, (struct exit){.kind = EXIT_PAUSE, .length = 2}, give_way);
-	} else if (g->end[0] && !g->ended) {
+	} else if (g->end[0] && !g->ended && (!g->echo || g->quit)) {
 		end_now(g);
 	} else if (g->echo) {
 		echo_some(g);

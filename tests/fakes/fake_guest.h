@@ -7,7 +7,7 @@
  *	flood=N     prints N bytes of a counting pattern
  *	forge       prints a well-formed SMP frame and terminal sequences, raw
  *	echo        prints what is typed, upper-cased
- *	end=HOW     then off, reset, crash, or exit:CODE
+ *	end=HOW     then off, reset, crash, or exit:CODE; with echo, when a q is typed
  */
 #ifndef CORBEL_TESTS_FAKE_GUEST_H
 #define CORBEL_TESTS_FAKE_GUEST_H

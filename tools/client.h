@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * corbelctl's end of the protocol (docs/protocol.md): one request at a time, its
+ * reply found by group, command and sequence, pushed lines handed on as they
+ * come. Every failure is one sentence on the error stream and one exit status.
+ */
+#ifndef CORBEL_TOOLS_CLIENT_H
+#define CORBEL_TOOLS_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lua/cbor.h"
+#include "lua/wire.h"
+
+/* Exit statuses, documented in docs/corbelctl.md. */
+enum exit_status { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
+
+/* Groups and commands that we use. */
+#define GROUP_OS 0
+#define GROUP_SHELL 9
+#define GROUP_VM 65
+#define GROUP_CONSOLE 72
+#define GROUP_INSPECT 74
+
+enum { OS_ECHO = 0, OS_RESET = 5, OS_INFO = 7 };
+enum { VM_LIST, VM_DEFINE, VM_START, VM_STOP, VM_PAUSE, VM_RESUME, VM_DESTROY, VM_INFO, VM_POWER, VM_REPORT };
+enum { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
+enum { INSPECT_HOST, INSPECT_CHECK };
+
+struct client {
+	int fd;
+	const char *target;
+	int timeout_ms;  /* for each request */
+	bool json;       /* machine-readable output, errors included */
+	bool quiet;      /* no sentence on the error stream (completion) */
+	uint8_t sequence;
+	struct wire_receiver rx;
+	uint8_t body[WIRE_BODY_MAX];
+	uint8_t in[4096]; /* read, not yet looked at: from in_at on */
+	size_t in_at, in_len;
+	/* Takes the body of a pushed line; may be NULL. */
+	void (*pushed)(void *ctx, const uint8_t *body, size_t len);
+	void *pushed_ctx;
+};
+
+/* A request under construction: its payload is a map. */
+struct request {
+	struct cbor_writer w;
+	struct cbor_mark map;
+	uint8_t payload[65000];
+};
+
+/* Opens the target. False after a sentence on the error stream. */
+bool client_open(struct client *c, const char *target);
+void client_close(struct client *c);
+
+void request_begin(struct request *r);
+void request_text(struct request *r, const char *key, const char *value);
+void request_uint(struct request *r, const char *key, uint64_t value);
+void request_bytes(struct request *r, const char *key, const void *data, size_t len);
+
+enum client_op { CLIENT_READ = 0, CLIENT_WRITE = 2 };
+
+/*
+ * Sends @r and waits for its reply, whose map is in *out until the next request. Any other status than EXIT_OK has
+ * been explained.
+ */
+enum exit_status client_request(struct client *c, enum client_op op, unsigned group, unsigned command,
+				struct request *r, struct cbor_value *out);
+
+/* Takes what has arrived without waiting; false when the line is gone (explained). */
+bool client_poll(struct client *c);
+
+/* One sentence on the error stream, as "corbelctl: ...". */
+__attribute__((format(printf, 1, 2))) void complain(const char *fmt, ...);
+
+#endif

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One function a command: it makes the request, and shows the reply as a table,
+ * as lines, or, with --json, as one JSON value on one line.
+ */
+#include "tools/commands.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/bits.h"
+#include "tools/show.h"
+
+#define FILE_MAX 60000u
+
+/* ---- small parts ---- */
+
+static enum exit_status read_simple(struct client *c, unsigned group, unsigned command, struct request *r)
+{
+	struct cbor_value reply;
+	enum exit_status st = client_request(c, CLIENT_READ, group, command, r, &reply);
+
+	if (st != EXIT_OK)
+		return st;
+	if (c->json) {
+		show_json(stdout, reply);
+		putchar('\n');
+	} else {
+		show_pairs(stdout, reply, 0);
+	}
+	return EXIT_OK;
+}
+
+/* Text of @key in @map into @out, "" when there is none. */
+static void get_text(struct cbor_value map, const char *key, char *out, size_t size)
+{
+	struct cbor_value v;
+	const char *text = "";
+	size_t len = 0;
+
+	if (cbor_find(map, key, &v))
+		cbor_get_text(v, &text, &len);
+	snprintf(out, size, "%.*s", (int)MIN(len, size - 1), text);
+}
+
+static uint64_t get_uint(struct cbor_value map, const char *key)
+{
+	struct cbor_value v;
+	uint64_t n = 0;
+
+	if (cbor_find(map, key, &v))
+		cbor_get_uint(v, &n);
+	return n;
+}
+
+/* ---- vm ---- */
+
+static void list_row(struct cbor_value vm)
+{
+	char name[40], state[16], reason[24], size[24], present[24], cpu[24], uptime[24];
+
+	get_text(vm, "name", name, sizeof name);
+	get_text(vm, "state", state, sizeof state);
+	get_text(vm, "reason", reason, sizeof reason);
+	printf("%3llu  %-16s %-8s %10s %10s %10s %10s  %s\n", (unsigned long long)get_uint(vm, "id"), name, state,
+	       show_bytes(get_uint(vm, "size"), size, sizeof size),
+	       show_bytes(get_uint(vm, "present"), present, sizeof present),
+	       show_ns(get_uint(vm, "cpu_ns"), cpu, sizeof cpu),
+	       show_ns(get_uint(vm, "uptime_ns"), uptime, sizeof uptime), reason);
+}
+
+/* One page of the list; *after becomes the next page's cursor, 0 past the last. */
+static enum exit_status list_page(struct client *c, uint64_t *after, bool *first)
+{
+	struct cbor_value reply, list, vm;
+	enum exit_status st;
+	struct cbor_iter it;
+	struct request r;
+
+	request_begin(&r);
+	request_uint(&r, "after", *after);
+	st = client_request(c, CLIENT_READ, GROUP_VM, VM_LIST, &r, &reply);
+	if (st != EXIT_OK)
+		return st;
+	*after = get_uint(reply, "next");
+	if (!cbor_find(reply, "vms", &list) || !cbor_iterate(list, &it))
+		return EXIT_OK;
+	while (cbor_next(&it, &vm)) {
+		if (c->json) {
+			fputs(*first ? "" : ", ", stdout);
+			show_json(stdout, vm);
+		} else {
+			list_row(vm);
+		}
+		*first = false;
+	}
+	return EXIT_OK;
+}
+
+static enum exit_status vm_list(struct client *c, int argc, char **argv)
+{
+	enum exit_status st;
+	uint64_t after = 0;
+	bool first = true;
+
+	(void)argc;
+	(void)argv;
+	if (!c->json)
+		printf("%3s  %-16s %-8s %10s %10s %10s %10s  %s\n", "id", "name", "state", "memory", "present", "cpu",
+		       "uptime", "reason");
+	if (c->json)
+		fputs("{\"vms\": [", stdout);
+	do {
+		st = list_page(c, &after, &first);
+	} while (st == EXIT_OK && after != 0);
+	if (c->json)
+		fputs("]}\n", stdout);
+	return st;
+}
+
+/* The same verb on each VM that is named; the first failure ends it. */
+static enum exit_status each(struct client *c, unsigned command, int argc, char **argv)
+{
+	for (int i = 0; i < argc; i++) {
+		struct cbor_value reply;
+		enum exit_status st;
+		struct request r;
+
+		request_begin(&r);
+		request_text(&r, "name", argv[i]);
+		st = client_request(c, CLIENT_WRITE, GROUP_VM, command, &r, &reply);
+		if (st != EXIT_OK)
+			return st;
+		if (c->json) {
+			show_json(stdout, reply);
+			putchar('\n');
+		}
+	}
+	return EXIT_OK;
+}
+
+static enum exit_status vm_start(struct client *c, int argc, char **argv)
+{
+	return each(c, VM_START, argc, argv);
+}
+
+static enum exit_status vm_stop(struct client *c, int argc, char **argv)
+{
+	return each(c, VM_STOP, argc, argv);
+}
+
+static enum exit_status vm_pause(struct client *c, int argc, char **argv)
+{
+	return each(c, VM_PAUSE, argc, argv);
+}
+
+static enum exit_status vm_resume(struct client *c, int argc, char **argv)
+{
+	return each(c, VM_RESUME, argc, argv);
+}
+
+static enum exit_status vm_destroy(struct client *c, int argc, char **argv)
+{
+	return each(c, VM_DESTROY, argc, argv);
+}
+
+static enum exit_status vm_power(struct client *c, int argc, char **argv)
+{
+	return each(c, VM_POWER, argc, argv);
+}
+
+static enum exit_status vm_info(struct client *c, int argc, char **argv)
+{
+	struct request r;
+
+	(void)argc;
+	request_begin(&r);
+	request_text(&r, "name", argv[0]);
+	return read_simple(c, GROUP_VM, VM_INFO, &r);
+}
+
+static enum exit_status vm_report(struct client *c, int argc, char **argv)
+{
+	uint64_t offset = 0;
+
+	(void)argc;
+	do {
+		struct cbor_value reply, text;
+		enum exit_status st;
+		const char *s = "";
+		struct request r;
+		size_t len = 0;
+
+		request_begin(&r);
+		request_text(&r, "name", argv[0]);
+		request_uint(&r, "offset", offset);
+		st = client_request(c, CLIENT_READ, GROUP_VM, VM_REPORT, &r, &reply);
+		if (st != EXIT_OK)
+			return st;
+		offset = get_uint(reply, "next");
+		if (cbor_find(reply, "text", &text))
+			cbor_get_text(text, &s, &len);
+		if (c->json) {
+			show_json(stdout, reply);
+			putchar('\n');
+		} else {
+			show_clean(stdout, s, len);
+		}
+	} while (offset != 0);
+	return EXIT_OK;
+}
+
+/* The file's text, NUL-terminated; "-" is the standard input. NULL after a sentence. */
+static char *read_text(const char *path)
+{
+	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
+	char *text = malloc(FILE_MAX + 1);
+	size_t len = 0;
+
+	if (!f || !text) {
+		complain("cannot read %s", path);
+		free(text);
+		return NULL;
+	}
+	len = fread(text, 1, FILE_MAX + 1, f);
+	if (f != stdin)
+		fclose(f);
+	if (len > FILE_MAX) {
+		complain("%s is longer than %u bytes", path, FILE_MAX);
+		free(text);
+		return NULL;
+	}
+	text[len] = '\0';
+	return text;
+}
+
+static enum exit_status vm_define(struct client *c, int argc, char **argv)
+{
+	const char *slash = strrchr(argv[0], '/');
+	char *text = read_text(argv[0]), name[40];
+	struct cbor_value reply, list, vm;
+	enum exit_status st;
+	struct cbor_iter it;
+	struct request r;
+
+	(void)argc;
+	if (!text)
+		return EXIT_USAGE;
+	request_begin(&r);
+	request_text(&r, "text", text);
+	request_text(&r, "origin", slash ? slash + 1 : argv[0]);
+	free(text);
+	st = client_request(c, CLIENT_WRITE, GROUP_VM, VM_DEFINE, &r, &reply);
+	if (st != EXIT_OK)
+		return st;
+	if (c->json) {
+		show_json(stdout, reply);
+		putchar('\n');
+		return EXIT_OK;
+	}
+	if (!cbor_find(reply, "vms", &list) || !cbor_iterate(list, &it))
+		return EXIT_OK;
+	while (cbor_next(&it, &vm)) {
+		get_text(vm, "name", name, sizeof name);
+		printf("defined %s\n", name);
+	}
+	return EXIT_OK;
+}
+
+/* ---- the machine ---- */
+
+static enum exit_status info(struct client *c, int argc, char **argv)
+{
+	struct request r;
+
+	if (argc > 0)
+		return vm_info(c, argc, argv);
+	request_begin(&r);
+	return read_simple(c, GROUP_INSPECT, INSPECT_HOST, &r);
+}
+
+static enum exit_status check(struct client *c, int argc, char **argv)
+{
+	struct request r;
+
+	(void)argc;
+	(void)argv;
+	request_begin(&r);
+	return read_simple(c, GROUP_INSPECT, INSPECT_CHECK, &r);
+}
+
+static enum exit_status echo(struct client *c, int argc, char **argv)
+{
+	struct cbor_value reply, text;
+	enum exit_status st;
+	const char *s = "";
+	struct request r;
+	size_t len = 0;
+
+	request_begin(&r);
+	request_text(&r, "d", argc > 0 ? argv[0] : "hello");
+	st = client_request(c, CLIENT_WRITE, GROUP_OS, OS_ECHO, &r, &reply);
+	if (st != EXIT_OK)
+		return st;
+	if (c->json) {
+		show_json(stdout, reply);
+	} else if (cbor_find(reply, "r", &text) && cbor_get_text(text, &s, &len)) {
+		show_clean(stdout, s, len);
+	}
+	putchar('\n');
+	return EXIT_OK;
+}
+
+static enum exit_status reset(struct client *c, int argc, char **argv)
+{
+	struct cbor_value reply;
+	enum exit_status st;
+	struct request r;
+
+	(void)argc;
+	(void)argv;
+	request_begin(&r);
+	st = client_request(c, CLIENT_WRITE, GROUP_OS, OS_RESET, &r, &reply);
+	if (st == EXIT_OK && c->json)
+		puts("{}");
+	return st;
+}
+
+/* ---- Lua ---- */
+
+/* A failed line ends in its error: that goes to the error stream, what it printed before does not. */
+static enum exit_status show_shell(const char *text, size_t len, bool failed)
+{
+	size_t from = 0;
+
+	if (!failed) {
+		show_clean(stdout, text, len);
+		return EXIT_OK;
+	}
+	while (len > 0 && text[len - 1] == '\n')
+		len--;
+	for (size_t i = 0; i < len; i++)
+		if (text[i] == '\n')
+			from = i + 1;
+	show_clean(stdout, text, from);
+	fflush(stdout);
+	fputs("corbelctl: ", stderr);
+	show_clean(stderr, text + from, len - from);
+	fputc('\n', stderr);
+	return EXIT_REFUSED;
+}
+
+static enum exit_status lua(struct client *c, int argc, char **argv)
+{
+	struct cbor_value reply, v;
+	enum exit_status st;
+	struct cbor_mark list;
+	int64_t ret = 0;
+	const char *text = "";
+	struct request r;
+	size_t len = 0;
+
+	request_begin(&r);
+	cbor_put_text(&r.w, "argv");
+	list = cbor_open(&r.w);
+	for (int i = 0; i < argc; i++)
+		cbor_put_text(&r.w, argv[i]);
+	cbor_close_array(&r.w, list);
+	st = client_request(c, CLIENT_WRITE, GROUP_SHELL, 0, &r, &reply);
+	if (st != EXIT_OK)
+		return st;
+	if (cbor_find(reply, "ret", &v))
+		cbor_get_int(v, &ret);
+	if (cbor_find(reply, "o", &v))
+		cbor_get_text(v, &text, &len);
+	if (!c->json)
+		return show_shell(text, len, ret != 0);
+	show_json(stdout, reply);
+	putchar('\n');
+	return ret == 0 ? EXIT_OK : EXIT_REFUSED;
+}
+
+static enum exit_status help(struct client *c, int argc, char **argv)
+{
+	(void)c;
+	(void)argc;
+	(void)argv;
+	command_help();
+	return EXIT_OK;
+}
+
+/* ---- the table ---- */
+
+const struct ctl_command ctl_commands[] = {
+	{"vm list", "", "the VMs and what they are doing", 0, false, vm_list},
+	{"vm start", "NAME...", "starts VMs", 1, true, vm_start},
+	{"vm stop", "NAME...", "stops VMs at once, like pulling the plug", 1, true, vm_stop},
+	{"vm power", "NAME...", "presses power buttons: an orderly stop, if the guest listens", 1, true, vm_power},
+	{"vm pause", "NAME...", "takes VMs off the CPU; their time stands still", 1, true, vm_pause},
+	{"vm resume", "NAME...", "lets paused VMs go on", 1, true, vm_resume},
+	{"vm destroy", "NAME...", "forgets VMs that do not run", 1, true, vm_destroy},
+	{"vm define", "FILE", "defines the VMs of a Lua text, all or none; - reads the standard input", 1, false,
+	 vm_define},
+	{"vm info", "NAME", "all about a VM", 1, true, vm_info},
+	{"vm report", "NAME", "why a VM crashed", 1, true, vm_report},
+	{"console", "NAME [BYTES]", "a VM's console, the last BYTES (4096) first; Ctrl-] leaves", 1, true, live_console},
+	{"lua", "TEXT...", "evaluates Lua on the machine, as in: lua 'vm_list()'", 1, false, lua},
+	{"info", "[NAME]", "all about the machine, or a VM", 0, true, info},
+	{"log", "[-f]", "the hypervisor's log; -f stays and follows it", 0, false, live_log},
+	{"check", "", "walks the machine's memory and queues, and says whether all is in order", 0, false, check},
+	{"echo", "[TEXT]", "has a text sent back: is anybody there?", 0, false, echo},
+	{"reset", "", "resets the machine, with every VM on it", 0, false, reset},
+	{"help", "", "this list", 0, false, help},
+	{NULL, NULL, NULL, 0, false, NULL},
+};
+
+void command_help(void)
+{
+	for (const struct ctl_command *cmd = ctl_commands; cmd->words; cmd++) {
+		char usage[64];
+
+		snprintf(usage, sizeof usage, "%s %s", cmd->words, cmd->arguments);
+		printf("  %-22s %s\n", usage, cmd->help);
+	}
+}
+
+/* Words of @words that @argv starts with: all of them, or 0. */
+static int matches(const char *words, int argc, char **argv)
+{
+	int used = 0;
+
+	while (*words) {
+		size_t len = strcspn(words, " ");
+
+		if (used >= argc || strlen(argv[used]) != len || strncmp(argv[used], words, len) != 0)
+			return 0;
+		used++;
+		words += len;
+		words += strspn(words, " ");
+	}
+	return used;
+}
+
+const struct ctl_command *command_match(int argc, char **argv, int *used)
+{
+	for (const struct ctl_command *cmd = ctl_commands; cmd->words; cmd++) {
+		*used = matches(cmd->words, argc, argv);
+		if (*used > 0)
+			return cmd;
+	}
+	/* A verb on VMs needs no "vm": start alpha. */
+	for (const struct ctl_command *cmd = ctl_commands; cmd->words; cmd++) {
+		*used = strncmp(cmd->words, "vm ", 3) == 0 ? matches(cmd->words + 3, argc, argv) : 0;
+		if (*used > 0)
+			return cmd;
+	}
+	return NULL;
+}
+
+/* Finds the command and says what is wrong with the words; NULL then. */
+static const struct ctl_command *check_words(int argc, char **argv, int *used)
+{
+	const struct ctl_command *cmd = command_match(argc, argv, used);
+
+	if (!cmd) {
+		complain("there is no command %s%s%s; try help", argv[0], argc > 1 ? " " : "",
+			 argc > 1 ? argv[1] : "");
+		return NULL;
+	}
+	if ((unsigned)(argc - *used) >= cmd->least)
+		return cmd;
+	complain("usage: %s %s", cmd->words, cmd->arguments);
+	return NULL;
+}
+
+bool command_words_good(int argc, char **argv)
+{
+	int used;
+
+	return check_words(argc, argv, &used) != NULL;
+}
+
+enum exit_status command_run_words(struct client *c, int argc, char **argv)
+{
+	int used = 0;
+	const struct ctl_command *cmd = check_words(argc, argv, &used);
+
+	return cmd ? cmd->run(c, argc - used, argv + used) : EXIT_USAGE;
+}

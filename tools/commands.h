@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * corbelctl's commands: the same words on the command line and at the prompt.
+ */
+#ifndef CORBEL_TOOLS_COMMANDS_H
+#define CORBEL_TOOLS_COMMANDS_H
+
+#include "tools/client.h"
+
+#define WORDS_MAX 64
+
+struct ctl_command {
+	const char *words;     /* "vm start" */
+	const char *arguments; /* "NAME..." */
+	const char *help;
+	unsigned least;        /* arguments at least */
+	bool names_vms;        /* its arguments complete to names of VMs */
+	enum exit_status (*run)(struct client *c, int argc, char **argv);
+};
+
+/* All commands; NULL words at the end. */
+extern const struct ctl_command ctl_commands[];
+
+/* The command whose words @argv starts with, *used of them; NULL when there is none. */
+const struct ctl_command *command_match(int argc, char **argv, int *used);
+/* True when the words are a command with enough arguments; explains otherwise. Needs no machine. */
+bool command_words_good(int argc, char **argv);
+/* Finds and runs; explains what is wrong with the words. */
+enum exit_status command_run_words(struct client *c, int argc, char **argv);
+/* The list of commands. */
+void command_help(void);
+
+/* ---- live.c ---- */
+
+enum exit_status live_console(struct client *c, int argc, char **argv);
+enum exit_status live_log(struct client *c, int argc, char **argv);
+
+/* ---- prompt.c ---- */
+
+/* Reads commands until the operator leaves. */
+enum exit_status prompt_run(struct client *c);
+
+#endif
