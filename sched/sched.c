@@ -158,7 +158,6 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	dequeue(c, e);
 	e->state = SCHED_RUNNING;
 	e->since = c->now;
-	e->wake_pending = false;
 	e->dispatches++;
 	c->running = e;
 	c->long_turn = list_empty(&c->ready);
