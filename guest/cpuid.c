@@ -75,6 +75,7 @@
 #define XSAVE_ALIGN 64
 #define HYPERVISOR_LEAVES_END 0x4fffffffu
 #define KVM_FEATURE_NOP_IO_DELAY BIT(1)
+#define ADDRESS_WIDTHS_DEFAULT (48u << 8 | 36) /* of a processor that does not say (SDM 3A 4.1.4) */
 #define HZ_PER_MHZ 1000000u
 
 static struct cpuid_regs host_leaf(const struct vm *vm, uint32_t leaf, uint32_t subleaf)
@@ -143,6 +144,8 @@ static void build_extended(const struct vm *vm, struct cpuid_table *t)
 	t->extended[CPUID_EXT_L2 - CPUID_EXT_MAX].ecx = host_leaf_below(vm, max, CPUID_EXT_L2, 0).ecx;
 	t->extended[CPUID_EXT_POWER - CPUID_EXT_MAX].edx = (uint32_t)CPUID_E7D_INVARIANT_TSC;
 	h = host_leaf_below(vm, max, CPUID_EXT_ADDRESS, 0);
+	if (max < CPUID_EXT_ADDRESS)
+		h.eax = ADDRESS_WIDTHS_DEFAULT;
 	t->extended[CPUID_EXT_ADDRESS - CPUID_EXT_MAX].eax =
 		(uint32_t)(h.eax & (CPUID_E8A_PHYS_BITS_MASK | CPUID_E8A_LINEAR_BITS_MASK));
 }
