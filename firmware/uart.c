@@ -77,7 +77,7 @@ static size_t pull_tx_ring(struct uart *u, uint8_t *out, size_t max)
 	uint32_t before = ring_used(&u->tx);
 	size_t n = ring_read(&u->tx, out, max);
 
-	if (u->drained && before > u->drain_mark && before - n <= u->drain_mark)
+	if (u->drained && n > 0 && ((before > u->drain_mark && before - n <= u->drain_mark) || before == n))
 		u->drained(u);
 	return n;
 }

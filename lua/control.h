@@ -12,7 +12,7 @@
  *		if (!control_step()) block until woken;
  *	}
  * and main wakes the task when bytes arrived, when the line's queue has drained
- * to CONTROL_PUSH_AHEAD bytes or less, and from host_ops.notify.
+ * to CONTROL_PUSH_AHEAD bytes, again when it is empty, and from host_ops.notify.
  */
 #ifndef CORBEL_LUA_CONTROL_H
 #define CORBEL_LUA_CONTROL_H
@@ -42,7 +42,7 @@ struct control;
 struct control_line {
 	void *ctx;
 	size_t (*room)(void *ctx);   /* bytes that write() takes now; must be able to reach 256 */
-	size_t (*queued)(void *ctx); /* bytes taken and not yet sent */
+	size_t (*queued)(void *ctx); /* bytes taken and not yet sent; any context */
 	void (*write)(void *ctx, const void *data, size_t len);
 };
 

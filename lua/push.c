@@ -9,7 +9,9 @@
  *	[2, console, state, reason]  its VM changed state
  *
  * Attached consoles take turns, a line each. A reader that is too slow loses the
- * oldest bytes alone, and sees it from the sequence numbers.
+ * oldest bytes alone, and sees it from the sequence numbers. A guest prints a
+ * byte at a time: less than a full line waits until the management line is idle
+ * (Nagle's rule, RFC 896), or each byte would cost twenty.
  */
 #include "lua/control_internal.h"
 
@@ -32,12 +34,21 @@ size_t console_read(const struct control *c, const struct vm *vm, uint64_t *seq,
 	return len;
 }
 
-/* The guest wrote something, and somebody listens. Any context. */
+static bool line_idle(const struct control *c)
+{
+	return c->cfg.line.queued(c->cfg.line.ctx) == 0;
+}
+
+/*
+ * The guest wrote something, and somebody listens. Any context. While the line is busy nobody needs to hear of it:
+ * the control task is woken when it drains.
+ */
 static void on_output(void *ctx)
 {
-	struct control *c = ctx;
+	const struct control *c = ctx;
 
-	c->cfg.machine->host->notify();
+	if (line_idle(c))
+		c->cfg.machine->host->notify();
 }
 
 static void listen(struct control *c, unsigned id, bool on)
@@ -123,7 +134,7 @@ static bool push_output(struct control *c, const struct vm *vm, struct attachmen
 	size_t len = console_read(c, vm, &next, data, sizeof data);
 	struct cbor_mark mark;
 
-	if (len == 0)
+	if (len == 0 || (len < sizeof data && !line_idle(c)))
 		return false;
 	mark = begin(w, PUSH_OUTPUT, vm ? vm->id : LOG_CONSOLE);
 	cbor_put_uint(w, next - len);
