@@ -134,14 +134,28 @@ static void write_eoi_exits(struct vmx_vcpu *hw, const uint64_t eoi_exits[4])
 	}
 }
 
+/*
+ * The guest lowers its priority in the TPR shadow, and below the threshold it exits
+ * (29.1.2). Once the priority is below the watched class only IF can hold the
+ * interrupt, which is a window's business.
+ */
+void event_watch_tpr(struct vmx_vcpu *hw)
+{
+	uint8_t priority = hw->vcpu->lapic.page[APIC_REG_TPR] >> 4;
+
+	vmcs_write32(VMCS_TPR_THRESHOLD, MIN(hw->tpr_watch, priority));
+	if (!hw->tpr_watch)
+		drop_work(hw, WORK_TPR);
+}
+
 void vmx_sync_apic(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4])
 {
 	struct vmx_vcpu *hw = hw_of(vcpu);
 	uint16_t status = (uint16_t)((svi > 0 ? svi << STATUS_SVI_SHIFT : 0) | (rvi > 0 ? rvi : 0));
 
 	if (!vmx.controls.virtual_interrupts) {
-		/* The guest lowers its priority in the TPR shadow; below the class of @rvi it exits (29.1.2). */
-		vmcs_write32(VMCS_TPR_THRESHOLD, rvi > 0 ? (uint32_t)rvi >> 4 : 0);
+		hw->tpr_watch = rvi > 0 ? (uint8_t)(rvi >> 4) : 0;
+		add_work(hw, WORK_TPR);
 		return;
 	}
 	vmcs_write16(VMCS_GUEST_INTERRUPT_STATUS, status);

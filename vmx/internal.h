@@ -41,6 +41,7 @@
 #define WORK_ARM_TIMER BIT(5)   /* always, without a preemption timer */
 #define WORK_GUARD BIT(6)       /* while there are mitigations at entry or exit */
 #define WORK_CHECK BIT(7)       /* always, in CORBEL_DEBUG builds */
+#define WORK_TPR BIT(8)         /* the guest's task priority is watched (without virtual interrupts) */
 
 /* MSRs that no VMCS field switches and that stay the guest's while it is loaded. */
 enum switched_msr { SW_STAR, SW_LSTAR, SW_CSTAR, SW_FMASK, SW_KERNEL_GS_BASE, SW_TSC_AUX, SW_COUNT };
@@ -80,6 +81,7 @@ struct vmx_vcpu {
 	uint32_t proc2;
 	bool window_wanted;     /* interrupt window asked for by guest/ */
 	bool window_quirk;      /* and by the quirk */
+	uint8_t tpr_watch;      /* priority class below which the guest must exit, 0: none */
 	uint32_t spec_ctrl;     /* the guest's IA32_SPEC_CTRL */
 	uint64_t eoi_exits[4];  /* as in the VMCS */
 	uint64_t apic_page;     /* host-physical, as in the VMCS; 0: not set yet */
@@ -194,6 +196,8 @@ void event_restage(struct vmx_vcpu *hw, uint32_t idt_info, uint32_t idt_error);
 void event_block_nmi(void);
 /* Before entry with WORK_RVI: opens or closes the window that the quirk needs. */
 void event_hold_virtual_interrupt(struct vmx_vcpu *hw);
+/* Before entry with WORK_TPR: the threshold, which must not lie above the task priority (26.2.1.1). */
+void event_watch_tpr(struct vmx_vcpu *hw);
 /* The instruction at exit.rip was completed by us: its STI or MOV SS shadow is over. */
 void event_settle_shadow(const struct vcpu *vcpu);
 

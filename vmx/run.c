@@ -72,6 +72,8 @@ RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
 	flush(hw);
 	if (hw->work & WORK_RVI)
 		event_hold_virtual_interrupt(hw);
+	if (hw->work & WORK_TPR)
+		event_watch_tpr(hw);
 	bound_entry(hw, deadline);
 	drop_work(hw, once);
 	if (hw->work & WORK_GUARD)
