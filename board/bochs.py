@@ -37,7 +37,7 @@ boot: disk
 display_library: sdl2
 log: {log}
 panic: action=fatal
-error: action=report
+error: action={errors}
 info: action=ignore
 debug: action=ignore
 clock: sync=none, time0=1000000000
@@ -148,11 +148,12 @@ class Bochs:
     com1      the boot log: gathered in .log, a Stream
     com2      the management line: .management, a connected socket that is the caller's to read
     com3      when True: .extra, a socket like com2
+    errors    "report" has each EPT violation and each refused VM entry in bochs.log, at a price in time
     e9        what the guest writes to port E9h, and Bochs' own lines, a Stream
     """
 
     def __init__(self, disk, model=ICELAKE, megs=256, ips=10_000_000, cpus=1, com3=False,
-                 ignore_bad_msrs=False, magic_break=False, commands=("c", "q"), extra=(), workdir=None):
+                 ignore_bad_msrs=False, magic_break=False, errors="ignore", commands=("c", "q"), extra=(), workdir=None):
         self.directory = tempfile.TemporaryDirectory(prefix="bochs-", dir=workdir)
         self.lines = {"com1": Serial(), "com2": Serial()}
         if com3:
@@ -164,7 +165,7 @@ class Bochs:
             megs=megs, host_megs=min(megs, HOST_MEGS_MAX), model=model, cpus=cpus, ips=ips,
             ignore_bad_msrs=int(ignore_bad_msrs), bios=BIOS,
             vgabios=VGABIOS, disk=os.path.abspath(disk), cylinders=size // CYLINDER,
-            log=self.path("bochs.log"), magic_break=int(magic_break))
+            log=self.path("bochs.log"), magic_break=int(magic_break), errors=errors)
         for name, line in self.lines.items():
             self.config += "%s: enabled=1, mode=socket-client, dev=%s\n" % (name, line.address())
         self.config += "".join(line + "\n" for line in extra)

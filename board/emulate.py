@@ -71,6 +71,7 @@ def main():
     parser.add_argument("--model", default=bochs.ICELAKE)
     parser.add_argument("--megs", type=int, default=512)
     parser.add_argument("--ips", type=int, default=10_000_000)
+    parser.add_argument("--errors", choices=["ignore", "report"], default="ignore", help="into Bochs' own log")
     parser.add_argument("--port", type=int, default=18892, help="of the management line")
     parser.add_argument("--prompt", help="the operator's program; without it only the log is shown")
     parser.add_argument("--ready", default="", help="text of the boot log that says Corbel is up")
@@ -78,7 +79,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
         disk = disk_for(options, directory)
-        with bochs.Bochs(disk, model=options.model, megs=options.megs, ips=options.ips) as machine:
+        with bochs.Bochs(disk, model=options.model, megs=options.megs, ips=options.ips, errors=options.errors) as machine:
             if options.prompt:
                 return interact(machine, options)
             show_log(machine.log, options.ready, options.seconds)
