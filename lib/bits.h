@@ -35,12 +35,13 @@ static inline bool is_aligned(uint64_t v, uint64_t align) { return (v & (align -
 static inline unsigned bit_lowest(uint64_t v) { return (unsigned)__builtin_ctzll(v); }
 static inline unsigned bit_highest(uint64_t v) { return 63u - (unsigned)__builtin_clzll(v); }
 
-static inline uint16_t get_le16(const void *p) { uint16_t v; memcpy(&v, p, sizeof v); return v; }
-static inline uint32_t get_le32(const void *p) { uint32_t v; memcpy(&v, p, sizeof v); return v; }
-static inline uint64_t get_le64(const void *p) { uint64_t v; memcpy(&v, p, sizeof v); return v; }
-static inline void put_le16(void *p, uint16_t v) { memcpy(p, &v, sizeof v); }
-static inline void put_le32(void *p, uint32_t v) { memcpy(p, &v, sizeof v); }
-static inline void put_le64(void *p, uint64_t v) { memcpy(p, &v, sizeof v); }
+/* __builtin_: the bare machine's build is freestanding, where a plain memcpy is a call even for two bytes. */
+static inline uint16_t get_le16(const void *p) { uint16_t v; __builtin_memcpy(&v, p, sizeof v); return v; }
+static inline uint32_t get_le32(const void *p) { uint32_t v; __builtin_memcpy(&v, p, sizeof v); return v; }
+static inline uint64_t get_le64(const void *p) { uint64_t v; __builtin_memcpy(&v, p, sizeof v); return v; }
+static inline void put_le16(void *p, uint16_t v) { __builtin_memcpy(p, &v, sizeof v); }
+static inline void put_le32(void *p, uint32_t v) { __builtin_memcpy(p, &v, sizeof v); }
+static inline void put_le64(void *p, uint64_t v) { __builtin_memcpy(p, &v, sizeof v); }
 
 static inline uint16_t get_be16(const void *p) { return __builtin_bswap16(get_le16(p)); }
 static inline uint32_t get_be32(const void *p) { return __builtin_bswap32(get_le32(p)); }
