@@ -82,7 +82,7 @@ COMMON := -std=c11 -g -MMD -MP -ffile-prefix-map=$(CURDIR)/= $(ZYDIS_DEF) $(INCL
 
 # Asked for when first used: on a fresh machine the compiler is installed by this very run.
 GCC_INCLUDE = $(eval GCC_INCLUDE := $(shell $(CC) -print-file-name=include))$(GCC_INCLUDE)
-BARE = -ffreestanding -fno-pic -fno-pie -mno-red-zone -mcmodel=kernel -fno-stack-protector \
+BARE = -ffreestanding -fbuiltin -fno-pic -fno-pie -mno-red-zone -mcmodel=kernel -fno-stack-protector \
 	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-unwind-tables \
 	-ffunction-sections -fdata-sections -fno-omit-frame-pointer \
 	-U__linux__ -U__gnu_linux__ -U__unix__ -Ulinux -Uunix \
