@@ -9,7 +9,6 @@
 #include "vmx/decode.h"
 
 #include "lib/x86_regs.h"
-#include "memmgr/stage2.h"
 
 #define PLAIN(kind) {(kind), NEED_LENGTH}
 
@@ -95,31 +94,12 @@ static void decode_exception(const struct exit_raw *raw, struct exit *out)
 	out->u.exception.qualification = raw->qualification;
 }
 
-static void decode_io(const struct exit_raw *raw, struct exit *out)
+static void decode_string(const struct exit_raw *raw, struct exit *out)
 {
-	uint64_t q = raw->qualification;
-
-	out->u.io.port = QUAL_IO_PORT(q);
-	out->u.io.size = (uint8_t)((q & QUAL_IO_SIZE_MASK) + 1);
-	out->u.io.in = q & QUAL_IO_IN;
-	out->u.io.string = q & QUAL_IO_STRING;
-	out->u.io.rep = q & QUAL_IO_REP;
-	if (!out->u.io.string)
-		return;
+	out->u.io.string = true;
+	out->u.io.rep = raw->qualification & QUAL_IO_REP;
 	out->u.io.linear = raw->linear;
 	out->u.io.address_size = (uint8_t)INFO_ADDRESS_SIZE(raw->instruction_info);
-}
-
-static void decode_fault(const struct exit_raw *raw, struct exit *out)
-{
-	uint64_t q = raw->qualification;
-
-	out->u.fault.gpa = gpa(raw->gpa);
-	out->u.fault.access = (q & QUAL_EPT_READ ? S2_READ : 0) | (q & QUAL_EPT_WRITE ? S2_WRITE : 0) |
-			      (q & QUAL_EPT_FETCH ? S2_EXEC : 0);
-	out->u.fault.linear_valid = q & QUAL_EPT_LINEAR_VALID;
-	out->u.fault.linear = out->u.fault.linear_valid ? raw->linear : 0;
-	out->u.fault.during_delivery = raw->idt_info & INTR_VALID;
 }
 
 static void decode_cr(const struct exit_raw *raw, struct exit *out)
@@ -153,10 +133,13 @@ static void decode_details(const struct exit_raw *raw, struct exit *out)
 		out->u.msr.index = (uint32_t)raw->rcx;
 		return;
 	case EXIT_IO:
-		decode_io(raw, out);
+		decode_io(out, q);
+		if (q & QUAL_IO_STRING)
+			decode_string(raw, out);
 		return;
 	case EXIT_FAULT:
-		decode_fault(raw, out);
+		decode_fault(out, q, raw->gpa, raw->linear);
+		out->u.fault.during_delivery = raw->idt_info & INTR_VALID;
 		return;
 	case EXIT_EXCEPTION:
 		decode_exception(raw, out);

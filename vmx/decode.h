@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "guest/exit.h"
+#include "memmgr/stage2.h"
 #include "vmx/vmcs.h"
 
 #define NEED_LENGTH BIT(0)
@@ -38,6 +39,29 @@ struct exit_raw {
 	uint32_t instruction_info;
 	uint64_t rcx;    /* the guest's, for RDMSR and WRMSR */
 };
+
+/* The two details that come by the hundred thousand, for run.c too: IN or OUT, and a fault outside event delivery. */
+static inline void decode_io(struct exit *out, uint64_t qualification)
+{
+	out->u.io.port = QUAL_IO_PORT(qualification);
+	out->u.io.size = (uint8_t)((qualification & QUAL_IO_SIZE_MASK) + 1);
+	out->u.io.in = qualification & QUAL_IO_IN;
+	out->u.io.string = false;
+	out->u.io.rep = false;
+}
+
+_Static_assert(QUAL_EPT_READ == S2_READ && QUAL_EPT_WRITE == S2_WRITE && QUAL_EPT_FETCH == S2_EXEC, "bits 2:0");
+
+static inline void decode_fault(struct exit *out, uint64_t qualification, uint64_t address, uint64_t linear)
+{
+	bool valid = qualification & QUAL_EPT_LINEAR_VALID;
+
+	out->u.fault.gpa = gpa(address);
+	out->u.fault.access = qualification & S2_RWX;
+	out->u.fault.linear_valid = valid;
+	out->u.fault.linear = valid ? linear : 0;
+	out->u.fault.during_delivery = false;
+}
 
 /* Row of @reason, which may be any value; an entry failure and an unassigned reason get the row of EXIT_UNKNOWN. */
 struct decode_row decode_row_of(uint32_t reason);

@@ -183,6 +183,44 @@ static inline void read_instruction(struct vcpu *vcpu)
 #endif
 }
 
+/* IN and OUT. */
+static bool exited_by_io(struct vcpu *vcpu)
+{
+	uint64_t qualification = vmcs_readn(VMCS_EXIT_QUALIFICATION);
+
+	if (qualification & QUAL_IO_STRING)
+		return false;
+	vcpu->exit.kind = EXIT_IO;
+	read_instruction(vcpu);
+	decode_io(&vcpu->exit, qualification);
+	return true;
+}
+
+/* A touch of memory that is not mapped, or of a device. */
+static bool exited_by_fault(struct vcpu *vcpu)
+{
+	uint64_t qualification = vmcs_readn(VMCS_EXIT_QUALIFICATION);
+
+	if ((vmcs_read32(VMCS_IDT_VECTORING_INFO) & INTR_VALID) || (qualification & QUAL_EPT_NMI_UNBLOCKING))
+		return false;
+	vcpu->exit.kind = EXIT_FAULT;
+	vcpu->exit.length = 0;
+	vcpu->exit.rip = vmcs_readn(VMCS_GUEST_RIP);
+	decode_fault(&vcpu->exit, qualification, vmcs_read64(VMCS_GUEST_PHYSICAL_ADDRESS),
+		     vmcs_readn(VMCS_GUEST_LINEAR_ADDRESS));
+	return true;
+}
+
+/* What the shortest way does not know. */
+__attribute__((noinline)) static void exited_otherwise(struct vcpu *vcpu, uint64_t reason)
+{
+	if (reason == VMEXIT_IO && exited_by_io(vcpu))
+		return;
+	if (reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu))
+		return;
+	exited_with_details(vcpu, reason);
+}
+
 /* From entry.S, with the host's registers restored; its return is run()'s. */
 void vmx_exited(struct vcpu *vcpu)
 {
@@ -193,7 +231,7 @@ void vmx_exited(struct vcpu *vcpu)
 		audit_exit();
 	/* Reasons with flag bits, and those beyond the table, fall on rows that are not plain. */
 	if (unlikely(row->needs != NEED_LENGTH)) {
-		exited_with_details(vcpu, reason);
+		exited_otherwise(vcpu, reason);
 		return;
 	}
 	vcpu->exit.kind = row->kind;
