@@ -387,6 +387,9 @@ static struct cpuid_regs features_now(struct vcpu *v)
 	r.ebx |= v->id << LEAF1_APIC_ID_SHIFT;
 	if (v->engine->get_reg(v, REG_CR4) & CR4_OSXSAVE)
 		r.ecx |= (uint32_t)CPUID_1C_OSXSAVE;
+	/* A processor whose APIC is globally disabled is one without (SDM 3A:10.4.3). */
+	if (v->lapic.mode == VLAPIC_DISABLED)
+		r.edx &= (uint32_t)~CPUID_1D_APIC;
 	return r;
 }
 

@@ -3,7 +3,7 @@
  * All of the memory that the map offers but this program and what the loader
  * put there: every word reads zero at first touch, then takes a pattern of its
  * address, and all patterns still stand at the end. size=MIB on the command line
- * is what the total must be.
+ * is what the total must be; from=ADDRESS leaves what is below alone.
  */
 #include "tests/guests/lib/guest.h"
 
@@ -14,6 +14,7 @@ const char guest_name[] = "memory";
 #define EXTENDED 0x100000ull /* what is below holds tables and boot information */
 #define GOLDEN 0x9e3779b97f4a7c15ull
 
+static uint64_t from;
 static uint64_t taken_until; /* end of this program and of what the loader said */
 
 static bool in_module(uint64_t page)
@@ -30,7 +31,7 @@ static bool in_module(uint64_t page)
 
 static bool ours(uint64_t page)
 {
-	return page >= taken_until && !in_module(page);
+	return page >= taken_until && page >= from && !in_module(page);
 }
 
 static uint64_t pattern(uint64_t at)
@@ -57,7 +58,7 @@ static void check_pattern(uint64_t page)
 		CHECK(p[i] == pattern((uint64_t)&p[i]), "0x%llx lost its pattern", (unsigned long long)&p[i]);
 }
 
-/* Every page of RAM from 1 MiB on; returns how many. */
+/* Calls @fn for every page of RAM from 1 MiB on that is not taken; returns how many there are, taken ones too. */
 static uint64_t for_each_page(void (*fn)(uint64_t page))
 {
 	uint64_t pages = 0;
@@ -88,9 +89,10 @@ void guest_main(void)
 
 	taken_until = (uint64_t)image_end > boot.info_end ? (uint64_t)image_end : boot.info_end;
 	taken_until = (taken_until + PAGE - 1) & ~(PAGE - 1);
+	from = option("from", 0);
 	map_high();
 	pages = for_each_page(check_zero_and_fill);
-	print("memory: %llu KiB above 1 MiB were zero\n", (unsigned long long)(pages * PAGE >> 10));
+	print("memory: what is free of %llu KiB above 1 MiB was zero\n", (unsigned long long)(pages * PAGE >> 10));
 	for_each_page(check_pattern);
 	print("memory: every pattern stands\n");
 	if (expected)
