@@ -32,7 +32,7 @@ enum vm_reason {
 	REASON_OPERATOR,  /* stop command */
 	REASON_POWER_OFF, /* the guest's ACPI power-off */
 	REASON_RESET,     /* the guest asked for a reset */
-	REASON_DEBUG_EXIT,/* port 0xf4, code in exit_code */
+	REASON_DEBUG_EXIT, /* port 0xf4, code in exit_code */
 	REASON_CRASH,     /* triple fault, unsupported, entry failure: see report */
 };
 

@@ -175,15 +175,16 @@ static void catch_up(struct vpit *pit, uint64_t t)
 		send_edge(pit, t);
 }
 
-/* Counter 0 was programmed: its output shows at once, its edges from now on. */
-static void follow(struct vpit *pit, const struct vpit_counter *c, uint64_t t)
+/* Counter @c was programmed: if it is counter 0, its output shows at once and its edges come from now on. */
+static void follow(struct vpit *pit, const struct vpit_counter *c, bool was_high, uint64_t t)
 {
+	bool high = output(c, t);
+
 	if (c != &pit->counters[0])
 		return;
-	if (c->mode == MODE_TERMINAL_COUNT)
-		irq_line_set(&pit->irq, output(c, t));
-	else
-		irq_line_set(&pit->irq, true);
+	if (high && !was_high)
+		irq_line_set(&pit->irq, false);
+	irq_line_set(&pit->irq, c->mode != MODE_TERMINAL_COUNT);
 	arm(pit, t);
 }
 
@@ -208,7 +209,7 @@ static void load(struct vpit_counter *c, uint16_t written, uint64_t t)
 	if (count == 0)
 		count = range;
 	settle(c, t);
-	if (!c->loaded || !c->running || c->mode == MODE_TERMINAL_COUNT || c->mode == MODE_SOFT_STROBE) {
+	if (!c->running || c->mode == MODE_TERMINAL_COUNT || c->mode == MODE_SOFT_STROBE) {
 		load_now(c, count, t);
 	} else if (is_periodic(c)) {
 		c->next_count = count;
@@ -222,13 +223,15 @@ static void load(struct vpit_counter *c, uint16_t written, uint64_t t)
 
 static void write_count(struct vpit *pit, struct vpit_counter *c, uint8_t byte, uint64_t t)
 {
+	bool was_high = output(c, t);
+
 	if (c->access == ACCESS_BOTH && !c->write_high) {
 		c->write_low = byte;
 		c->write_high = true;
 		if (c->mode == MODE_TERMINAL_COUNT) { /* the first byte stops the count and lowers the output */
 			c->elapsed = 0;
 			c->loaded = c->running = false;
-			follow(pit, c, t);
+			follow(pit, c, was_high, t);
 		}
 		return;
 	}
@@ -237,7 +240,7 @@ static void write_count(struct vpit *pit, struct vpit_counter *c, uint8_t byte, 
 	else
 		load(c, c->access == ACCESS_HIGH ? (uint16_t)(byte << 8) : byte, t);
 	c->write_high = false;
-	follow(pit, c, t);
+	follow(pit, c, was_high, t);
 }
 
 static void latch_count(struct vpit_counter *c, uint64_t t)
@@ -269,6 +272,7 @@ static void read_back(struct vpit *pit, uint8_t command, uint64_t t)
 static void write_control(struct vpit *pit, uint8_t command, uint64_t t)
 {
 	struct vpit_counter *c;
+	bool was_high;
 
 	if (CONTROL_COUNTER(command) == CONTROL_READ_BACK) {
 		read_back(pit, command, t);
@@ -279,13 +283,14 @@ static void write_control(struct vpit *pit, uint8_t command, uint64_t t)
 		latch_count(c, t);
 		return;
 	}
+	was_high = output(c, t);
 	*c = (struct vpit_counter){
 		.mode = CONTROL_MODE(command) > MODE_HARD_STROBE ? CONTROL_MODE(command) & 3 : CONTROL_MODE(command),
 		.access = CONTROL_ACCESS(command),
 		.bcd = command & CONTROL_BCD,
 		.gate = c->gate,
 	};
-	follow(pit, c, t);
+	follow(pit, c, was_high, t);
 }
 
 static uint8_t read_counter(struct vpit_counter *c, uint64_t t)

@@ -96,10 +96,8 @@ static void update(struct vuart *u)
 
 static void transmitter_empty(struct vuart *u)
 {
-	if (!(u->ier & IER_THRE)) {
-		u->thre_pending = true;
-		return;
-	}
+	if (!(u->ier & IER_THRE))
+		return; /* enabling it will find the transmitter empty */
 	/* The write took the interrupt back and the end of the transmission raises it: an edge. */
 	u->thre_pending = false;
 	update(u);
@@ -249,7 +247,7 @@ static void write_data(struct vuart *u, uint8_t byte)
 static void write_ier(struct vuart *u, uint8_t value)
 {
 	/* Enabled while the transmitter is empty, which it always is: interrupts at once. */
-	if ((value & IER_THRE) && !(u->ier & IER_THRE))
+	if (value & ~u->ier & IER_THRE)
 		u->thre_pending = true;
 	u->ier = value & IER_BITS;
 	if (!u->timeout_pending)

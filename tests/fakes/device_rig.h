@@ -33,6 +33,8 @@ uint64_t rig_now(const struct rig *rig);
 void rig_advance(struct rig *rig, uint64_t ticks);
 /* Time passes by @ticks and the timers run once, at the end: a vcpu that lost the CPU. */
 void rig_jump(struct rig *rig, uint64_t ticks);
+/* Time passes by @ticks and no timer has run yet: an access that comes before them. */
+void rig_stall(struct rig *rig, uint64_t ticks);
 /* Guest TSC becomes @tsc, not earlier than now, as rig_advance(). */
 void rig_advance_to(struct rig *rig, uint64_t tsc);
 struct irq_line rig_line(struct rig *rig, unsigned gsi);

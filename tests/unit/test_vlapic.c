@@ -797,9 +797,7 @@ static void a_read_does_not_lose_a_due_interrupt(void **state)
 	set(APIC_REG_TIMER_DIVIDE, 0xb);
 	set(APIC_REG_LVT_TIMER, 0x20040);
 	set(APIC_REG_TIMER_INITIAL, 1000);
-	rig_jump(&rig, 0);
-	rig.timers.next = TIMERQ_NEVER; /* the queue is not run before the read */
-	rig_jump(&rig, 1500);
+	rig_stall(&rig, 1500); /* the queue is not run before the read */
 	assert_int_equal(get(APIC_REG_TIMER_CURRENT), 500);
 	assert_int_equal(take(), 0x40);
 	assert_true(rig.timers.next == 2000);
