@@ -68,7 +68,7 @@ static int host_files(lua_State *L)
 	size_t cursor = 0;
 
 	lua_newtable(L);
-	while (c->cfg.machine->store && store_next(c->cfg.machine->store, &cursor, &blob) == ST_OK) {
+	while (store_next(c->cfg.machine->store, &cursor, &blob) == ST_OK) {
 		lua_pushinteger(L, (lua_Integer)blob.size);
 		lua_setfield(L, -2, blob.name);
 	}

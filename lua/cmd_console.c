@@ -20,7 +20,7 @@ static void put_console(struct control *c, const struct vm *vm, struct cbor_writ
 	unsigned id = vm ? vm->id : LOG_CONSOLE;
 
 	command_put_uint(w, "id", id);
-	command_put_text(w, "name", vm ? vm->config.name : "corbel");
+	command_put_text(w, "name", vm ? vm->config.name : LOG_CONSOLE_NAME);
 	command_put_uint(w, "oldest", bytelog_oldest(log));
 	command_put_uint(w, "head", log->head);
 	cbor_put_text(w, "attached");

@@ -192,6 +192,9 @@ enum status vm_decode_definition(struct control *c, const struct define_source *
 
 	if (st != ST_OK)
 		return st;
+	if (strcmp(cfg.name, LOG_CONSOLE_NAME) == 0)
+		return fail(err, ST_EXISTS, "VM %s: the name is that of the hypervisor's log among the consoles",
+			    cfg.name);
 	vm = vm_find(c->cfg.machine, cfg.name);
 	other = vm ? &vm->config : find_pending(c, cfg.name);
 	if (other)

@@ -146,7 +146,8 @@ static enum status find_by_name(struct machine *m, const struct arg_text *name, 
 {
 	char text[VM_NAME_MAX], shown[SHOWN_MAX];
 
-	if (target == TARGET_CONSOLE && name->len == 6 && memcmp(name->text, "corbel", 6) == 0) {
+	if (target == TARGET_CONSOLE && name->len == strlen(LOG_CONSOLE_NAME) &&
+	    memcmp(name->text, LOG_CONSOLE_NAME, name->len) == 0) {
 		*out = NULL;
 		return ST_OK;
 	}

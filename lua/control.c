@@ -67,8 +67,6 @@ static enum status find_script(const struct control *c, const char *name, struct
 	char path[VM_PATH_MAX + sizeof SCRIPT_FOLDER];
 	struct error ignored;
 
-	if (!c->cfg.machine->store)
-		return fail(err, ST_NOT_FOUND, "there is no store to read %s from", name);
 	format(path, sizeof path, SCRIPT_FOLDER "%s", name);
 	if (store_find(c->cfg.machine->store, path, out, &ignored) == ST_OK)
 		return ST_OK;

@@ -20,6 +20,7 @@
 #define PROMPT_MAX 7680u       /* a line at the prompt */
 #define DEFINE_MAX 16u         /* VMs in one text */
 #define LOG_CONSOLE 0u         /* the hypervisor's log among the consoles */
+#define LOG_CONSOLE_NAME "corbel"
 
 /* A console whose output is pushed on the line. */
 struct attachment {

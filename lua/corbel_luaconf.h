@@ -39,7 +39,7 @@
 #define lua_writeline() ((void)0)
 #define lua_writestringerror(s, p) ((void)(p))
 
-/* Nested C calls and parser levels. The dearest, a gsub() callback, takes about 2.5 KiB: see CONTROL_STACK_BYTES. */
-#define LUAI_MAXCCALLS 80
+/* Nested C calls and parser levels. The dearest, a gsub() callback, takes 2.2 KiB: see CONTROL_STACK_BYTES. */
+#define LUAI_MAXCCALLS 64
 
 #endif

@@ -61,6 +61,7 @@ class Host:
             [CONTROL_HOST, "--store", store, "--args", args, *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.log = b""
+        self.ended = False  # its output is complete
         self.changed = threading.Condition()
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
@@ -74,6 +75,7 @@ class Host:
                 self.log += line
                 self.changed.notify_all()
         with self.changed:
+            self.ended = True
             self.changed.notify_all()
 
     def wait_for(self, text, seconds=20, line=False):
@@ -82,7 +84,7 @@ class Host:
         with self.changed:
             while text not in self.log:
                 left = deadline - time.monotonic()
-                assert left > 0 and (self.process.poll() is None or text in self.log), \
+                assert left > 0 and not self.ended, \
                     "no %r in the log:\n%s" % (text, self.log.decode(errors="replace"))
                 self.changed.wait(min(left, 0.2))
             found = self.log[self.log.index(text):]

@@ -283,7 +283,7 @@ int main(int argc, char **argv)
 	struct options o = parse(argc, argv);
 	struct control_config cfg;
 	struct control *control;
-	struct store store;
+	static struct store store; /* empty until it is opened */
 	struct error err;
 	size_t size;
 	void *image;
@@ -297,8 +297,8 @@ int main(int argc, char **argv)
 		image = read_file(o.store, &size);
 		if (store_open(&store, image, size, &err) != ST_OK)
 			log_error("store: %s", err.text);
-		vm_rig.machine.store = &store;
 	}
+	vm_rig.machine.store = &store;
 	cfg = (struct control_config){
 		.machine = &vm_rig.machine,
 		.log = &log_bytes,

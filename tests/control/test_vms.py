@@ -198,6 +198,7 @@ def test_define_by_text_is_all_or_nothing(host):
     ({"name": "a", "config": {**CONFIG, "cpu": {"count": 2}}}, smp.NOT_SUPPORTED, "cpu.count is 2"),
     ({"name": "a", "config": {**CONFIG, "boot": {"image": "k", "initrd": "i", "protocol": "multiboot"}}},
      smp.BAD_VALUE, "boot.initrd conflicts with the multiboot protocol"),
+    ({"name": "corbel", "config": CONFIG}, smp.BAD_STATE, "VM corbel: the name is that of the hypervisor's log"),
     ({"name": "a", "config": CONFIG, "origin": "evil\x1b\nplace"}, None, None),
 ])
 def test_define_by_settings(host, arguments, rc, want):

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control plane over the VM rig, with a line that a test reads and fills by
+ * hand: for unit tests and fuzz targets. One exists at a time.
+ */
+#ifndef CORBEL_TESTS_CONTROL_RIG_H
+#define CORBEL_TESTS_CONTROL_RIG_H
+
+#include "lua/control_internal.h"
+#include "tests/fakes/vm_rig.h"
+
+#define CONTROL_RIG_LINE 65536u
+
+struct control_rig {
+	struct control *control;
+	void *memory;
+	size_t room;       /* what the line takes in all; taken bytes stay in line[] until the test empties it */
+	uint8_t line[CONTROL_RIG_LINE];
+	size_t line_len;
+	size_t unsent;     /* what queued() answers: the test sets it, or -1 for line_len */
+	unsigned writes, resets;
+	struct store store; /* kernel: an image that multiboot loads */
+	struct bytelog log;
+	uint8_t log_buf[4096];
+};
+
+extern struct control_rig control_rig;
+
+/* @ram_bytes of host memory below the VM rig; no boot script. Aborts on failure. */
+void control_rig_init(uint64_t ram_bytes);
+/* Frees everything; the VM rig checks that nothing is left. */
+void control_rig_fini(void);
+/* Sends one request body as a frame and steps until nothing is left to do. */
+void control_rig_request(const void *body, size_t len);
+/* Steps until control_step() answers false, at most @max times; how many did something. */
+unsigned control_rig_settle(unsigned max);
+
+#endif
