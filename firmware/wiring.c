@@ -5,6 +5,8 @@
  */
 #include "firmware/wiring.h"
 
+#include <string.h>
+
 #include "firmware/apic.h"
 #include "firmware/cmdline.h"
 #include "firmware/control_task.h"
@@ -137,6 +139,14 @@ void wire_engine(void)
 static struct control_fact facts[4];
 static char mitigations[TEXT_MAX], engine[TEXT_MAX], clock_rate[32];
 
+/* What follows "NAME: " in a line made for the log. */
+static const char *after_name(const char *line)
+{
+	const char *colon = strchr(line, ':');
+
+	return colon && colon[1] == ' ' ? colon + 2 : line;
+}
+
 static unsigned collect_facts(void)
 {
 	unsigned n = 0;
@@ -145,8 +155,8 @@ static unsigned collect_facts(void)
 	vmx_describe_mitigations(mitigations, sizeof(mitigations));
 	format(clock_rate, sizeof(clock_rate), "%llu kHz", (unsigned long long)(host_clock.hz / 1000));
 	facts[n++] = (struct control_fact){"board", hardware.board.model};
-	facts[n++] = (struct control_fact){"engine", engine};
-	facts[n++] = (struct control_fact){"mitigations", mitigations};
+	facts[n++] = (struct control_fact){"engine", after_name(engine)};
+	facts[n++] = (struct control_fact){"mitigations", after_name(mitigations)};
 	facts[n++] = (struct control_fact){"tsc", clock_rate};
 	return n;
 }

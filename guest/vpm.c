@@ -17,6 +17,12 @@
 #define STS_GBL BIT(5)
 #define STS_PWRBTN BIT(8)
 #define STS_ALL (STS_TMR | STS_GBL | STS_PWRBTN)
+/*
+ * The RTC's event never comes (the FADT says that it is no fixed event), but its enable keeps what is written: Linux
+ * reads it back and complains when it does not.
+ */
+#define EN_RTC BIT(10)
+#define EN_ALL (STS_ALL | EN_RTC)
 #define CNT_SCI_EN BIT(0)
 #define CNT_BM_RLD BIT(1)
 #define CNT_SLP_TYP(v) FIELD((uint64_t)(v), 12, 10)
@@ -108,10 +114,10 @@ static void write_byte(struct vpm *pm, uint64_t offset, uint8_t value)
 		pm->status &= ~(value << 8);
 		break;
 	case OFFSET(PC_PM1_EVT) + 2:
-		pm->enable = (pm->enable & 0xff00) | (value & STS_ALL);
+		pm->enable = (pm->enable & 0xff00) | (value & EN_ALL);
 		break;
 	case OFFSET(PC_PM1_EVT) + 3:
-		pm->enable = (pm->enable & 0x00ff) | ((unsigned)value << 8 & STS_ALL);
+		pm->enable = (pm->enable & 0x00ff) | ((unsigned)value << 8 & EN_ALL);
 		break;
 	case OFFSET(PC_PM1_CNT):
 		write_control(pm, (pm->control & 0xff00) | value);

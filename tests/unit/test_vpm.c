@@ -145,9 +145,9 @@ static void enables_of_what_exists(void **state)
 {
 	(void)state;
 	out(EN, 2, 0xffff);
-	assert_int_equal(in(EN, 2), 0x0121);
+	assert_int_equal(in(EN, 2), 0x0521);
 	out(EN, 1, 0);
-	assert_int_equal(in(EN, 2), 0x0100);
+	assert_int_equal(in(EN, 2), 0x0500);
 	out(STS, 4, 0); /* one dword: status and enable */
 	assert_int_equal(in(EN, 2), 0);
 }
