@@ -6,7 +6,8 @@
         machine.smp.read_request(65, 0)
         machine.ctl("vm", "list")
 
-The SMP client is the system tests' own (tests/system/smp.py), written from the protocol's text.
+The SMP client is the system tests' own (tests/system/smp.py), written from the protocol's text; here it also
+holds each message against docs/protocol.cddl.
 """
 import os
 import socket
@@ -22,10 +23,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "tests", "system"), os.path.join(ROOT, "board")]
 
-pytest.register_assert_rewrite("smp")
+pytest.register_assert_rewrite("smp", "checked", "cddl")
 
+import checked  # noqa: E402
 import mkcpio  # noqa: E402
-import smp  # noqa: E402
 
 BUILD = os.environ.get("CORBEL_BUILD", os.path.join(ROOT, "build"))
 CONTROL_HOST = os.path.join(BUILD, "host", "tests", "control", "control_host")
@@ -104,7 +105,7 @@ class Host:
     @property
     def smp(self):
         if self.client is None:
-            self.client = smp.Client(self.connect())
+            self.client = checked.Client(self.connect())
         return self.client
 
     def ctl_run(self, *words, input=None, seconds=20, env=None):

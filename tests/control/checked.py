@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An SMP client that holds every message against docs/protocol.cddl as it goes by."""
+import os
+
+import cbor2
+import cddl
+import smp
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+COMMANDS = {
+    0: ("os", {0: "echo", 5: "reset", 6: "parameters", 7: "info"}),
+    9: ("shell", {0: "execute"}),
+    10: ("enumeration", {0: "count", 1: "list", 2: "single", 3: "details"}),
+    65: ("vm", dict(enumerate("list define start stop pause resume destroy info power report".split()))),
+    72: ("console", dict(enumerate("list read attach detach input".split()))),
+    74: ("inspect", dict(enumerate("host check".split()))),
+}
+
+with open(os.path.join(ROOT, "docs", "protocol.cddl"), encoding="utf-8") as text:
+    SCHEMA = cddl.Schema(text.read())
+
+
+def rule(group, command):
+    name, commands = COMMANDS[group]
+    return "%s-%s" % (name, commands[command])
+
+
+class Client(smp.Client):
+    def exchange(self, op, group, command, payload=None, **more):
+        reply = super().exchange(op, group, command, payload, **more)
+        answer = cbor2.loads(reply.payload)
+        if "rc" in answer or "err" in answer:
+            SCHEMA.check("failure", answer)
+            if group < 64 and "err" in answer:
+                assert set(answer) == {"err"}, "stock clients refuse other keys"
+            return reply
+        SCHEMA.check(rule(group, command) + "-reply", answer)
+        # standard groups take unknown keys, ours refuse them
+        if group >= 64 and not isinstance(payload, bytes):
+            SCHEMA.check(rule(group, command) + "-request", {} if payload is None else payload)
+        return reply

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schema against the machine: every rule is met by a real message, so none is a dead letter."""
+import time
+
+import checked
+import pytest
+import smp
+from checked import COMMANDS, SCHEMA
+from conftest import vm
+from smp import READ, WRITE
+from test_consoles import pushes
+
+
+def test_every_group_and_command_has_its_rules(host):
+    machine = host()
+    groups = {d["group"]: d["handlers"] for d in machine.smp.read_request(10, 3)["groups"]}
+    assert set(groups) == set(COMMANDS)
+    for group, (_, commands) in COMMANDS.items():
+        assert groups[group] == len(commands)
+        for command in commands:
+            for part in ("-request", "-reply"):
+                assert checked.rule(group, command) + part in SCHEMA.rules
+
+
+def test_no_rule_is_a_dead_letter(host):
+    machine = host(vm("a", "say=hi echo end=exit:3", more="autostart = true") + vm("b", "end=crash"))
+    client = machine.smp
+    SCHEMA.used.clear()
+    everything = [
+        (WRITE, 0, 0, {"d": "x"}), (READ, 0, 6, {}), (READ, 0, 7, {"format": "a"}),
+        (WRITE, 9, 0, {"argv": ["1"]}),
+        (READ, 10, 0, {}), (READ, 10, 1, {}), (READ, 10, 2, {"index": 5}), (READ, 10, 3, {"groups": [0]}),
+        (WRITE, 72, 2, {"name": "a", "last": 100, "lease": 60}), (WRITE, 72, 2, {"id": 2, "from": 0}),
+        (WRITE, 65, 2, {"name": "b"}),
+        (WRITE, 72, 4, {"name": "a", "data": b"q"}), (READ, 72, 0, {"after": 0}),
+        (READ, 72, 1, {"id": 1, "from": 0, "max": 5, "text": True}), (READ, 72, 1, {"name": "corbel", "last": 10}),
+        (READ, 65, 0, {"after": 0, "max": 1}), (READ, 65, 7, {"id": 1}), (READ, 65, 9, {"id": 2, "offset": 0}),
+        (WRITE, 65, 1, {"text": vm("c"), "origin": "x"}),
+        (WRITE, 65, 1, {"name": "d", "config": {"boot": {"image": "kernel", "protocol": "multiboot",
+                                                         "modules": ["kernel", {"image": "kernel"}]},
+                                                "mem": {"size": 2 << 20, "reservation": "all"}}}),
+        *((WRITE, 65, command, {"name": "c"}) for command in (2, 4, 5, 8, 3, 6)),
+        (READ, 74, 0, {}), (READ, 74, 1, {}), (WRITE, 72, 3, {"name": "b"}),
+    ]
+    for op, group, command, payload in everything:
+        client.exchange(op, group, command, payload).map()
+        SCHEMA.check(checked.rule(group, command) + "-request", payload)
+    for request in ((READ, 65, 7, {"name": "nobody"}), (READ, 99, 0, {})):
+        with pytest.raises(smp.SmpError):
+            client.exchange(*request).map()
+    client.wait_until(lambda: [2, 1, "stopped", "debug-exit"] in pushes(machine), 10)
+    while client.read_request(65, 7, {"name": "b"})["state"] != "crashed":
+        time.sleep(0.02)
+    client.write_request(65, 6, {"name": "a"})
+    client.wait_until(lambda: [1, 1] in pushes(machine), 10)
+    for push in pushes(machine):
+        SCHEMA.check("pushed", push)
+    client.read_request(65, 0)
+    client.write_request(0, 5)
+    SCHEMA.check("os-reset-request", {})
+    unused = set(SCHEMA.rules) - SCHEMA.used
+    assert not unused, unused
+
+
+def test_the_checker_can_fail():
+    for rule, value in (("vm-id", 0), ("vm-id", True), ("console-id", 65), ("os-echo-reply", {"r": 1}),
+                        ("os-echo-reply", {"r": "x", "rc": 0}), ("os-echo-reply", {}), ("pushed", [0, 1, 2]),
+                        ("pushed", [3, 1]), ("failure", {"rc": 0}), ("failure", {"err": {"group": 1}}),
+                        ("vm-list-reply", {"vms": [{}]}), ("state", "asleep"), ("nothing", []),
+                        ("console-read-reply", {"id": 1, "seq": 0, "data": 5, "next": 0, "head": 0})):
+        with pytest.raises(AssertionError):
+            SCHEMA.check(rule, value)
