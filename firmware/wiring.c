@@ -13,6 +13,7 @@
 #include "firmware/cpuloop.h"
 #include "firmware/fpu.h"
 #include "firmware/hardware.h"
+#include "firmware/irq.h"
 #include "firmware/paging.h"
 #include "firmware/percpu.h"
 #include "firmware/tsc.h"
@@ -22,6 +23,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "memmgr/memmgr.h"
+#include "vmx/selftest.h"
 #include "vmx/vmx.h"
 
 #define MIB (1024ull * 1024)
@@ -132,6 +134,8 @@ void wire_engine(void)
 	machine.engine = vmx_engine();
 	machine.host = &host_ops;
 	machine.sched = host_sched;
+	if (cmdline_is(boot_args(), "selftest", "vmx"))
+		vmx_selftest(machine.mm, irq_dispatch);
 }
 
 /* ---- control plane ---- */
