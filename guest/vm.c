@@ -281,6 +281,7 @@ enum status vm_start(struct vm *vm, struct error *err)
 	transition(vm, DO_RUN);
 	vm->reason = REASON_NONE;
 	vm->exit_code = 0;
+	vm->denied_msrs = 0;
 	vm->report[0] = 0;
 	vm->starts++;
 	vm->started_at = vm->machine->host->clock->ticks();
@@ -418,22 +419,39 @@ static void add_vcpu(const struct vcpu *v, struct vm_info *out)
 	}
 }
 
-void vm_info(const struct vm *vm, struct vm_info *out)
+static void count(const struct vm *vm, struct vm_info *out)
 {
 	struct gpmap_stats pages;
-	unsigned long masked = vm_mask(vm);
 
 	memset(out, 0, sizeof *out);
-	out->overhead = vm_definition_bytes();
-	if (vm->memory) {
-		gpmap_stats(vm->memory, &pages);
-		out->memory_present = pages.present_pages * PAGE_SIZE;
-		out->overhead += vm_overhead_bytes(vm->machine, &vm->config);
-		out->uptime_ns = vm_time_ns(&vm->time);
-		out->denied_msrs = vm->denied_msrs;
-		out->bus_misses = vm->pio.misses + vm->mmio.misses;
-	}
+	gpmap_stats(vm->memory, &pages);
+	out->memory_present = pages.present_pages * PAGE_SIZE;
+	out->uptime_ns = vm_time_ns(&vm->time);
+	out->denied_msrs = vm->denied_msrs;
+	out->bus_misses = vm->pio.misses + vm->mmio.misses;
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		add_vcpu(vm->vcpus[i], out);
+}
+
+void vm_info(const struct vm *vm, struct vm_info *out)
+{
+	uint64_t built = vm_overhead_bytes(vm->machine, &vm->config);
+	unsigned long masked = vm_mask(vm);
+
+	if (vm->memory)
+		count(vm, out);
+	else
+		*out = vm->last;
+	out->overhead_max = vm_definition_bytes() + built;
+	out->overhead = vm->memory ? out->overhead_max : vm_definition_bytes();
 	vm_unmask(vm, masked);
+}
+
+void vm_keep_figures(struct vm *vm)
+{
+	/* A start that failed has come to nothing. */
+	if (!vm->memory || vm->state == VM_LOADING)
+		return;
+	count(vm, &vm->last);
+	vm->last.memory_present = 0;
 }

@@ -36,6 +36,17 @@ enum vm_reason {
 	REASON_CRASH,     /* triple fault, unsupported, entry failure: see report */
 };
 
+struct vm_info {
+	uint64_t memory_present;  /* bytes of guest RAM populated */
+	uint64_t overhead;        /* host bytes besides guest pages, as promised now */
+	uint64_t overhead_max;    /* and as promised while it is built */
+	uint64_t cpu_ns;          /* run so far in this start */
+	uint64_t uptime_ns;       /* guest time */
+	uint64_t exits, injected;
+	uint64_t denied_msrs, bus_misses;
+	uint64_t exits_by_kind[EXIT_KINDS];
+};
+
 struct cpuid_table;
 struct machine;
 struct platform;
@@ -56,6 +67,7 @@ struct vm {
 	char report[VM_REPORT_MAX]; /* crash report, NUL-terminated; survives teardown */
 	struct console console; /* survives stop and start */
 	uint64_t committed;     /* bytes promised while it is built: RAM and overhead */
+	struct vm_info last;    /* what it had come to when it was taken apart */
 
 	/* From here on valid from LOADING until teardown. */
 	struct arena arena;
@@ -106,15 +118,7 @@ bool vm_reap(struct machine *m);
 /* Host memory that starting this definition takes besides guest pages, in bytes: what admission counts. */
 uint64_t vm_overhead_bytes(const struct machine *m, const struct vm_config *cfg);
 
-struct vm_info {
-	uint64_t memory_present;  /* bytes of guest RAM populated */
-	uint64_t overhead;        /* host bytes besides guest pages */
-	uint64_t cpu_ns;          /* run so far in this start */
-	uint64_t uptime_ns;       /* guest time */
-	uint64_t exits, injected;
-	uint64_t denied_msrs, bus_misses;
-	uint64_t exits_by_kind[EXIT_KINDS];
-};
+/* Once it has ended: what its last start came to, but for the memory that it no longer has. */
 void vm_info(const struct vm *vm, struct vm_info *out);
 
 /* Console input from the operator; returns how many bytes fitted. */

@@ -257,6 +257,10 @@ static void release_rest(struct vm *vm)
 
 void vm_release(struct vm *vm)
 {
+	unsigned long masked = vm_mask(vm);
+
+	vm_keep_figures(vm);
+	vm_unmask(vm, masked);
 	release_vcpus(vm);
 	release_memory(vm);
 	release_rest(vm);

@@ -16,6 +16,9 @@
 MUST_CHECK enum status vm_build(struct vm *vm, struct error *err);
 void vm_release(struct vm *vm);
 
+/* Remembers for vm_info() what the VM has come to; called before it is taken apart. */
+void vm_keep_figures(struct vm *vm);
+
 /* Bytes that a definition takes until it is destroyed: struct vm and its console. */
 uint64_t vm_definition_bytes(void);
 

@@ -92,7 +92,7 @@ static void put_exits(const struct vm_info *info, struct cbor_writer *w)
 	cbor_close_map(w, map);
 }
 
-static void put_memory(struct control *c, const struct vm *vm, const struct vm_info *info, struct cbor_writer *w)
+static void put_memory(const struct vm *vm, const struct vm_info *info, struct cbor_writer *w)
 {
 	struct cbor_mark map;
 
@@ -101,7 +101,7 @@ static void put_memory(struct control *c, const struct vm *vm, const struct vm_i
 	command_put_uint(w, "size", vm->config.memory.size);
 	command_put_uint(w, "present", info->memory_present);
 	command_put_uint(w, "overhead", info->overhead);
-	command_put_uint(w, "overhead_max", vm_overhead_bytes(c->cfg.machine, &vm->config));
+	command_put_uint(w, "overhead_max", info->overhead_max);
 	cbor_close_map(w, map);
 }
 
@@ -109,6 +109,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 {
 	struct vm_info info;
 
+	(void)c;
 	(void)f;
 	vm_info(a->vm, &info);
 	command_put_uint(w, "id", a->vm->id);
@@ -117,7 +118,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	command_put_text(w, "origin", a->vm->config.origin);
 	cbor_put_text(w, "config");
 	define_encode(&a->vm->config, w);
-	put_memory(c, a->vm, &info, w);
+	put_memory(a->vm, &info, w);
 	command_put_uint(w, "starts", a->vm->starts);
 	command_put_uint(w, "cpu_ns", info.cpu_ns);
 	command_put_uint(w, "uptime_ns", info.uptime_ns);

@@ -218,6 +218,39 @@ static void a_start_makes_a_machine(void **state)
 	assert_int_equal(info.uptime_ns, info.cpu_ns);
 }
 
+/* Whoever asks after the end learns what the run came to; the next start counts anew. */
+static void figures_outlive_the_run(void **state)
+{
+	struct vm *vm = define("a");
+	enum sched_end end;
+	struct vm_info running, after;
+
+	(void)state;
+	vm_info(vm, &after);
+	assert_int_equal(after.exits, 0);
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+	vm_rig_turn(&end);
+	vm->denied_msrs = 3;
+	vm_info(vm, &running);
+	assert_int_equal(running.exits, 1);
+	assert_int_equal(running.overhead, running.overhead_max);
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+	vm_info(vm, &after);
+	assert_int_equal(after.memory_present, 0);
+	assert_true(after.overhead < running.overhead);
+	assert_int_equal(after.overhead_max, running.overhead_max);
+	assert_int_equal(after.exits, running.exits);
+	assert_int_equal(after.exits_by_kind[EXIT_TIMER], 1);
+	assert_int_equal(after.cpu_ns, running.cpu_ns);
+	assert_int_equal(after.uptime_ns, running.uptime_ns);
+	assert_int_equal(after.denied_msrs, 3);
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+	vm_info(vm, &running);
+	assert_int_equal(running.exits, 0);
+	assert_int_equal(running.cpu_ns, 0);
+	assert_int_equal(running.denied_msrs, 0);
+}
+
 static void admission_is_exact(void **state)
 {
 	struct vm *vm = define("a");
@@ -562,6 +595,7 @@ int main(void)
 		T(a_refusal_names_the_states_that_would_do),
 		T(names_of_states_and_reasons),
 		T(a_start_makes_a_machine),
+		T(figures_outlive_the_run),
 		T(admission_is_exact),
 		T(overhead_stays_within_its_promise),
 		T(every_failure_of_the_engine_is_undone),
