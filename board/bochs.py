@@ -150,10 +150,12 @@ class Bochs:
     com3      when True: .extra, a socket like com2
     errors    "report" has each EPT violation and each refused VM entry in bochs.log, at a price in time
     e9        what the guest writes to port E9h, and Bochs' own lines, a Stream
+    debugger  when True: break_in(), step() and go_on() work
     """
 
     def __init__(self, disk, model=ICELAKE, megs=256, ips=10_000_000, cpus=1, com3=False,
-                 ignore_bad_msrs=False, magic_break=False, errors="ignore", commands=("c", "q"), extra=(), workdir=None):
+                 ignore_bad_msrs=False, magic_break=False, errors="ignore", commands=("c", "q"), extra=(), workdir=None,
+                 debugger=False):
         self.directory = tempfile.TemporaryDirectory(prefix="bochs-", dir=workdir)
         self.lines = {"com1": Serial(), "com2": Serial()}
         if com3:
@@ -169,7 +171,9 @@ class Bochs:
         for name, line in self.lines.items():
             self.config += "%s: enabled=1, mode=socket-client, dev=%s\n" % (name, line.address())
         self.config += "".join(line + "\n" for line in extra)
-        self.commands = commands
+        # after the last line of its file the emulator's debugger reads its standard input
+        self.commands = ("c",) if debugger else commands
+        self.debugger = debugger
         self.process = None
         self.log = Stream("com1")
         self.e9 = Stream("port E9h")
@@ -192,7 +196,7 @@ class Bochs:
         environment = dict(os.environ, SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")
         self.process = subprocess.Popen(
             ["bochs", "-q", "-f", self.path("bochsrc"), "-rc", self.path("go.rc")], env=environment,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE if self.debugger else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             cwd=self.directory.name, preexec_fn=end_with_parent)
         stdout = self.process.stdout.fileno()
         self.readers = [follow(lambda: os.read(stdout, 65536), self.e9)]
@@ -237,6 +241,34 @@ class Bochs:
         found = re.findall(r"\(\d+\)\.\[(\d+)\]", self.e9.text())
         return int(found[-1]) if found else None
 
+    # ---- the emulator's debugger ----
+
+    def stopped(self, seconds, start):
+        """Ticks at which the debugger stopped, as it says in the output from @start on."""
+        return int(self.e9.wait_for(rb"Next at t=(\d+)", seconds, start)[1])
+
+    def command(self, line):
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def break_in(self, seconds=20):
+        """Stops the processor where it is; returns the time in ticks."""
+        start = len(self.e9.data)
+        self.process.send_signal(signal.SIGINT)
+        return self.stopped(seconds, start)
+
+    def step(self, seconds):
+        """Executes one instruction; None when the processor, halted, found none within @seconds of ours."""
+        start = len(self.e9.data)
+        self.command("s 1")
+        try:
+            return self.stopped(seconds, start)
+        except Timeout:
+            return None
+
+    def go_on(self):
+        self.command("c")
+
     def bochs_log(self):
         try:
             with open(self.path("bochs.log"), errors="replace") as f:
@@ -253,5 +285,7 @@ class Bochs:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        if self.process and self.process.stdin:
+            self.process.stdin.close()
         for line in self.lines.values():
             line.close()

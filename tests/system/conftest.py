@@ -10,6 +10,7 @@ Most boots go through the sector loader; boot(grub=True) takes GRUB. Waiting tim
 the host's clock, generous because two machines may share one core with other work.
 """
 import os
+import pathlib
 import shutil
 import sys
 
@@ -19,13 +20,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "board")]
 
-pytest.register_assert_rewrite("smp")
+pytest.register_assert_rewrite("smp", "vms", "debian")
 
 import bochs  # noqa: E402
 import mkcpio  # noqa: E402
 import mkdisk  # noqa: E402
 import mkimage  # noqa: E402
 import smp  # noqa: E402
+import vms  # noqa: E402
 
 BUILD = os.environ.get("CORBEL_BUILD", os.path.join(ROOT, "build"))
 DEPS = os.environ.get("CORBEL_DEPS", os.path.join(BUILD, "deps"))
@@ -51,6 +53,21 @@ class Machine(bochs.Bochs):
             self.client = smp.Client(self.management)
             self.client.connect()
         return self.client
+
+    @property
+    def operator(self):
+        """The operator's verbs, once Corbel answers."""
+        return vms.Operator(self.smp)
+
+    def is_up(self):
+        """Corbel runs and answers requests, as far as its log says."""
+        log = self.log.text()
+        return self.running() and "] ready" in log and "*** corbel" not in log
+
+
+def guest_files(*names):
+    """Store entries of the test guests @names, as vms.guest() names them."""
+    return {"guests/" + name: pathlib.Path(BUILD, "guests", name + ".elf") for name in names}
 
 
 def write_store(path, contents):
@@ -135,11 +152,19 @@ def boot_shared(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def show_shared_machines(request):
-    """A failed test shows the logs of the machines it shared, too."""
+def check_machines(request):
+    """After each test: every machine that is up passes its own ownership walk.
+
+    A failed test shows the logs of the machines it shared, too.
+    """
+    booters = [request.getfixturevalue(name) for name in ("boot", "boot_shared") if name in request.fixturenames]
     yield
     if failed(request) and "boot_shared" in request.fixturenames:
         request.getfixturevalue("boot_shared").report()
+    for booter in booters:
+        for machine in booter.machines:
+            if machine.is_up():
+                machine.operator.check()
 
 
 @pytest.hookimpl(tryfirst=True, hookwrapper=True)

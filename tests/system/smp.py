@@ -220,3 +220,25 @@ class Client:
             except NoAnswer:
                 if time.monotonic() > deadline:
                     raise
+
+
+# ---- lines that were not asked for: pushed console output ----
+
+PUSH = b"\x05\x0c"
+PUSH_BYTES = 93
+OUTPUT, CLOSED, STATE = range(3)
+
+
+def pushed(line):
+    """The array that a line of marker 05 0C carries; AssertionError when anything of it is wrong.
+
+    Marker, then Base64 of one CBOR array and its CRC-16/XMODEM, at most 124 characters.
+    """
+    assert line.startswith(PUSH), "no pushed line: %r" % line
+    assert len(line) <= 2 + LINE_CHARACTERS
+    data = base64.b64decode(line[2:], validate=True)
+    body, crc = data[:-2], data[-2:]
+    assert len(data) <= PUSH_BYTES and crc16(body) == int.from_bytes(crc, "big"), "damaged: %r" % line
+    array = cbor2.loads(body)
+    assert isinstance(array, list) and cbor2.dumps(array) == body, "not one array: %r" % body
+    return array
