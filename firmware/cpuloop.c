@@ -16,6 +16,7 @@
 #include "firmware/percpu.h"
 #include "firmware/trap.h"
 #include "firmware/tsc.h"
+#include "firmware/wallclock.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/x86_asm.h"
@@ -105,6 +106,7 @@ struct host_ops host_ops = {
 	.mask = mask,
 	.unmask = unmask,
 	.random = hv_seed,
+	.wall_clock = wallclock_seconds,
 	.cpuid = host_cpuid,
 };
 

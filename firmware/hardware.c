@@ -18,6 +18,7 @@
 #include "firmware/stack.h"
 #include "firmware/symtab.h"
 #include "firmware/tsc.h"
+#include "firmware/wallclock.h"
 #include "gen/version.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -257,5 +258,7 @@ void hardware_start_devices(void)
 	must(apic_init(&hardware.acpi, &err), &err);
 	must(ioapic_init(&hardware.acpi, &err), &err);
 	must(tsc_calibrate(&hardware.acpi, &err), &err);
+	if (wallclock_init(&err) != ST_OK)
+		log_warn("%s; guests start in 2000", err.text);
 	open_lines();
 }
