@@ -8,11 +8,8 @@
 #include <string.h>
 
 #include "lib/bits.h"
-#include "lib/log.h"
 #include "lua/api.h"
 #include "lua/control_internal.h"
-
-#define LOG_LINE_MAX 200
 
 static struct control *control_of(lua_State *L)
 {
@@ -50,13 +47,12 @@ static int host_print(lua_State *L)
 static int host_log(lua_State *L)
 {
 	struct control *c = control_of(L);
-	char line[LOG_LINE_MAX];
 	size_t len;
 	const char *text;
 
 	join_arguments(L);
 	text = lua_tolstring(L, -1, &len);
-	log_info("%s: %s", c->script_name, log_clean(line, sizeof line, text, len));
+	script_log(c, text, len);
 	return 0;
 }
 

@@ -107,6 +107,8 @@ MUST_CHECK enum status script_collect(struct control *c, const char *text, size_
 MUST_CHECK enum status script_eval(struct control *c, const char *text, size_t len, struct error *err);
 /* print() from a script: text without its newline, any bytes. */
 void script_print(struct control *c, const char *text, size_t len);
+/* A line of the running script in the log. */
+void script_log(struct control *c, const char *text, size_t len);
 
 /* ---- cmd_vm.c ---- */
 

@@ -152,6 +152,16 @@ enum status script_eval(struct control *c, const char *text, size_t len, struct 
 	return interp_call(&c->shell, run_chunk, &chunk, err);
 }
 
+void script_log(struct control *c, const char *text, size_t len)
+{
+	char line[LOG_LINE_MAX];
+	size_t n = MIN(len, sizeof line - 1);
+
+	for (size_t i = 0; i < n; i++)
+		line[i] = text[i] == '\t' ? ' ' : text[i];
+	log_info("%s: %s", c->script_name, log_clean(line, sizeof line, line, n));
+}
+
 static void keep(struct control *c, const char *text, size_t len)
 {
 	size_t n = MIN(len, SHELL_OUTPUT_MAX - c->print_len);
@@ -163,12 +173,10 @@ static void keep(struct control *c, const char *text, size_t len)
 
 void script_print(struct control *c, const char *text, size_t len)
 {
-	char line[LOG_LINE_MAX];
-
-	if (c->print_to == PRINT_REPLY) {
-		keep(c, text, len);
-		keep(c, "\n", 1);
+	if (c->print_to != PRINT_REPLY) {
+		script_log(c, text, len);
 		return;
 	}
-	log_info("%s: %s", c->script_name, log_clean(line, sizeof line, text, len));
+	keep(c, text, len);
+	keep(c, "\n", 1);
 }
