@@ -44,25 +44,25 @@ static bool vector_test(const struct vlapic *l, uint32_t base, uint8_t vector)
 	return vlapic_reg(l, word_reg(base, vector >> 5)) >> (vector & 31) & 1;
 }
 
-static uint8_t scan_words(const struct vlapic *l, uint32_t base)
+static int highest_in(const struct vlapic *l, uint32_t base, unsigned word)
 {
-	uint8_t words = 0;
-
-	for (unsigned i = 0; i < WORDS; i++)
-		words |= (uint8_t)((vlapic_reg(l, word_reg(base, i)) != 0) << i);
-	return words;
+	return (int)(word * 32 + bit_highest(vlapic_reg(l, word_reg(base, word))));
 }
 
-static int highest(const struct vlapic *l, uint32_t base, uint8_t words)
+/* Without the summary: the words from the top. */
+static __attribute__((noinline)) int highest_by_scan(const struct vlapic *l, uint32_t base)
 {
-	unsigned word;
+	for (unsigned word = WORDS; word-- > 0;)
+		if (vlapic_reg(l, word_reg(base, word)) != 0)
+			return highest_in(l, base, word);
+	return -1;
+}
 
+static inline int highest(const struct vlapic *l, uint32_t base, uint8_t words)
+{
 	if (unlikely(l->hw_delivery))
-		words = scan_words(l, base);
-	if (words == 0)
-		return -1;
-	word = bit_highest(words);
-	return (int)(word * 32 + bit_highest(vlapic_reg(l, word_reg(base, word))));
+		return highest_by_scan(l, base);
+	return words == 0 ? -1 : highest_in(l, base, bit_highest(words));
 }
 
 int vlapic_highest_irr(const struct vlapic *l) { return highest(l, APIC_REG_IRR, l->irr_words); }

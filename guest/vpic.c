@@ -69,9 +69,13 @@ static uint8_t inhibiting(const struct vpic *pic, const struct vpic_chip *chip)
 /* Input that this chip requests service for, -1 for none; none in the middle of initialisation. */
 static int request(const struct vpic *pic, const struct vpic_chip *chip)
 {
-	unsigned wanted = first_priority(chip, chip->irr & ~chip->imr);
+	uint8_t unmasked = chip->irr & ~chip->imr;
+	unsigned wanted;
 
-	if (chip->next_icw != 0 || wanted >= first_priority(chip, inhibiting(pic, chip)))
+	if (likely(unmasked == 0) || chip->next_icw != 0)
+		return -1;
+	wanted = first_priority(chip, unmasked);
+	if (wanted >= first_priority(chip, inhibiting(pic, chip)))
 		return -1;
 	return (int)input_at(chip, wanted);
 }
@@ -119,9 +123,13 @@ static void update(struct vpic *pic)
 
 void vpic_set(struct vpic *pic, unsigned irq, bool level)
 {
+	struct vpic_chip *chip;
+
 	ASSERT(irq < PC_ISA_IRQS && irq != PC_IRQ_CASCADE);
-	set_input(&pic->chips[irq / INPUTS], irq % INPUTS, level);
-	update(pic);
+	chip = &pic->chips[irq / INPUTS];
+	set_input(chip, irq % INPUTS, level);
+	if (!(chip->imr & BIT(irq % INPUTS))) /* a guest that uses the IO-APIC has all masked */
+		update(pic);
 }
 
 /* Acknowledges at @chip; the input, or the spurious one. */

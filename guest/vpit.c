@@ -153,10 +153,18 @@ static void arm(struct vpit *pit, uint64_t t)
 		timerq_cancel(pit->timers, &pit->timer);
 }
 
+static void set_irq(struct vpit *pit, bool high)
+{
+	if (high == pit->irq_high)
+		return;
+	pit->irq_high = high;
+	irq_line_set(&pit->irq, high);
+}
+
 static void send_edge(struct vpit *pit, uint64_t t)
 {
-	irq_line_set(&pit->irq, false);
-	irq_line_set(&pit->irq, true);
+	set_irq(pit, false);
+	set_irq(pit, true);
 	settle(&pit->counters[0], t);
 	arm(pit, t);
 }
@@ -178,13 +186,11 @@ static void catch_up(struct vpit *pit, uint64_t t)
 /* Counter @c was programmed: if it is counter 0, its output shows at once and its edges come from now on. */
 static void follow(struct vpit *pit, const struct vpit_counter *c, bool was_high, uint64_t t)
 {
-	bool high = output(c, t);
-
 	if (c != &pit->counters[0])
 		return;
-	if (high && !was_high)
-		irq_line_set(&pit->irq, false);
-	irq_line_set(&pit->irq, c->mode != MODE_TERMINAL_COUNT);
+	if (!was_high && output(c, t))
+		set_irq(pit, false);
+	set_irq(pit, c->mode != MODE_TERMINAL_COUNT);
 	arm(pit, t);
 }
 
@@ -412,7 +418,8 @@ static void reset(struct device *dev)
 			.mode = MODE_SQUARE, .access = ACCESS_BOTH, .gate = i != SPEAKER_COUNTER, .count = BINARY_RANGE};
 	pit->port_61 = 0;
 	timerq_cancel(pit->timers, &pit->timer);
-	irq_line_set(&pit->irq, true);
+	pit->irq_high = true;
+	irq_line_set(&pit->irq, true); /* whoever listens was reset too, and has forgotten */
 }
 
 static const struct device_ops ops = {.name = "pit", .read = port_read, .write = port_write, .reset = reset};

@@ -47,6 +47,7 @@ struct vpit {
 	struct vpit_counter counters[VPIT_COUNTERS];
 	uint8_t port_61;       /* the writable bits */
 	struct irq_line irq;
+	bool irq_high;         /* what @irq was last set to */
 	struct timer timer;    /* counter 0's next rising edge */
 	uint64_t next_edge;    /* its tick */
 	struct rate rate;
