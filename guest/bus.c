@@ -2,13 +2,17 @@
 /*
  * Routing of port and memory accesses to devices. The ranges are kept sorted
  * and disjoint, so that a look-up is a binary search and overlap shows at its
- * two neighbours. Devices never see an access that leaves their range: what
+ * two neighbours; guests come back to the same few registers, so that a small
+ * table of hints answers most look-ups before the search. Devices never see an access that leaves their range: what
  * straddles a border is taken apart into bytes, as an ISA bus does.
  */
 #include "guest/bus.h"
 
+#include "lib/addr.h"
 #include "lib/bits.h"
 #include "lib/checked.h"
+
+#define PORTS_LIMIT 0x10000u
 
 void bus_init(struct bus *bus, const char *name, uint64_t limit)
 {
@@ -16,6 +20,10 @@ void bus_init(struct bus *bus, const char *name, uint64_t limit)
 	bus->limit = limit;
 	bus->count = 0;
 	bus->misses = 0;
+	bus->ranges[0].start = bus->ranges[0].length = 0; /* what the hints name holds nothing */
+	bus->hint_shift = limit <= PORTS_LIMIT ? 2 : PAGE_SHIFT;
+	for (unsigned i = 0; i < BUS_HINTS; i++)
+		bus->hints[i] = 0;
 }
 
 /* Number of ranges that start at or below @addr: the one that may hold it is the last of them. */
@@ -63,24 +71,32 @@ struct bus_range *bus_find(struct bus *bus, uint64_t addr)
 	return &bus->ranges[n - 1];
 }
 
-/* Where an access goes: to @range at @offset, to nothing (@range NULL), or in pieces. */
-struct route {
-	struct bus_range *range;
-	uint64_t offset;
-	bool split;
-};
+/*
+ * The range that holds all of an access, NULL when there is none: nothing is there, or it straddles a border.
+ * A hint is only believed when its range does hold the access.
+ */
+static inline struct bus_range *route(struct bus *bus, uint64_t addr, unsigned size)
+{
+	uint8_t *hint = &bus->hints[(addr >> bus->hint_shift) % BUS_HINTS];
+	struct bus_range *r = &bus->ranges[*hint];
 
-static inline struct route bus_route(struct bus *bus, uint64_t addr, unsigned size)
+	if (likely(addr - r->start < r->length && size <= r->length - (addr - r->start)))
+		return r;
+	r = bus_find(bus, addr);
+	if (!r || size > r->length - (addr - r->start))
+		return NULL;
+	*hint = (uint8_t)(r - bus->ranges);
+	return r;
+}
+
+/* Does any byte of an access that no single range holds belong to a range? Then it goes by bytes. */
+static bool touches_a_range(struct bus *bus, uint64_t addr, unsigned size)
 {
 	unsigned n = ranges_from(bus, addr);
-	struct bus_range *r = n > 0 ? &bus->ranges[n - 1] : NULL;
-	uint64_t offset = r ? addr - r->start : 0;
-	bool next_is_hit;
 
-	if (likely(r && offset < r->length))
-		return (struct route){r, offset, r->length - offset < size};
-	next_is_hit = n < bus->count && bus->ranges[n].start - addr < size;
-	return (struct route){NULL, 0, next_is_hit};
+	if (n > 0 && addr - bus->ranges[n - 1].start < bus->ranges[n - 1].length)
+		return true;
+	return n < bus->count && bus->ranges[n].start - addr < size;
 }
 
 static inline uint64_t size_mask(unsigned size)
@@ -88,10 +104,15 @@ static inline uint64_t size_mask(unsigned size)
 	return size == 8 ? UINT64_MAX : BIT(size * 8) - 1;
 }
 
-static uint64_t read_bytes(struct bus *bus, uint64_t addr, unsigned size)
+/* An access that no single range holds. */
+static __attribute__((noinline)) uint64_t read_apart(struct bus *bus, uint64_t addr, unsigned size)
 {
 	uint64_t value = 0;
 
+	if (size == 1 || !touches_a_range(bus, addr, size)) {
+		bus->misses++;
+		return size_mask(size);
+	}
 	for (unsigned i = 0; i < size; i++)
 		value |= bus_read(bus, addr + i, 1) << (i * 8);
 	return value;
@@ -99,33 +120,30 @@ static uint64_t read_bytes(struct bus *bus, uint64_t addr, unsigned size)
 
 uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned size)
 {
-	struct route to = bus_route(bus, addr, size);
-	struct device *dev;
+	struct bus_range *r = route(bus, addr, size);
 
-	if (unlikely(to.split))
-		return read_bytes(bus, addr, size);
-	if (!to.range) {
+	if (unlikely(!r))
+		return read_apart(bus, addr, size);
+	return r->dev->ops->read(r->dev, r->dev_offset + (addr - r->start), size) & size_mask(size);
+}
+
+static __attribute__((noinline)) void write_apart(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
+{
+	if (size == 1 || !touches_a_range(bus, addr, size)) {
 		bus->misses++;
-		return size_mask(size);
+		return;
 	}
-	dev = to.range->dev;
-	return dev->ops->read(dev, to.range->dev_offset + to.offset, size) & size_mask(size);
+	for (unsigned i = 0; i < size; i++)
+		bus_write(bus, addr + i, 1, value >> (i * 8));
 }
 
 void bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
 {
-	struct route to = bus_route(bus, addr, size);
-	struct device *dev;
+	struct bus_range *r = route(bus, addr, size);
 
-	if (unlikely(to.split)) {
-		for (unsigned i = 0; i < size; i++)
-			bus_write(bus, addr + i, 1, value >> (i * 8));
+	if (unlikely(!r)) {
+		write_apart(bus, addr, size, value);
 		return;
 	}
-	if (!to.range) {
-		bus->misses++;
-		return;
-	}
-	dev = to.range->dev;
-	dev->ops->write(dev, to.range->dev_offset + to.offset, size, value & size_mask(size));
+	r->dev->ops->write(r->dev, r->dev_offset + (addr - r->start), size, value & size_mask(size));
 }

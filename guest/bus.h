@@ -13,6 +13,7 @@
 #include "lib/status.h"
 
 #define BUS_RANGES_MAX 64
+#define BUS_HINTS 32 /* a power of two */
 
 struct bus_range {
 	uint64_t start, length;
@@ -24,6 +25,8 @@ struct bus {
 	const char *name;    /* "pio" or "mmio" */
 	uint64_t limit;      /* addresses are below this */
 	unsigned count;
+	unsigned hint_shift; /* an address and its neighbours share a hint */
+	uint8_t hints[BUS_HINTS]; /* index of the range that was found last, by hash of the address */
 	struct bus_range ranges[BUS_RANGES_MAX]; /* sorted by start, disjoint */
 	uint64_t misses;     /* accesses to nothing */
 };

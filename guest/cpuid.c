@@ -457,15 +457,16 @@ static struct cpuid_regs other_leaf(const struct vcpu *v, uint32_t leaf)
 	return t->basic[CPUID_BASIC_MAX];
 }
 
-static struct cpuid_regs answer(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
-{
-	const struct cpuid_table *t = v->vm->cpuid;
+/* Leaves whose answer depends on the subleaf, on CR4 or XCR0, or on the vcpu. */
+#define DYNAMIC (BIT(CPUID_FEATURES) | BIT(CPUID_CACHE) | BIT(CPUID_EXTENDED_FEATURES) | BIT(CPUID_TOPOLOGY) | BIT(CPUID_XSAVE))
 
+static struct cpuid_regs dynamic_leaf(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
+{
 	switch (leaf) {
 	case CPUID_FEATURES:
 		return features_now(v);
 	case CPUID_CACHE:
-		return t->cache[MIN(subleaf, CPUID_CACHE_SUBLEAVES - 1)];
+		return v->vm->cpuid->cache[MIN(subleaf, CPUID_CACHE_SUBLEAVES - 1)];
 	case CPUID_EXTENDED_FEATURES:
 		return extended_features_now(v, subleaf);
 	case CPUID_TOPOLOGY:
@@ -473,16 +474,33 @@ static struct cpuid_regs answer(struct vcpu *v, uint32_t leaf, uint32_t subleaf)
 	case CPUID_XSAVE:
 		return xsave_now(v, subleaf);
 	default:
-		return leaf <= CPUID_BASIC_MAX ? t->basic[leaf] : other_leaf(v, leaf);
+		return other_leaf(v, leaf);
 	}
 }
 
-void cpuid_execute(struct vcpu *v)
+static inline void give(struct vcpu *v, const struct cpuid_regs *r)
 {
-	struct cpuid_regs r = answer(v, (uint32_t)v->gpr[GPR_RAX], (uint32_t)v->gpr[GPR_RCX]);
+	v->gpr[GPR_RAX] = r->eax;
+	v->gpr[GPR_RBX] = r->ebx;
+	v->gpr[GPR_RCX] = r->ecx;
+	v->gpr[GPR_RDX] = r->edx;
+}
 
-	v->gpr[GPR_RAX] = r.eax;
-	v->gpr[GPR_RBX] = r.ebx;
-	v->gpr[GPR_RCX] = r.ecx;
-	v->gpr[GPR_RDX] = r.edx;
+/* Out of line: the common way then needs no stack frame. */
+static __attribute__((noinline)) enum disposition dynamic_exit(struct vcpu *v)
+{
+	struct cpuid_regs r = dynamic_leaf(v, (uint32_t)v->gpr[GPR_RAX], (uint32_t)v->gpr[GPR_RCX]);
+
+	give(v, &r);
+	return v->engine->advance(v);
+}
+
+enum disposition cpuid_exit(struct vcpu *v)
+{
+	uint32_t leaf = (uint32_t)v->gpr[GPR_RAX];
+
+	if (unlikely(leaf > CPUID_BASIC_MAX || (DYNAMIC >> leaf & 1)))
+		return dynamic_exit(v);
+	give(v, &v->vm->cpuid->basic[leaf]);
+	return v->engine->advance(v);
 }

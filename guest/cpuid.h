@@ -13,6 +13,8 @@
 
 #include "lib/x86_regs.h"
 
+#include "guest/exit.h"
+
 struct vcpu;
 struct vm;
 
@@ -48,7 +50,7 @@ struct cpuid_table {
 
 /* Fills vm->cpuid. vcpu 0 exists in the engine and is loaded: it is asked which MSRs work. */
 void cpuid_build(struct vm *vm);
-/* Answers CPUID from rax and rcx into rax, rbx, rcx, rdx. */
-void cpuid_execute(struct vcpu *v);
+/* EXIT_CPUID: answers from rax and rcx into rax, rbx, rcx, rdx. */
+enum disposition cpuid_exit(struct vcpu *v);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "guest/exit.h"
 #include "lib/status.h"
 #include "memmgr/stage2.h"
 
@@ -85,13 +86,17 @@ struct engine {
 	void (*put)(struct vcpu *vcpu);
 
 	/*
-	 * Enters the loaded vcpu until an exit, or until host TSC @deadline at the latest, and
-	 * fills vcpu->exit. Deadline in the past: still enters, exits before or right after the
-	 * first instruction. The host's NMI and interrupts end it too.
+	 * Enters the loaded vcpu until an exit, or until host TSC vcpu->deadline at the latest, fills vcpu->exit
+	 * and calls @exited; then enters again while that answers RESUME and vcpu->requests is 0. Returns the last
+	 * answer. vcpu->entered is the host TSC of the latest entry. Deadline in the past: still enters, exits before
+	 * or right after the first instruction. The host's NMI and interrupts end an entry too.
 	 */
-	void (*run)(struct vcpu *vcpu, uint64_t deadline);
-	/* Completes the instruction that vcpu->exit describes: rip, interrupt shadow, single-step trap. */
-	void (*advance)(struct vcpu *vcpu);
+	enum disposition (*run)(struct vcpu *vcpu, enum disposition (*exited)(struct vcpu *vcpu));
+	/*
+	 * Completes the instruction that vcpu->exit describes (exit.length, which emulation fills in): rip, interrupt
+	 * shadow, single-step trap. Returns RESUME, so that a handler may end in it.
+	 */
+	enum disposition (*advance)(struct vcpu *vcpu);
 
 	/*
 	 * A value to be set was checked by the caller. What follows from it is the engine's: EFER.LMA from

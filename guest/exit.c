@@ -17,46 +17,7 @@
 /* What KVM answers to a hypercall that it does not know; guests that try theirs expect it. */
 #define HYPERCALL_UNKNOWN ((uint64_t)-1000)
 
-static enum disposition finish(struct vcpu *v)
-{
-	v->engine->advance(v);
-	return RESUME;
-}
-
-static enum disposition raise_gp(struct vcpu *v)
-{
-	vcpu_raise(v, VEC_GP, true, 0);
-	return RESUME;
-}
-
-/* ---- instructions that a table answers ---- */
-
-static enum disposition on_cpuid(struct vcpu *v)
-{
-	vcpu_trace_detail(v, (uint32_t)v->gpr[GPR_RAX]);
-	cpuid_execute(v);
-	return finish(v);
-}
-
-static enum disposition on_rdmsr(struct vcpu *v)
-{
-	uint64_t value;
-
-	if (unlikely(msr_read(v, v->exit.u.msr.index, &value) != ST_OK))
-		return raise_gp(v);
-	v->gpr[GPR_RAX] = (uint32_t)value;
-	v->gpr[GPR_RDX] = value >> 32;
-	return finish(v);
-}
-
-static enum disposition on_wrmsr(struct vcpu *v)
-{
-	uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
-
-	if (unlikely(msr_write(v, v->exit.u.msr.index, value) != ST_OK))
-		return raise_gp(v);
-	return finish(v);
-}
+static enum disposition finish(struct vcpu *v) { return v->engine->advance(v); }
 
 static enum disposition on_hypercall(struct vcpu *v)
 {
@@ -73,6 +34,7 @@ static enum disposition on_string_io(struct vcpu *v)
 	switch (insn_string_io(v, &err)) {
 	case ST_OK:
 	case ST_BAD_ADDRESS: /* the exception is queued */
+		vcpu_replan(v);
 		return RESUME;
 	default:
 		return vcpu_crash(v, "%s", err.text);
@@ -95,6 +57,7 @@ static enum disposition on_io(struct vcpu *v)
 	} else {
 		bus_write(pio, port, size, rax);
 	}
+	vcpu_replan(v);
 	return finish(v);
 }
 
@@ -105,6 +68,7 @@ static enum disposition on_mmio(struct vcpu *v)
 	switch (insn_emulate_mmio(v, &err)) {
 	case ST_OK:
 	case ST_BAD_ADDRESS: /* the exception is queued */
+		vcpu_replan(v);
 		return RESUME;
 	default:
 		return vcpu_crash(v, "%s", err.text);
@@ -123,7 +87,6 @@ static enum disposition on_fault(struct vcpu *v)
 	const gpa_t at = v->exit.u.fault.gpa;
 	enum status st;
 
-	vcpu_trace_detail(v, (uint32_t)gpa_to_gfn(at).v);
 	st = gpmap_fault(v->vm->memory, gpa_to_gfn(at), v->exit.u.fault.access);
 	if (likely(st == ST_OK))
 		return RESUME;
@@ -144,12 +107,13 @@ static enum disposition on_fault(struct vcpu *v)
 static enum disposition on_eoi(struct vcpu *v)
 {
 	vlapic_eoi(&v->lapic, v->exit.u.eoi.vector);
+	vcpu_replan(v);
 	return RESUME;
 }
 
 static enum disposition on_event(struct vcpu *v)
 {
-	vcpu_request(v, REQ_EVENT);
+	vcpu_note(v, REQ_EVENT);
 	return RESUME;
 }
 
@@ -180,7 +144,7 @@ static enum disposition on_hlt(struct vcpu *v)
 
 static enum disposition recompute(struct vcpu *v)
 {
-	vcpu_request(v, REQ_RECOMPUTE);
+	vcpu_note(v, REQ_RECOMPUTE);
 	return RESUME;
 }
 
@@ -242,48 +206,70 @@ static enum disposition on_unsupported(struct vcpu *v)
 	return vcpu_crash(v, "%s is not supported", exit_kind_name(v->exit.kind));
 }
 
-typedef enum disposition (*exit_handler)(struct vcpu *v);
+/* ---- the table ---- */
 
-static const struct {
-	exit_handler handle;
-	const char *name;
-} kinds[EXIT_KINDS] = {
-	[EXIT_UNKNOWN] = {on_unknown, "unknown exit"},
-	[EXIT_CPUID] = {on_cpuid, "cpuid"},
-	[EXIT_RDMSR] = {on_rdmsr, "rdmsr"},
-	[EXIT_WRMSR] = {on_wrmsr, "wrmsr"},
-	[EXIT_IO] = {on_io, "port access"},
-	[EXIT_FAULT] = {on_fault, "memory fault"},
-	[EXIT_HLT] = {on_hlt, "hlt"},
-	[EXIT_HYPERCALL] = {on_hypercall, "hypercall"},
-	[EXIT_IRQ] = {on_irq, "host interrupt"},
-	[EXIT_NMI] = {on_nmi, "host nmi"},
-	[EXIT_TIMER] = {on_timer, "entry bound"},
-	[EXIT_IRQ_WINDOW] = {on_irq_window, "interrupt window"},
-	[EXIT_NMI_WINDOW] = {on_nmi_window, "nmi window"},
-	[EXIT_EOI] = {on_eoi, "virtual eoi"},
-	[EXIT_TPR_BELOW] = {on_event, "task priority lowered"},
-	[EXIT_CR_ACCESS] = {creg_access, "control register access"},
-	[EXIT_DR_ACCESS] = {on_unsupported, "debug register access"},
-	[EXIT_XSETBV] = {creg_xsetbv, "xsetbv"},
+const exit_handler exit_handlers[EXIT_KINDS] = {
+	[EXIT_UNKNOWN] = on_unknown,
+	[EXIT_CPUID] = cpuid_exit,
+	[EXIT_RDMSR] = msr_exit_read,
+	[EXIT_WRMSR] = msr_exit_write,
+	[EXIT_IO] = on_io,
+	[EXIT_FAULT] = on_fault,
+	[EXIT_HLT] = on_hlt,
+	[EXIT_HYPERCALL] = on_hypercall,
+	[EXIT_IRQ] = on_irq,
+	[EXIT_NMI] = on_nmi,
+	[EXIT_TIMER] = on_timer,
+	[EXIT_IRQ_WINDOW] = on_irq_window,
+	[EXIT_NMI_WINDOW] = on_nmi_window,
+	[EXIT_EOI] = on_eoi,
+	[EXIT_TPR_BELOW] = on_event,
+	[EXIT_CR_ACCESS] = creg_access,
+	[EXIT_DR_ACCESS] = on_unsupported,
+	[EXIT_XSETBV] = creg_xsetbv,
 	/* Guest memory is coherent: there is nothing to write back. */
-	[EXIT_WBINVD] = {finish, "wbinvd"},
-	[EXIT_PAUSE] = {on_pause, "pause"},
-	[EXIT_UNDEFINED] = {on_undefined, "absent instruction"},
-	[EXIT_EXCEPTION] = {on_exception, "exception"},
-	[EXIT_TASK_SWITCH] = {on_unsupported, "task switch"},
-	[EXIT_TRIPLE_FAULT] = {on_triple_fault, "triple fault"},
-	[EXIT_INIT] = {on_unsupported, "init signal"},
-	[EXIT_STARTUP] = {on_unsupported, "start-up ipi"},
-	[EXIT_ENTRY_FAILED] = {on_entry_failed, "entry failure"},
+	[EXIT_WBINVD] = finish,
+	[EXIT_PAUSE] = on_pause,
+	[EXIT_UNDEFINED] = on_undefined,
+	[EXIT_EXCEPTION] = on_exception,
+	[EXIT_TASK_SWITCH] = on_unsupported,
+	[EXIT_TRIPLE_FAULT] = on_triple_fault,
+	[EXIT_INIT] = on_unsupported,
+	[EXIT_STARTUP] = on_unsupported,
+	[EXIT_ENTRY_FAILED] = on_entry_failed,
 };
-
-enum disposition exit_dispatch(struct vcpu *v)
-{
-	return kinds[v->exit.kind].handle(v);
-}
 
 const char *exit_kind_name(enum exit_kind kind)
 {
-	return (unsigned)kind < EXIT_KINDS ? kinds[kind].name : "unknown exit";
+	static const char *const names[EXIT_KINDS] = {
+		[EXIT_UNKNOWN] = "unknown exit",
+		[EXIT_CPUID] = "cpuid",
+		[EXIT_RDMSR] = "rdmsr",
+		[EXIT_WRMSR] = "wrmsr",
+		[EXIT_IO] = "port access",
+		[EXIT_FAULT] = "memory fault",
+		[EXIT_HLT] = "hlt",
+		[EXIT_HYPERCALL] = "hypercall",
+		[EXIT_IRQ] = "host interrupt",
+		[EXIT_NMI] = "host nmi",
+		[EXIT_TIMER] = "entry bound",
+		[EXIT_IRQ_WINDOW] = "interrupt window",
+		[EXIT_NMI_WINDOW] = "nmi window",
+		[EXIT_EOI] = "virtual eoi",
+		[EXIT_TPR_BELOW] = "task priority lowered",
+		[EXIT_CR_ACCESS] = "control register access",
+		[EXIT_DR_ACCESS] = "debug register access",
+		[EXIT_XSETBV] = "xsetbv",
+		[EXIT_WBINVD] = "wbinvd",
+		[EXIT_PAUSE] = "pause",
+		[EXIT_UNDEFINED] = "absent instruction",
+		[EXIT_EXCEPTION] = "exception",
+		[EXIT_TASK_SWITCH] = "task switch",
+		[EXIT_TRIPLE_FAULT] = "triple fault",
+		[EXIT_INIT] = "init signal",
+		[EXIT_STARTUP] = "start-up ipi",
+		[EXIT_ENTRY_FAILED] = "entry failure",
+	};
+
+	return (unsigned)kind < EXIT_KINDS ? names[kind] : names[EXIT_UNKNOWN];
 }

@@ -386,25 +386,75 @@ static enum status write(struct vcpu *v, uint32_t index, uint64_t value)
 	}
 }
 
+/* ST_NOT_FOUND is no register of ours: counted. For the guest both are #GP. */
+static enum status refused(struct vcpu *v, enum status st)
+{
+	v->vm->denied_msrs += st == ST_NOT_FOUND;
+	return ST_INVALID;
+}
+
+static enum disposition raise_gp(struct vcpu *v, enum status st)
+{
+	(void)refused(v, st);
+	vcpu_raise(v, VEC_GP, true, 0);
+	return RESUME;
+}
+
 enum status msr_read(struct vcpu *v, uint32_t index, uint64_t *out)
 {
 	uint64_t value = 0;
 	enum status st = read(v, index, &value);
 
-	if (likely(st == ST_OK)) {
-		*out = value;
-		return ST_OK;
-	}
-	v->vm->denied_msrs += st == ST_NOT_FOUND;
-	return ST_INVALID;
+	if (st != ST_OK)
+		return refused(v, st);
+	*out = value;
+	return ST_OK;
 }
 
 enum status msr_write(struct vcpu *v, uint32_t index, uint64_t value)
 {
 	enum status st = write(v, index, value);
 
-	if (likely(st == ST_OK))
-		return ST_OK;
-	v->vm->denied_msrs += st == ST_NOT_FOUND;
-	return ST_INVALID;
+	return st == ST_OK ? ST_OK : refused(v, st);
+}
+
+static inline enum disposition give(struct vcpu *v, uint64_t value)
+{
+	v->gpr[GPR_RAX] = (uint32_t)value;
+	v->gpr[GPR_RDX] = value >> 32;
+	return v->engine->advance(v);
+}
+
+/* Out of line: what is only stored then needs no stack frame. */
+static __attribute__((noinline)) enum disposition read_exit(struct vcpu *v)
+{
+	uint64_t value = 0;
+	enum status st = read(v, v->exit.u.msr.index, &value);
+
+	return st == ST_OK ? give(v, value) : raise_gp(v, st);
+}
+
+enum disposition msr_exit_read(struct vcpu *v)
+{
+	switch (v->exit.u.msr.index) {
+	case MSR_IA32_APIC_BASE:
+		return give(v, v->lapic.base_msr);
+	case MSR_IA32_TSC_ADJUST:
+		return give(v, v->msr.tsc_adjust);
+	case MSR_IA32_MISC_ENABLE:
+		return give(v, v->msr.misc_enable);
+	default:
+		return read_exit(v);
+	}
+}
+
+enum disposition msr_exit_write(struct vcpu *v)
+{
+	uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
+	enum status st = write(v, v->exit.u.msr.index, value);
+
+	if (unlikely(st != ST_OK))
+		return raise_gp(v, st);
+	vcpu_replan(v);
+	return v->engine->advance(v);
 }

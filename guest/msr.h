@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest/exit.h"
 #include "lib/status.h"
 
 struct vcpu;
@@ -33,5 +34,9 @@ void msr_settle(struct vcpu *vcpu);
 /* ST_INVALID: #GP. @out is written on success only. */
 enum status msr_read(struct vcpu *vcpu, uint32_t index, uint64_t *out);
 enum status msr_write(struct vcpu *vcpu, uint32_t index, uint64_t value);
+
+/* EXIT_RDMSR and EXIT_WRMSR: the same with the value in rdx:rax, and #GP raised. */
+enum disposition msr_exit_read(struct vcpu *vcpu);
+enum disposition msr_exit_write(struct vcpu *vcpu);
 
 #endif

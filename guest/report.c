@@ -79,17 +79,28 @@ static void say_pending(struct text *t, const struct vcpu *v)
 	    vlapic_highest_isr(&v->lapic), v->irq_window, v->nmi_window, v->halted, (unsigned long long)v->requests);
 }
 
+static uint64_t exits_so_far(const struct vcpu *v)
+{
+	uint64_t sum = 0;
+
+	for (unsigned k = 0; k < EXIT_KINDS; k++)
+		sum += v->exits[k];
+	return sum;
+}
+
 static void say_trace(struct text *t, const struct vcpu *v)
 {
-	uint64_t count = v->trace.count, first = count > TRACE_LINES ? count - TRACE_LINES : 0;
-	uint64_t last_tsc = count ? v->trace.entries[(count - 1) % VCPU_TRACE_SIZE].tsc : 0;
+	unsigned next = v->trace.next / sizeof(struct trace_entry);
+	uint64_t count = exits_so_far(v);
+	unsigned lines = (unsigned)MIN(count, TRACE_LINES);
 
-	say(t, "last exits of %llu (ticks before this one, rip, kind, detail):\n", (unsigned long long)count);
-	for (uint64_t i = first; i < count; i++) {
-		const struct trace_entry *e = &v->trace.entries[i % VCPU_TRACE_SIZE];
+	say(t, "last exits of %llu (entered so many ticks before the last, rip, kind, detail):\n",
+	    (unsigned long long)count);
+	for (unsigned i = lines; i > 0; i--) {
+		const struct trace_entry *e = &v->trace.entries[(next - i) % VCPU_TRACE_SIZE];
 
-		say(t, "  -%llu %016llx %s %x\n", (unsigned long long)(last_tsc - e->tsc), (unsigned long long)e->rip,
-		    exit_kind_name((enum exit_kind)e->kind), e->detail);
+		say(t, "  -%llu %016llx %s %llx\n", (unsigned long long)(v->entered - e->entered),
+		    (unsigned long long)e->rip, exit_kind_name((enum exit_kind)e->kind), (unsigned long long)e->detail);
 	}
 }
 

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The run loop. Its inner part is what every exit pays: enter, read the clock,
- * count and trace, dispatch, and a few tests that decide to enter again. All
- * that is rarer (timers, events, deadlines, giving way) is prepare(), which runs
- * once a turn and again when one of those tests says so.
+ * The run loop. Its inner part is the engine's, which enters again as long as
+ * handlers say RESUME and nobody posted a request; vcpu_exited() is what every
+ * exit pays here: a counter, a trace entry and the dispatch. All that is rarer
+ * (timers, events, deadlines, giving way) is prepare(), which runs once a turn
+ * and again after each request. Nothing else needs to be asked at an exit: a
+ * guest timer is only set, and the host only asks for the CPU, by way of handlers
+ * that end in vcpu_replan() or post REQ_RECOMPUTE.
  *
  * Requests are tested with interrupts masked as the last step before entry. A
  * poster on another CPU sets the request first and then sends an interrupt, so
@@ -86,7 +89,7 @@ void vcpu_request(struct vcpu *v, uint64_t req)
 
 /* ---- deadlines ---- */
 
-/* Guest tick @guest (not before @now's) as a host tick; TIMERQ_NEVER when that is beyond the counter. */
+/* Guest tick @guest (not before that of host tick @now) as a host tick; TIMERQ_NEVER when beyond the counter. */
 static uint64_t host_deadline(const struct vcpu *v, uint64_t now, uint64_t guest)
 {
 	uint64_t left = guest - (now + v->vm->time.offset);
@@ -94,26 +97,34 @@ static uint64_t host_deadline(const struct vcpu *v, uint64_t now, uint64_t guest
 	return left < TIMERQ_NEVER - now ? now + left : TIMERQ_NEVER;
 }
 
-static uint64_t entry_deadline(struct vcpu *v, uint64_t now, uint64_t slice_end)
+/* Without a guest timer the deadline is the bound. */
+static void set_deadline(struct vcpu *v, uint64_t now)
+{
+	v->next_timer = v->timers.next;
+	v->deadline = v->bound;
+	if (v->next_timer != TIMERQ_NEVER)
+		v->deadline = MIN(v->bound, host_deadline(v, now, v->next_timer));
+}
+
+void vcpu_replan_slow(struct vcpu *v)
+{
+	/* Due already: that is for prepare(). */
+	if (v->timers.next <= v->entered + v->vm->time.offset || *v->host->need_resched)
+		vcpu_note(v, REQ_RECOMPUTE);
+	else
+		set_deadline(v, v->entered);
+}
+
+static void set_bound(struct vcpu *v, uint64_t now, uint64_t slice_end)
 {
 	const struct host_ops *host = v->host;
-	uint64_t deadline = MIN(slice_end, host->timers->next);
 
+	v->bound = MIN(slice_end, host->timers->next);
 	if (sched_others_ready(v->vm->machine->sched, v->entity.cpu))
-		deadline = MIN(deadline, now + host->clock->hz / BOUND_PER_SECOND);
-	if (v->timers.next != TIMERQ_NEVER)
-		deadline = MIN(deadline, host_deadline(v, now, v->timers.next));
-	return deadline;
+		v->bound = MIN(v->bound, now + host->clock->hz / BOUND_PER_SECOND);
 }
 
 /* ---- the loop ---- */
-
-/* What this entry runs by; recomputed by prepare(). */
-struct bounds {
-	uint64_t slice_end;
-	uint64_t deadline;   /* host TSC at which prepare() must look again */
-	uint64_t next_timer; /* v->timers.next that the deadline was computed from */
-};
 
 static void take_requests(struct vcpu *v)
 {
@@ -125,7 +136,7 @@ static void take_requests(struct vcpu *v)
 		vcpu_deliver(v);
 }
 
-static enum disposition prepare(struct vcpu *v, struct bounds *b)
+static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 {
 	const struct host_ops *host = v->host;
 	uint64_t now = host->clock->ticks();
@@ -133,7 +144,7 @@ static enum disposition prepare(struct vcpu *v, struct bounds *b)
 
 	if (unlikely(v->vm->state != VM_RUNNING))
 		return STOP;
-	if (*host->need_resched || now >= b->slice_end || now >= host->timers->next)
+	if (*host->need_resched || now >= slice_end || now >= host->timers->next)
 		return YIELD;
 	if (v->timers.next <= guest_now)
 		timerq_run(&v->timers, guest_now);
@@ -142,49 +153,38 @@ static enum disposition prepare(struct vcpu *v, struct bounds *b)
 			return BLOCK;
 		v->halted = false;
 	}
-	/* Delivery and timers may post again: the loop's test of requests sees to that. */
 	if (v->requests)
 		take_requests(v);
-	b->deadline = entry_deadline(v, now, b->slice_end);
-	b->next_timer = v->timers.next;
+	set_bound(v, now, slice_end);
+	set_deadline(v, now);
 	return RESUME;
 }
 
-static inline void record(struct vcpu *v, uint64_t now)
+enum disposition vcpu_exited(struct vcpu *v)
 {
-	struct trace_entry *t = &v->trace.entries[v->trace.count++ % VCPU_TRACE_SIZE];
+	struct trace_entry *t = (struct trace_entry *)((uint8_t *)v->trace.entries + v->trace.next);
 
-	if (unlikely((unsigned)v->exit.kind >= EXIT_KINDS))
-		v->exit.kind = EXIT_UNKNOWN;
+	v->trace.next = (v->trace.next + (uint32_t)sizeof *t) % sizeof v->trace.entries;
 	v->exits[v->exit.kind]++;
-	t->tsc = now;
+	t->entered = v->entered;
 	t->rip = v->exit.rip;
 	t->kind = v->exit.kind;
-	t->detail = get_le32(&v->exit.u);
+	t->length = v->exit.length;
+	t->detail = get_le64(&v->exit.u);
+	return exit_dispatch(v);
 }
 
-static enum disposition run_turn(struct vcpu *v, struct bounds *b)
+static enum disposition run_turn(struct vcpu *v, uint64_t slice_end)
 {
-	const struct clock *clock = v->host->clock;
-	volatile bool *need_resched = v->host->need_resched;
 	enum disposition d;
-	uint64_t now;
 
-	for (;;) {
-		d = prepare(v, b);
-		if (d != RESUME || v->requests)
-			goto again;
-		do {
-			v->engine->run(v, b->deadline);
-			now = clock->ticks();
-			record(v, now);
-			d = exit_dispatch(v);
-		} while (likely(d == RESUME && now < b->deadline && v->timers.next == b->next_timer &&
-				!*need_resched && !v->requests));
-again:
-		if (d != RESUME)
-			return d;
-	}
+	do {
+		d = prepare(v, slice_end);
+		/* Delivery and timers may have posted again. */
+		if (d == RESUME && !v->requests)
+			d = v->engine->run(v, vcpu_exited);
+	} while (d == RESUME);
+	return d;
 }
 
 static void arm_wake_timer(struct vcpu *v)
@@ -211,12 +211,11 @@ static void disarm_wake_timer(struct vcpu *v)
 
 enum disposition vcpu_run(struct vcpu *v, uint64_t slice_end)
 {
-	struct bounds b = {.slice_end = slice_end};
 	enum disposition d;
 
 	disarm_wake_timer(v);
 	v->engine->load(v);
-	d = run_turn(v, &b);
+	d = run_turn(v, slice_end);
 	if (d == BLOCK)
 		arm_wake_timer(v);
 	return d;

@@ -29,16 +29,16 @@ struct vm;
 #define VCPU_TIMERS_MAX 16
 
 struct trace_entry {
-	uint64_t tsc; /* host TSC at the exit */
+	uint64_t entered; /* host TSC of the entry that this exit ended */
 	uint64_t rip;
-	uint32_t kind;
-	uint32_t detail; /* port, MSR, leaf, vector or gpa >> 12, by kind */
+	uint32_t kind, length;
+	uint64_t detail;  /* the first bytes of exit.u: MSR, port, vector, gpa, by kind */
 };
 
 /* One for each vcpu, always on: the crash report prints it. */
 struct trace {
 	struct trace_entry entries[VCPU_TRACE_SIZE];
-	uint64_t count;
+	uint32_t next; /* of the entry to be written, in bytes: the exit path saves the multiplication */
 };
 
 struct vcpu {
@@ -46,6 +46,10 @@ struct vcpu {
 	struct exit exit;
 	uint64_t requests;       /* REQ_* */
 	void *hw;                /* the engine's */
+	uint64_t deadline;       /* host TSC that bounds the next entry */
+	uint64_t entered;        /* host TSC of the latest entry; the engine writes it */
+	uint64_t bound;          /* the deadline without guest timers */
+	uint64_t next_timer;     /* timers.next that the deadline was computed from */
 	struct vm *vm;
 	const struct engine *engine; /* machine->engine and machine->host, one load away from the exit path */
 	const struct host_ops *host;
@@ -85,8 +89,13 @@ void vcpu_request(struct vcpu *vcpu, uint64_t req);
  */
 enum disposition vcpu_run(struct vcpu *vcpu, uint64_t slice_end);
 
+/* What the engine calls at each exit: counts it, traces it, and handles it by exit_dispatch(). */
+enum disposition vcpu_exited(struct vcpu *vcpu);
+
 /* Handles vcpu->exit: the table by kind. */
-enum disposition exit_dispatch(struct vcpu *vcpu);
+typedef enum disposition (*exit_handler)(struct vcpu *vcpu);
+extern const exit_handler exit_handlers[EXIT_KINDS];
+static inline enum disposition exit_dispatch(struct vcpu *vcpu) { return exit_handlers[vcpu->exit.kind](vcpu); }
 
 /* Queues an exception (#UD, #GP(0), ...) for the next entry; a contributory pair becomes a double fault. */
 void vcpu_raise(struct vcpu *vcpu, uint8_t vector, bool has_error, uint32_t error);

@@ -33,10 +33,15 @@ static inline void vcpu_set_gpr(struct vcpu *v, unsigned n, uint64_t value)
 		v->gpr[n] = value;
 }
 
-/* Detail of the newest trace entry, for handlers whose exit record does not start with it. */
-static inline void vcpu_trace_detail(struct vcpu *v, uint32_t detail)
+/* Posts a request from the vcpu's own exit: its loop tests them before it enters again. */
+static inline void vcpu_note(struct vcpu *v, uint64_t req) { __atomic_fetch_or(&v->requests, req, __ATOMIC_RELAXED); }
+
+/* After a handler that may have set a guest timer or woken another entity: adapts the deadline, or posts. */
+void vcpu_replan_slow(struct vcpu *v);
+static inline void vcpu_replan(struct vcpu *v)
 {
-	v->trace.entries[(v->trace.count - 1) % VCPU_TRACE_SIZE].detail = detail;
+	if (unlikely(v->timers.next != v->next_timer || *v->host->need_resched))
+		vcpu_replan_slow(v);
 }
 
 /* Writes the report of @v into its VM: the sentence, exit, registers, trace, the engine's own view. */

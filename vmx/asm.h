@@ -9,9 +9,21 @@
 #define HW_HOST_RSP 40 /* struct vmx_vcpu.host_rsp */
 #define HW_GUARD 48    /* struct vmx_vcpu.guard */
 
-#define GPR(n) (8 * (n)) /* struct vcpu.gpr, at offset 0 */
+#define HW_TIMER_SHIFT 56 /* struct vmx_vcpu.timer_shift */
+#define HW_SHORT_LIMIT 72 /* struct vmx_vcpu.short_limit */
+
+#define GPR(n) (8 * (n))  /* struct vcpu.gpr, at offset 0 */
+#define VCPU_REQUESTS 176 /* struct vcpu.requests */
+#define VCPU_HW 184       /* struct vcpu.hw */
+#define VCPU_DEADLINE 192 /* struct vcpu.deadline */
+#define VCPU_ENTERED 200  /* struct vcpu.entered */
 
 #define FIELD_HOST_RSP 0x6c14
+#define FIELD_PREEMPTION_TIMER 0x482e
+
+/* How vmx_enter_long() wants the guest entered: these bits. */
+#define ENTER_LAUNCH 1
+#define ENTER_GUARDED 2
 
 /* Bits of struct vmx_vcpu.guard. */
 #define GUARD_VERW 1

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The world switch. vmx_enter_* are tail calls of run(): they save the host's
- * callee-saved registers, load the guest's, and enter. The exit saves the guest's
- * registers, restores the host's, and jumps to vmx_exited(), whose return is the
- * return of run(). No host register value crosses otherwise.
+ * The world switch: a loop. It loads the guest's registers, enters, and at the
+ * exit saves them again, calls vmx_exited() on the host's stack, and goes round
+ * while that answers RESUME and nobody has posted a request. The host's
+ * callee-saved registers are saved once, outside: between two entries they hold
+ * whatever the guest left in them, which C code preserves and never looks at.
  *
  * HOST_RSP is constant for a vcpu: it points at a slot that holds the vcpu's
  * address, with room below for one push and the host's real stack pointer above
@@ -15,18 +16,36 @@
 
 	.text
 
-/* RDI = struct vcpu (gpr[] first), RSI = struct vmx_vcpu. */
-.macro ENTER instruction guarded=0
+/* The host's frame: RBP, then five registers, then the vcpu on top, which keeps calls aligned. */
+.macro SAVE_HOST
 	push %rbp
+	mov %rsp, %rbp
 	push %rbx
 	push %r12
 	push %r13
 	push %r14
 	push %r15
+	push %rdi
 	mov %rsp, HW_HOST_RSP(%rsi)
-	.if \guarded
-	testl $GUARD_VERW, HW_GUARD(%rsi) /* no flag changes until the jump */
-	.endif
+.endm
+
+.macro RESTORE_HOST
+	pop %rdi
+	pop %r15
+	pop %r14
+	pop %r13
+	pop %r12
+	pop %rbx
+	pop %rbp
+.endm
+
+/* RBP of the host's frame, for backtraces. */
+.macro SET_FRAME
+	lea 48(%rsp), %rbp
+.endm
+
+/* RDI = struct vcpu, gpr[] first; its own value is the last to be loaded. */
+.macro LOAD_GUEST
 	mov GPR(0)(%rdi), %rax
 	mov GPR(1)(%rdi), %rcx
 	mov GPR(2)(%rdi), %rdx
@@ -42,22 +61,6 @@
 	mov GPR(14)(%rdi), %r14
 	mov GPR(15)(%rdi), %r15
 	mov GPR(7)(%rdi), %rdi
-	.if \guarded
-	jz 1f
-	verw verw_selector(%rip) /* last, so that nothing of the host's refills the buffers */
-1:
-	.endif
-	\instruction
-	jmp entry_refused
-.endm
-
-.macro RESTORE_HOST
-	pop %r15
-	pop %r14
-	pop %r13
-	pop %r12
-	pop %rbx
-	pop %rbp
 .endm
 
 /* RSP = &hw->vcpu; afterwards RDI = the vcpu, and gpr[] is filled. */
@@ -87,30 +90,89 @@
 \name:
 .endm
 
-ENTRY_POINT vmx_enter_resume
-	ENTER vmresume
-	.size vmx_enter_resume, . - vmx_enter_resume
+/*
+ * enum disposition vmx_loop(struct vcpu *, struct vmx_vcpu *): enters until an exit's handler answers something
+ * other than RESUME (0), or there are requests; returns that answer.
+ */
+ENTRY_POINT vmx_loop
+	SAVE_HOST
 
-ENTRY_POINT vmx_enter_launch
-	ENTER vmlaunch
-	.size vmx_enter_launch, . - vmx_enter_launch
-
-ENTRY_POINT vmx_enter_resume_guarded
-	ENTER vmresume, 1
-	.size vmx_enter_resume_guarded, . - vmx_enter_resume_guarded
-
-ENTRY_POINT vmx_enter_launch_guarded
-	ENTER vmlaunch, 1
-	.size vmx_enter_launch_guarded, . - vmx_enter_launch_guarded
+	/* RDI = the vcpu, RSI = hw: bound the entry by the preemption timer. */
+enter:
+	rdtsc
+	shl $32, %rdx
+	or %rdx, %rax
+	mov %rax, VCPU_ENTERED(%rdi)
+	mov VCPU_DEADLINE(%rdi), %rdx
+	sub %rax, %rdx
+	/* Too far off, in the past (it wraps), or there is work (the limit is 0 then). */
+	cmp HW_SHORT_LIMIT(%rsi), %rdx
+	jae enter_long
+	mov HW_TIMER_SHIFT(%rsi), %ecx
+	shr %cl, %rdx
+	mov $FIELD_PREEMPTION_TIMER, %eax
+	vmwrite %rdx, %rax
+resume:
+	LOAD_GUEST
+	vmresume
+	jmp entry_refused
 
 /* HOST_RIP without mitigations. */
 	.balign 16
 ENTRY_POINT vmx_exit_entry
 	SAVE_GUEST
 	mov HW_HOST_RSP - HW_VCPU(%rsp), %rsp
+	SET_FRAME
+exited:
+	call vmx_exited
+answered:
+	test %eax, %eax
+	jnz leave
+	mov (%rsp), %rdi
+	mov VCPU_HW(%rdi), %rsi
+	cmpq $0, VCPU_REQUESTS(%rdi)
+	je enter
+leave:
 	RESTORE_HOST
-	jmp vmx_exited
-	.size vmx_exit_entry, . - vmx_exit_entry
+	ret
+
+enter_long:
+	call vmx_enter_long
+	mov (%rsp), %rdi
+	test $ENTER_GUARDED, %eax
+	jnz 1f
+	test $ENTER_LAUNCH, %eax
+	jz resume
+	LOAD_GUEST
+	vmlaunch
+	jmp entry_refused
+	/* Last before the entry, so that nothing of the host's refills the buffers. No flag changes in between. */
+1:	mov VCPU_HW(%rdi), %rsi
+	test $ENTER_LAUNCH, %eax
+	jnz 3f
+	testl $GUARD_VERW, HW_GUARD(%rsi)
+	LOAD_GUEST
+	jz 2f
+	verw verw_selector(%rip)
+2:	vmresume
+	jmp entry_refused
+3:	testl $GUARD_VERW, HW_GUARD(%rsi)
+	LOAD_GUEST
+	jz 4f
+	verw verw_selector(%rip)
+4:	vmlaunch
+
+/*
+ * VMfail: the instruction after VMLAUNCH or VMRESUME was reached. The stack is the
+ * host's; the vcpu is on top of it, every register holds a value of the guest's.
+ * gpr[] is unchanged.
+ */
+entry_refused:
+	mov (%rsp), %rdi
+	SET_FRAME
+	call vmx_entry_refused
+	jmp answered
+	.size vmx_loop, . - vmx_loop
 
 /*
  * HOST_RIP with mitigations. The speculation controls come before anything that
@@ -145,7 +207,7 @@ ENTRY_POINT vmx_exit_entry_guarded
 	int3
 5:	add $8, %rsp
 	lfence
-	/* RBX, RBP, R12 to R15 are overwritten below, RDI was. */
+	/* Nothing of the guest's is left to speculate with; RDI was overwritten. */
 6:	xor %eax, %eax
 	xor %ecx, %ecx
 	xor %edx, %edx
@@ -154,21 +216,14 @@ ENTRY_POINT vmx_exit_entry_guarded
 	xor %r9d, %r9d
 	xor %r10d, %r10d
 	xor %r11d, %r11d
-	RESTORE_HOST
-	jmp vmx_exited
+	xor %ebx, %ebx
+	xor %r12d, %r12d
+	xor %r13d, %r13d
+	xor %r14d, %r14d
+	xor %r15d, %r15d
+	SET_FRAME
+	jmp exited
 	.size vmx_exit_entry_guarded, . - vmx_exit_entry_guarded
-
-/*
- * VMfail: the instruction after VMLAUNCH or VMRESUME was reached. The stack is the
- * host's; the vcpu is found by way of the HOST_RSP field, because every register
- * holds a value of the guest's. gpr[] is unchanged.
- */
-entry_refused:
-	mov $FIELD_HOST_RSP, %eax
-	vmread %rax, %rax
-	mov (%rax), %rdi
-	RESTORE_HOST
-	jmp vmx_entry_refused
 
 	.section .rodata
 	.balign 2

@@ -69,6 +69,7 @@ struct vmx_vcpu {
 	uint64_t timer_limit;   /* the longest entry that the preemption timer can bound, TSC ticks */
 	uint64_t short_limit;   /* the same, or 0 while there is work: one comparison decides run()'s way */
 
+	enum disposition (*exited)(struct vcpu *vcpu); /* whom run() calls at an exit */
 	struct vmx_vm *vmx_vm;
 	struct vmx_vcpu *next_sibling;
 	uint64_t vmcs;          /* host-physical */
@@ -166,18 +167,16 @@ void vmcs_capture(struct vmcs_image *image);
 void vmcs_set_up(struct vmx_vcpu *hw);
 
 /* run.c and entry.S */
-void vmx_run(struct vcpu *vcpu, uint64_t deadline);
-void vmx_advance(struct vcpu *vcpu);
-void vmx_enter_launch(struct vcpu *vcpu, struct vmx_vcpu *hw);
-void vmx_enter_resume(struct vcpu *vcpu, struct vmx_vcpu *hw);
-void vmx_enter_launch_guarded(struct vcpu *vcpu, struct vmx_vcpu *hw);
-void vmx_enter_resume_guarded(struct vcpu *vcpu, struct vmx_vcpu *hw);
+enum disposition vmx_run(struct vcpu *vcpu, enum disposition (*exited)(struct vcpu *vcpu));
+enum disposition vmx_advance(struct vcpu *vcpu);
+enum disposition vmx_loop(struct vcpu *vcpu, struct vmx_vcpu *hw);
+unsigned vmx_enter_long(struct vcpu *vcpu);
 void vmx_exit_entry(void);
 void vmx_exit_entry_guarded(void);
 /* The host's IA32_SPEC_CTRL, for entry.S. */
 extern uint32_t vmx_host_spec_ctrl;
-void vmx_exited(struct vcpu *vcpu);
-void vmx_entry_refused(struct vcpu *vcpu);
+enum disposition vmx_exited(struct vcpu *vcpu);
+enum disposition vmx_entry_refused(struct vcpu *vcpu);
 
 /* audit.c: CORBEL_DEBUG builds compare what is with what check.c demands. */
 void audit_record_host(struct vmx_cpu *cpu);

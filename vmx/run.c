@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Into the guest and back: the one exit path. run() bounds the entry by the
- * preemption timer, does what work there is, and jumps to entry.S; the exit
- * returns through vmx_exited(), where all of an exit's VMCS reads are. Both short
- * ways are a few dozen instructions and touch three fields; whatever is rare
- * hangs on hw->work or on the needs of the exit reason.
+ * Into the guest and back: the one exit path. entry.S is its loop: it bounds an
+ * entry by the preemption timer and enters, or asks vmx_enter_long() first when
+ * there is work; an exit comes to vmx_exited(), where all of its VMCS reads are,
+ * and from there by a tail call to the handlers. Both short ways are a few dozen
+ * instructions and touch three fields; whatever is rare hangs on hw->work or on
+ * the needs of the exit reason.
  */
 #include "lib/x86_asm.h"
 #include "vmx/asm.h"
@@ -15,6 +16,12 @@
 _Static_assert(offsetof(struct vmx_vcpu, vcpu) == HW_VCPU, "entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, host_rsp) == HW_HOST_RSP, "entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, guard) == HW_GUARD && MSR_SPEC_CTRL == MSR_IA32_SPEC_CTRL, "entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, timer_shift) == HW_TIMER_SHIFT, "entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, short_limit) == HW_SHORT_LIMIT, "entry.S");
+_Static_assert(offsetof(struct vcpu, requests) == VCPU_REQUESTS && offsetof(struct vcpu, hw) == VCPU_HW, "entry.S");
+_Static_assert(offsetof(struct vcpu, deadline) == VCPU_DEADLINE && offsetof(struct vcpu, entered) == VCPU_ENTERED,
+	       "entry.S");
+_Static_assert(VMCS_PREEMPTION_TIMER == FIELD_PREEMPTION_TIMER && RESUME == 0, "entry.S");
 _Static_assert(offsetof(struct vcpu, gpr) == 0 && GPR(GPR_RDI) == 56 && GPR(GPR_R15) == 120, "entry.S");
 _Static_assert(VMCS_HOST_RSP == FIELD_HOST_RSP, "entry.S");
 
@@ -51,16 +58,8 @@ static void flush(struct vmx_vcpu *hw)
 	CHECK_NOTE(check_invvpid(&hw->check, hw->cpu));
 }
 
-static void enter(struct vcpu *vcpu, struct vmx_vcpu *hw, bool launch)
-{
-	if (hw->work & WORK_GUARD)
-		(launch ? vmx_enter_launch_guarded : vmx_enter_resume_guarded)(vcpu, hw);
-	else
-		(launch ? vmx_enter_launch : vmx_enter_resume)(vcpu, hw);
-}
-
-/* The long way in; each bit of work is rare, or the price of a missing feature. */
-RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
+/* From entry.S. The long way in; each bit of work is rare, or the price of a missing feature. ENTER_* bits. */
+unsigned vmx_enter_long(struct vcpu *vcpu)
 {
 	const uint32_t once = WORK_LAUNCH | WORK_FLUSH_EPT | WORK_FLUSH_VPID | WORK_EVENT;
 	struct vmx_vcpu *hw = hw_of(vcpu);
@@ -74,27 +73,21 @@ RARE static void run_with_work(struct vcpu *vcpu, uint64_t deadline)
 		event_hold_virtual_interrupt(hw);
 	if (hw->work & WORK_TPR)
 		event_watch_tpr(hw);
-	bound_entry(hw, deadline);
+	bound_entry(hw, vcpu->deadline);
 	drop_work(hw, once);
 	if (hw->work & WORK_GUARD)
 		guard_before_entry(hw);
 	if (CHECKING)
 		audit_entry(hw, launch);
-	enter(vcpu, hw, launch);
+	return (launch ? ENTER_LAUNCH : 0) | (hw->work & WORK_GUARD ? ENTER_GUARDED : 0);
 }
 
-void vmx_run(struct vcpu *vcpu, uint64_t deadline)
+enum disposition vmx_run(struct vcpu *vcpu, enum disposition (*exited)(struct vcpu *vcpu))
 {
 	struct vmx_vcpu *hw = hw_of(vcpu);
-	uint64_t left = deadline - rdtsc();
 
-	/* More than the limit: too far off, in the past (it wraps), or there is work (the limit is 0 then). */
-	if (unlikely(left > hw->short_limit)) {
-		run_with_work(vcpu, deadline);
-		return;
-	}
-	vmwrite(VMCS_PREEMPTION_TIMER, left >> hw->timer_shift);
-	vmx_enter_resume(vcpu, hw);
+	hw->exited = exited;
+	return vmx_loop(vcpu, hw);
 }
 
 /* ---- exit ---- */
@@ -212,17 +205,16 @@ static bool exited_by_fault(struct vcpu *vcpu)
 }
 
 /* What the shortest way does not know. */
-__attribute__((noinline)) static void exited_otherwise(struct vcpu *vcpu, uint64_t reason)
+__attribute__((noinline)) static enum disposition exited_otherwise(struct vcpu *vcpu, uint64_t reason)
 {
-	if (reason == VMEXIT_IO && exited_by_io(vcpu))
-		return;
-	if (reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu))
-		return;
-	exited_with_details(vcpu, reason);
+	if (!(reason == VMEXIT_IO && exited_by_io(vcpu)) &&
+	    !(reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu)))
+		exited_with_details(vcpu, reason);
+	return hw_of(vcpu)->exited(vcpu);
 }
 
-/* From entry.S, with the host's registers restored; its return is run()'s. */
-void vmx_exited(struct vcpu *vcpu)
+/* From entry.S, on the host's stack. */
+enum disposition vmx_exited(struct vcpu *vcpu)
 {
 	uint64_t reason = vmread(VMCS_EXIT_REASON);
 	const struct decode_row *row = &decode_rows[reason % DECODE_ROWS];
@@ -230,18 +222,17 @@ void vmx_exited(struct vcpu *vcpu)
 	if (CHECKING)
 		audit_exit();
 	/* Reasons with flag bits, and those beyond the table, fall on rows that are not plain. */
-	if (unlikely(row->needs != NEED_LENGTH)) {
-		exited_otherwise(vcpu, reason);
-		return;
-	}
+	if (unlikely(row->needs != NEED_LENGTH))
+		return exited_otherwise(vcpu, reason);
 	vcpu->exit.kind = row->kind;
 	read_instruction(vcpu);
 	/* Only RDMSR and WRMSR look at it; storing it always is cheaper than asking. */
 	vcpu->exit.u.msr.index = (uint32_t)vcpu->gpr[GPR_RCX];
+	return hw_of(vcpu)->exited(vcpu);
 }
 
 /* From entry.S: the instruction failed (VMfail), the guest has not run. */
-void vmx_entry_refused(struct vcpu *vcpu)
+enum disposition vmx_entry_refused(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *hw = hw_of(vcpu);
 
@@ -251,6 +242,7 @@ void vmx_entry_refused(struct vcpu *vcpu)
 		.rip = vmcs_readn(VMCS_GUEST_RIP),
 		.u.raw.hw_reason = hw->failed_instruction,
 	};
+	return hw->exited(vcpu);
 }
 
 /* ---- completion ---- */
@@ -263,9 +255,10 @@ RARE static void owe_single_step(const struct vcpu *vcpu)
 		vmcs_writen(VMCS_GUEST_PENDING_DEBUG, vmcs_readn(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
 }
 
-void vmx_advance(struct vcpu *vcpu)
+enum disposition vmx_advance(struct vcpu *vcpu)
 {
 	vmcs_writen(VMCS_GUEST_RIP, vcpu->exit.rip + vcpu->exit.length);
 	if (unlikely(vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_TF))
 		owe_single_step(vcpu);
+	return RESUME;
 }

@@ -177,12 +177,14 @@ static bool window_opens(struct vcpu *v)
 
 static uint64_t now(const struct vcpu *v) { return v->host->clock->ticks(); }
 
-static void run(struct vcpu *v, uint64_t deadline)
+/* One entry: until a window, the deadline or the script's next exit. */
+static void enter(struct vcpu *v, uint64_t deadline)
 {
 	struct fake_vcpu *f = fake(v);
 	const struct fake_step *step = f->next < f->steps ? &f->script[f->next] : NULL;
 
 	ASSERT(f->loaded);
+	v->entered = now(v);
 	log_call(v, CALL_ENTER, (int64_t)deadline, 0);
 	deliver_staged(f);
 	f->shadow = false;
@@ -203,7 +205,18 @@ static void run(struct vcpu *v, uint64_t deadline)
 	f->next++;
 }
 
-static void advance(struct vcpu *v)
+static enum disposition run(struct vcpu *v, enum disposition (*exited)(struct vcpu *v))
+{
+	enum disposition d;
+
+	do {
+		enter(v, v->deadline);
+		d = exited(v);
+	} while (d == RESUME && !v->requests);
+	return d;
+}
+
+static enum disposition advance(struct vcpu *v)
 {
 	struct fake_vcpu *f = fake(v);
 
@@ -211,6 +224,7 @@ static void advance(struct vcpu *v)
 	f->advances++;
 	f->shadow = false;
 	f->regs[REG_RIP] += v->exit.length;
+	return RESUME;
 }
 
 static void inject(struct vcpu *v, const struct event *event)

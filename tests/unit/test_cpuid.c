@@ -50,7 +50,8 @@ static struct cpuid_regs cpuid(uint32_t leaf, uint32_t subleaf)
 {
 	v->gpr[GPR_RAX] = 0xdead000000000000 | leaf;
 	v->gpr[GPR_RCX] = 0xdead000000000000 | subleaf;
-	cpuid_execute(v);
+	v->exit = (struct exit){.kind = EXIT_CPUID, .length = 2};
+	assert_int_equal(cpuid_exit(v), RESUME);
 	assert_int_equal(v->gpr[GPR_RAX] >> 32, 0);
 	assert_int_equal(v->gpr[GPR_RBX] >> 32, 0);
 	return (struct cpuid_regs){(uint32_t)v->gpr[GPR_RAX], (uint32_t)v->gpr[GPR_RBX], (uint32_t)v->gpr[GPR_RCX],
