@@ -40,6 +40,7 @@
 #define BOOT_FLAG 0xaa55u
 #define VERSION_MIN 0x20cu
 #define SECTOR 512u
+#define PARAGRAPH 16u
 #define SETUP_SECTS_DEFAULT 4u /* when the field says 0 */
 #define LOADED_HIGH BIT(0)
 #define XLF_KERNEL_64 BIT(0)
@@ -130,17 +131,19 @@ static enum status check_sizes(const struct boot_plan *plan, const struct boot_f
 
 	out->data = p;
 	out->setup_size = (uint64_t)(sects + 1) * SECTOR;
-	out->payload_size = (uint64_t)get_le32(p + H_SYSSIZE) * 16;
+	out->payload_size = (uint64_t)get_le32(p + H_SYSSIZE) * PARAGRAPH;
 	out->header_end = H_MAGIC + p[H_JUMP_LENGTH];
 	if (out->header_end < H_END_MIN || out->header_end > out->setup_size)
 		return fail(err, ST_CORRUPT, "image '%s': its setup header ends at 0x%llx", plan->image,
 			    (unsigned long long)out->header_end);
 	if (out->payload_size <= ENTRY_64)
 		return fail(err, ST_CORRUPT, "image '%s': its syssize %llu leaves no room for the 64-bit entry point",
-			    plan->image, (unsigned long long)out->payload_size / 16);
-	if (!range_fits(out->setup_size, out->payload_size, image->size))
+			    plan->image, (unsigned long long)out->payload_size / PARAGRAPH);
+	/* syssize counts whole paragraphs, and not every kernel's file is padded to the last one's end. */
+	if (!range_fits(out->setup_size, out->payload_size - (PARAGRAPH - 1), image->size))
 		return truncated(plan, "setup and protected-mode code", out->setup_size + out->payload_size,
 				 image->size, err);
+	out->payload_size = MIN(out->payload_size, image->size - out->setup_size);
 	return ST_OK;
 }
 
