@@ -248,6 +248,11 @@ static void open_lines(void)
 	report_set_port(hardware.log.present ? b->log.port : b->management.port, true);
 }
 
+bool hardware_lines_busy(void)
+{
+	return uart_busy(&hardware.management) || uart_busy(&hardware.log);
+}
+
 void hardware_start_devices(void)
 {
 	struct error err;

@@ -6,6 +6,7 @@
 #ifndef CORBEL_FIRMWARE_HARDWARE_H
 #define CORBEL_FIRMWARE_HARDWARE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "firmware/acpi.h"
@@ -47,6 +48,9 @@ void hardware_map_memory(void);
 
 /* Tables, memory types, interrupts, time, serial lines. */
 void hardware_start_devices(void);
+
+/* True while bytes are under way on a serial line (host_ops.line_busy). */
+bool hardware_lines_busy(void);
 
 /* One sentence on why this machine cannot go on, then what `panic=` says. */
 __attribute__((noreturn)) void hardware_stop(const char *sentence);

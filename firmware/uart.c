@@ -7,6 +7,7 @@
 #include "firmware/uart.h"
 
 #include "firmware/irq.h"
+#include "firmware/tsc.h"
 #include "lib/bits.h"
 #include "lib/x86_asm.h"
 
@@ -44,6 +45,7 @@
 
 #define FIFO_BYTES 16
 #define IRQ_ROUNDS 64
+#define QUIET_NS 20000000u /* after this long without a byte the sender has made its point */
 #define POLL_TRIES 100000u /* about 0.1 s of port reads on a PC; a byte at 9600 baud takes 1 ms */
 
 static uint8_t reg_read(const struct uart *u, unsigned reg)
@@ -195,6 +197,8 @@ static void uart_interrupt(void *arg)
 		reg_write(u, UART_IER, 0);
 		reg_write(u, UART_IER, u->ier);
 	}
+	if (came)
+		u->received_at = host_clock.ticks();
 	if (came && u->received)
 		u->received(u);
 }
@@ -242,6 +246,15 @@ size_t uart_tx_room(const struct uart *u)
 size_t uart_tx_queued(const struct uart *u)
 {
 	return u->present ? ring_used(&u->tx) : 0;
+}
+
+bool uart_busy(const struct uart *u)
+{
+	if (!u->present)
+		return false;
+	/* The transmit interrupt is on exactly while there is something to send. */
+	return u->ier & IER_TX ||
+	       (u->received_at && host_clock.ticks() - u->received_at < ns_to_ticks(QUIET_NS, host_clock.hz));
 }
 
 size_t uart_read(struct uart *u, void *out, size_t max)

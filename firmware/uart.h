@@ -41,6 +41,7 @@ struct uart {
 	bool present;
 	bool throttled;
 	uint8_t ier;
+	uint64_t received_at; /* host TSC; 0: nothing yet */
 	unsigned fifo_bytes; /* 16, or 1 without FIFO */
 	/* Bytes to send: up to @max into @out, 0 when none. Interrupts masked. */
 	size_t (*pull)(struct uart *u, uint8_t *out, size_t max);
@@ -76,6 +77,9 @@ size_t uart_write(struct uart *u, const void *data, size_t len);
 /* Bytes that uart_write() would take now, and bytes that it took and the chip did not yet. */
 size_t uart_tx_room(const struct uart *u);
 size_t uart_tx_queued(const struct uart *u);
+
+/* True while bytes are under way: some wait to be sent, or some came within the last 20 ms. */
+bool uart_busy(const struct uart *u);
 
 /* Takes up to @max received bytes. Any context. */
 size_t uart_read(struct uart *u, void *out, size_t max);

@@ -132,6 +132,7 @@ void wire_engine(void)
 	log_info("%s", text);
 	must(cpuloop_init(machine.mm, control_task_wake, &err), &err);
 	machine.engine = vmx_engine();
+	host_ops.line_busy = hardware_lines_busy;
 	machine.host = &host_ops;
 	machine.sched = host_sched;
 	if (cmdline_is(boot_args(), "selftest", "vmx"))

@@ -25,6 +25,11 @@ struct host_ops {
 	 * reached: an emulator may hide interrupts from a guest that runs with interrupts off.
 	 */
 	void (*poll)(void);
+	/*
+	 * True while bytes are under way on a serial line: entries are bounded to 1 ms then, so that hidden interrupts
+	 * do not make the operator wait for the end of a turn. NULL: never.
+	 */
+	bool (*line_busy)(void);
 	/* The timers' earliest deadline may have changed: reprogram the hardware timer. */
 	void (*timers_changed)(void);
 	/* Wakes the control task because of @vm (console output, state change, work for the reaper). Any context. */

@@ -19,7 +19,7 @@
 #include "lib/assert.h"
 #include "lib/x86_regs.h"
 
-#define BOUND_PER_SECOND 1000 /* an entry is bounded to 1 ms while others wait */
+#define BOUND_PER_SECOND 1000 /* an entry is bounded to 1 ms while others wait, or the lines */
 
 /* ---- creation ---- */
 
@@ -120,7 +120,7 @@ static void set_bound(struct vcpu *v, uint64_t now, uint64_t slice_end)
 	const struct host_ops *host = v->host;
 
 	v->bound = MIN(slice_end, host->timers->next);
-	if (sched_others_ready(v->vm->machine->sched, v->entity.cpu))
+	if (sched_others_ready(v->vm->machine->sched, v->entity.cpu) || (host->line_busy && host->line_busy()))
 		v->bound = MIN(v->bound, now + host->clock->hz / BOUND_PER_SECOND);
 }
 

@@ -175,6 +175,24 @@ static void an_entry_ends_at_the_next_host_timer(void **state)
 	timerq_cancel(&fake_host.timers, &t);
 }
 
+static bool busy(void) { return true; }
+static bool quiet(void) { return false; }
+
+static void an_entry_is_bounded_while_a_line_is_busy(void **state)
+{
+	uint64_t start = host_now();
+
+	(void)state;
+	fake_host.ops.line_busy = quiet;
+	assert_int_equal(play_until(NULL, 0, start + VM_RIG_HZ), YIELD);
+	assert_int_equal(fake_host.polls, 1);
+	fake_host.ops.line_busy = busy;
+	start = host_now();
+	assert_int_equal(play_until(NULL, 0, start + VM_RIG_HZ), YIELD);
+	assert_int_equal(host_now(), start + VM_RIG_HZ);
+	assert_int_equal(fake_host.polls, 1001);
+}
+
 static void an_entry_is_bounded_while_others_wait(void **state)
 {
 	uint64_t start;
@@ -633,6 +651,7 @@ int main(void)
 		T(gives_way_when_asked),
 		T(host_interrupt_is_handled_and_may_end_the_turn),
 		T(an_entry_ends_at_the_next_host_timer),
+		T(an_entry_is_bounded_while_a_line_is_busy),
 		T(an_entry_is_bounded_while_others_wait),
 		T(a_guest_timer_ends_an_entry_and_runs),
 		T(a_guest_timer_beyond_the_counter_never_fires),
