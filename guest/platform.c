@@ -4,7 +4,7 @@
  * at once, as on a board; which of them the guest listens to is the guest's
  * choice by their masks. The devices live in one block of the VM's arena and
  * their timers on vcpu 0's queue. What ends the machine (power-off, reset, debug
- * exit) becomes an event of the VM; the vcpu leaves at its next request test.
+ * exit) becomes an event of the VM, whose vcpus leave at their next request test.
  */
 #include "guest/platform.h"
 
@@ -119,10 +119,11 @@ static bool deliver(void *ctx, const struct apic_message *msg)
 
 /* ---- the end of the machine ---- */
 
-static void leave(struct platform *p, enum vm_reason reason, uint32_t code)
+static void leave(void *ctx, enum vm_reason reason, uint32_t code)
 {
+	const struct platform *p = ctx;
+
 	vm_event(p->vm, reason, code);
-	vcpu_request(boot_vcpu(p->vm), REQ_PAUSE);
 }
 
 static void power_off(void *ctx) { leave(ctx, REASON_POWER_OFF, 0); }

@@ -147,6 +147,7 @@ static void no_debug_exit_unless_asked_for(void **state)
 	bus_write(&other->pio, 0xf4, 4, 1);
 	assert_int_equal(other->state, VM_RUNNING);
 	assert_null(bus_find(&other->pio, 0xf4));
+	assert_non_null(bus_find(&other->pio, PC_PORT_COM1));
 }
 
 static void a_taken_range_is_named(void **state)
@@ -258,29 +259,35 @@ static void the_8259_needs_lint0(void **state)
 	assert_int_equal(platform_pic_ack(vm), 0x34);
 }
 
+static void pulse(unsigned gsi)
+{
+	platform_irq(vm, gsi, true);
+	platform_irq(vm, gsi, false);
+}
+
 static void messages_find_their_processor(void **state)
 {
 	(void)state;
-	set_ioapic(0x11 + 2 * 5, 7u << 24); /* nobody */
-	route(5, 0x61);
-	platform_irq(vm, 5, true);
-	assert_int_equal(take(), -1);
-	platform_irq(vm, 5, false);
-	set_ioapic(0x11 + 2 * 5, 0xffu << 24);
-	platform_irq(vm, 5, true);
-	assert_int_equal(take(), 0x61);
-	platform_irq(vm, 5, false);
-	route(5, 0x171); /* lowest priority */
-	platform_irq(vm, 5, true);
-	assert_int_equal(take(), 0x71);
-	platform_irq(vm, 5, false);
-	set_ioapic(0x11 + 2 * 5, 7u << 24);
-	platform_irq(vm, 5, true);
-	assert_int_equal(take(), -1);
-	platform_irq(vm, 5, false);
+	for (unsigned lowest = 0; lowest < 2; lowest++) {
+		uint32_t entry = (lowest << 8) | (0x61 + 0x10 * lowest);
+
+		set_ioapic(0x11 + 2 * 5, 7u << 24); /* nobody */
+		route(5, entry);
+		pulse(5);
+		assert_int_equal(take(), -1);
+		route(5, LEVEL | entry);
+		pulse(5);
+		assert_int_equal(ioapic(0x10 + 2 * 5), LEVEL | entry); /* no EOI is waited for */
+		set_ioapic(0x11 + 2 * 5, 0xffu << 24);
+		pulse(5);
+		assert_int_equal(take(), 0x61 + 0x10 * lowest);
+		assert_int_equal(ioapic(0x10 + 2 * 5), LEVEL | 0x4000 | entry);
+		lapic_eoi();
+		assert_int_equal(ioapic(0x10 + 2 * 5), LEVEL | entry);
+	}
 	set_ioapic(0x11 + 2 * 5, 0);
 	route(5, 0x400);
-	platform_irq(vm, 5, true);
+	pulse(5);
 	assert_true(v->nmi_pending);
 }
 

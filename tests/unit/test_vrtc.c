@@ -328,8 +328,11 @@ static unsigned search(unsigned now, const int alarm[3])
 	for (unsigned n = 1; n <= 86400; n++) {
 		unsigned t = (now + n) % 86400;
 
-		if ((alarm[0] < 0 || t / 3600 == (unsigned)alarm[0]) && (alarm[1] < 0 || t / 60 % 60 == (unsigned)alarm[1]) &&
-		    (alarm[2] < 0 || t % 60 == (unsigned)alarm[2]))
+		bool hour = alarm[0] < 0 || t / 3600 == (unsigned)alarm[0];
+		bool min = alarm[1] < 0 || t / 60 % 60 == (unsigned)alarm[1];
+		bool sec = alarm[2] < 0 || t % 60 == (unsigned)alarm[2];
+
+		if (hour && min && sec)
 			return n;
 	}
 	return 0;
