@@ -5,12 +5,10 @@
  * whether anybody was there when it was written or not, or pushed live.
  */
 #include "lib/bits.h"
-#include "lib/clock.h"
 #include "lua/control_internal.h"
 
 #define READ_MAX 4096u
 #define READ_DEFAULT 2048u
-#define LEASE_MAX_S 86400u
 #define LIST_ENTRY_MAX 128
 
 static void put_console(struct control *c, const struct vm *vm, struct cbor_writer *w)
@@ -114,9 +112,8 @@ static enum status attach_decode(struct control *c, struct command_args *a, stru
 	(void)c;
 	if (a->from.given && a->last.given)
 		return fail(&f->error, ST_INVALID, "attach takes from or last, not both");
-	if (a->lease.given && (a->lease.value == 0 || a->lease.value > LEASE_MAX_S))
-		return fail(&f->error, ST_INVALID, "lease is %llu s; it takes 1 to %u",
-			    (unsigned long long)a->lease.value, LEASE_MAX_S);
+	if (a->credit.given && a->credit.value == 0)
+		return fail(&f->error, ST_INVALID, "credit is 0: nothing could be pushed");
 	return ST_OK;
 }
 
@@ -124,15 +121,13 @@ static enum status attach_apply(struct control *c, struct command_args *a, struc
 {
 	const struct bytelog *log = console_log(c, a->vm);
 	const struct attachment *at = &c->attached[a->console];
-	uint64_t from = at->on ? at->next : log->head, lease = 0;
+	uint64_t from = at->on ? at->next : log->head;
 
 	(void)f;
 	if (a->from.given || a->last.given)
 		from = start_of(log, a);
-	if (a->lease.given)
-		lease = ns_to_ticks(a->lease.value * 1000000000ull, c->cfg.clock->hz);
 	from = MAX(MIN(from, log->head), bytelog_oldest(log));
-	push_attach(c, a->console, from, lease);
+	push_attach(c, a->console, from, a->credit.given ? a->credit.value : UINT64_MAX);
 	command_put_uint(w, "id", a->console);
 	command_put_uint(w, "seq", from);
 	command_put_uint(w, "oldest", bytelog_oldest(log));
@@ -182,7 +177,7 @@ static const struct arg attach_args[] = {
 	TARGET_ARGS,
 	{"from", ARG_NUMBER, ARG_OF(from), false},
 	{"last", ARG_NUMBER, ARG_OF(last), false},
-	{"lease", ARG_NUMBER, ARG_OF(lease), false},
+	{"credit", ARG_NUMBER, ARG_OF(credit), false},
 };
 static const struct arg input_args[] = {TARGET_ARGS, {"data", ARG_DATA, ARG_OF(data), true}};
 

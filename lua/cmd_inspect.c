@@ -65,8 +65,8 @@ static void put_lua(struct control *c, struct cbor_writer *w)
 
 	cbor_put_text(w, "lua");
 	map = cbor_open(w);
-	command_put_uint(w, "heap", c->shell.size);
-	command_put_uint(w, "peak", c->shell.heap.peak);
+	command_put_uint(w, "heap_bytes", c->shell.size);
+	command_put_uint(w, "peak_bytes", MAX(c->shell.heap.peak, c->script.heap.peak));
 	command_put_uint(w, "kills", c->shell.kills + c->script.kills);
 	command_put_uint(w, "discards", c->shell.discards + c->script.discards);
 	cbor_close_map(w, map);

@@ -69,7 +69,7 @@ struct arg_value {
 /* All arguments that any command takes, by their names on the wire, and what they name. */
 struct command_args {
 	struct arg_text name, text, origin, format, d, data;
-	struct arg_number id, after, max, from, last, lease, offset, index;
+	struct arg_number id, after, max, from, last, credit, offset, index;
 	struct arg_value config, groups, argv;
 	bool as_text;
 

@@ -27,7 +27,7 @@ struct attachment {
 	bool on;
 	bool closing;        /* its VM is gone: say so, then forget it */
 	uint64_t next;       /* sequence number of the next byte to push */
-	uint64_t lease_end;  /* ticks; 0: until detached */
+	uint64_t credit;     /* bytes that may still be pushed before the client asks again */
 	enum vm_state state; /* as last said */
 	uint64_t starts;
 };
@@ -88,7 +88,8 @@ struct bytelog;
 const struct bytelog *console_log(const struct control *c, const struct vm *vm);
 /* bytelog_read() with the writer kept out. */
 size_t console_read(const struct control *c, const struct vm *vm, uint64_t *seq, void *out, size_t max);
-void push_attach(struct control *c, unsigned id, uint64_t from, uint64_t lease_ticks);
+/* @credit: bytes, UINT64_MAX for no bound. */
+void push_attach(struct control *c, unsigned id, uint64_t from, uint64_t credit);
 void push_detach(struct control *c, unsigned id);
 /* The VM is about to go. */
 void push_forget(struct control *c, unsigned id);

@@ -13,6 +13,7 @@
  * byte at a time: less than a full line waits until the management line is idle
  * (Nagle's rule, RFC 896), or each byte would cost twenty.
  */
+#include "lib/bits.h"
 #include "lua/control_internal.h"
 
 enum push_kind { PUSH_OUTPUT, PUSH_CLOSED, PUSH_STATE };
@@ -64,18 +65,21 @@ static void listen(struct control *c, unsigned id, bool on)
 	control_unmask(c, state);
 }
 
-void push_attach(struct control *c, unsigned id, uint64_t from, uint64_t lease_ticks)
+void push_attach(struct control *c, unsigned id, uint64_t from, uint64_t credit)
 {
 	struct vm *vm = id ? vm_by_id(c->cfg.machine, id) : NULL;
+	struct attachment *at = &c->attached[id];
 
-	c->attached[id] = (struct attachment){
-		.on = true,
-		.next = from,
-		.lease_end = lease_ticks ? control_ticks(c) + lease_ticks : 0,
-		.state = vm ? vm->state : VM_RUNNING,
-		.starts = vm ? vm->starts : 0,
-	};
-	listen(c, id, true);
+	if (!at->on || at->closing) {
+		*at = (struct attachment){
+			.on = true,
+			.state = vm ? vm->state : VM_RUNNING,
+			.starts = vm ? vm->starts : 0,
+		};
+		listen(c, id, true);
+	}
+	at->next = from;
+	at->credit = credit;
 }
 
 void push_detach(struct control *c, unsigned id)
@@ -131,16 +135,18 @@ static bool push_output(struct control *c, const struct vm *vm, struct attachmen
 {
 	uint8_t data[OUTPUT_MAX];
 	uint64_t next = at->next;
-	size_t len = console_read(c, vm, &next, data, sizeof data);
+	size_t max = MIN(sizeof data, at->credit), len = console_read(c, vm, &next, data, max);
 	struct cbor_mark mark;
 
-	if (len == 0 || (len < sizeof data && !line_idle(c)))
+	if (len == 0 || (len < max && !line_idle(c)))
 		return false;
 	mark = begin(w, PUSH_OUTPUT, vm ? vm->id : LOG_CONSOLE);
 	cbor_put_uint(w, next - len);
 	cbor_put_bytes(w, data, len);
 	cbor_close_array(w, mark);
 	at->next = next;
+	if (at->credit != UINT64_MAX)
+		at->credit -= len;
 	c->counters.pushed += len;
 	build(c, w);
 	return true;
@@ -160,10 +166,6 @@ static bool push_one(struct control *c, unsigned id)
 	if (at->closing || (id && !vm)) {
 		push_closed(c, id, &w);
 		return true;
-	}
-	if (at->lease_end && control_ticks(c) >= at->lease_end) {
-		push_detach(c, id);
-		return false;
 	}
 	if (push_output(c, vm, at, &w))
 		return true;

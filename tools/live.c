@@ -2,9 +2,10 @@
 /*
  * What stays attached: a console, and the log with -f. The machine pushes output
  * from a sequence number on; we keep the number that we expect next, print each
- * byte once, and say how many were lost. The attachment is leased and renewed
- * from where we are, so that a corbelctl that dies leaves nothing behind, and
- * one that shares its line with another misses nothing when that one leaves.
+ * byte once, and say how many were lost. The attachment has credit for some KiB
+ * and is renewed from where we are when half of it is used, so that a corbelctl
+ * that dies leaves no flood behind; and every few seconds, so that one that
+ * shares its line with another misses nothing when that one leaves.
  */
 #include <errno.h>
 #include <poll.h>
@@ -19,8 +20,8 @@
 #include "tools/show.h"
 #include "tools/terminal.h"
 
-#define LEASE_S 30
-#define RENEW_S 10
+#define CREDIT 16384u
+#define RENEW_S 5
 #define BACKLOG_DEFAULT 4096u
 #define LOG_ALL 65536u
 #define LEAVE_KEY 0x1d /* Ctrl-] */
@@ -35,6 +36,7 @@ struct live {
 	const char *name;
 	uint64_t id;       /* of the console, known once attached */
 	uint64_t expected; /* sequence number of the next byte */
+	uint64_t renewed_at; /* sequence number: what came since is off the credit */
 	bool attached, gone;
 	bool raw;          /* its bytes go to the terminal as they are */
 	long long renewed, heard; /* ms */
@@ -66,19 +68,19 @@ static void note(const struct live *l, const char *fmt, ...)
 
 static void print_output(struct live *l, uint64_t seq, const uint8_t *data, size_t len)
 {
+	l->heard = now_ms();
 	if (seq > l->expected)
 		note(l, "%llu bytes were lost", (unsigned long long)(seq - l->expected));
-	if (seq < l->expected) { /* seen before */
+	if (seq < l->expected) { /* a part was seen before */
 		uint64_t seen = l->expected - seq;
 
-		if (seen >= len)
-			return;
 		data += seen;
 		len -= (size_t)seen;
 		seq += seen;
 	}
 	l->expected = seq + len;
-	l->heard = now_ms();
+	if (l->c->json)
+		return;
 	if (l->raw)
 		fwrite(data, 1, len, stdout);
 	else
@@ -101,6 +103,13 @@ static void print_state(const struct live *l, struct cbor_iter *it)
 	note(l, "%s is %.*s%s%.*s", l->name, (int)state_len, state, reason_len ? ": " : "", (int)reason_len, reason);
 }
 
+static void print_json(struct cbor_value v)
+{
+	show_json(stdout, v);
+	putchar('\n');
+	fflush(stdout);
+}
+
 /* Called by the client for each pushed line. */
 static void on_push(void *ctx, const uint8_t *body, size_t len)
 {
@@ -117,22 +126,24 @@ static void on_push(void *ctx, const uint8_t *body, size_t len)
 		return;
 	if (!l->attached || id != l->id)
 		return;
-	if (l->c->json) {
-		show_json(stdout, root);
-		putchar('\n');
-		fflush(stdout);
+	if (kind == PUSH_OUTPUT) {
+		if (!cbor_next(&it, &v) || !cbor_get_uint(v, &seq) || !cbor_next(&it, &v) ||
+		    !cbor_get_bytes(v, &data, &data_len) || seq + data_len <= l->expected)
+			return;
+		print_output(l, seq, data, data_len);
 	}
-	if (kind == PUSH_STATE)
+	if (l->c->json)
+		print_json(root);
+	else if (kind == PUSH_STATE)
 		print_state(l, &it);
 	l->gone |= kind == PUSH_CLOSED;
-	if (kind != PUSH_OUTPUT || l->c->json || !cbor_next(&it, &v) || !cbor_get_uint(v, &seq))
-		return;
-	if (cbor_next(&it, &v) && cbor_get_bytes(v, &data, &data_len))
-		print_output(l, seq, data, data_len);
 }
 
-/* Attaches, or renews from where we are. @backlog counts on the first time. */
-static enum exit_status attach(struct live *l, uint64_t backlog)
+/*
+ * Attaches from @backlog bytes before the end; the next times renews the credit, and the place too when @place says
+ * so (which repeats what is on its way).
+ */
+static enum exit_status attach(struct live *l, uint64_t backlog, bool place)
 {
 	struct cbor_value reply, v;
 	enum exit_status st;
@@ -140,13 +151,13 @@ static enum exit_status attach(struct live *l, uint64_t backlog)
 
 	request_begin(&r);
 	request_text(&r, "name", l->name);
-	request_uint(&r, "lease", LEASE_S);
-	if (l->attached)
+	request_uint(&r, "credit", CREDIT);
+	if (l->attached && place)
 		request_uint(&r, "from", l->expected);
-	else
+	if (!l->attached)
 		request_uint(&r, "last", backlog);
 	st = client_request(l->c, CLIENT_WRITE, GROUP_CONSOLE, CONSOLE_ATTACH, &r, &reply);
-	l->renewed = now_ms();
+	l->renewed_at = l->expected;
 	if (st != EXIT_OK || l->attached)
 		return st;
 	if (cbor_find(reply, "id", &v))
@@ -154,6 +165,7 @@ static enum exit_status attach(struct live *l, uint64_t backlog)
 	if (cbor_find(reply, "seq", &v))
 		cbor_get_uint(v, &l->expected);
 	l->attached = true;
+	l->renewed_at = l->expected;
 	return EXIT_OK;
 }
 
@@ -174,7 +186,7 @@ static struct live *begin(struct client *c, const char *name, bool raw)
 {
 	static struct live live;
 
-	live = (struct live){.c = c, .name = name, .raw = raw, .heard = now_ms()};
+	live = (struct live){.c = c, .name = name, .raw = raw, .heard = now_ms(), .renewed = now_ms()};
 	c->pushed = on_push;
 	c->pushed_ctx = &live;
 	return &live;
@@ -193,7 +205,11 @@ static bool wait_any(struct live *l, int input, bool *typed)
 
 static enum exit_status renew_when_due(struct live *l)
 {
-	return now_ms() - l->renewed < RENEW_S * 1000 ? EXIT_OK : attach(l, 0);
+	if (now_ms() - l->renewed >= RENEW_S * 1000) {
+		l->renewed = now_ms();
+		return attach(l, 0, true);
+	}
+	return l->expected - l->renewed_at < CREDIT / 2 ? EXIT_OK : attach(l, 0, false);
 }
 
 /* ---- console ---- */
@@ -264,7 +280,7 @@ enum exit_status live_console(struct client *c, int argc, char **argv)
 {
 	uint64_t backlog = argc > 1 ? strtoull(argv[1], NULL, 0) : BACKLOG_DEFAULT;
 	struct live *l = begin(c, argv[0], !c->json);
-	enum exit_status st = attach(l, backlog);
+	enum exit_status st = attach(l, backlog, false);
 
 	if (st != EXIT_OK)
 		return st;
@@ -321,7 +337,7 @@ static enum exit_status log_once(struct client *c)
 static enum exit_status log_follow(struct client *c)
 {
 	struct live *l = begin(c, "corbel", false);
-	enum exit_status st = attach(l, LOG_ALL);
+	enum exit_status st = attach(l, LOG_ALL, false);
 	bool typed;
 
 	terminal_catch();

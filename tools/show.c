@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Units are chosen by name: what ends in _ns is a time, what is in a map called
- * memory or mem is a number of bytes. docs/protocol.md keeps to that.
+ * Units are chosen by name: what ends in _ns is a time, what ends in _bytes or is
+ * in a map called memory or mem is a number of bytes. docs/protocol.md keeps to that.
  */
 #include "tools/show.h"
 
@@ -160,9 +160,15 @@ const char *show_ns(uint64_t ns, char *buf, size_t size)
 	return buf;
 }
 
-static bool ends_in_ns(const char *key, size_t len)
+/* True when @key ends in @unit; its length without it is then *shown. */
+static bool has_unit(const char *key, size_t len, const char *unit, size_t *shown)
 {
-	return len > 3 && memcmp(key + len - 3, "_ns", 3) == 0;
+	size_t n = strlen(unit);
+
+	if (len <= n || memcmp(key + len - n, unit, n) != 0)
+		return false;
+	*shown = len - n;
+	return true;
 }
 
 static void show_scalar(FILE *out, struct cbor_value v, bool bytes, bool time)
@@ -192,11 +198,12 @@ static void show_map(FILE *out, struct cbor_value map, int indent, bool bytes)
 	while (cbor_next_pair(&it, &key, &value)) {
 		size_t len = 0, shown;
 		const char *name = "";
-		bool time;
+		bool time, size;
 
 		cbor_get_text(key, &name, &len);
-		time = ends_in_ns(name, len);
-		shown = time ? len - 3 : len;
+		shown = len;
+		time = has_unit(name, len, "_ns", &shown);
+		size = has_unit(name, len, "_bytes", &shown) || bytes;
 		fprintf(out, "%*s", indent, "");
 		show_clean(out, name, shown);
 		if (cbor_type_of(value) == CBOR_MAP && cbor_count(value) > 0) {
@@ -205,7 +212,7 @@ static void show_map(FILE *out, struct cbor_value map, int indent, bool bytes)
 			continue;
 		}
 		fprintf(out, ":%*s", shown + 1 < KEY_WIDTH ? (int)(KEY_WIDTH - shown - 1) : 1, "");
-		show_scalar(out, value, bytes, time);
+		show_scalar(out, value, size, time);
 		fputc('\n', out);
 	}
 }

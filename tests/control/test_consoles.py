@@ -142,18 +142,17 @@ def test_attach_with_a_backlog(host):
     assert refused(machine, READ, {"name": "a", "max": 0}, False)[0] == smp.BAD_VALUE
 
 
-def test_lease_ends_by_itself(host):
-    machine = host(vm("a", "echo"))
+def test_credit_is_flow_control(host):
+    machine = host(vm("a", "flood=5000"))
+    machine.smp.write_request(CONSOLES, ATTACH, {"name": "a", "credit": 1000})
     machine.smp.write_request(VMS, START, {"name": "a"})
-    machine.smp.write_request(CONSOLES, ATTACH, {"name": "a", "lease": 1})
-    machine.smp.write_request(CONSOLES, INPUT, {"name": "a", "data": "x"})
-    wait_output(machine, 1, b"X")
-    deadline = time.monotonic() + 10
-    while machine.smp.read_request(CONSOLES, LIST)["consoles"][1]["attached"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    for lease in (0, 86401):
-        assert refused(machine, ATTACH, {"name": "a", "lease": lease}, True)[0] == smp.BAD_VALUE
+    wait_head(machine, "a", 5000)
+    for total in (1000, 2500, 5000):
+        machine.smp.wait_until(lambda: len(output(machine, 1)[1]) == total, 10)
+        time.sleep(0.1)
+        assert len(output(machine, 1)[1]) == total
+        machine.smp.write_request(CONSOLES, ATTACH, {"name": "a", "credit": 1500} if total == 1000 else {"name": "a"})
+    assert refused(machine, ATTACH, {"name": "a", "credit": 0}, True)[0] == smp.BAD_VALUE
 
 
 def test_state_changes_are_pushed(host):

@@ -30,7 +30,7 @@ def test_no_rule_is_a_dead_letter(host):
         (WRITE, 0, 0, {"d": "x"}), (READ, 0, 6, {}), (READ, 0, 7, {"format": "a"}),
         (WRITE, 9, 0, {"argv": ["1"]}),
         (READ, 10, 0, {}), (READ, 10, 1, {}), (READ, 10, 2, {"index": 5}), (READ, 10, 3, {"groups": [0]}),
-        (WRITE, 72, 2, {"name": "a", "last": 100, "lease": 60}), (WRITE, 72, 2, {"id": 2, "from": 0}),
+        (WRITE, 72, 2, {"name": "a", "last": 100, "credit": 60}), (WRITE, 72, 2, {"id": 2, "from": 0}),
         (WRITE, 65, 2, {"name": "b"}),
         (WRITE, 72, 4, {"name": "a", "data": b"q"}), (READ, 72, 0, {"after": 0}),
         (READ, 72, 1, {"id": 1, "from": 0, "max": 5, "text": True}), (READ, 72, 1, {"name": "corbel", "last": 10}),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The control plane's loop where the wire alone cannot see it: a line with
- * little room, what waits for what, leases by a hand-driven clock, definitions
+ * little room, what waits for what, credit, definitions
  * that fail halfway, and the command table itself.
  */
 #include "tests/cmocka_all.h"
@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "tests/fakes/control_rig.h"
-#include "tests/fakes/hand_clock.h"
 
 #define MIB (1ull << 20)
 
@@ -259,25 +258,33 @@ static void detached_consoles_wake_nobody(void **state)
 	assert_int_equal(take_line().pushes, 0);
 }
 
-static void leases_end_by_the_clock(void **state)
+static void attach_with_credit(uint64_t credit)
 {
-	struct vm *vm = start_vm();
-
-	(void)state;
 	begin_args();
 	command_put_text(&args, "name", "a");
-	command_put_uint(&args, "lease", 30);
+	command_put_uint(&args, "credit", credit);
 	request(SMP_WRITE, GROUP_CONSOLE, CONSOLE_ATTACH);
-	take_line();
-	hand_clock_advance(30 * VM_RIG_HZ - 1);
-	print(vm, 10);
-	control_rig_settle(100);
-	assert_int_equal(take_line().pushes, 1);
-	hand_clock_advance(1);
-	print(vm, 10);
-	control_rig_settle(100);
-	assert_int_equal(take_line().pushes, 0);
-	assert_null(vm->console.output);
+	assert_int_equal(take_line().frames, 1);
+}
+
+/* A client that vanished costs what it asked for, and no more. */
+static void credit_bounds_what_is_pushed(void **state)
+{
+	struct vm *vm = start_vm();
+	uint64_t pushed = 0;
+
+	(void)state;
+	for (unsigned round = 1; round <= 3; round++) {
+		attach_with_credit(100);
+		print(vm, 1000);
+		for (unsigned i = 0; i < 20; i++) {
+			control_rig_settle(100);
+			take_line();
+		}
+		pushed += 100;
+		assert_int_equal(control_rig.control->counters.pushed, pushed);
+	}
+	assert_int_equal(control_rig.control->attached[vm->id].next, 300); /* it goes on where it was */
 }
 
 /* Sequence numbers beyond 32 bits still fit a line. */
@@ -433,7 +440,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(pushes_keep_the_line_nearly_empty, setup, teardown),
 		cmocka_unit_test_setup_teardown(less_than_a_line_waits_for_an_idle_line, setup, teardown),
 		cmocka_unit_test_setup_teardown(detached_consoles_wake_nobody, setup, teardown),
-		cmocka_unit_test_setup_teardown(leases_end_by_the_clock, setup, teardown),
+		cmocka_unit_test_setup_teardown(credit_bounds_what_is_pushed, setup, teardown),
 		cmocka_unit_test_setup_teardown(largest_pushed_line_fits, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_vm_that_goes_closes_its_console, setup, teardown),
 		cmocka_unit_test_setup_teardown(definitions_that_fail_halfway_are_taken_back, setup, teardown),
