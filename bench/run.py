@@ -1,0 +1,29 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""make bench: measures inside the emulator, compares with the promises, names each miss.
+
+    run.py [exits] [sizes] [linux]      all of them by default
+"""
+import sys
+
+import exits
+import linux
+import sizes
+
+PARTS = {"exits": exits.run, "sizes": sizes.run, "linux": linux.run}
+
+
+def main():
+    chosen = sys.argv[1:] or list(PARTS)
+    for name in chosen:
+        if name not in PARTS:
+            raise SystemExit("run.py: there is no part %s; there are: %s" % (name, " ".join(PARTS)))
+    missed = [text for name in chosen for text in PARTS[name]()]
+    print("\n%s" % ("Every promise is held." if not missed else "Missed:"))
+    for text in missed:
+        print("  " + text)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
