@@ -387,8 +387,8 @@ soak: $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## fuzz and system tests over and ov
 $(B)/style/%.ok: % $(B)/target/flags | $(DEPS)/manifest.txt $(B)/gen/empty.h $(B)/gen/version.h
 	@mkdir -p $(@D)
 	$(call say,HEADER,$<)
-	$(Q)printf '#include "%s"\n#include "%s"\n' $< $< | $(CC) $(CFLAGS_target) $(WARN) \
-		$(if $(filter tools/%,$<),-idirafter /usr/include -D__STDC_HOSTED__=1) \
+	$(Q)printf '#include "%s"\n#include "%s"\n' $< $< | $(CC) \
+		$(if $(filter tools/%,$<),$(CFLAGS_host) -D_GNU_SOURCE,$(CFLAGS_target)) $(WARN) \
 		-MF $(@:.ok=.d) -MT $@ -x c -fsyntax-only -
 	@touch $@
 

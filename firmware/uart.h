@@ -47,7 +47,7 @@ struct uart {
 	size_t (*pull)(struct uart *u, uint8_t *out, size_t max);
 	/* Bytes have arrived. From the interrupt handler; may be NULL. */
 	void (*received)(struct uart *u);
-	/* The transmit ring has fallen to drain_mark bytes or less, or is empty. From the interrupt handler; may be NULL. */
+	/* The transmit ring has fallen to drain_mark bytes or less, or is empty. From its interrupt; may be NULL. */
 	void (*drained)(struct uart *u);
 	uint32_t drain_mark;
 	struct ring rx, tx;

@@ -100,7 +100,8 @@ struct engine {
 
 	/*
 	 * A value to be set was checked by the caller. What follows from it is the engine's: EFER.LMA from
-	 * EFER.LME and CR0.PG, the PDPTEs of PAE paging, intercepted bits, flushing. CR0 and CR4 are as the guest reads them.
+	 * EFER.LME and CR0.PG, the PDPTEs of PAE paging, intercepted bits, flushing. CR0 and CR4 are as the guest reads
+	 * them.
 	 */
 	uint64_t (*get_reg)(struct vcpu *vcpu, enum engine_reg reg);
 	void (*set_reg)(struct vcpu *vcpu, enum engine_reg reg, uint64_t value);
@@ -117,7 +118,10 @@ struct engine {
 
 	/* True when an interrupt (or NMI) could be delivered at the next instruction and none is already staged. */
 	bool (*can_inject)(struct vcpu *vcpu, enum event_type type);
-	/* Stages one event for the next entry. At most one; exceptions win over what was staged (which is put back to pending by the caller's rules). */
+	/*
+	 * Stages one event for the next entry. At most one; exceptions win over what was staged (which is put back to
+	 * pending by the caller's rules).
+	 */
 	void (*inject)(struct vcpu *vcpu, const struct event *event);
 	/* Asks for EXIT_IRQ_WINDOW / EXIT_NMI_WINDOW as soon as delivery becomes possible. */
 	void (*want_window)(struct vcpu *vcpu, enum event_type type, bool on);

@@ -156,7 +156,7 @@ static enum status read_slow(struct insn_context *c, uint64_t linear, unsigned s
 {
 	uint64_t rest, low = 0, high = 0;
 	unsigned first = first_part(c, linear, size, &rest);
-	gpa_t at, at_rest;
+	gpa_t at, at_rest = gpa(0);
 	enum status st = translate(c, linear, S2_READ, &at);
 
 	if (st == ST_OK && first < size)
