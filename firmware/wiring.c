@@ -27,8 +27,10 @@
 #include "vmx/vmx.h"
 
 #define MIB (1024ull * 1024)
-#define CLEAR_AHEAD_2M 16u     /* 32 MiB ready for first touches */
-#define CLEAR_AHEAD_4K 512u
+#define CLEAR_AHEAD_SHARE 16u  /* of RAM, this part is kept cleared in 2 MiB blocks for first touches, */
+#define CLEAR_AHEAD_MAX 64u    /* at most so many of them, */
+#define CLEAR_AHEAD_4K 512u    /* and these single frames */
+#define CLEAR_STEP_PAGES 512u
 #define HOST_SPARE (8 * MIB)   /* not promised to VMs: the control plane's growth, stacks, page tables */
 #define TEXT_MAX 160
 
@@ -62,7 +64,8 @@ void wire_memory(void)
 	struct memmgr_config cfg = {
 		.ram = ram,
 		.direct_map = (void *)DIRECT_MAP_BASE,
-		.clear_ahead_2m = CLEAR_AHEAD_2M,
+		.clear_ahead_2m = MIN(memmap_bytes(map, MEMMAP_RAM) / CLEAR_AHEAD_SHARE >> (PAGE_SHIFT + ORDER_2M),
+				      CLEAR_AHEAD_MAX),
 		.clear_ahead_4k = CLEAR_AHEAD_4K,
 	};
 	struct memmgr_stats stats;
@@ -76,6 +79,9 @@ void wire_memory(void)
 			ram[cfg.ram_count++] = (struct mem_range){hpa_to_hfn(hpa(e->start)), (e->end - e->start) >> PAGE_SHIFT};
 	}
 	must(memmgr_init(&cfg, &machine.mm, &err), &err);
+	/* The first VM starts before the CPU has ever been idle. */
+	while (memmgr_clear_step(machine.mm, CLEAR_STEP_PAGES) == ST_AGAIN)
+		;
 	paging_set_frame_source(get_frame, put_frame);
 	memmgr_stats(machine.mm, &stats);
 	free = stats.frames[FRAME_FREE] << PAGE_SHIFT;
