@@ -188,7 +188,7 @@ class Bochs:
     def __exit__(self, *_):
         self.stop()
 
-    def start(self, seconds=60):
+    def start(self, seconds=240):
         with open(self.path("bochsrc"), "w") as f:
             f.write(self.config)
         with open(self.path("go.rc"), "w") as f:

@@ -318,7 +318,7 @@ def test_target(host):
     done = run("vm", "list")
     assert done.returncode == USAGE and "CORBEL_TARGET" in done.stderr
     machine = host()
-    assert run("echo", "x", env={"CORBEL_TARGET": "localhost:%d" % machine.port}).stdout == "x\n"
+    assert run("echo", "x", env={"CORBEL_TARGET": "127.0.0.1:%d" % machine.port}).stdout == "x\n"
     for target, sentence in (("127.0.0.1:1", "cannot connect to 127.0.0.1:1: Connection refused"),
                              ("nonsense", "nonsense is neither a serial device nor host:port"),
                              ("/dev/null", "cannot open /dev/null: it is no serial device"),

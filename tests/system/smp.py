@@ -145,6 +145,7 @@ class Client:
         self.connection = connection
         self.version = version
         self.sequence = 0
+        self.late = set()
         self.received = bytearray()
         self.deframer = Deframer()
         self.closed = False
@@ -185,14 +186,27 @@ class Client:
         with self.changed:
             return Reply(self.deframer.frames.pop(0))
 
+    def next_answer(self, seconds):
+        """The next Reply and what it answers, but for late ones to requests that were given up."""
+        while True:
+            reply = self.next_frame(seconds)
+            have = (reply.op, reply.group, reply.command, reply.sequence)
+            if have not in self.late:
+                return reply, have
+            self.late.discard(have)
+
     def exchange(self, op, group, command, payload=None, seconds=30, version=None):
         """Sends one request and returns its Reply, which must echo what it answers."""
         version = self.version if version is None else version
         self.sequence = (self.sequence + 1) & 0xFF
-        self.send(frame(message(op, group, command, payload, self.sequence, version)))
-        reply = self.next_frame(seconds)
-        have = (reply.op, reply.group, reply.command, reply.sequence)
         want = (op + 1, group, command, self.sequence)
+        self.late.discard(want)
+        self.send(frame(message(op, group, command, payload, self.sequence, version)))
+        try:
+            reply, have = self.next_answer(seconds)
+        except NoAnswer:
+            self.late.add(want)
+            raise
         assert have == want, "answer (op, group, command, sequence) %r to a request that wants %r" % (have, want)
         return reply
 
