@@ -310,6 +310,8 @@ static void settle_engine(const struct vm *vm, struct cpuid_table *t)
 	}
 	if (!caps->xsaves)
 		t->xsave[1].eax &= (uint32_t)~CPUID_D1A_XSAVES;
+	if (!caps->xsave_compacted)
+		t->xsave[1].eax &= (uint32_t)~(CPUID_D1A_XSAVEC | CPUID_D1A_XSAVES);
 }
 
 /* ---- what follows ---- */

@@ -60,6 +60,7 @@ struct engine_caps {
 	bool apic_registers;     /* x2APIC register reads need no exit */
 	/* Instructions that need the engine's leave in a guest; without it CPUID hides them. */
 	bool rdtscp, invpcid, xsaves;
+	bool xsave_compacted; /* the compacted format is stored as it should be: XSAVEC may be shown */
 };
 
 struct engine {

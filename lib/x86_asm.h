@@ -130,6 +130,11 @@ static inline void xsaveopt(void *area, uint64_t mask)
 	__asm__ volatile("xsaveopt64 (%0)" : : "r"(area), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)) : "memory");
 }
 
+static inline void xsavec(void *area, uint64_t mask)
+{
+	__asm__ volatile("xsavec64 (%0)" : : "r"(area), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)) : "memory");
+}
+
 static inline void xsaves(void *area, uint64_t mask)
 {
 	__asm__ volatile("xsaves64 (%0)" : : "r"(area), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)) : "memory");

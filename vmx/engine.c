@@ -351,5 +351,6 @@ const struct engine *vmx_engine(void)
 	ASSERT(vmx.ready);
 	engine.caps.virtual_interrupts = vmx.controls.virtual_interrupts;
 	engine.caps.apic_registers = vmx.controls.virtual_interrupts;
+	engine.caps.xsave_compacted = vmx.fpu.compacted;
 	return &engine;
 }

@@ -8,12 +8,50 @@
  */
 #include "vmx/fpu.h"
 
+#include "lib/log.h"
 #include "lib/x86_asm.h"
 #include "vmx/internal.h"
+
+/* The AVX component stands first behind the header in both formats (SDM 1:13.4.2, 13.4.3). */
+#define XSAVE_ALIGN 64
+#define AVX_OFFSET (XSAVE_LEGACY_SIZE + 64)
+#define AVX_END (AVX_OFFSET + 256)
+#define HEADER_USED 16 /* XSTATE_BV and XCOMP_BV; the rest of the header is reserved */
+#define PATTERN 0xa5
 
 /* FXSAVE and FXRSTOR, for processors without XSAVE (SDM 1:10.5). */
 static void fxsave(void *area) { __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory"); }
 static void fxrstor(const void *area) { __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory"); }
+
+/*
+ * Bochs 2.7 stores the compacted format of XSAVEC and XSAVES from byte 416 on, over the header, so that
+ * a guest that uses it loses its registers. So it is tried, once, with one AVX component. Leaves every
+ * component in its initial state.
+ */
+static bool compacted_works(uint64_t components)
+{
+	static uint8_t area[AVX_END] __attribute__((aligned(XSAVE_ALIGN)));
+	const uint64_t tried = XCR0_X87 | XCR0_SSE | XCR0_AVX;
+	bool right = true;
+
+	if ((components & tried) != tried || !(cpuid(CPUID_XSAVE, 1).eax & CPUID_D1A_XSAVEC))
+		return false;
+	memset(area, 0, sizeof(area));
+	put_le16(area + XSAVE_FCW_OFFSET, FCW_DEFAULT);
+	put_le32(area + XSAVE_MXCSR_OFFSET, MXCSR_DEFAULT);
+	put_le64(area + XSAVE_LEGACY_SIZE, XCR0_AVX); /* XSTATE_BV */
+	memset(area + AVX_OFFSET, PATTERN, AVX_END - AVX_OFFSET);
+	xrstor(area, tried);
+	memset(area + XSAVE_LEGACY_SIZE, 0, AVX_END - XSAVE_LEGACY_SIZE);
+	xsavec(area, tried);
+	for (unsigned i = XSAVE_LEGACY_SIZE + HEADER_USED; i < AVX_END; i++)
+		right &= area[i] == (i < AVX_OFFSET ? 0 : PATTERN);
+	memset(area + XSAVE_LEGACY_SIZE, 0, AVX_END - XSAVE_LEGACY_SIZE);
+	xrstor(area, components);
+	if (!right)
+		log_warn("XSAVEC stores its format in the wrong place here: guests are not shown it");
+	return right;
+}
 
 static void read_features(struct fpu_features *f)
 {
@@ -22,12 +60,14 @@ static void read_features(struct fpu_features *f)
 	f->xsave = cpuid(CPUID_FEATURES, 0).ecx & CPUID_1C_XSAVE;
 	f->components = XCR0_X87 | XCR0_SSE;
 	f->bytes = XSAVE_LEGACY_SIZE;
+	f->compacted = false;
 	if (!f->xsave)
 		return;
 	r = cpuid(CPUID_XSAVE, 0);
 	f->components = ((uint64_t)r.edx << 32 | r.eax) & FPU_COMPONENTS;
 	xsetbv(0, f->components);
 	f->bytes = cpuid(CPUID_XSAVE, 0).ebx; /* for the components now in XCR0 */
+	f->compacted = compacted_works(f->components);
 }
 
 enum status fpu_init_cpu(struct error *err)

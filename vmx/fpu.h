@@ -21,6 +21,7 @@ struct fpu_features {
 	bool xsave;          /* else FXSAVE: x87 and SSE only */
 	uint64_t components; /* XCR0 while saving and restoring, and while a host task runs */
 	uint32_t bytes;      /* of the area with all components, standard format */
+	bool compacted;      /* XSAVEC stores the compacted format where the SDM says */
 };
 
 /* Would XSETBV of XCR0 accept @value on a processor that supports @supported? SDM 1:13.3. */

@@ -31,7 +31,7 @@ static int setup(void **state)
 {
 	(void)state;
 	memset(&fake_pc, 0, sizeof fake_pc);
-	fake_engine.caps = (struct engine_caps){.rdtscp = true, .invpcid = true, .xsaves = true};
+	fake_engine.caps = (struct engine_caps){.rdtscp = true, .invpcid = true, .xsaves = true, .xsave_compacted = true};
 	fake_default_msrs(speculation, ARRAY_SIZE(speculation));
 	vm_rig_init(RAM);
 	return 0;
@@ -42,7 +42,7 @@ static int teardown(void **state)
 	(void)state;
 	vm_rig_fini();
 	fake_default_msrs(NULL, 0);
-	fake_engine.caps = (struct engine_caps){.rdtscp = true, .invpcid = true, .xsaves = true};
+	fake_engine.caps = (struct engine_caps){.rdtscp = true, .invpcid = true, .xsaves = true, .xsave_compacted = true};
 	return 0;
 }
 
@@ -340,8 +340,24 @@ static void an_engine_without_a_control_hides_its_instruction(void **state)
 	assert_false(cpuid(0x80000001, 0).edx & CPUID_E1D_RDTSCP);
 	assert_false(cpuid(7, 0).ecx & CPUID_7C_RDPID);
 	assert_false(cpuid(7, 0).ebx & CPUID_7B_INVPCID);
-	assert_false(cpuid(0xd, 1).eax & CPUID_D1A_XSAVES);
-	assert_int_equal(cpuid(0xd, 1).eax, 7);
+	assert_int_equal(cpuid(0xd, 1).eax, CPUID_D1A_XSAVEOPT | CPUID_D1A_XGETBV1);
+}
+
+static void the_compacted_format_is_shown_only_where_it_works(void **state)
+{
+	(void)state;
+	fake_engine.caps = (struct engine_caps){.xsaves = true};
+	start();
+	assert_int_equal(cpuid(0xd, 1).eax, CPUID_D1A_XSAVEOPT | CPUID_D1A_XGETBV1);
+	assert_int_equal(cpuid(0xd, 1).ebx, 0);
+}
+
+static void xsavec_needs_no_xsaves(void **state)
+{
+	(void)state;
+	fake_engine.caps = (struct engine_caps){.xsave_compacted = true};
+	start();
+	assert_int_equal(cpuid(0xd, 1).eax, CPUID_D1A_XSAVEOPT | CPUID_D1A_XSAVEC | CPUID_D1A_XGETBV1);
 }
 
 static void speculation_bits_need_their_msrs(void **state)
@@ -423,6 +439,8 @@ int main(void)
 		T(without_xsave_nothing_that_needs_it),
 		T(features_without_their_state_are_hidden),
 		T(an_engine_without_a_control_hides_its_instruction),
+		T(the_compacted_format_is_shown_only_where_it_works),
+		T(xsavec_needs_no_xsaves),
 		T(speculation_bits_need_their_msrs),
 		T(leaves_that_the_host_lacks_are_not_asked_for),
 		T(masks_follow_the_features),
