@@ -220,6 +220,7 @@ static uint64_t add_fadt(struct block *b, uint64_t dsdt_at, uint64_t facs)
 
 	_Static_assert(PC_PM_TMR_BITS == 32, "FADT flag TMR_VAL_EXT");
 	f->firmware_ctrl = (uint32_t)facs;
+	f->x_firmware_ctrl = facs;
 	f->dsdt = (uint32_t)dsdt_at;
 	f->x_dsdt = dsdt_at;
 	f->preferred_pm_profile = PROFILE_ENTERPRISE_SERVER;

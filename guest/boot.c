@@ -45,9 +45,8 @@ static enum status find_files(const struct vm *vm, struct boot_input *in, struct
 	return st;
 }
 
-static enum status make_plan(const struct boot_input *in, struct boot_plan *plan, struct error *err)
+static enum status ask_loader(const struct boot_input *in, struct boot_plan *plan, struct error *err)
 {
-	plan_init(plan, in->cfg->boot.image, in->layout);
 	switch (in->cfg->boot.protocol) {
 	case BOOT_LINUX:
 		return boot_linux_plan(in, plan, err);
@@ -58,6 +57,17 @@ static enum status make_plan(const struct boot_input *in, struct boot_plan *plan
 	}
 	return fail(err, ST_UNSUPPORTED, "VM '%s': unknown boot protocol %d", in->cfg->name,
 		    (int)in->cfg->boot.protocol);
+}
+
+enum status boot_make_plan(const struct boot_input *in, struct boot_plan *plan, struct error *err)
+{
+	enum status st;
+
+	plan_init(plan, in->cfg->boot.image, in->layout);
+	st = ask_loader(in, plan, err);
+	if (st == ST_OK)
+		plan_add_bios_data(plan);
+	return st;
 }
 
 static enum status write_regions(struct vm *vm, const struct boot_plan *plan, struct error *err)
@@ -136,7 +146,7 @@ enum status boot_load(struct vm *vm, const struct guest_layout *layout, struct e
 
 	ASSERT(vm->vcpu_count > 0);
 	if (st == ST_OK)
-		st = make_plan(&in, &plan, err);
+		st = boot_make_plan(&in, &plan, err);
 	if (st == ST_OK)
 		st = write_regions(vm, &plan, err);
 	if (st != ST_OK)

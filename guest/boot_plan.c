@@ -9,11 +9,20 @@
 
 #include <string.h>
 
+#include "guest/pc.h"
 #include "lib/assert.h"
 #include "lib/checked.h"
 #include "lib/log.h"
 
 #define INFO_ALIGN 16u
+#define INFO_START 0x10000ull
+
+/* BIOS data area, what of it describes the machine. */
+#define BDA_START 0x400ull
+#define BDA_BYTES 0x100u
+#define BDA_COM1 0x00
+#define BDA_EBDA_SEGMENT 0x0e
+#define BDA_LOW_KIB 0x13
 
 void plan_init(struct boot_plan *plan, const char *image, const struct guest_layout *layout)
 {
@@ -170,12 +179,13 @@ enum status plan_place_initrd(struct boot_plan *plan, const struct boot_file *fi
 }
 
 /*
- * Small kernels use low memory for trampolines and early tables and the memory behind their image as heap,
- * often without asking the map; the end of conventional memory is what they touch least.
+ * Kernels use the first 64 KiB for trampolines and early tables, the end of conventional memory for the same (Xen
+ * the last 64 KiB), and what lies behind their image as heap, often without asking the map. GRUB's information is
+ * found at 64 KiB, so that is where they cope with it.
  */
 enum status plan_place_info(struct boot_plan *plan, struct boot_region *r, struct error *err)
 {
-	static const struct boot_window conventional = {.low = PAGE_SIZE, .high = LAYOUT_LOW_END, .top_down = true};
+	static const struct boot_window conventional = {.low = INFO_START, .high = LAYOUT_LOW_END};
 	static const struct boot_window extended = {.low = LAYOUT_EXTENDED_START, .high = LAYOUT_MMIO_START};
 
 	if (plan_place(plan, r, INFO_ALIGN, &conventional) == ST_OK ||
@@ -183,4 +193,17 @@ enum status plan_place_info(struct boot_plan *plan, struct boot_region *r, struc
 		return ST_OK;
 	return fail(err, ST_OVER_LIMIT, "image '%s' leaves no room for %llu bytes of boot information", plan->image,
 		    (unsigned long long)r->size);
+}
+
+void plan_add_bios_data(struct boot_plan *plan)
+{
+	static const struct boot_window here = {.low = BDA_START, .high = BDA_START + BDA_BYTES};
+	uint8_t *bda = plan_scratch(plan, BDA_BYTES);
+	struct boot_region r = {.size = BDA_BYTES, .data = bda, .data_size = BDA_BYTES, .what = "BIOS data area"};
+
+	put_le16(bda + BDA_COM1, PC_PORT_COM1);
+	put_le16(bda + BDA_EBDA_SEGMENT, (uint16_t)(LAYOUT_LOW_END >> 4));
+	put_le16(bda + BDA_LOW_KIB, (uint16_t)(LAYOUT_LOW_END >> 10));
+	/* Where the image itself lies there, it does without. */
+	(void)!plan_place(plan, &r, BDA_BYTES, &here);
 }

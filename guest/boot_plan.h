@@ -103,7 +103,7 @@ bool plan_covers(const struct boot_plan *plan, uint64_t start, uint64_t size);
 enum status plan_place_initrd(struct boot_plan *plan, const struct boot_file *file, uint64_t limit, uint64_t *start,
 			      struct error *err) MUST_CHECK;
 
-/* A block of parameters for the kernel: high in conventional memory, else above 1 MiB, below 4 GiB. */
+/* A block of parameters for the kernel: in conventional memory from 64 KiB on, else above 1 MiB, below 4 GiB. */
 enum status plan_place_info(struct boot_plan *plan, struct boot_region *r, struct error *err) MUST_CHECK;
 
 /*
@@ -112,6 +112,15 @@ enum status plan_place_info(struct boot_plan *plan, struct boot_region *r, struc
  */
 struct elf;
 enum status plan_add_elf(struct boot_plan *plan, const struct elf *elf, uint64_t *end, struct error *err) MUST_CHECK;
+
+/*
+ * The few words of the BIOS data area that kernels read without a BIOS: the size of conventional memory, where the
+ * extended BIOS data area begins, COM1. Not where the image covers it.
+ */
+void plan_add_bios_data(struct boot_plan *plan);
+
+/* The plan for @in by the protocol of its definition; @plan is initialised here. */
+enum status boot_make_plan(const struct boot_input *in, struct boot_plan *plan, struct error *err) MUST_CHECK;
 
 /* The loaders. Each checks the whole image, then fills @plan, which is initialised. */
 enum status boot_linux_plan(const struct boot_input *in, struct boot_plan *plan, struct error *err) MUST_CHECK;

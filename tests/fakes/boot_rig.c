@@ -62,12 +62,7 @@ enum status boot_rig_plan(struct boot_rig *rig)
 	if (st != ST_OK)
 		return st;
 	memset(&rig->err, 0, sizeof rig->err);
-	plan_init(&rig->plan, rig->cfg.boot.image, &rig->layout);
-	if (rig->cfg.boot.protocol == BOOT_LINUX)
-		return boot_linux_plan(&rig->in, &rig->plan, &rig->err);
-	if (rig->cfg.boot.protocol == BOOT_PVH)
-		return boot_pvh_plan(&rig->in, &rig->plan, &rig->err);
-	return boot_multiboot_plan(&rig->in, &rig->plan, &rig->err);
+	return boot_make_plan(&rig->in, &rig->plan, &rig->err);
 }
 
 static bool offered(uint64_t size, uint64_t start, uint64_t end)

@@ -84,7 +84,9 @@ static void elf_is_loaded_and_entered(void **state)
 		assert_int_equal(rig.plan.entry.mode, BOOT_MODE_PROTECTED);
 		assert_int_equal(rig.plan.entry.rip, KERNEL_AT + 0x20);
 		assert_int_equal(rig.plan.entry.rax, 0x2badb002);
-		assert_int_equal(rig.plan.count, 2);
+		assert_int_equal(rig.plan.count, 3);
+		assert_int_equal(get_le16(rig.ram + 0x40e), 0x9fc0);
+		assert_int_equal(get_le16(rig.ram + 0x413), 639);
 		boot_rig_free(&rig);
 	}
 }
@@ -116,8 +118,8 @@ static void information_is_complete(void **state)
 		at += get_le32(e) + 4;
 	}
 	assert_int_equal(entries, rig.layout.count);
-	/* The end of conventional memory: clear of the first 64 KiB and of what lies behind the kernel. */
-	assert_true(mbi > 0x10000 && mbi < 0x9fc00);
+	/* Clear of the first 64 KiB, of the end of conventional memory and of what lies behind the kernel. */
+	assert_true(mbi >= 0x10000 && map + get_le32(rig.ram + mbi + 44) < 0x80000);
 	boot_rig_free(&rig);
 }
 
@@ -305,11 +307,11 @@ static void what_does_not_fit_is_refused(void **state)
 	must_refuse(&rig, ST_OVER_LIMIT, "segment 0 needs 20000 bytes at 0x100000, where a VM of 1 MiB");
 }
 
-/* A kernel that fills conventional memory gets its information above 1 MiB. */
+/* A kernel that fills conventional memory gets its information above 1 MiB, and no BIOS data area over itself. */
 static void information_moves_when_low_memory_is_taken(void **state)
 {
-	struct boot_rig_segment s = {.type = LOAD, .vaddr = 0x1000, .paddr = 0x1000, .data = text(3), .file_size = 5000,
-				.mem_size = 0x9e000};
+	struct boot_rig_segment s = {.type = LOAD, .vaddr = 0x400, .paddr = 0x400, .data = text(3), .file_size = 5000,
+				.mem_size = 0x9f000};
 	struct boot_rig rig;
 
 	(void)state;
@@ -317,8 +319,9 @@ static void information_moves_when_low_memory_is_taken(void **state)
 	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, 0x1020, &s, 1));
 	must_load(&rig);
 	assert_true(rig.plan.entry.rbx >= 0x100000);
+	assert_memory_equal(rig.ram + 0x400, text(3), 5000);
 	boot_rig_free(&rig);
-	s.mem_size = 0x90000;
+	s.mem_size = 0x90c00;
 	boot_rig_image(&rig, image, boot_rig_elf(image, sizeof image, false, 0x1020, &s, 1));
 	must_load(&rig);
 	assert_true(rig.plan.entry.rbx >= 0x91000 && rig.plan.entry.rbx < 0x9fc00);
