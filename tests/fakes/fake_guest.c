@@ -74,7 +74,7 @@ static void load_end_value(struct vcpu *v)
 /* More is to come, so the turn may end: a script's end would last until the slice's. */
 static void give_way(struct vcpu *v)
 {
-	(void)v;
+	vcpu_request(v, REQ_EVENT);
 	fake_host.need_resched = true;
 }
 
