@@ -3,7 +3,8 @@
  * All of the memory that the map offers but this program and what the loader
  * put there: every word reads zero at first touch, then takes a pattern of its
  * address, and all patterns still stand at the end. size=MIB on the command line
- * is what the total must be; from=ADDRESS leaves what is below alone.
+ * is what the total must be; from=ADDRESS leaves what is below alone; every=N
+ * takes one page in N below 4 GiB, and what is above whole.
  */
 #include "tests/guests/lib/guest.h"
 
@@ -14,7 +15,7 @@ const char guest_name[] = "memory";
 #define EXTENDED 0x100000ull /* what is below holds tables and boot information */
 #define GOLDEN 0x9e3779b97f4a7c15ull
 
-static uint64_t from;
+static uint64_t from, every;
 static uint64_t taken_until; /* end of this program and of what the loader said */
 
 static bool in_module(uint64_t page)
@@ -31,7 +32,9 @@ static bool in_module(uint64_t page)
 
 static bool ours(uint64_t page)
 {
-	return page >= taken_until && page >= from && !in_module(page);
+	bool chosen = page >= BIT(32) || page / PAGE % every == 0;
+
+	return chosen && page >= taken_until && page >= from && !in_module(page);
 }
 
 static uint64_t pattern(uint64_t at)
@@ -90,6 +93,7 @@ void guest_main(void)
 	taken_until = (uint64_t)image_end > boot.info_end ? (uint64_t)image_end : boot.info_end;
 	taken_until = (taken_until + PAGE - 1) & ~(PAGE - 1);
 	from = option("from", 0);
+	every = option("every", 1);
 	map_high();
 	pages = for_each_page(check_zero_and_fill);
 	print("memory: what is free of %llu KiB above 1 MiB was zero\n", (unsigned long long)(pages * PAGE >> 10));
