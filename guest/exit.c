@@ -117,11 +117,16 @@ static enum disposition on_event(struct vcpu *v)
 	return RESUME;
 }
 
-/* The engine's window closes with the exit; ours is asked for anew if something still waits. */
+/*
+ * The engine's window closes with the exit; ours is asked for anew if something still waits. One that we did not ask
+ * for was the engine's own (it may hold back what it delivers by itself): there is nothing for us to deliver.
+ */
 static enum disposition on_irq_window(struct vcpu *v)
 {
-	v->irq_window = false;
 	v->engine->want_window(v, EVENT_INTERRUPT, false);
+	if (!v->irq_window)
+		return RESUME;
+	v->irq_window = false;
 	return on_event(v);
 }
 

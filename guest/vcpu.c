@@ -174,16 +174,26 @@ enum disposition vcpu_exited(struct vcpu *v)
 	return exit_dispatch(v);
 }
 
+/* Events move no deadline, and the one that stands ends the next entry if it has passed. */
+static bool only_events(const struct vcpu *v) { return v->requests == REQ_EVENT && !v->halted; }
+
 static enum disposition run_turn(struct vcpu *v, uint64_t slice_end)
 {
-	enum disposition d;
+	enum disposition d = prepare(v, slice_end);
 
-	do {
-		d = prepare(v, slice_end);
+	while (d == RESUME) {
 		/* Delivery and timers may have posted again. */
-		if (d == RESUME && !v->requests)
+		if (!v->requests)
 			d = v->engine->run(v, vcpu_exited);
-	} while (d == RESUME);
+		if (d != RESUME)
+			break;
+		if (!only_events(v)) {
+			d = prepare(v, slice_end);
+			continue;
+		}
+		take_requests(v);
+		vcpu_replan(v);
+	}
 	return d;
 }
 

@@ -177,7 +177,16 @@ void vcpu_raise(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 
 /* ---- the local APIC's side ---- */
 
-static void lapic_changed(void *ctx) { vcpu_request(ctx, REQ_EVENT); }
+/* While the vcpu runs this is its own CPU (vlapic.h): nobody needs a kick. */
+static void lapic_changed(void *ctx)
+{
+	struct vcpu *v = ctx;
+
+	if (likely(v->entity.state == SCHED_RUNNING))
+		vcpu_note(v, REQ_EVENT);
+	else
+		vcpu_request(v, REQ_EVENT);
+}
 
 static void lapic_nmi(void *ctx)
 {

@@ -49,9 +49,16 @@ static int highest_in(const struct vlapic *l, uint32_t base, unsigned word)
 	return (int)(word * 32 + bit_highest(vlapic_reg(l, word_reg(base, word))));
 }
 
-/* Without the summary: the words from the top. */
+/* Without the summary: the words from the top, if there is a vector at all. Mostly none is in service. */
 static __attribute__((noinline)) int highest_by_scan(const struct vlapic *l, uint32_t base)
 {
+	uint32_t any = 0;
+
+#pragma GCC unroll 8
+	for (unsigned word = 0; word < WORDS; word++)
+		any |= vlapic_reg(l, word_reg(base, word));
+	if (any == 0)
+		return -1;
 	for (unsigned word = WORDS; word-- > 0;)
 		if (vlapic_reg(l, word_reg(base, word)) != 0)
 			return highest_in(l, base, word);

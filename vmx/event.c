@@ -90,6 +90,26 @@ static void update_proc(struct vmx_vcpu *hw, uint32_t bit, bool on)
 	vmcs_write32(VMCS_PROCBASED_CTLS, proc);
 }
 
+/* Above the processor priority: only IF, a shadow or a staged event can stand in its way. */
+static bool outranks(const struct vmx_vcpu *hw)
+{
+	unsigned rvi = STATUS_RVI(vmcs_read16(VMCS_GUEST_INTERRUPT_STATUS));
+
+	return rvi >> 4 > hw->vcpu->lapic.page[APIC_REG_PPR] >> 4;
+}
+
+/*
+ * The window of event_hold_virtual_interrupt() closes. If it opened, IF is set and nothing shadows: what was held
+ * back is delivered by the next entry, and needs no holding any more unless something is staged before it, which
+ * comes with another vmx_sync_apic().
+ */
+static void end_hold(struct vmx_vcpu *hw)
+{
+	hw->window_quirk = false;
+	if (hw->vcpu->exit.kind == EXIT_IRQ_WINDOW && !(hw->work & WORK_EVENT) && outranks(hw))
+		drop_work(hw, WORK_RVI);
+}
+
 void vmx_want_window(struct vcpu *vcpu, enum event_type type, bool on)
 {
 	struct vmx_vcpu *hw = hw_of(vcpu);
@@ -99,8 +119,8 @@ void vmx_want_window(struct vcpu *vcpu, enum event_type type, bool on)
 		return;
 	}
 	hw->window_wanted = on;
-	if (!on)
-		hw->window_quirk = false;
+	if (!on && hw->window_quirk)
+		end_hold(hw);
 	if (on)
 		event_settle_shadow(vcpu);
 	update_proc(hw, PROC_INTERRUPT_WINDOW, on);

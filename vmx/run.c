@@ -204,11 +204,21 @@ static bool exited_by_fault(struct vcpu *vcpu)
 	return true;
 }
 
+/* An interrupt window: nothing to know but where. */
+static bool exited_by_window(struct vcpu *vcpu)
+{
+	vcpu->exit.kind = EXIT_IRQ_WINDOW;
+	vcpu->exit.length = 0;
+	vcpu->exit.rip = vmcs_readn(VMCS_GUEST_RIP);
+	return true;
+}
+
 /* What the shortest way does not know. */
 __attribute__((noinline)) static enum disposition exited_otherwise(struct vcpu *vcpu, uint64_t reason)
 {
 	if (!(reason == VMEXIT_IO && exited_by_io(vcpu)) &&
-	    !(reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu)))
+	    !(reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu)) &&
+	    !(reason == VMEXIT_INTERRUPT_WINDOW && exited_by_window(vcpu)))
 		exited_with_details(vcpu, reason);
 	return hw_of(vcpu)->exited(vcpu);
 }

@@ -484,6 +484,50 @@ static void an_engine_with_virtual_interrupts_is_told_instead(void **state)
 	assert_int_equal(vlapic_highest_isr(&v->lapic), -1);
 }
 
+/* It held back what it delivers by itself; nothing here has changed. */
+static void a_window_of_the_engine_s_own_delivers_nothing(void **state)
+{
+	static const struct fake_step script[] = {{{.kind = EXIT_IRQ_WINDOW}, 10, NULL}};
+	uint64_t start = host_now();
+	unsigned syncs;
+
+	(void)state;
+	open_apic();
+	vlapic_post(&v->lapic, 0x61, false);
+	play_until(NULL, 0, start + 1000);
+	syncs = fake(v)->counts[CALL_SYNC_APIC];
+	PLAY(script, start + 2000);
+	assert_int_equal(v->exits[EXIT_IRQ_WINDOW], 1);
+	assert_int_equal(last(CALL_WINDOW).b, false);
+	assert_int_equal(fake(v)->counts[CALL_SYNC_APIC], syncs);
+}
+
+static uint64_t posted_at;
+
+static void post_now(struct vcpu *at)
+{
+	posted_at = host_now();
+	vlapic_post(&at->lapic, 0x61, false);
+}
+
+/* The bound of a turn stands: an event between two entries neither renews nor forgets it. */
+static void an_event_leaves_the_deadline_alone(void **state)
+{
+	static const struct fake_step script[] = {
+		{{.kind = EXIT_CPUID, .length = 2}, 300, post_now},
+		{{.kind = EXIT_CPUID, .length = 2}, 300, NULL},
+	};
+	uint64_t start = host_now();
+
+	(void)state;
+	open_apic();
+	set_if(true);
+	assert_int_equal(PLAY(script, start + 1000), YIELD);
+	assert_int_equal(posted_at, start + 300);
+	assert_int_equal(last(CALL_INJECT).a, 0x61);
+	assert_int_equal(host_now(), start + 1000);
+}
+
 static void extint_is_injected_even_then(void **state)
 {
 	uint64_t start = host_now();
@@ -666,6 +710,8 @@ int main(void)
 		T(nmi_is_held_while_one_is_handled),
 		T(a_vector_below_the_task_priority_is_watched),
 		TV(an_engine_with_virtual_interrupts_is_told_instead),
+		TV(a_window_of_the_engine_s_own_delivers_nothing),
+		T(an_event_leaves_the_deadline_alone),
 		TV(extint_is_injected_even_then),
 		T(a_level_vector_tells_the_io_apic),
 		T(a_mode_change_reaches_the_engine_before_the_entry),
