@@ -223,6 +223,8 @@ void *gpmap_va(const struct gpmap *map, gfn_t gfn)
 	return frame_va(map->mm, gpmap_frame(entry, gfn.v));
 }
 
+const uint64_t *gpmap_generation(const struct gpmap *map) { return &map->generation; }
+
 void gpmap_stats(const struct gpmap *map, struct gpmap_stats *out)
 {
 	*out = (struct gpmap_stats){

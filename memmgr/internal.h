@@ -191,6 +191,7 @@ struct gpmap {
 	uint64_t chunks;   /* frames taken for chunks */
 	uint64_t headroom; /* frames promised for chunks and stage-2 tables */
 	uint64_t cursor;   /* gfn at which the release goes on */
+	uint64_t generation; /* pages taken from the guest so far */
 	bool releasing;
 	uint8_t order;     /* of this block itself */
 	uint16_t owner;

@@ -125,6 +125,7 @@ enum status gpmap_remove(struct gpmap *map, gfn_t gfn)
 	slot = gpmap_slot(map, gfn.v);
 	frame = gp_frame(*slot);
 	*slot = gp_entry(GP_ABSENT, 0, 0);
+	map->generation++;
 	map->mm->promised++;
 	unmap_leaf(map, gfn.v, frame, LEAF_4K);
 	return ST_OK;
@@ -191,6 +192,7 @@ enum status gpmap_release_step(struct gpmap *map, uint64_t budget)
 	uint64_t end = gpmap_dir_count(map) << CHUNK_SHIFT;
 
 	map->releasing = true;
+	map->generation++;
 	for (uint64_t i = 0; i < budget && map->cursor < end; i++)
 		release_next(map);
 	gpmap_drain(map, budget);

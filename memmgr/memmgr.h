@@ -135,6 +135,11 @@ MUST_CHECK enum status gpmap_fault(struct gpmap *map, gfn_t gfn, unsigned access
 
 /* Host address of a present page, NULL when absent or not RAM. Valid until the page is removed. */
 void *gpmap_va(const struct gpmap *map, gfn_t gfn);
+/*
+ * Where a number is that changes whenever a page is taken from the guest: as long as it stands, every address
+ * that gpmap_va() gave is valid. To be read directly until gpmap_destroy().
+ */
+const uint64_t *gpmap_generation(const struct gpmap *map);
 
 /*
  * Like gpmap_va, but populates an absent page first (cleared unless
