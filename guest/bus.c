@@ -71,32 +71,55 @@ struct bus_range *bus_find(struct bus *bus, uint64_t addr)
 	return &bus->ranges[n - 1];
 }
 
-/*
- * The range that holds all of an access, NULL when there is none: nothing is there, or it straddles a border.
- * A hint is only believed when its range does hold the access.
- */
-static inline struct bus_range *route(struct bus *bus, uint64_t addr, unsigned size)
+static inline uint8_t *hint_of(struct bus *bus, uint64_t addr)
 {
-	uint8_t *hint = &bus->hints[(addr >> bus->hint_shift) % BUS_HINTS];
-	struct bus_range *r = &bus->ranges[*hint];
-
-	if (likely(addr - r->start < r->length && size <= r->length - (addr - r->start)))
-		return r;
-	r = bus_find(bus, addr);
-	if (!r || size > r->length - (addr - r->start))
-		return NULL;
-	*hint = (uint8_t)(r - bus->ranges);
-	return r;
+	return &bus->hints[(addr >> bus->hint_shift) % BUS_HINTS];
 }
 
-/* Does any byte of an access that no single range holds belong to a range? Then it goes by bytes. */
-static bool touches_a_range(struct bus *bus, uint64_t addr, unsigned size)
+/* The range that the hint of @addr names, if it does hold all of the access; else NULL, and nothing is known. */
+static inline struct bus_range *hinted(struct bus *bus, uint64_t addr, unsigned size)
+{
+	struct bus_range *r = &bus->ranges[*hint_of(bus, addr)];
+	uint64_t offset = addr - r->start;
+
+	return likely(offset < r->length && size <= r->length - offset) ? r : NULL;
+}
+
+static inline bool ends_below(uint64_t addr, unsigned size, const struct bus_range *r)
+{
+	return addr < r->start && r->start - addr >= size;
+}
+
+/* The access lies below the first range, or between the one that the hint names and the next: there is nothing. */
+static inline bool hinted_miss(struct bus *bus, uint64_t addr, unsigned size)
+{
+	unsigned at = *hint_of(bus, addr);
+	const struct bus_range *r = &bus->ranges[at];
+
+	if (at >= bus->count || ends_below(addr, size, &bus->ranges[0]))
+		return true;
+	if (addr < r->start || addr - r->start < r->length)
+		return false;
+	return at + 1 == bus->count || ends_below(addr, size, r + 1);
+}
+
+/*
+ * The range that holds all of an access, NULL when none does: then *apart says whether a part of it belongs to one,
+ * so that it goes by bytes.
+ */
+static struct bus_range *search(struct bus *bus, uint64_t addr, unsigned size, bool *apart)
 {
 	unsigned n = ranges_from(bus, addr);
+	struct bus_range *r = n > 0 ? &bus->ranges[n - 1] : NULL;
 
-	if (n > 0 && addr - bus->ranges[n - 1].start < bus->ranges[n - 1].length)
-		return true;
-	return n < bus->count && bus->ranges[n].start - addr < size;
+	if (r)
+		*hint_of(bus, addr) = (uint8_t)(n - 1);
+	if (r && addr - r->start < r->length) {
+		*apart = size > r->length - (addr - r->start);
+		return *apart ? NULL : r;
+	}
+	*apart = n < bus->count && bus->ranges[n].start - addr < size;
+	return NULL;
 }
 
 static inline uint64_t size_mask(unsigned size)
@@ -104,15 +127,32 @@ static inline uint64_t size_mask(unsigned size)
 	return size == 8 ? UINT64_MAX : BIT(size * 8) - 1;
 }
 
-/* An access that no single range holds. */
-static __attribute__((noinline)) uint64_t read_apart(struct bus *bus, uint64_t addr, unsigned size)
+static inline uint64_t read_range(struct bus_range *r, uint64_t addr, unsigned size)
 {
+	return r->dev->ops->read(r->dev, r->dev_offset + (addr - r->start), size) & size_mask(size);
+}
+
+static inline void write_range(struct bus_range *r, uint64_t addr, unsigned size, uint64_t value)
+{
+	r->dev->ops->write(r->dev, r->dev_offset + (addr - r->start), size, value & size_mask(size));
+}
+
+static inline uint64_t read_nothing(struct bus *bus, unsigned size)
+{
+	bus->misses++;
+	return size_mask(size);
+}
+
+static __attribute__((noinline)) uint64_t read_searched(struct bus *bus, uint64_t addr, unsigned size)
+{
+	bool apart;
+	struct bus_range *r = search(bus, addr, size, &apart);
 	uint64_t value = 0;
 
-	if (size == 1 || !touches_a_range(bus, addr, size)) {
-		bus->misses++;
-		return size_mask(size);
-	}
+	if (r)
+		return read_range(r, addr, size);
+	if (!apart)
+		return read_nothing(bus, size);
 	for (unsigned i = 0; i < size; i++)
 		value |= bus_read(bus, addr + i, 1) << (i * 8);
 	return value;
@@ -120,16 +160,23 @@ static __attribute__((noinline)) uint64_t read_apart(struct bus *bus, uint64_t a
 
 uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned size)
 {
-	struct bus_range *r = route(bus, addr, size);
+	struct bus_range *r = hinted(bus, addr, size);
 
-	if (unlikely(!r))
-		return read_apart(bus, addr, size);
-	return r->dev->ops->read(r->dev, r->dev_offset + (addr - r->start), size) & size_mask(size);
+	if (likely(r))
+		return read_range(r, addr, size);
+	return hinted_miss(bus, addr, size) ? read_nothing(bus, size) : read_searched(bus, addr, size);
 }
 
-static __attribute__((noinline)) void write_apart(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
+static __attribute__((noinline)) void write_searched(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
 {
-	if (size == 1 || !touches_a_range(bus, addr, size)) {
+	bool apart;
+	struct bus_range *r = search(bus, addr, size, &apart);
+
+	if (r) {
+		write_range(r, addr, size, value);
+		return;
+	}
+	if (!apart) {
 		bus->misses++;
 		return;
 	}
@@ -139,11 +186,12 @@ static __attribute__((noinline)) void write_apart(struct bus *bus, uint64_t addr
 
 void bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
 {
-	struct bus_range *r = route(bus, addr, size);
+	struct bus_range *r = hinted(bus, addr, size);
 
-	if (unlikely(!r)) {
-		write_apart(bus, addr, size, value);
-		return;
-	}
-	r->dev->ops->write(r->dev, r->dev_offset + (addr - r->start), size, value & size_mask(size));
+	if (likely(r))
+		write_range(r, addr, size, value);
+	else if (hinted_miss(bus, addr, size))
+		bus->misses++;
+	else
+		write_searched(bus, addr, size, value);
 }
