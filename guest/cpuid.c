@@ -344,6 +344,7 @@ static void build_masks(struct cpuid_table *t)
 	t->efer_allowed = EFER_SCE | (t->extended[1].edx & CPUID_E1D_LM ? EFER_LME | EFER_LMA : 0) |
 			  (t->extended[1].edx & CPUID_E1D_NX ? EFER_NXE : 0);
 	t->physical_mask = BIT(t->extended[CPUID_EXT_ADDRESS - CPUID_EXT_MAX].eax & CPUID_E8A_PHYS_BITS_MASK) - 1;
+	t->pte_reserved = MASK(51, 0) & ~t->physical_mask;
 }
 
 /* @name: 12 characters. */

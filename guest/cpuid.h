@@ -43,7 +43,7 @@ struct cpuid_table {
 	struct cpuid_regs xsave[CPUID_XSAVE_COMPONENTS];
 	struct cpuid_hypervisor corbel, kvm;
 	/* What follows from the features shown. */
-	uint64_t cr4_allowed, xcr0_allowed, efer_allowed, physical_mask, spec_ctrl_allowed;
+	uint64_t cr4_allowed, xcr0_allowed, efer_allowed, physical_mask, pte_reserved, spec_ctrl_allowed;
 	uint64_t arch_capabilities;
 	bool arch_capabilities_shown, pred_cmd_shown, flush_cmd_shown;
 };

@@ -38,6 +38,12 @@ struct segment {
 };
 #define SEGMENT_UNUSABLE 0x0100u
 
+/* Which code runs: enough to find it again. */
+struct code_mode {
+	uint64_t cr3, efer;
+	uint16_t cs_access;
+};
+
 /* The registers that decide what an instruction means and may touch. */
 struct cpu_mode {
 	uint64_t cr0, cr3, cr4, efer, rflags; /* CR0 and CR4 as the guest reads them */
@@ -108,8 +114,9 @@ struct engine {
 	void (*set_reg)(struct vcpu *vcpu, enum engine_reg reg, uint64_t value);
 	void (*get_segment)(struct vcpu *vcpu, enum segment_reg seg, struct segment *out);
 	void (*set_segment)(struct vcpu *vcpu, enum segment_reg seg, const struct segment *in);
-	/* What emulation needs of an instruction's surroundings, in one call. */
+	/* What emulation needs of an instruction's surroundings; at an exit, the part of it that tells known code. */
 	void (*get_mode)(struct vcpu *vcpu, struct cpu_mode *out);
+	void (*get_code)(struct vcpu *vcpu, struct code_mode *out);
 	/*
 	 * MSRs that the engine holds or switches (FS/GS/KERNEL_GS base, SYSENTER_*, STAR, LSTAR, CSTAR, SFMASK,
 	 * TSC_AUX, EFER, PAT, SPEC_CTRL, XSS, ...). ST_NOT_FOUND: not the engine's; ST_INVALID: value refused (#GP).

@@ -61,20 +61,6 @@ static enum disposition on_io(struct vcpu *v)
 	return finish(v);
 }
 
-static enum disposition on_mmio(struct vcpu *v)
-{
-	struct error err;
-
-	switch (insn_emulate_mmio(v, &err)) {
-	case ST_OK:
-	case ST_BAD_ADDRESS: /* the exception is queued */
-		vcpu_replan(v);
-		return RESUME;
-	default:
-		return vcpu_crash(v, "%s", err.text);
-	}
-}
-
 /* Nothing there that could be emulated: no instruction names this access. */
 static enum disposition on_bad_fault(struct vcpu *v, const char *what)
 {
@@ -82,24 +68,27 @@ static enum disposition on_bad_fault(struct vcpu *v, const char *what)
 			  (unsigned long long)v->exit.u.fault.gpa.v);
 }
 
-static enum disposition on_fault(struct vcpu *v)
+static enum disposition on_hopeless(struct vcpu *v, enum status st)
 {
-	const gpa_t at = v->exit.u.fault.gpa;
-	enum status st;
-
-	st = gpmap_fault(v->vm->memory, gpa_to_gfn(at), v->exit.u.fault.access);
-	if (likely(st == ST_OK))
-		return RESUME;
 	if (st != ST_BAD_ADDRESS)
-		return vcpu_crash(v, "guest-physical 0x%llx could not be given memory: %s", (unsigned long long)at.v,
-				  status_name(st));
+		return vcpu_crash(v, "guest-physical 0x%llx could not be given memory: %s",
+				  (unsigned long long)v->exit.u.fault.gpa.v, status_name(st));
 	if (v->exit.u.fault.access & S2_EXEC)
 		return on_bad_fault(v, "instruction fetch from");
 	if (v->exit.u.fault.during_delivery)
 		return on_bad_fault(v, "event delivery touched");
-	if (!v->exit.u.fault.linear_valid)
-		return on_bad_fault(v, "a page walk reached");
-	return on_mmio(v);
+	return on_bad_fault(v, "a page walk reached");
+}
+
+static enum disposition on_fault(struct vcpu *v)
+{
+	enum status st = gpmap_fault(v->vm->memory, gpa_to_gfn(v->exit.u.fault.gpa), v->exit.u.fault.access);
+	bool data;
+
+	if (likely(st == ST_OK))
+		return RESUME;
+	data = !(v->exit.u.fault.access & S2_EXEC) && !v->exit.u.fault.during_delivery && v->exit.u.fault.linear_valid;
+	return likely(st == ST_BAD_ADDRESS && data) ? insn_mmio_exit(v) : on_hopeless(v, st);
 }
 
 /* ---- the local APIC ---- */

@@ -22,53 +22,58 @@
 #define PDPTE_ADDR_PAE MASK(31, 5)
 #define HIGH_RESERVED MASK(62, 52)
 
-static enum paging paging_of(uint64_t cr0, uint64_t cr4, uint64_t efer)
-{
-	if (!(cr0 & CR0_PG))
-		return PAGING_NONE;
-	if (efer & EFER_LMA)
-		return PAGING_4LEVEL;
-	return cr4 & CR4_PAE ? PAGING_PAE : PAGING_32;
-}
-
-void gwalk_mode(const struct vcpu *v, const struct cpu_mode *cpu, struct walk_mode *out)
-{
-	const struct cpuid_table *t = v->vm->cpuid;
-
-	*out = (struct walk_mode){
-		.paging = paging_of(cpu->cr0, cpu->cr4, cpu->efer),
-		.cr3 = cpu->cr3,
-		.reserved = MASK(51, 0) & ~t->physical_mask,
-		.cpl = (unsigned)SEGMENT_DPL(cpu->ss_access),
-		.wp = cpu->cr0 & CR0_WP,
-		.nxe = cpu->efer & EFER_NXE,
-		.smep = cpu->cr4 & CR4_SMEP,
-		.smap_checked = (cpu->cr4 & CR4_SMAP) && !(cpu->rflags & RFLAGS_AC),
-		.pse = cpu->cr4 & CR4_PSE,
-		.page1gb = t->extended[1].edx & CPUID_E1D_PAGE1GB,
-	};
-}
-
-/* What has been learnt on the way down. */
+/* What has been learnt on the way down: the AND of all entries, and the OR. */
 struct walk {
 	struct vcpu *v;
-	const struct walk_mode *m;
-	uint64_t table;   /* guest-physical address of the current table */
-	uint64_t entry;
-	bool user, write, nx;
-	uint32_t fault;   /* PF_P and PF_RSVD of the error code so far */
+	const struct cpu_mode *cpu;
+	uint64_t reserved; /* bits that must be 0 in every 8-byte entry */
+	uint64_t all, any;
+	uint32_t fault;    /* PF_P and PF_RSVD of the error code so far */
 };
 
-/* Reads the entry at @at; a table where there is no RAM reads as all ones. */
-static uint64_t read_entry(struct vcpu *v, uint64_t at, unsigned size)
-{
-	void *page = gpmap_va(v->vm->memory, gpa_to_gfn(gpa(at)));
+/* ---- memory ---- */
 
-	if (unlikely(!page) && gpmap_populate(v->vm->memory, gpa_to_gfn(gpa(at)), false, &page) != ST_OK)
-		return UINT64_MAX;
-	page = (uint8_t *)page + (at & PAGE_MASK);
-	return size == 8 ? get_le64(page) : get_le32(page);
+/*
+ * Walks go through the same few pages again and again: their host addresses are kept as long as memory management
+ * takes nothing from the guest.
+ */
+static __attribute__((noinline)) const uint8_t *memory_anew(struct vcpu *v, uint64_t number)
+{
+	void *page;
+
+	if (gpmap_populate(v->vm->memory, gfn(number), false, &page) != ST_OK)
+		return NULL;
+	v->walk_pages.page[number % WALK_PAGES] = (struct walk_page){number, page};
+	return page;
 }
+
+/* Whoever walks has called walk_begin() since memory management last ran. */
+static inline const uint8_t *memory_at(struct vcpu *v, uint64_t at)
+{
+	uint64_t number = at >> PAGE_SHIFT;
+	const struct walk_page *p = &v->walk_pages.page[number % WALK_PAGES];
+	const uint8_t *page = p->page;
+
+	if (unlikely(p->gfn != number || !page))
+		page = memory_anew(v, number);
+	return page ? page + (at & PAGE_MASK) : NULL;
+}
+
+static inline void walk_begin(struct vcpu *v)
+{
+	uint64_t generation = *v->vm->memory_generation;
+
+	if (unlikely(v->walk_pages.generation != generation))
+		v->walk_pages = (struct walk_pages){.generation = generation};
+}
+
+const uint8_t *gwalk_memory(struct vcpu *v, uint64_t at)
+{
+	walk_begin(v);
+	return memory_at(v, at);
+}
+
+/* ---- what goes wrong ---- */
 
 static bool bad(struct walk *w, uint32_t bits)
 {
@@ -76,152 +81,186 @@ static bool bad(struct walk *w, uint32_t bits)
 	return false;
 }
 
-static bool take_entry(struct walk *w, uint64_t at, unsigned size, uint64_t reserved)
-{
-	w->entry = read_entry(w->v, at, size);
-	if (!(w->entry & PTE_P))
-		return bad(w, 0);
-	if (w->entry & reserved)
-		return bad(w, PF_P | PF_RSVD);
-	w->user &= !!(w->entry & PTE_U);
-	w->write &= !!(w->entry & PTE_W);
-	w->nx |= size == 8 && (w->entry & PTE_NX);
-	return true;
-}
+/* A table where there is no RAM reads as all ones: present, with reserved bits set. */
+static bool out_of_memory(struct walk *w) { return bad(w, PF_P | PF_RSVD); }
+
+static bool not_usable(struct walk *w, uint64_t entry) { return bad(w, entry & PTE_P ? PF_P | PF_RSVD : 0); }
 
 /* ---- 8-byte entries: 4-level and PAE ---- */
 
-/* Leaf at @shift above 12: the address bits below it are reserved, but for the PAT bit. */
-static bool large_leaf(struct walk *w, unsigned shift, gva_t linear, gpa_t *out)
+/* An entry above the last level with PS set: a leaf at @shift 30 and 21, whose low address bits are reserved. */
+static bool large_leaf(struct walk *w, uint64_t entry, unsigned shift, gva_t linear, gpa_t *out)
 {
-	if (w->entry & MASK(shift - 1, 13))
+	bool has_1g = w->v->vm->cpuid->extended[1].edx & CPUID_E1D_PAGE1GB;
+
+	if (shift == 39 || (shift == 30 && !has_1g) || (entry & MASK(shift - 1, 13)))
 		return bad(w, PF_P | PF_RSVD);
-	*out = gpa((w->entry & PTE_ADDR_MASK & ~MASK(shift - 1, 0)) | (linear.v & MASK(shift - 1, 0)));
+	*out = gpa((entry & PTE_ADDR_MASK & ~MASK(shift - 1, 0)) | (linear.v & MASK(shift - 1, 0)));
 	return true;
 }
 
-/* Reserved bits of an entry at @shift whose PS bit has a meaning only at 30 and 21. */
-static uint64_t reserved_at(const struct walk_mode *m, unsigned shift)
+static bool walk_wide(struct walk *w, uint64_t table, unsigned shift, gva_t linear, struct walk_path *path, gpa_t *out)
 {
-	uint64_t bits = m->reserved | (m->nxe ? 0 : PTE_NX);
-
-	if (m->paging == PAGING_PAE)
-		bits |= HIGH_RESERVED;
-	if (shift == 39 || (shift == 30 && !m->page1gb))
-		bits |= PTE_PS;
-	return bits;
-}
-
-static bool walk_wide(struct walk *w, unsigned shift, gva_t linear, gpa_t *out)
-{
+	path->levels = 0;
 	for (;; shift -= 9) {
-		uint64_t at = w->table + ((linear.v >> shift & 0x1ff) << 3);
+		const void *at = memory_at(w->v, table + ((linear.v >> shift & 0x1ff) << 3));
+		uint64_t entry;
 
-		if (!take_entry(w, at, 8, reserved_at(w->m, shift)))
-			return false;
-		if (shift == PAGE_SHIFT) {
-			*out = gpa((w->entry & PTE_ADDR_MASK) | (linear.v & PAGE_MASK));
-			return true;
-		}
-		if (w->entry & PTE_PS)
-			return large_leaf(w, shift, linear, out);
-		w->table = w->entry & PTE_ADDR_MASK;
+		if (unlikely(!at))
+			return out_of_memory(w);
+		entry = get_le64(at);
+		path->entry[path->levels] = at;
+		path->value[path->levels++] = entry;
+		if (unlikely((entry & (w->reserved | PTE_P)) != PTE_P))
+			return not_usable(w, entry);
+		w->all &= entry;
+		w->any |= entry;
+		if (shift == PAGE_SHIFT)
+			break;
+		if (entry & PTE_PS)
+			return large_leaf(w, entry, shift, linear, out);
+		table = entry & PTE_ADDR_MASK;
 	}
+	*out = gpa((path->value[path->levels - 1] & PTE_ADDR_MASK) | (linear.v & PAGE_MASK));
+	return true;
 }
 
 /* The four PDPTEs have no permission bits (SDM 3A table 4-8). */
-static bool walk_pae(struct walk *w, gva_t linear, gpa_t *out)
+static bool walk_pae(struct walk *w, gva_t linear, struct walk_path *path, gpa_t *out)
 {
-	uint64_t at = (w->m->cr3 & PDPTE_ADDR_PAE) + ((linear.v >> 30 & 3) << 3);
+	const void *at = memory_at(w->v, (w->cpu->cr3 & PDPTE_ADDR_PAE) + ((linear.v >> 30 & 3) << 3));
 
-	w->entry = read_entry(w->v, at, 8);
-	if (!(w->entry & PTE_P))
+	if (!at)
+		return out_of_memory(w);
+	if (!(get_le64(at) & PTE_P))
 		return bad(w, 0);
-	w->table = w->entry & PTE_ADDR_MASK;
-	return walk_wide(w, 21, linear, out);
+	if (!walk_wide(w, get_le64(at) & PTE_ADDR_MASK, 21, linear, path, out))
+		return false;
+	path->levels = 0; /* the PDPTE is not in it */
+	return true;
 }
 
 /* ---- 4-byte entries ---- */
 
+static bool take_entry_32(struct walk *w, uint64_t at, uint32_t *entry)
+{
+	const void *memory = memory_at(w->v, at);
+
+	if (!memory)
+		return out_of_memory(w);
+	*entry = get_le32(memory);
+	if (!(*entry & PTE_P))
+		return bad(w, 0);
+	w->all &= *entry;
+	return true;
+}
+
 static bool walk_32(struct walk *w, gva_t linear, gpa_t *out)
 {
-	uint64_t at = (w->m->cr3 & MASK(31, 12)) + ((linear.v >> 22 & 0x3ff) << 2);
+	uint32_t entry;
 
-	if (!take_entry(w, at, 4, 0))
+	if (!take_entry_32(w, (w->cpu->cr3 & MASK(31, 12)) + ((linear.v >> 22 & 0x3ff) << 2), &entry))
 		return false;
-	if (w->m->pse && (w->entry & PTE_PS)) {
-		if (w->entry & PDE32_LARGE_RSVD)
+	if ((w->cpu->cr4 & CR4_PSE) && (entry & PTE_PS)) {
+		if (entry & PDE32_LARGE_RSVD)
 			return bad(w, PF_P | PF_RSVD);
-		*out = gpa((w->entry & PDE32_LARGE_ADDR) | FIELD(w->entry, 20, 13) << 32 | (linear.v & MASK(21, 0)));
+		*out = gpa((entry & PDE32_LARGE_ADDR) | FIELD(entry, 20, 13) << 32 | (linear.v & MASK(21, 0)));
 		return true;
 	}
-	at = (w->entry & MASK(31, 12)) + ((linear.v >> 12 & 0x3ff) << 2);
-	if (!take_entry(w, at, 4, 0))
+	if (!take_entry_32(w, (entry & MASK(31, 12)) + ((linear.v >> 12 & 0x3ff) << 2), &entry))
 		return false;
-	*out = gpa((w->entry & MASK(31, 12)) | (linear.v & PAGE_MASK));
+	*out = gpa((entry & MASK(31, 12)) | (linear.v & PAGE_MASK));
 	return true;
 }
 
 /* ---- permissions ---- */
 
-/* SDM 3A 4.6.1. */
-static bool permitted(const struct walk *w, unsigned access)
-{
-	const struct walk_mode *m = w->m;
-	bool user_mode = m->cpl == 3;
+static inline bool user_mode(const struct cpu_mode *cpu) { return SEGMENT_DPL(cpu->ss_access) == 3; }
 
-	if (user_mode && !w->user)
-		return false;
-	if (access & S2_EXEC)
-		return !w->nx && !(m->smep && !user_mode && w->user);
-	if (!user_mode && w->user && m->smap_checked)
-		return false;
-	if ((access & S2_WRITE) && !w->write)
-		return !user_mode && !m->wp;
-	return true;
-}
-
-static bool walk_tables(struct walk *w, gva_t linear, gpa_t *out)
+static bool data_permitted(const struct walk *w, unsigned access)
 {
-	switch (w->m->paging) {
-	case PAGING_4LEVEL:
-		w->table = w->m->cr3 & PTE_ADDR_MASK;
-		return walk_wide(w, 39, linear, out);
-	case PAGING_PAE:
-		return walk_pae(w, linear, out);
-	default:
-		return walk_32(w, linear, out);
+	const struct cpu_mode *cpu = w->cpu;
+
+	if (user_mode(cpu)) {
+		if (!(w->all & PTE_U))
+			return false;
+		return !(access & S2_WRITE) || (w->all & PTE_W);
 	}
+	if ((w->all & PTE_U) && (cpu->cr4 & CR4_SMAP) && !(cpu->rflags & RFLAGS_AC))
+		return false;
+	return !(access & S2_WRITE) || (w->all & PTE_W) || !(cpu->cr0 & CR0_WP);
 }
 
-enum status gwalk_translate(struct vcpu *v, const struct walk_mode *m, gva_t linear, unsigned access, gpa_t *out,
-			    uint32_t *pf_error)
+/* SDM 3A 4.6.1. */
+static inline bool permitted(const struct walk *w, unsigned access)
 {
-	struct walk w = {.v = v, .m = m, .user = true, .write = true};
+	if (!(access & S2_EXEC))
+		return data_permitted(w, access);
+	if (w->any & PTE_NX)
+		return false;
+	return user_mode(w->cpu) ? w->all & PTE_U : !((w->all & PTE_U) && (w->cpu->cr4 & CR4_SMEP));
+}
+
+static uint32_t error_code(const struct walk *w, unsigned access)
+{
+	bool fetch_bit = (w->cpu->efer & EFER_NXE) || (w->cpu->cr4 & CR4_SMEP);
+
+	return w->fault | (access & S2_WRITE ? PF_W : 0) | (user_mode(w->cpu) ? PF_U : 0) |
+	       ((access & S2_EXEC) && fetch_bit ? PF_I : 0);
+}
+
+/* ---- the walk ---- */
+
+static void pad(struct walk_path *path)
+{
+	for (unsigned i = path->levels; i < WALK_LEVELS; i++)
+		path->entry[i] = &path->value[i];
+}
+
+static bool walk_tables(struct walk *w, gva_t linear, struct walk_path *path, gpa_t *out)
+{
+	if (w->cpu->efer & EFER_LMA)
+		return walk_wide(w, w->cpu->cr3 & PTE_ADDR_MASK, 39, linear, path, out);
+	path->levels = 0;
+	if (!(w->cpu->cr4 & CR4_PAE))
+		return walk_32(w, linear, out);
+	w->reserved |= HIGH_RESERVED;
+	return walk_pae(w, linear, path, out);
+}
+
+enum status gwalk_translate(struct vcpu *v, const struct cpu_mode *cpu, gva_t linear, unsigned access,
+			    struct walk_path *path, gpa_t *out, uint32_t *pf_error)
+{
+	struct walk w = {.v = v, .cpu = cpu, .reserved = v->vm->cpuid->pte_reserved, .all = UINT64_MAX};
+	struct walk_path unwanted;
 	gpa_t at;
 
-	if (m->paging == PAGING_NONE) {
+	if (!path)
+		path = &unwanted;
+	if (!(cpu->cr0 & CR0_PG)) {
+		path->levels = 0;
 		*out = gpa((uint32_t)linear.v);
 		return ST_OK;
 	}
-	if (walk_tables(&w, linear, &at)) {
-		if (permitted(&w, access)) {
+	if (!(cpu->efer & EFER_NXE))
+		w.reserved |= PTE_NX;
+	walk_begin(v);
+	if (walk_tables(&w, linear, path, &at)) {
+		if (likely(permitted(&w, access))) {
+			pad(path);
 			*out = at;
 			return ST_OK;
 		}
 		w.fault = PF_P;
 	}
-	*pf_error = w.fault | (access & S2_WRITE ? PF_W : 0) | (m->cpl == 3 ? PF_U : 0) |
-		    ((access & S2_EXEC) && (m->nxe || m->smep) ? PF_I : 0);
+	*pf_error = error_code(&w, access);
 	return ST_BAD_ADDRESS;
 }
 
 enum status gmem_translate(struct vcpu *vcpu, gva_t linear, unsigned access, gpa_t *out, uint32_t *pf_error)
 {
 	struct cpu_mode cpu;
-	struct walk_mode m;
 
 	vcpu->engine->get_mode(vcpu, &cpu);
-	gwalk_mode(vcpu, &cpu, &m);
-	return gwalk_translate(vcpu, &m, linear, access, out, pf_error);
+	return gwalk_translate(vcpu, &cpu, linear, access, NULL, out, pf_error);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's own page walk, in two parts: what mode the vcpu is in, read once
- * per emulated instruction, and the walk for one address in that mode. Masked,
- * on the CPU that has the vcpu loaded.
+ * The guest's own page walk, for one address in the mode that engine->get_mode()
+ * gave. Masked, on the CPU that has the vcpu loaded.
  */
 #ifndef CORBEL_GUEST_GWALK_H
 #define CORBEL_GUEST_GWALK_H
@@ -12,15 +11,15 @@
 #include "guest/vcpu.h"
 #include "lib/addr.h"
 
-enum paging { PAGING_NONE, PAGING_32, PAGING_PAE, PAGING_4LEVEL };
-
-struct walk_mode {
-	enum paging paging;
-	uint64_t cr3;
-	uint64_t reserved; /* physical address bits that must be 0 in an entry */
-	unsigned cpl;
-	bool wp, nxe, smep, smap_checked; /* smap_checked: CR4.SMAP and not RFLAGS.AC */
-	bool pse, page1gb;
+/*
+ * The entries of a walk through 4-level tables, for whoever wants to know later that they are still the same.
+ * Addresses are valid while gpmap_generation() stands.
+ */
+#define WALK_LEVELS 4
+struct walk_path {
+	unsigned levels; /* 0: not a walk of this kind */
+	const uint64_t *entry[WALK_LEVELS];
+	uint64_t value[WALK_LEVELS];
 };
 
 /* Bits 63..47 of a 4-level linear address are equal. */
@@ -31,12 +30,24 @@ static inline bool gwalk_canonical(uint64_t linear)
 	return high == 0 || high == -1;
 }
 
-void gwalk_mode(const struct vcpu *v, const struct cpu_mode *cpu, struct walk_mode *out);
 /*
  * Translates @linear for @access (one of S2_READ, S2_WRITE, S2_EXEC, or S2_READ | S2_WRITE). ST_BAD_ADDRESS: the
  * guest's page fault, error code in *pf_error. Sets no accessed or dirty bit. Protection keys are not looked at.
+ * @path is filled on success; may be NULL.
  */
-enum status gwalk_translate(struct vcpu *v, const struct walk_mode *m, gva_t linear, unsigned access, gpa_t *out,
-			    uint32_t *pf_error);
+enum status gwalk_translate(struct vcpu *v, const struct cpu_mode *cpu, gva_t linear, unsigned access,
+			    struct walk_path *path, gpa_t *out, uint32_t *pf_error);
+
+/* Host address of the guest's memory at guest-physical @at, populated; NULL when there is no RAM. */
+const uint8_t *gwalk_memory(struct vcpu *v, uint64_t at);
+
+/* True when the entries of @path hold what they held; those it does not have name their own value. */
+static inline bool gwalk_unchanged(const struct walk_path *path)
+{
+	return *path->entry[0] == path->value[0] && *path->entry[1] == path->value[1] &&
+	       *path->entry[2] == path->value[2] && *path->entry[3] == path->value[3];
+}
+
+_Static_assert(WALK_LEVELS == 4, "gwalk_unchanged() knows it");
 
 #endif

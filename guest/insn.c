@@ -1,85 +1,173 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Emulation of one instruction that touched device memory: fetch, decode or find
- * it decoded, execute, advance. The cache is an array indexed by rip; an entry
- * serves only when the code size is the same and every byte of the instruction
- * in guest memory is what was decoded. The walk to those bytes is never cached:
- * a remapped page must be seen.
+ * it decoded, execute, advance.
+ *
+ * Two small caches make the usual case short, and neither is ever believed: a
+ * code page serves when CR3 and each page-table entry on the way to it are what
+ * they were, a decoded instruction when its bytes in guest memory are those that
+ * were decoded. All of that is looked at in guest memory each time, which is
+ * cheaper than a walk and a decode. So a guest that patches or remaps its code
+ * is never run by an old copy.
  */
 #include "guest/insn.h"
 
 #include <string.h>
 
 #include "guest/insn_internal.h"
+#include "guest/machine.h"
 #include "guest/vcpu_internal.h"
 #include "guest/vm.h"
 #include "lib/format.h"
 #include "lib/x86_regs.h"
 
-#define CACHE_ENTRIES 32 /* a power of two */
-#define CODE_WORDS 2
+#define DECODED_ENTRIES 32 /* powers of two */
+#define CODE_PAGES 8
+#define CODE_WORDS 2       /* an instruction, as 64-bit words */
+#define CODE_BYTES (CODE_WORDS * sizeof(uint64_t))
 #define CS_DEFAULT_32 BIT(14) /* D: descriptor bit 54 in struct segment's access */
 #define CS_LONG BIT(13)       /* L */
 
-struct cache_entry {
-	uint64_t rip;
-	uint64_t bytes[CODE_WORDS]; /* the instruction, zero beyond its length */
-	uint64_t masks[CODE_WORDS];
-	struct insn insn;           /* length 0: empty */
-	uint8_t code;               /* enum code_size */
+/* Where a page of 64-bit code is in host memory, as long as the walk to it has not changed. */
+struct code_page {
+	uint64_t linear, cr3;
+	uint64_t generation; /* of the guest's memory: @page and @path's addresses hang on it */
+	const uint8_t *page; /* NULL: empty */
+	struct walk_path path;
 };
 
-uint64_t insn_cache_bytes(void) { return CACHE_ENTRIES * sizeof(struct cache_entry); }
+/* An instruction of 64-bit code. */
+struct decoded {
+	uint64_t bytes[CODE_WORDS]; /* zero beyond its length */
+	uint64_t masks[CODE_WORDS]; /* all ones: never matches */
+	struct insn insn;
+};
+
+struct insn_cache {
+	struct code_page pages[CODE_PAGES];
+	struct decoded decoded[DECODED_ENTRIES];
+};
+
+uint64_t insn_cache_bytes(void) { return sizeof(struct insn_cache); }
 
 /* ---- the mode ---- */
 
-static enum code_size code_size(const struct cpu_mode *m)
+static inline enum code_size code_size(uint64_t efer, uint16_t cs_access)
 {
-	if ((m->efer & EFER_LMA) && (m->cs_access & CS_LONG))
+	if ((efer & EFER_LMA) && (cs_access & CS_LONG))
 		return CODE_64;
-	return m->cs_access & CS_DEFAULT_32 ? CODE_32 : CODE_16;
+	return cs_access & CS_DEFAULT_32 ? CODE_32 : CODE_16;
 }
 
 void insn_context_init(struct insn_context *c, struct vcpu *v)
 {
 	c->v = v;
-	c->walk_known = false;
+	v->engine->get_mode(v, &c->cpu);
+	c->code = code_size(c->cpu.efer, c->cpu.cs_access);
 	c->linear = INSN_NO_LINEAR;
 	c->tlb[0].valid = c->tlb[1].valid = false;
-	v->engine->get_mode(v, &c->cpu);
-	c->code = code_size(&c->cpu);
 }
 
-/* ---- fetch ---- */
+/* ---- code pages ---- */
+
+static inline struct code_page *page_slot(const struct vcpu *v)
+{
+	struct insn_cache *cache = v->insn_cache;
+
+	return &cache->pages[(v->exit.rip >> PAGE_SHIFT) % CODE_PAGES];
+}
+
+static inline bool page_holds(const struct code_page *p, const struct vcpu *v, const struct code_mode *m)
+{
+	return p->linear == (v->exit.rip & ~PAGE_MASK) && p->page && p->cr3 == m->cr3 &&
+	       code_size(m->efer, m->cs_access) == CODE_64 && p->generation == *v->vm->memory_generation &&
+	       gwalk_unchanged(&p->path);
+}
 
 /* Host address of the code at @linear. */
-static enum status code_at(struct insn_context *c, uint64_t linear, const uint8_t **out)
+static enum status code_at(struct insn_context *c, uint64_t linear, struct walk_path *path, const uint8_t **out)
 {
 	uint32_t pf_error;
-	void *page;
 	gpa_t at;
+
+	if (gwalk_translate(c->v, &c->cpu, gva(linear), S2_EXEC, path, &at, &pf_error) != ST_OK)
+		return insn_page_fault(c, linear, pf_error);
+	*out = gwalk_memory(c->v, at.v);
+	/* Code in device memory: nothing that anyone does on purpose. */
+	return *out ? ST_OK : ST_UNSUPPORTED;
+}
+
+/* 64-bit code has one paging format, whose walk can be kept. */
+static enum status page_fill(struct insn_context *c, struct code_page *p)
+{
+	uint64_t rip = c->v->exit.rip;
+	const uint8_t *at;
 	enum status st;
 
-	if (gwalk_translate(c->v, insn_walk_mode(c), gva(linear), S2_EXEC, &at, &pf_error) != ST_OK)
-		return insn_page_fault(c, linear, pf_error);
-	st = gpmap_populate(c->v->vm->memory, gpa_to_gfn(at), false, &page);
-	if (st == ST_OK)
-		*out = (const uint8_t *)page + (at.v & PAGE_MASK);
-	/* Code in device memory: nothing that anyone does on purpose. */
-	return st == ST_BAD_ADDRESS ? ST_UNSUPPORTED : st;
+	p->page = NULL;
+	st = code_at(c, rip, &p->path, &at);
+	if (st != ST_OK)
+		return st;
+	p->page = at - (rip & PAGE_MASK);
+	p->linear = rip & ~PAGE_MASK;
+	p->cr3 = c->cpu.cr3;
+	p->generation = c->v->walk_pages.generation;
+	return ST_OK;
 }
+
+/* ---- decoding ---- */
 
 /* What was fetched of the instruction: for decoding, and for the sentence when that fails. */
 struct code {
-	uint8_t bytes[CODE_WORDS * sizeof(uint64_t)];
+	uint8_t bytes[CODE_BYTES];
 	unsigned length;
 };
+
+static inline struct decoded *decoded_slot(const struct vcpu *v)
+{
+	struct insn_cache *cache = v->insn_cache;
+
+	return &cache->decoded[(v->exit.rip ^ v->exit.rip >> 5) % DECODED_ENTRIES];
+}
+
+/* Decoding is a function of the bytes alone: whose they are does not matter. */
+static inline bool is_decoded(const struct decoded *d, const uint8_t *at)
+{
+	return (get_le64(at) & d->masks[0]) == d->bytes[0] && (get_le64(at + 8) & d->masks[1]) == d->bytes[1] &&
+	       d->insn.length != 0;
+}
+
+static void keep_bytes(struct decoded *d, const struct code *code)
+{
+	unsigned length = d->insn.length;
+
+	d->masks[0] = length >= 8 ? UINT64_MAX : insn_mask(length);
+	d->masks[1] = length > 8 ? insn_mask(length - 8) : 0;
+	d->bytes[0] = get_le64(code->bytes) & d->masks[0];
+	d->bytes[1] = get_le64(code->bytes + 8) & d->masks[1];
+}
+
+/* One fetch: the bytes that are decoded are those that are kept. */
+static enum status decode_kept(struct decoded *d, const uint8_t *at, struct code *code)
+{
+	enum status st;
+
+	put_le64(code->bytes, get_le64(at));
+	put_le64(code->bytes + 8, get_le64(at + 8));
+	code->length = INSN_LENGTH_MAX;
+	st = insn_decode(CODE_64, code->bytes, code->length, &d->insn);
+	if (st != ST_OK)
+		d->insn.length = 0;
+	else
+		keep_bytes(d, code);
+	return st;
+}
 
 static enum status decode_across(struct insn_context *c, uint64_t linear, struct code *code, struct insn *out)
 {
 	uint64_t next = (linear | PAGE_MASK) + 1;
 	const uint8_t *page;
-	enum status st = code_at(c, c->code == CODE_64 ? next : (uint32_t)next, &page);
+	enum status st = code_at(c, c->code == CODE_64 ? next : (uint32_t)next, NULL, &page);
 
 	if (st != ST_OK)
 		return st;
@@ -88,66 +176,41 @@ static enum status decode_across(struct insn_context *c, uint64_t linear, struct
 	return insn_decode(c->code, code->bytes, code->length, out);
 }
 
-/* The instruction may end on the next page, which need not be there if it does not. */
-static enum status decode_at_border(struct insn_context *c, uint64_t linear, const uint8_t *at, struct code *code,
-				    struct insn *out)
+/* At @linear, whose host address is @at; the instruction may end on the next page, which need not be there if not. */
+static enum status decode_once(struct insn_context *c, uint64_t linear, const uint8_t *at, struct code *code,
+			       struct insn *out)
 {
 	enum status st;
 
-	code->length = (unsigned)(PAGE_SIZE - (linear & PAGE_MASK));
+	code->length = (unsigned)MIN(INSN_LENGTH_MAX, PAGE_SIZE - (linear & PAGE_MASK));
 	memcpy(code->bytes, at, code->length);
 	st = insn_decode(c->code, code->bytes, code->length, out);
-	return st == ST_TRUNCATED ? decode_across(c, linear, code, out) : st;
+	return st == ST_TRUNCATED && code->length < INSN_LENGTH_MAX ? decode_across(c, linear, code, out) : st;
 }
 
-/* ---- the cache ---- */
-
-static struct cache_entry *cache_slot(const struct vcpu *v)
+/* The whole of it, for what is not found decoded; *insn lives in @own or in the cache. */
+static enum status decode_anew(struct insn_context *c, struct code *code, struct insn *own, const struct insn **insn)
 {
-	return (struct cache_entry *)v->insn_cache + (v->exit.rip ^ v->exit.rip >> 5) % CACHE_ENTRIES;
-}
+	const struct code_mode m = {c->cpu.cr3, c->cpu.efer, c->cpu.cs_access};
+	struct code_page *p = page_slot(c->v);
+	uint64_t rip = c->v->exit.rip, linear = (uint32_t)(c->cpu.cs_base + rip);
+	const uint8_t *at;
+	enum status st = ST_OK;
 
-static bool cache_hit(const struct insn_context *c, const struct cache_entry *e, const uint8_t *at)
-{
-	return e->rip == c->v->exit.rip && e->code == c->code && e->insn.length != 0 &&
-	       (get_le64(at) & e->masks[0]) == e->bytes[0] && (get_le64(at + 8) & e->masks[1]) == e->bytes[1];
-}
-
-/* Of one fetch: the bytes that were decoded are those that are kept. */
-static void cache_fill(const struct insn_context *c, struct cache_entry *e, const struct code *code)
-{
-	unsigned length = e->insn.length;
-
-	e->rip = c->v->exit.rip;
-	e->code = (uint8_t)c->code;
-	for (unsigned i = 0; i < CODE_WORDS; i++) {
-		unsigned bytes = MIN(8, length);
-
-		e->masks[i] = bytes ? insn_mask(8) >> (64 - 8 * bytes) : 0;
-		e->bytes[i] = get_le64(code->bytes + 8 * i) & e->masks[i];
-		length -= bytes;
+	*insn = own;
+	if (c->code != CODE_64) {
+		st = code_at(c, linear, NULL, &at);
+		return st == ST_OK ? decode_once(c, linear, at, code, own) : st;
 	}
-}
-
-static enum status decode_cached(struct insn_context *c, const uint8_t *at, struct code *code, const struct insn **out)
-{
-	struct cache_entry *e = cache_slot(c->v);
-	enum status st;
-
-	if (likely(cache_hit(c, e, at))) {
-		*out = &e->insn;
-		return ST_OK;
-	}
-	memcpy(code->bytes, at, sizeof code->bytes);
-	code->length = INSN_LENGTH_MAX;
-	st = insn_decode(c->code, code->bytes, code->length, &e->insn);
-	if (st != ST_OK) {
-		e->insn.length = 0;
+	if (!page_holds(p, c->v, &m))
+		st = page_fill(c, p);
+	if (st != ST_OK)
 		return st;
-	}
-	cache_fill(c, e, code);
-	*out = &e->insn;
-	return ST_OK;
+	at = p->page + (rip & PAGE_MASK);
+	if ((rip & PAGE_MASK) > PAGE_SIZE - CODE_BYTES)
+		return decode_once(c, rip, at, code, own);
+	*insn = &decoded_slot(c->v)->insn;
+	return decode_kept(decoded_slot(c->v), at, code);
 }
 
 /* ---- the whole ---- */
@@ -181,28 +244,111 @@ static enum status execute(struct insn_context *c, const struct insn *insn)
 	return ST_OK;
 }
 
-enum status insn_emulate_mmio(struct vcpu *v, struct error *err)
+/*
+ * Does the operand begin where the fault was? Asked where the fault may be that of its second page. FS and GS have a
+ * base: those go the long way.
+ */
+static __attribute__((noinline)) bool begins_at_fault(struct vcpu *v, const struct insn *insn)
+{
+	uint64_t linear = (uint64_t)insn->disp;
+
+	if (insn->segment > SEG_DS)
+		return false;
+	if (insn->base == BASE_RIP)
+		linear += v->exit.rip + insn->length;
+	else if (insn->base != NO_REG)
+		linear += vcpu_get_gpr(v, insn->base);
+	if (insn->index != NO_REG)
+		linear += v->gpr[insn->index] << insn->scale;
+	return (linear & insn_mask(insn->address_size)) == v->exit.u.fault.linear;
+}
+
+/*
+ * A plain MOV of 64-bit code of which the exit says all: where it goes, and that it starts there. A fault in the middle
+ * of an operand is at the start of a page. What reaches into the next page goes the long way.
+ */
+static inline bool is_simple(struct vcpu *v, const struct insn *insn)
+{
+	uint64_t offset = v->exit.u.fault.gpa.v & PAGE_MASK;
+
+	return insn->plain && offset + insn->size <= PAGE_SIZE && (likely(offset != 0) || begins_at_fault(v, insn));
+}
+
+static inline enum disposition move(struct vcpu *v, const struct insn *insn)
+{
+	struct bus *mmio = &v->vm->mmio;
+	uint64_t at = v->exit.u.fault.gpa.v, value;
+
+	if (insn->form == FORM_REG_MEM) {
+		value = bus_read(mmio, at, insn->size);
+		if (unlikely(insn->reg_size < 4))
+			value |= vcpu_get_gpr(v, insn->reg) & ~insn_mask(insn->reg_size);
+		vcpu_set_gpr(v, insn->reg, value);
+	} else {
+		bus_write(mmio, at, insn->size, insn->form == FORM_MEM_IMM ? insn->imm : vcpu_get_gpr(v, insn->reg));
+	}
+	vcpu_replan(v);
+	v->exit.length = insn->length;
+	return v->engine->advance(v);
+}
+
+/* @insn is NULL when it must be fetched and decoded. */
+static enum status emulate(struct vcpu *v, const struct insn *insn, struct error *err)
 {
 	struct insn_context c;
 	struct code code;
-	struct insn decoded;
-	const struct insn *insn = &decoded;
-	const uint8_t *at;
-	uint64_t linear;
-	enum status st;
+	struct insn own;
+	enum status st = ST_OK;
 
 	code.length = 0;
 	insn_context_init(&c, v);
 	c.linear = v->exit.u.fault.linear;
 	c.gpa = v->exit.u.fault.gpa;
-	linear = c.code == CODE_64 ? v->exit.rip : (uint32_t)(c.cpu.cs_base + v->exit.rip);
-	st = code_at(&c, linear, &at);
-	if (st == ST_OK)
-		st = PAGE_SIZE - (linear & PAGE_MASK) >= sizeof code.bytes ? decode_cached(&c, at, &code, &insn)
-									   : decode_at_border(&c, linear, at, &code, &decoded);
+	if (!insn)
+		st = decode_anew(&c, &code, &own, &insn);
+	if (st == ST_OK && c.code == CODE_64 && is_simple(v, insn)) {
+		move(v, insn);
+		return ST_OK;
+	}
 	if (st == ST_OK)
 		st = execute(&c, insn);
-	if (st == ST_OK || st == ST_BAD_ADDRESS)
-		return st;
-	return refuse(v, st, &code, err);
+	return st == ST_OK || st == ST_BAD_ADDRESS ? st : refuse(v, st, &code, err);
+}
+
+enum status insn_emulate_mmio(struct vcpu *v, struct error *err) { return emulate(v, NULL, err); }
+
+static __attribute__((noinline)) enum disposition emulate_exit(struct vcpu *v, const struct insn *insn)
+{
+	struct error err;
+	enum status st = emulate(v, insn, &err);
+
+	if (st != ST_OK && st != ST_BAD_ADDRESS)
+		return vcpu_crash(v, "%s", err.text);
+	vcpu_replan(v);
+	return RESUME;
+}
+
+/* False when it cannot be decoded: the long way has the words for it. */
+static __attribute__((noinline)) bool decode_here(struct decoded *d, const uint8_t *at)
+{
+	struct code code;
+
+	return decode_kept(d, at, &code) == ST_OK;
+}
+
+enum disposition insn_mmio_exit(struct vcpu *v)
+{
+	const struct code_page *p = page_slot(v);
+	struct decoded *d = decoded_slot(v);
+	uint64_t offset = v->exit.rip & PAGE_MASK;
+	struct code_mode m;
+	const uint8_t *at;
+
+	v->engine->get_code(v, &m);
+	if (unlikely(!page_holds(p, v, &m) || offset > PAGE_SIZE - CODE_BYTES))
+		return emulate_exit(v, NULL);
+	at = p->page + offset;
+	if (unlikely(!is_decoded(d, at)) && !decode_here(d, at))
+		return emulate_exit(v, NULL);
+	return likely(is_simple(v, &d->insn)) ? move(v, &d->insn) : emulate_exit(v, &d->insn);
 }

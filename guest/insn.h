@@ -20,6 +20,8 @@ uint64_t insn_cache_bytes(void);
  * fetch faulted (the exception is queued, re-enter).
  */
 enum status insn_emulate_mmio(struct vcpu *vcpu, struct error *err);
+/* EXIT_FAULT on device memory: the same, with a short way for what is decoded already; an error stops the VM. */
+enum disposition insn_mmio_exit(struct vcpu *vcpu);
 /* The same for INS/OUTS (EXIT_IO with string set): bounded steps per call, restartable like hardware. */
 enum status insn_string_io(struct vcpu *vcpu, struct error *err);
 

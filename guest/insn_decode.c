@@ -70,63 +70,37 @@ static enum insn_op op_of(ZydisMnemonic m)
 }
 
 /*
- * Opcodes of the one-byte map that name memory in ModRM, moffs or a string; anything else of a listed mnemonic
- * (MOV to a segment, XCHG with rAX, ...) is refused. SDM 2D appendix A, table A-2.
+ * Opcodes that name memory in ModRM, in an absolute offset, or a string; anything else of a listed mnemonic (MOV to a
+ * segment, XCHG with rAX, ...) is refused. SDM 2D appendix A, tables A-2 and A-3.
  */
-static bool form_primary(uint8_t opcode, uint8_t *form)
-{
-	if (opcode < 0x40 && (opcode & 7) < 4) {
-		*form = opcode & 2 ? FORM_REG_MEM : FORM_MEM_REG;
-		return true;
-	}
-	switch (opcode) {
-	case 0x80: case 0x81: case 0x83: case 0xc6: case 0xc7: case 0xf6: case 0xf7:
-		*form = FORM_MEM_IMM;
-		return true;
-	case 0x84: case 0x85: case 0x86: case 0x87: case 0x88: case 0x89: case 0xa2: case 0xa3:
-		*form = FORM_MEM_REG;
-		return true;
-	case 0x63: case 0x8a: case 0x8b: case 0xa0: case 0xa1:
-		*form = FORM_REG_MEM;
-		return true;
-	case 0xa4: case 0xa5: case 0xaa: case 0xab: case 0xac: case 0xad:
-		*form = FORM_STRING;
-		return true;
-	default:
-		return false;
-	}
-}
+#define IS_FORM 0x80
+#define IS_MOFFS 0x40
+#define MR (IS_FORM | FORM_MEM_REG)
+#define RM (IS_FORM | FORM_REG_MEM)
+#define MI (IS_FORM | FORM_MEM_IMM)
+#define ST (IS_FORM | FORM_STRING)
+#define ALU(base) [(base)] = MR, [(base) + 1] = MR, [(base) + 2] = RM, [(base) + 3] = RM
 
-/* The same for the two-byte map, table A-3. */
-static bool form_0f(uint8_t opcode, uint8_t *form)
-{
-	switch (opcode) {
-	case 0xa3: case 0xab: case 0xb3: case 0xbb: case 0xc3:
-		*form = FORM_MEM_REG;
-		return true;
-	case 0xb6: case 0xb7: case 0xbe: case 0xbf:
-		*form = FORM_REG_MEM;
-		return true;
-	case 0xba:
-		*form = FORM_MEM_IMM;
-		return true;
-	default:
-		return false;
-	}
-}
+static const uint8_t forms_primary[256] = {
+	ALU(0x00), ALU(0x08), ALU(0x10), ALU(0x18), ALU(0x20), ALU(0x28), ALU(0x30), ALU(0x38),
+	[0x63] = RM, [0x80] = MI, [0x81] = MI, [0x83] = MI, [0x84] = MR, [0x85] = MR, [0x86] = MR, [0x87] = MR,
+	[0x88] = MR, [0x89] = MR, [0x8a] = RM, [0x8b] = RM,
+	[0xa0] = RM | IS_MOFFS, [0xa1] = RM | IS_MOFFS, [0xa2] = MR | IS_MOFFS, [0xa3] = MR | IS_MOFFS,
+	[0xa4] = ST, [0xa5] = ST, [0xaa] = ST, [0xab] = ST, [0xac] = ST, [0xad] = ST,
+	[0xc6] = MI, [0xc7] = MI, [0xf6] = MI, [0xf7] = MI,
+};
+static const uint8_t forms_0f[256] = {
+	[0xa3] = MR, [0xab] = MR, [0xb3] = MR, [0xbb] = MR, [0xc3] = MR,
+	[0xb6] = RM, [0xb7] = RM, [0xbe] = RM, [0xbf] = RM, [0xba] = MI,
+};
 
-static bool form_of(const ZydisDecodedInstruction *z, uint8_t *form)
+static uint8_t form_of(const ZydisDecodedInstruction *z)
 {
 	if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY)
-		return false;
+		return 0;
 	if (z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT)
-		return form_primary(z->opcode, form);
-	return z->opcode_map == ZYDIS_OPCODE_MAP_0F && form_0f(z->opcode, form);
-}
-
-static bool has_moffs(const ZydisDecodedInstruction *z)
-{
-	return z->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && z->opcode >= 0xa0 && z->opcode <= 0xa3;
+		return forms_primary[z->opcode];
+	return z->opcode_map == ZYDIS_OPCODE_MAP_0F ? forms_0f[z->opcode] : 0;
 }
 
 /* ---- sizes and registers ---- */
@@ -143,12 +117,12 @@ static unsigned memory_size(const ZydisDecodedInstruction *z, enum insn_op op)
 
 static unsigned with_rex(unsigned field, unsigned rex_bit) { return field | rex_bit << 3; }
 
-static void set_register(const ZydisDecodedInstruction *z, struct insn *out)
+static void set_register(const ZydisDecodedInstruction *z, bool moffs, struct insn *out)
 {
 	bool rex = z->attributes & ZYDIS_ATTRIB_HAS_REX;
 
 	out->reg_size = (uint8_t)(z->operand_width / 8);
-	out->reg = has_moffs(z) ? GPR_RAX : (uint8_t)with_rex(z->raw.modrm.reg, z->raw.rex.R);
+	out->reg = moffs ? GPR_RAX : (uint8_t)with_rex(z->raw.modrm.reg, z->raw.rex.R);
 	if (out->reg_size == 1 && !rex && out->reg >= GPR_RSP && out->reg <= GPR_RDI) {
 		out->reg_high = true;
 		out->reg -= GPR_RSP;
@@ -188,9 +162,6 @@ static void set_address(const ZydisDecodedInstruction *z, struct insn *out)
 {
 	unsigned rm = z->raw.modrm.rm;
 
-	out->disp = z->raw.disp.value;
-	if (has_moffs(z))
-		return;
 	if (z->address_width == 16)
 		set_address_16(z, out);
 	else if (rm == GPR_RSP)
@@ -242,23 +213,36 @@ static uint64_t immediate(const ZydisDecodedInstruction *z, enum insn_op op)
 	return (uint64_t)((int64_t)(z->raw.imm[0].value.u << shift) >> shift);
 }
 
+static bool is_plain(const struct insn *insn)
+{
+	if (insn->form == FORM_STRING || insn->reg_high)
+		return false;
+	return insn->op == INSN_MOV || (insn->op == INSN_MOVZX && insn->form == FORM_REG_MEM);
+}
+
 static enum status translate(const ZydisDecodedInstruction *z, struct insn *out)
 {
 	enum insn_op op = op_of(z->mnemonic);
+	uint8_t form = form_of(z);
+	bool moffs = form & IS_MOFFS;
 
 	*out = (struct insn){.op = (uint8_t)op, .length = z->length, .base = NO_REG, .index = NO_REG};
-	if (op == INSN_NONE || !form_of(z, &out->form))
+	if (op == INSN_NONE || !form)
 		return ST_UNSUPPORTED;
+	out->form = form & ~(IS_FORM | IS_MOFFS);
 	out->size = (uint8_t)memory_size(z, op);
 	out->address_size = z->address_width / 8;
 	if (out->form != FORM_STRING) {
-		if (!has_moffs(z) && z->raw.modrm.mod == 3)
+		if (!moffs && z->raw.modrm.mod == 3)
 			return ST_UNSUPPORTED; /* no memory operand */
-		set_register(z, out);
-		set_address(z, out);
+		set_register(z, moffs, out);
+		out->disp = z->raw.disp.value;
+		if (!moffs)
+			set_address(z, out);
 	}
 	set_prefixes(z, out);
 	out->imm = immediate(z, op);
+	out->plain = is_plain(out);
 	return ST_OK;
 }
 

@@ -48,6 +48,7 @@ struct insn {
 	uint8_t base, index;  /* general registers, NO_REG, BASE_RIP */
 	uint8_t scale;        /* shift of the index */
 	bool rep;
+	bool plain;           /* a MOV or MOVZX that needs nothing but a register or immediate and the faulting address */
 	int64_t disp;
 	uint64_t imm;         /* sign-extended as the form wants it */
 };
@@ -64,8 +65,6 @@ enum status insn_decode(enum code_size mode, const uint8_t *bytes, unsigned leng
 struct insn_context {
 	struct vcpu *v;
 	struct cpu_mode cpu;      /* the engine's registers that decide meaning */
-	struct walk_mode walk;    /* filled when walk_known */
-	bool walk_known;
 	enum code_size code;
 	uint64_t linear;          /* of the access that faulted, and where it went; INSN_NO_LINEAR for none */
 	gpa_t gpa;
@@ -95,8 +94,8 @@ enum status insn_execute_string(struct insn_context *c, const struct insn *insn,
 /* Result of an arithmetic or logical @op on @a and @b of @size bytes; the six status bits of *rflags follow. */
 uint64_t insn_alu(enum insn_op op, uint64_t a, uint64_t b, unsigned size, uint64_t *rflags);
 
+/* For the instruction at which @v exited, with no faulting address yet. */
 void insn_context_init(struct insn_context *c, struct vcpu *v);
-const struct walk_mode *insn_walk_mode(struct insn_context *c);
 /* Queues the guest's page fault at @linear; ST_BAD_ADDRESS. */
 enum status insn_page_fault(struct insn_context *c, uint64_t linear, uint32_t pf_error);
 

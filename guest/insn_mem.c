@@ -13,14 +13,6 @@
 #include "guest/vm.h"
 #include "lib/x86_regs.h"
 
-const struct walk_mode *insn_walk_mode(struct insn_context *c)
-{
-	if (!c->walk_known)
-		gwalk_mode(c->v, &c->cpu, &c->walk);
-	c->walk_known = true;
-	return &c->walk;
-}
-
 enum status insn_page_fault(struct insn_context *c, uint64_t linear, uint32_t pf_error)
 {
 	c->v->engine->set_reg(c->v, REG_CR2, linear);
@@ -80,7 +72,7 @@ static enum status translate(struct insn_context *c, uint64_t linear, unsigned a
 
 		if (c->code == CODE_64 && !gwalk_canonical(linear))
 			return not_canonical(c);
-		if (gwalk_translate(c->v, insn_walk_mode(c), gva(linear), access, &at, &pf_error) != ST_OK)
+		if (gwalk_translate(c->v, &c->cpu, gva(linear), access, NULL, &at, &pf_error) != ST_OK)
 			return insn_page_fault(c, linear, pf_error);
 		c->tlb[slot].page = page;
 		c->tlb[slot].gpa = gpa(at.v & ~PAGE_MASK);

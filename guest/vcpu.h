@@ -41,6 +41,17 @@ struct trace {
 	uint32_t next; /* of the entry to be written, in bytes: the exit path saves the multiplication */
 };
 
+/* Pages that the guest's page walks went through lately (guest/gwalk.c). */
+#define WALK_PAGES 16
+struct walk_page {
+	uint64_t gfn;
+	const uint8_t *page; /* host address, NULL: empty */
+};
+struct walk_pages {
+	uint64_t generation; /* of the guest's memory: when that changes, all are forgotten */
+	struct walk_page page[WALK_PAGES];
+};
+
 struct vcpu {
 	uint64_t gpr[GPR_COUNT]; /* saved by the engine at each exit, loaded at entry; slot GPR_RSP unused */
 	struct exit exit;
@@ -70,6 +81,7 @@ struct vcpu {
 	uint64_t exits[EXIT_KINDS];
 	uint64_t injected;
 	struct trace trace;
+	struct walk_pages walk_pages;
 	void *insn_cache;        /* MMIO decode cache (guest/insn.h) */
 };
 

@@ -76,6 +76,7 @@ struct vm {
 	void *hw;               /* the engine's */
 	struct stage2 *stage2;
 	struct gpmap *memory;
+	const uint64_t *memory_generation; /* gpmap_generation() */
 	struct bus pio, mmio;
 	struct vm_time time;
 	struct platform *platform;

@@ -102,7 +102,10 @@ static enum status make_memory(struct vm *vm, const struct guest_layout *layout)
 	if (st != ST_OK)
 		return st;
 	st = gpmap_create(m->mm, vm->id, map_pages(vm->config.memory.size), m->engine->stage2, vm->stage2, &vm->memory);
-	return st == ST_OK ? add_ram(vm, layout) : st;
+	if (st != ST_OK)
+		return st;
+	vm->memory_generation = gpmap_generation(vm->memory);
+	return add_ram(vm, layout);
 }
 
 /* Masked by the caller. */

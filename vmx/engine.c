@@ -334,6 +334,7 @@ const struct engine *vmx_engine(void)
 		.set_reg = vmx_set_reg,
 		.get_segment = vmx_get_segment,
 		.get_mode = vmx_get_mode,
+		.get_code = vmx_get_code,
 		.set_segment = vmx_set_segment,
 		.get_msr = vmx_get_msr,
 		.set_msr = vmx_set_msr,

@@ -205,6 +205,7 @@ uint64_t vmx_get_reg(struct vcpu *vcpu, enum engine_reg reg);
 void vmx_set_reg(struct vcpu *vcpu, enum engine_reg reg, uint64_t value);
 void vmx_get_segment(struct vcpu *vcpu, enum segment_reg seg, struct segment *out);
 void vmx_get_mode(struct vcpu *vcpu, struct cpu_mode *out);
+void vmx_get_code(struct vcpu *vcpu, struct code_mode *out);
 void vmx_set_segment(struct vcpu *vcpu, enum segment_reg seg, const struct segment *in);
 enum status vmx_get_msr(struct vcpu *vcpu, uint32_t index, uint64_t *out);
 enum status vmx_set_msr(struct vcpu *vcpu, uint32_t index, uint64_t value);

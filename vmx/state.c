@@ -229,6 +229,15 @@ void vmx_get_mode(struct vcpu *vcpu, struct cpu_mode *out)
 	out->ss_access = (uint16_t)vmcs_read32(VMCS_GUEST_SS_ACCESS);
 }
 
+/* From an exit: the VMCS is current. */
+void vmx_get_code(struct vcpu *vcpu, struct code_mode *out)
+{
+	(void)vcpu;
+	out->cr3 = vmcs_readn(VMCS_GUEST_CR3);
+	out->efer = vmcs_read64(VMCS_GUEST_EFER);
+	out->cs_access = (uint16_t)vmcs_read32(VMCS_GUEST_CS_ACCESS);
+}
+
 /* ---- MSRs ---- */
 
 static const uint32_t switched[SW_COUNT] = {

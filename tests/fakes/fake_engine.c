@@ -329,6 +329,14 @@ static void get_mode(struct vcpu *v, struct cpu_mode *out)
 	};
 }
 
+static void get_code(struct vcpu *v, struct code_mode *out)
+{
+	const struct fake_vcpu *f = fake(v);
+
+	ASSERT(f->loaded);
+	*out = (struct code_mode){f->regs[REG_CR3], f->regs[REG_EFER], f->segments[SEG_CS].access};
+}
+
 static uint64_t *find_msr(struct vcpu *v, uint32_t index)
 {
 	struct fake_vcpu *f = fake(v);
@@ -384,6 +392,7 @@ struct engine fake_engine = {
 	.get_segment = get_segment,
 	.set_segment = set_segment,
 	.get_mode = get_mode,
+	.get_code = get_code,
 	.get_msr = get_msr,
 	.set_msr = set_msr,
 	.can_inject = can_inject,

@@ -21,6 +21,8 @@
 #define CODE 0x10000ull     /* guest-physical and linear */
 #define DATA 0x20000ull
 #define TABLES 0x100000ull
+#define OTHER_TABLES 0x200000ull
+#define UNTOUCHED 0x300000ull
 #define DEV FAKE_PC_MMIO    /* linear too */
 
 #define ACCESS_CODE64 0xa09b
@@ -87,6 +89,15 @@ static void fault(uint64_t rip, uint64_t linear, uint64_t at)
 	v->exit = (struct exit){
 		.kind = EXIT_FAULT, .rip = rip,
 		.u.fault = {.gpa = gpa(at), .access = S2_READ, .linear_valid = true, .linear = linear}};
+}
+
+/* By the way that exits take, which looks into the caches first; the VM must live on. */
+static enum status emulate_exit(uint64_t linear)
+{
+	fault(CODE, linear, linear);
+	v->exception_pending = false;
+	assert_int_equal(insn_mmio_exit(v), RESUME);
+	return v->exception_pending ? ST_BAD_ADDRESS : ST_OK;
 }
 
 static enum status emulate(uint64_t linear)
@@ -189,7 +200,7 @@ static const struct row rows[] = {
 	{"addr32 data32 mov", M16, 5, {0x67, 0x66, 0x8b, 0x43, 0x10}, GPR_RAX, 1, 0x89abcdef, 0x89abcdef, 0x89abcdef, 0, 0},
 };
 
-static void check_row(const struct row *r, const char *pass)
+static void check_row(const struct row *r, const char *pass, enum status (*run)(uint64_t linear))
 {
 	uint64_t flags;
 
@@ -201,7 +212,7 @@ static void check_row(const struct row *r, const char *pass)
 	v->gpr[GPR_RSI] = 4;
 	fake(v)->regs[REG_RFLAGS] = RFLAGS_FIXED1 | r->flags_in;
 	put_code(CODE, r->code, r->length);
-	if (emulate(DEV + 0x10) != ST_OK)
+	if (run(DEV + 0x10) != ST_OK)
 		fail_msg("%s (%s): refused", r->what, pass);
 	flags = fake(v)->regs[REG_RFLAGS];
 	if (v->gpr[r->reg] != r->reg_out || get_le64(dev + 0x10) != r->mem_out ||
@@ -222,8 +233,9 @@ static void instructions_do_what_the_manual_says(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		set_mode((enum code_size)rows[i].mode);
-		check_row(&rows[i], "decoded");
-		check_row(&rows[i], "cached");
+		check_row(&rows[i], "decoded", emulate);
+		check_row(&rows[i], "cached", emulate);
+		check_row(&rows[i], "short", emulate_exit);
 	}
 }
 
@@ -364,36 +376,130 @@ static void a_fetch_that_faults_is_the_guests_page_fault(void **state)
 
 /* ---- the cache ---- */
 
-static void changed_code_is_seen(void **state)
-{
-	static const uint8_t load[] = {0x8b, 0x43, 0x10}, store[] = {0x89, 0x43, 0x10};
+/*
+ * Code at CODE loads what is 5 into eax, and is then changed by its caller into a store of 9. Both go by the caches:
+ * once to fill them, once to use them.
+ */
+static const uint8_t load_code[] = {0x8b, 0x43, 0x10}, store_code[] = {0x89, 0x43, 0x10};
 
-	(void)state;
+static void loads_5(void)
+{
 	v->gpr[GPR_RBX] = DEV;
-	put_le32(dev + 0x10, 5);
-	put_code(CODE, load, 3);
-	assert_int_equal(emulate(DEV + 0x10), ST_OK);
-	assert_int_equal(v->gpr[GPR_RAX], 5);
-	v->gpr[GPR_RAX] = 9;
-	put_code(CODE, store, 3);
-	assert_int_equal(emulate(DEV + 0x10), ST_OK);
-	assert_int_equal(get_le32(dev + 0x10), 9);
+	for (unsigned i = 0; i < 2; i++) {
+		v->gpr[GPR_RAX] = 0;
+		put_le32(dev + 0x10, 5);
+		assert_int_equal(emulate_exit(DEV + 0x10), ST_OK);
+		assert_int_equal(v->gpr[GPR_RAX], 5);
+	}
 }
 
+static void stores_9(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		v->gpr[GPR_RAX] = 9;
+		put_le32(dev + 0x10, 5);
+		assert_int_equal(emulate_exit(DEV + 0x10), ST_OK);
+		assert_int_equal(get_le32(dev + 0x10), 9);
+	}
+}
+
+static void changed_code_is_seen(void **state)
+{
+	(void)state;
+	put_code(CODE, load_code, sizeof load_code);
+	loads_5();
+	put_code(CODE, store_code, sizeof store_code);
+	stores_9();
+}
+
+static void put_both(void)
+{
+	put_code(CODE, load_code, sizeof load_code);
+	put_code(DATA, store_code, sizeof store_code);
+}
+
+static uint64_t entry_of(struct guest_tables *t, unsigned shift)
+{
+	uint64_t entry;
+
+	assert_int_equal(gmem_read(vm, gpa(tables_entry_4level(t, CODE, shift)), &entry, sizeof entry), ST_OK);
+	return entry;
+}
+
+/* Another table is hung in at each level of the walk in turn, under the same CR3. */
 static void remapped_code_is_seen(void **state)
 {
-	static const uint8_t load[] = {0x8b, 0x43, 0x10}, store[] = {0x89, 0x43, 0x10};
+	struct guest_tables other;
+
+	(void)state;
+	put_both();
+	tables_init(&other, vm, OTHER_TABLES);
+	tables_map_4level(&other, CODE, DATA, 12, PTE_P);
+	for (unsigned shift = 12; shift <= 39; shift += 9) {
+		uint64_t at = tables_entry_4level(&tables, CODE, shift), old = entry_of(&tables, shift),
+			 new = entry_of(&other, shift);
+
+		loads_5();
+		assert_int_equal(gmem_write(vm, gpa(at), &new, sizeof new), ST_OK);
+		stores_9();
+		assert_int_equal(gmem_write(vm, gpa(at), &old, sizeof old), ST_OK);
+	}
+	loads_5();
+}
+
+static void code_of_another_process_is_not_ours(void **state)
+{
+	struct guest_tables other;
+
+	(void)state;
+	put_both();
+	tables_init(&other, vm, OTHER_TABLES);
+	tables_map_4level(&other, CODE, DATA, 12, PTE_P);
+	loads_5();
+	fake(v)->regs[REG_CR3] = other.root;
+	stores_9();
+	fake(v)->regs[REG_CR3] = tables.root;
+	loads_5();
+}
+
+/* Memory management took a page and gave another: addresses that were kept are wrong now. */
+static void code_and_tables_may_lie_elsewhere_on_the_host(void **state)
+{
+	const uint64_t taken[] = {CODE, tables_entry_4level(&tables, CODE, 12) & ~PAGE_MASK};
+	static uint8_t page[PAGE_SIZE];
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(taken); i++) {
+		const void *was = gpmap_va(vm->memory, gpa_to_gfn(gpa(taken[i])));
+		uint64_t before = *vm->memory_generation;
+
+		put_code(CODE, load_code, sizeof load_code);
+		loads_5();
+		assert_int_equal(gmem_read(vm, gpa(taken[i]), page, sizeof page), ST_OK);
+		assert_int_equal(gpmap_remove(vm->memory, gpa_to_gfn(gpa(taken[i]))), ST_OK);
+		assert_int_not_equal(*vm->memory_generation, before);
+		/* The frame goes to another page, and is cleared for it. */
+		assert_int_equal(gmem_write(vm, gpa(UNTOUCHED + i * PAGE_SIZE), page, 1), ST_OK);
+		assert_int_equal(gmem_write(vm, gpa(taken[i]), page, sizeof page), ST_OK);
+		assert_ptr_not_equal(gpmap_va(vm->memory, gpa_to_gfn(gpa(taken[i]))), was);
+		put_code(CODE, store_code, sizeof store_code);
+		stores_9();
+	}
+}
+
+/* What is no simple move goes from the caches to the long way. */
+static void other_forms_are_found_decoded_too(void **state)
+{
+	static const uint8_t add[] = {0x83, 0x43, 0x10, 0x01};
 
 	(void)state;
 	v->gpr[GPR_RBX] = DEV;
-	put_code(CODE, load, 3);
-	put_code(CODE + PAGE_SIZE, store, 3);
 	put_le32(dev + 0x10, 5);
-	assert_int_equal(emulate(DEV + 0x10), ST_OK);
-	tables_map_4level(&tables, CODE, CODE + PAGE_SIZE, 12, PTE_P);
-	v->gpr[GPR_RAX] = 9;
-	assert_int_equal(emulate(DEV + 0x10), ST_OK);
-	assert_int_equal(get_le32(dev + 0x10), 9);
+	put_code(CODE, add, sizeof add);
+	for (unsigned i = 1; i < 4; i++) {
+		assert_int_equal(emulate_exit(DEV + 0x10), ST_OK);
+		assert_int_equal(get_le32(dev + 0x10), 5 + i);
+	}
 }
 
 static void the_same_bytes_mean_something_else_in_another_mode(void **state)
@@ -470,8 +576,11 @@ static void an_operand_may_cross_into_a_device(void **state)
 	assert_int_equal(ram, 0x332211);
 	assert_true((get_le64(dev) & 0xffffffffff) == 0x8877665544);
 	put_code(CODE, load, 3);
-	assert_int_equal(emulate(DEV), ST_OK);
-	assert_true(v->gpr[GPR_RCX] == 0x8877665544332211);
+	for (unsigned i = 0; i < 2; i++) {
+		v->gpr[GPR_RCX] = 0;
+		assert_int_equal(emulate_exit(DEV), ST_OK);
+		assert_true(v->gpr[GPR_RCX] == 0x8877665544332211);
+	}
 }
 
 static void half_an_operand_is_never_written(void **state)
@@ -484,7 +593,7 @@ static void half_an_operand_is_never_written(void **state)
 	v->gpr[GPR_RBX] = DEV + PAGE_SIZE - 4;
 	v->gpr[GPR_RAX] = ~0ull;
 	put_code(CODE, store, 3);
-	assert_int_equal(emulate(DEV + PAGE_SIZE - 4), ST_BAD_ADDRESS);
+	assert_int_equal(emulate_exit(DEV + PAGE_SIZE - 4), ST_BAD_ADDRESS);
 	assert_int_equal(get_le32(dev + PAGE_SIZE - 4), 0);
 	assert_int_equal(v->exception.vector, VEC_PF);
 	assert_int_equal(v->exception.error, PF_W);
@@ -710,6 +819,9 @@ int main(void)
 		T(a_fetch_that_faults_is_the_guests_page_fault),
 		T(changed_code_is_seen),
 		T(remapped_code_is_seen),
+		T(code_of_another_process_is_not_ours),
+		T(code_and_tables_may_lie_elsewhere_on_the_host),
+		T(other_forms_are_found_decoded_too),
 		T(the_same_bytes_mean_something_else_in_another_mode),
 		T(an_instruction_may_cross_a_page),
 		T(the_next_page_is_asked_for_only_when_needed),
