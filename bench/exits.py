@@ -14,6 +14,7 @@ ROWS = {
     "in_uart_lsr": (250, 3112, 7409, "on_io"),
     "out_port_80": (250, 3066, 7363, None),
     "mmio_read_first": (1200, 5768, 10093, None),
+    "mmio_read_first_worst": (None, 5768, 10093, None),
     "mmio_read": (400, 5768, 10093, None),
     "mmio_write_first": (1200, 5317, 9631, None),
     "mmio_write": (400, 5317, 9631, None),
