@@ -145,7 +145,11 @@ def boot(tmp_path, request):
 
 @pytest.fixture(scope="module")
 def boot_shared(tmp_path_factory):
-    """Like boot, but its machines live as long as the module's tests, which share them."""
+    """Like boot, but its machines live as long as the module's tests, which share them.
+
+    An emulated machine takes a whole processor even when it idles: who starts several stops each when
+    its tests are over.
+    """
     booter = Booter(tmp_path_factory.mktemp("shared"))
     yield booter
     booter.end()

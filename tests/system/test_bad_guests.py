@@ -18,7 +18,9 @@ WITNESS = 'vm "witness" { boot = multiboot { image = "guests/echo" }, mem = { si
 def machine(request, boot_shared):
     model, cmdline = request.param
     store = {"scripts/boot.lua": WITNESS, **conftest.guest_files("echo", *CULPRITS)}
-    return boot_shared(store=store, megs=96, model=model, cmdline=cmdline)
+    machine = boot_shared(store=store, megs=96, model=model, cmdline=cmdline)
+    yield machine
+    machine.stop()
 
 
 @pytest.fixture

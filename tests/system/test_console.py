@@ -158,7 +158,7 @@ def test_the_log_is_a_console_too(machine, operator):
     (vms.CONSOLE_READ, False, {"name": "witness", "from": -1}),
     (vms.CONSOLE_READ, False, {"name": "witness", "size": 1}),
     (vms.CONSOLE_READ, False, {}),
-    (vms.CONSOLE_ATTACH, True, {"name": "witness", "lease": 0}),
+    (vms.CONSOLE_ATTACH, True, {"name": "witness", "credit": 0}),
     (vms.CONSOLE_ATTACH, True, {"name": "witness", "from": 0, "last": 0}),
     (vms.CONSOLE_INPUT, True, {"name": "witness"}),
     (vms.CONSOLE_INPUT, True, {"name": "witness", "data": 5}),
@@ -241,6 +241,20 @@ def test_state_changes_and_the_end_are_pushed(operator):
     pushed.wait(lambda lines: [smp.CLOSED, number] in lines)
     assert "t" not in operator.consoles()
 
+
+def test_credit_bounds_what_is_pushed(operator):
+    """To the byte, and only what is pushed: the guest prints on, and all of it can be read."""
+    pushed = Pushed(operator.client)
+    answer = operator.attach("witness", credit=20)
+    answers(operator, "witness", b"x" * 100)
+    pushed.wait(lambda lines: sum(len(line[3]) for line in lines if line[0] == smp.OUTPUT) >= 20)
+    answers(operator, "witness", b"y" * 100)
+    assert sum(len(data) for _, data in pushed.output(answer["id"])) == 20
+    again = operator.attach("witness", credit=1000, **{"from": answer["seq"] + 20})
+    assert again["seq"] == answer["seq"] + 20
+    printed = operator.output("witness", answer["seq"])
+    pushed.wait(lambda lines: sum(len(line[3]) for line in lines if line[0] == smp.OUTPUT) >= len(printed))
+    assert b"".join(data for _, data in pushed.output(answer["id"])) == printed
 
 
 def test_two_consoles_are_kept_apart(operator):

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine that a guest sees, by the test guests that take it apart: boot protocols, CPUID and MSRs,
+interrupt controllers and clocks, registers that are switched between guests, memory above 4 GiB.
+"""
+import math
+import pathlib
+import re
+
+import bochs
+import conftest
+import pytest
+import vms
+
+MODELS = [(bochs.ICELAKE, ""), (bochs.HASWELL, ""), (bochs.HASWELL, "novid")]
+
+
+@pytest.fixture(scope="module", params=MODELS, ids=["icelake", "haswell", "haswell-novid"])
+def machine(request, boot_shared):
+    model, cmdline = request.param
+    store = {"scripts/boot.lua": "-- no machines\n", "module": bytes(range(256)) * 20, "two": "x",
+             **conftest.guest_files("apic", "fpu", "dump", "hello", "echo", "spin", "memory")}
+    for form in ("flat", "elf64"):
+        store["guests/hello." + form] = pathlib.Path(conftest.BUILD, "guests", "hello." + form)
+    machine = boot_shared(store=store, megs=128, model=model, cmdline=cmdline)
+    assert ("virtual interrupts" in machine.log.wait_for(r"VT-x: .*\n", 60)[0].decode()) == (cmdline == "")
+    yield machine
+    machine.stop()
+
+
+@pytest.fixture
+def operator(machine):
+    operator = machine.operator
+    operator.smp = machine.smp
+    yield operator
+    for name, entry in operator.vms().items():
+        if entry["state"] in ("running", "paused"):
+            operator.stop(name)
+        operator.destroy(name)
+
+
+def passed(info, console):
+    assert (info["state"], info["reason"], info["exit_code"]) == ("stopped", "debug-exit", vms.PASS), console
+    assert console.endswith(": pass\r\n")
+    return console
+
+
+# ---- boot protocols ----
+
+@pytest.mark.parametrize("how, protocol", [
+    ('multiboot { image = "guests/hello", cmdline = "a b", modules = MODULES }', "multiboot"),
+    ('multiboot { image = "guests/hello.flat", cmdline = "a b", modules = MODULES }', "multiboot"),
+    ('multiboot { image = "guests/hello.elf64", cmdline = "a b", modules = MODULES }', "multiboot"),
+    ('pvh { image = "guests/hello", cmdline = "a b", initrd = "module" }', "pvh"),
+    ('pvh { image = "guests/hello.elf64", cmdline = "a b", initrd = "module" }', "pvh"),
+], ids=["multiboot-elf32", "multiboot-flat", "multiboot-elf64", "pvh-elf32", "pvh-elf64"])
+def test_boot_protocols(operator, how, protocol):
+    modules = '{ { image = "module", cmdline = "first one" }, "two" }'
+    console = passed(*operator.run('vm "h" { boot = %s, mem = { size = MiB(8) }, debug_exit = true }'
+                                   % how.replace("MODULES", modules)))
+    assert "hello: by %s\r\n" % protocol in console
+    assert "command line [a b]" in console
+    # the whole of RAM is on the map, and nothing twice
+    ranges = [(int(start, 16), int(size, 16), int(kind))
+              for start, size, kind in re.findall(r"map (0x[0-9a-f]+) bytes (0x[0-9a-f]+) type (\d+)", console)]
+    assert all(start + size <= later[0] for (start, size, _), later in zip(ranges, ranges[1:]))
+    usable = sum(size for _, size, kind in ranges if kind == 1)
+    assert 8 * vms.MIB - 512 * vms.KIB < usable <= 8 * vms.MIB
+    total = sum(range(256)) * 20
+    assert "bytes 5120 sum %d" % total in console
+    if protocol == "multiboot":
+        assert "module [first one] bytes 5120" in console and "bytes 1 sum %d" % ord("x") in console
+    else:
+        assert "hello: rsdp 0x" in console
+
+
+# ---- CPUID and MSRs ----
+
+def cpuid_of(console):
+    return {(int(leaf, 16), int(sub)): tuple(int(value, 16) for value in values.split())
+            for leaf, sub, values in re.findall(r"cpuid ([0-9a-f]{8})\.(\d+) ([0-9a-f ]+)", console)}
+
+
+def text_of(*registers):
+    return b"".join(value.to_bytes(4, "little") for value in registers)
+
+
+def test_cpuid_and_msrs(operator):
+    console = passed(*operator.run(vms.guest("dump")))
+    leaves = cpuid_of(console)
+    _, _, features, _ = leaves[1, 0]
+    assert features >> 31 & 1, "no hypervisor bit"
+    assert features >> 21 & 1 and features >> 24 & 1, "no x2APIC or no TSC deadline"
+    assert not features >> 5 & 1 and not features >> 3 & 1, "VMX or MONITOR is shown"
+    assert text_of(*leaves[0x40000000, 0][1:]) == b"CorbelCorbel"
+    assert text_of(*leaves[0x40000100, 0][1:]) == b"KVMKVMKVM\0\0\0"
+    # only what works: no clock, no asynchronous faults, no EOI in memory
+    assert leaves[0x40000101, 0][0] & ~0x2 == 0
+    # the crystal is the calibrated TSC, whatever the processor below claims
+    ratio, numerator, crystal, _ = leaves[0x15, 0]
+    assert crystal * numerator // ratio == pytest.approx(operator.host()["clock_hz"], abs=2)
+    # nothing beyond what the machine has is let through
+    assert max(leaf for leaf, _ in leaves if leaf < 0x40000000) <= 0x16
+    msrs = {int(number, 16): int(value, 16) for number, value in re.findall(r"msr ([0-9a-f]{8}) ([0-9a-f]{16})", console)}
+    assert len(msrs) < 100
+    # pages of APIC, SMM, VMX, performance counters, machine checks beyond the counts: none
+    assert not [number for number in msrs if 0x480 <= number < 0x4A0 or 0xC1 <= number < 0xC9 or 0x186 <= number < 0x190]
+    assert msrs[0x1B] == 0xFEE00900 and msrs[0x277] == 0x0007040600070406 and msrs[0x3A] & 5 == 1
+
+
+# ---- interrupts and clocks ----
+
+STEPS = ["clocks", "self-IPI by ICR", "priorities, TPR, CR8", "NMI", "one-shot timer", "periodic timer",
+         "PIC through LINT0", "IO-APIC", "TSC deadline", "self-IPI by MSR", "refusals", "off and on"]
+
+
+def test_apic_timers_and_clocks(operator):
+    console = passed(*operator.run(vms.guest("apic"), 120))
+    for step in STEPS:
+        assert "apic: %s ok" % step in console, step
+    assert console.count("one-shot timer ok") == 2, "once as xAPIC and once as x2APIC"
+
+
+def test_apic_beside_a_guest_that_never_yields(operator):
+    """Timers are late when another has the CPU, but none is lost and none is early."""
+    operator.define(vms.guest("busy", "spin"))
+    operator.start("busy")
+    console = passed(*operator.run(vms.guest("apic", cmdline="shared"), 240))
+    for step in set(STEPS) - {"periodic timer"}:
+        assert "apic: %s ok" % step in console, step
+    assert operator.state("busy") == "running"
+
+
+# ---- registers ----
+
+def test_registers_are_each_guests_own(operator):
+    """Two guests with every switched register full of their own patterns, and Lua's floating point between."""
+    names = ["fpu1", "fpu2"]
+    operator.define("".join(vms.guest(name, "fpu", cmdline="seed=%d rounds=40 spin=300000" % seed)
+                            for seed, name in enumerate(names, 11)))
+    for name in names:
+        operator.start(name)
+    wanted = math.fsum(math.sqrt(i) for i in range(1, 301))
+    while any(operator.state(name) == "running" for name in names):
+        output, status = operator.smp.shell("local s = 0.0 for i = 1, 300 do s = s + i ^ 0.5 end return s")
+        assert status == 0 and float(output) == pytest.approx(wanted, rel=1e-12)
+    for name in names:
+        passed(operator.info(name), operator.output(name).decode())
+
+
+def test_registers_beside_one_that_spins(operator):
+    operator.define(vms.guest("busy", "spin"))
+    operator.start("busy")
+    passed(*operator.run(vms.guest("fpu", cmdline="seed=5 rounds=20 spin=300000")))
+
+
+# ---- memory ----
+
+def test_every_byte_of_memory(operator):
+    """Clean when first touched, though others had it before; its own and nobody else's to the end."""
+    names = ["m1", "m2", "m3"]
+    for _ in range(2):
+        operator.define("".join(vms.guest(name, "memory", cmdline="size=8", mem="MiB(8)") for name in names))
+        for name in names:
+            operator.start(name)
+        for name in names:
+            info = operator.wait_state(name, vms.ENDED, 120)
+            assert "every pattern stands" in passed(info, operator.output(name).decode())
+            operator.destroy(name)
+
+
+def test_guests_can_fail(operator):
+    """The guest's own checks can fail: told a wrong size, it says so, and its exit code too."""
+    info, console = operator.run(vms.guest("memory", cmdline="size=99"))
+    assert "memory: FAIL 99 MiB expected" in console
+    assert (info["state"], info["exit_code"]) == ("stopped", 1)
+
+
+def test_guest_with_memory_above_4_gib(boot):
+    """RAM of the guest on both sides of the hole, on a machine with RAM on both sides of its own."""
+    store = {"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("memory", "hello")}
+    operator = boot(store=store, megs=4608).operator
+    size = 3072 + 64
+    definition = vms.guest("m", "memory", cmdline="size=%d every=512" % size, mem="MiB(%d)" % size)
+    info, console = operator.run(definition, 300)
+    passed(info, console)
+    assert "every pattern stands" in console
+    _, console = operator.run(vms.guest("h", "hello", mem="MiB(%d)" % size))
+    assert "map 0x100000000 bytes 0x4000000 type 1" in console
