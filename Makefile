@@ -361,7 +361,7 @@ SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $
 SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
-bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init ## measure inside the emulator, compare with the promises; BENCH='exits sizes linux'
+bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init ## measure inside the emulator, compare with the promises; BENCH='exits sizes handoff linux'
 	$(Q)CORBEL_BUILD=$(abspath $(B)) CORBEL_DEPS=$(DEPS) $(PYTHON) bench/run.py $(BENCH)
 # The first process of a measured Linux: no C library, so that its first instruction is user space's.
 $(B)/guests/linux_init: bench/guests/linux_init.c

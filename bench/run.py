@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """make bench: measures inside the emulator, compares with the promises, names each miss.
 
-    run.py [exits] [sizes] [linux]      all of them by default
+    run.py [exits] [sizes] [handoff] [linux]      all of them by default
 """
 import sys
 
 import exits
+import handoff
 import linux
 import sizes
 
-PARTS = {"exits": exits.run, "sizes": sizes.run, "linux": linux.run}
+PARTS = {"exits": exits.run, "sizes": sizes.run, "handoff": handoff.run, "linux": linux.run}
 
 
 def main():

@@ -27,8 +27,8 @@
 #include "vmx/vmx.h"
 
 #define MIB (1024ull * 1024)
-#define CLEAR_AHEAD_SHARE 16u  /* of RAM, this part is kept cleared in 2 MiB blocks for first touches, */
-#define CLEAR_AHEAD_MAX 64u    /* at most so many of them, */
+#define CLEAR_AHEAD_SHARE 4u   /* of RAM, this part is kept cleared in 2 MiB blocks for first touches, */
+#define CLEAR_AHEAD_MAX 256u   /* at most so many of them, */
 #define CLEAR_AHEAD_4K 512u    /* and these single frames */
 #define CLEAR_STEP_PAGES 512u
 #define HOST_SPARE (8 * MIB)   /* not promised to VMs: the control plane's growth, stacks, page tables */

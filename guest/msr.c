@@ -22,7 +22,7 @@
 #define BIOS_SIGN_VALUE BIT(32)
 #define PLATFORM_INFO_VALUE 0 /* no programmable ratios, no CPUID faulting */
 #define MTRRCAP_VALUE (MTRR_VARIABLE_COUNT | MTRRCAP_FIX | MTRRCAP_WC)
-#define MISC_ENABLE_VALUE (MISC_ENABLE_FAST_STRING | MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL)
+#define MISC_ENABLE_VALUE (MISC_ENABLE_BTS_UNAVAIL | MISC_ENABLE_PEBS_UNAVAIL)
 #define MISC_ENABLE_WRITABLE MISC_ENABLE_FAST_STRING
 #define MTRR_TYPES_FIXED_WB 0x0606060606060606ull
 
@@ -36,6 +36,8 @@ void msr_reset(struct vcpu *v)
 	struct msr_state *s = &v->msr;
 
 	*s = (struct msr_state){.misc_enable = MISC_ENABLE_VALUE};
+	if (v->engine->caps.fast_strings)
+		s->misc_enable |= MISC_ENABLE_FAST_STRING;
 	s->mtrr_def_type = MEMTYPE_WB | MTRR_DEF_FE | MTRR_DEF_E;
 	for (unsigned i = 0; i < MTRR_FIXED_COUNT; i++)
 		s->mtrr_fixed[i] = MTRR_TYPES_FIXED_WB;

@@ -317,6 +317,13 @@ static uint64_t overhead_bytes(uint64_t pages, unsigned vcpus)
 	return vmx_vm_bytes() + vcpus * vmx_vcpu_bytes() + table_frames(pages) * PAGE_SIZE;
 }
 
+static bool has_fast_strings(void)
+{
+	uint64_t value;
+
+	return rdmsr_safe(MSR_IA32_MISC_ENABLE, &value) && (value & MISC_ENABLE_FAST_STRING);
+}
+
 const struct engine *vmx_engine(void)
 {
 	static struct engine engine = {
@@ -353,5 +360,6 @@ const struct engine *vmx_engine(void)
 	engine.caps.virtual_interrupts = vmx.controls.virtual_interrupts;
 	engine.caps.apic_registers = vmx.controls.virtual_interrupts;
 	engine.caps.xsave_compacted = vmx.fpu.compacted;
+	engine.caps.fast_strings = has_fast_strings();
 	return &engine;
 }

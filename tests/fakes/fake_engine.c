@@ -377,7 +377,8 @@ static size_t describe(struct vcpu *v, char *buf, size_t size)
 
 struct engine fake_engine = {
 	.name = "fake",
-	.caps = {.rdtscp = true, .invpcid = true, .xsaves = true, .xsave_compacted = true},
+	.caps = {.rdtscp = true, .invpcid = true, .xsaves = true, .xsave_compacted = true,
+		 .fast_strings = true},
 	.overhead_bytes = overhead_bytes,
 	.vm_create = create_vm,
 	.vm_destroy = destroy_vm,

@@ -150,6 +150,10 @@ static void misc_enable(void **state)
 	wr_gp(MSR_IA32_MISC_ENABLE, value | MISC_ENABLE_MWAIT);
 	wr_gp(MSR_IA32_MISC_ENABLE, value | MISC_ENABLE_XD_DISABLE);
 	wr_gp(MSR_IA32_MISC_ENABLE, 0);
+	fake_engine.caps.fast_strings = false;
+	msr_reset(v);
+	fake_engine.caps.fast_strings = true;
+	assert_int_equal(rd(MSR_IA32_MISC_ENABLE), value & ~MISC_ENABLE_FAST_STRING);
 }
 
 /* ---- the engine's ---- */
