@@ -15,7 +15,7 @@ import mkimage
 
 IPS = 50_000_000
 MEGS = 512
-GUEST_MIB = 256
+GUEST_MIB = 256  # and the bare machine's memory: a kernel works for each page it is given
 KERNEL_ENTRY = 0x1000000  # where GRUB puts a relocatable kernel: its pref_address
 COMMON = "console=ttyS0 nokaslr quiet mitigations=off tsc_early_khz=50000"
 # name: (what is added to the command line, the guest's definition, most exits)
@@ -65,7 +65,7 @@ def bare(directory, added):
     mkimage.make_image(disk, kernel("vmlinuz"), initrd(directory), template=config)
     # The address is reached twice: at entry, and by the decompressed kernel.
     commands = ["pb 0x%x" % KERNEL_ENTRY, "c", "c", "c", "q"]
-    with lab.bochs.Bochs(disk, model=lab.bochs.SKYLAKE, megs=MEGS, ips=IPS, ignore_bad_msrs=True,
+    with lab.bochs.Bochs(disk, model=lab.bochs.SKYLAKE, megs=GUEST_MIB, ips=IPS, ignore_bad_msrs=True,
                          commands=commands) as machine:
         machine.log.wait_for(r"bench end \d+", 900)
         figures = lab.bench_lines(machine.log.text().replace("\r", ""))
