@@ -141,6 +141,8 @@ struct engine {
 	 * the class of @rvi; -1 for never.
 	 */
 	void (*sync_apic)(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4]);
+	/* With caps.virtual_interrupts: what sync_apic() would do if all that changed is that @vector was requested. */
+	void (*post_interrupt)(struct vcpu *vcpu, uint8_t vector);
 	/* The guest changed its APIC mode: disabled, xAPIC, or x2APIC (chooses the MSR bitmap and virtualisation). */
 	void (*set_apic_mode)(struct vcpu *vcpu, unsigned mode);
 	/* The constant added to the host TSC for this guest. */

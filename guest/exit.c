@@ -116,7 +116,10 @@ static enum disposition on_irq_window(struct vcpu *v)
 	if (!v->irq_window)
 		return RESUME;
 	v->irq_window = false;
-	return on_event(v);
+	/* At once: no instruction is under way that could still raise an exception. */
+	vcpu_deliver(v);
+	vcpu_replan(v);
+	return RESUME;
 }
 
 static enum disposition on_nmi_window(struct vcpu *v)

@@ -188,6 +188,17 @@ static void lapic_changed(void *ctx)
 		vcpu_request(v, REQ_EVENT);
 }
 
+/* An engine that delivers by itself needs the vector alone; what else is pending stays as it has been judged. */
+static void lapic_posted(void *ctx, uint8_t vector)
+{
+	struct vcpu *v = ctx;
+
+	if (v->engine->caps.virtual_interrupts && v->entity.state == SCHED_RUNNING)
+		v->engine->post_interrupt(v, vector);
+	else
+		lapic_changed(v);
+}
+
 static void lapic_nmi(void *ctx)
 {
 	struct vcpu *v = ctx;
@@ -237,6 +248,7 @@ static void lapic_mode_changed(void *ctx, enum vlapic_mode mode)
 
 const struct vlapic_ops vcpu_lapic_ops = {
 	.changed = lapic_changed,
+	.posted = lapic_posted,
 	.nmi = lapic_nmi,
 	.init = lapic_init,
 	.startup = lapic_startup,

@@ -152,11 +152,15 @@ void vlapic_post(struct vlapic *l, uint8_t vector, bool level)
 		vlapic_error(l, APIC_ESR_RECV_ILLEGAL);
 		return;
 	}
+	vector_set(l, APIC_REG_IRR, &l->irr_words, vector);
+	if (likely(!level && l->tmr_words == 0)) {
+		l->ops->posted(l->ctx, vector);
+		return;
+	}
 	if (level)
 		vector_set(l, APIC_REG_TMR, &l->tmr_words, vector);
-	else if (unlikely(l->tmr_words != 0))
+	else
 		vector_clear(l, APIC_REG_TMR, &l->tmr_words, vector);
-	vector_set(l, APIC_REG_IRR, &l->irr_words, vector);
 	l->ops->changed(l->ctx);
 }
 

@@ -26,6 +26,8 @@ enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
 struct vlapic_ops {
 	/* Pending, in-service or priority state changed: events must be evaluated before the next entry. */
 	void (*changed)(void *ctx);
+	/* The same where nothing changed but that edge-triggered @vector was requested. */
+	void (*posted)(void *ctx, uint8_t vector);
 	void (*nmi)(void *ctx);
 	void (*init)(void *ctx);
 	void (*startup)(void *ctx, uint8_t vector);

@@ -349,6 +349,7 @@ const struct engine *vmx_engine(void)
 		.inject = vmx_inject,
 		.want_window = vmx_want_window,
 		.sync_apic = vmx_sync_apic,
+		.post_interrupt = vmx_post_interrupt,
 		.set_apic_mode = vmx_set_apic_mode,
 		.set_tsc_offset = set_tsc_offset,
 		.kick = kick,

@@ -23,12 +23,14 @@ void event_settle_shadow(const struct vcpu *vcpu)
 		vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)SHADOW);
 }
 
+/* An exit clears the bit (24.8.3). */
+static bool is_staged(void) { return vmcs_read32(VMCS_ENTRY_INTR_INFO) & INTR_VALID; }
+
 bool vmx_can_inject(struct vcpu *vcpu, enum event_type type)
 {
-	struct vmx_vcpu *hw = hw_of(vcpu);
 	uint32_t blocking;
 
-	if (hw->work & WORK_EVENT)
+	if (is_staged())
 		return false;
 	if (type == EVENT_EXCEPTION)
 		return true;
@@ -44,7 +46,6 @@ void vmx_inject(struct vcpu *vcpu, const struct event *event)
 	static const uint32_t types[] = {
 		[EVENT_INTERRUPT] = INTR_EXTERNAL, [EVENT_NMI] = INTR_NMI, [EVENT_EXCEPTION] = INTR_HARD_EXCEPTION,
 	};
-	struct vmx_vcpu *hw = hw_of(vcpu);
 	uint32_t info = event->vector | types[event->type] | (uint32_t)INTR_VALID;
 
 	event_settle_shadow(vcpu);
@@ -54,10 +55,9 @@ void vmx_inject(struct vcpu *vcpu, const struct event *event)
 		vmcs_write32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
 	}
 	vmcs_write32(VMCS_ENTRY_INTR_INFO, info);
-	add_work(hw, WORK_EVENT);
 }
 
-void event_restage(struct vmx_vcpu *hw, uint32_t idt_info, uint32_t idt_error)
+void event_restage(uint32_t idt_info, uint32_t idt_error)
 {
 	uint32_t type = idt_info & INTR_TYPE_MASK;
 
@@ -71,7 +71,6 @@ void event_restage(struct vmx_vcpu *hw, uint32_t idt_info, uint32_t idt_error)
 			     vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)BLOCKING_NMI);
 	/* Bit 12 is undefined here and reserved there. */
 	vmcs_write32(VMCS_ENTRY_INTR_INFO, idt_info & ~(uint32_t)INTR_RESERVED);
-	add_work(hw, WORK_EVENT);
 }
 
 void event_block_nmi(void)
@@ -106,7 +105,7 @@ static bool outranks(const struct vmx_vcpu *hw)
 static void end_hold(struct vmx_vcpu *hw)
 {
 	hw->window_quirk = false;
-	if (hw->vcpu->exit.kind == EXIT_IRQ_WINDOW && !(hw->work & WORK_EVENT) && outranks(hw))
+	if (hw->vcpu->exit.kind == EXIT_IRQ_WINDOW && !is_staged() && outranks(hw))
 		drop_work(hw, WORK_RVI);
 }
 
@@ -182,6 +181,15 @@ void vmx_sync_apic(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits
 	write_eoi_exits(hw, eoi_exits);
 	if (rvi > 0)
 		add_work(hw, WORK_RVI);
+}
+
+void vmx_post_interrupt(struct vcpu *vcpu, uint8_t vector)
+{
+	uint16_t status = vmcs_read16(VMCS_GUEST_INTERRUPT_STATUS);
+
+	if (vector > STATUS_RVI(status))
+		vmcs_write16(VMCS_GUEST_INTERRUPT_STATUS, (uint16_t)(status - STATUS_RVI(status) + vector));
+	add_work(hw_of(vcpu), WORK_RVI);
 }
 
 void vmx_set_apic_mode(struct vcpu *vcpu, unsigned mode)

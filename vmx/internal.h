@@ -36,12 +36,11 @@
 #define WORK_LAUNCH BIT(0)      /* the VMCS is clear: VMLAUNCH, not VMRESUME */
 #define WORK_FLUSH_EPT BIT(1)   /* the stage-2 generation rose, or another CPU */
 #define WORK_FLUSH_VPID BIT(2)  /* guest-linear translations of this VPID are stale */
-#define WORK_EVENT BIT(3)       /* an event is staged in the entry interruption information */
-#define WORK_RVI BIT(4)         /* a virtual interrupt may be waiting (held_interrupt_quirk) */
-#define WORK_ARM_TIMER BIT(5)   /* always, without a preemption timer */
-#define WORK_GUARD BIT(6)       /* while there are mitigations at entry or exit */
-#define WORK_CHECK BIT(7)       /* always, in CORBEL_DEBUG builds */
-#define WORK_TPR BIT(8)         /* the guest's task priority is watched (without virtual interrupts) */
+#define WORK_RVI BIT(3)         /* a virtual interrupt may be waiting (held_interrupt_quirk) */
+#define WORK_ARM_TIMER BIT(4)   /* always, without a preemption timer */
+#define WORK_GUARD BIT(5)       /* while there are mitigations at entry or exit */
+#define WORK_CHECK BIT(6)       /* always, in CORBEL_DEBUG builds */
+#define WORK_TPR BIT(7)         /* the guest's task priority is watched (without virtual interrupts) */
 
 /* MSRs that no VMCS field switches and that stay the guest's while it is loaded. */
 enum switched_msr { SW_STAR, SW_LSTAR, SW_CSTAR, SW_FMASK, SW_KERNEL_GS_BASE, SW_TSC_AUX, SW_COUNT };
@@ -187,10 +186,11 @@ void audit_exit(void);
 bool vmx_can_inject(struct vcpu *vcpu, enum event_type type);
 void vmx_inject(struct vcpu *vcpu, const struct event *event);
 void vmx_want_window(struct vcpu *vcpu, enum event_type type, bool on);
+void vmx_post_interrupt(struct vcpu *vcpu, uint8_t vector);
 void vmx_sync_apic(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4]);
 void vmx_set_apic_mode(struct vcpu *vcpu, unsigned mode);
 /* After an exit that interrupted the delivery of an event: stage it again. */
-void event_restage(struct vmx_vcpu *hw, uint32_t idt_info, uint32_t idt_error);
+void event_restage(uint32_t idt_info, uint32_t idt_error);
 /* An exit took back the unblocking of NMIs by IRET (27.2.3). */
 void event_block_nmi(void);
 /* Before entry with WORK_RVI: opens or closes the window that the quirk needs. */

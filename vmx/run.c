@@ -61,7 +61,7 @@ static void flush(struct vmx_vcpu *hw)
 /* From entry.S. The long way in; each bit of work is rare, or the price of a missing feature. ENTER_* bits. */
 unsigned vmx_enter_long(struct vcpu *vcpu)
 {
-	const uint32_t once = WORK_LAUNCH | WORK_FLUSH_EPT | WORK_FLUSH_VPID | WORK_EVENT;
+	const uint32_t once = WORK_LAUNCH | WORK_FLUSH_EPT | WORK_FLUSH_VPID;
 	struct vmx_vcpu *hw = hw_of(vcpu);
 	bool launch = hw->work & WORK_LAUNCH;
 
@@ -139,7 +139,6 @@ static bool nmi_unblocking_undone(const struct exit_raw *raw, const struct exit 
 
 RARE static void exited_with_details(struct vcpu *vcpu, uint64_t reason)
 {
-	struct vmx_vcpu *hw = hw_of(vcpu);
 	struct exit_raw raw = {
 		.reason = (uint32_t)reason,
 		.rip = vmcs_readn(VMCS_GUEST_RIP),
@@ -154,7 +153,7 @@ RARE static void exited_with_details(struct vcpu *vcpu, uint64_t reason)
 		note_exception(&vcpu->exit);
 	/* An exception that cut a delivery short takes its place; anything else lets it happen again. */
 	else if ((raw.idt_info & INTR_VALID) && vcpu->exit.kind != EXIT_TASK_SWITCH)
-		event_restage(hw, raw.idt_info, raw.idt_error);
+		event_restage(raw.idt_info, raw.idt_error);
 }
 
 /*

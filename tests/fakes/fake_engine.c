@@ -257,6 +257,13 @@ static void sync_apic(struct vcpu *v, int rvi, int svi, const uint64_t eoi_exits
 	log_call(v, CALL_SYNC_APIC, rvi, svi);
 }
 
+static void post_interrupt(struct vcpu *v, uint8_t vector)
+{
+	ASSERT(fake(v)->loaded && fake_engine.caps.virtual_interrupts);
+	ASSERT(vlapic_highest_irr(&v->lapic) >= vector);
+	log_call(v, CALL_POST_INTERRUPT, vector, 0);
+}
+
 static void set_apic_mode(struct vcpu *v, unsigned mode)
 {
 	ASSERT(fake(v)->loaded);
@@ -400,6 +407,7 @@ struct engine fake_engine = {
 	.inject = inject,
 	.want_window = want_window,
 	.sync_apic = sync_apic,
+	.post_interrupt = post_interrupt,
 	.set_apic_mode = set_apic_mode,
 	.set_tsc_offset = set_tsc_offset,
 	.kick = kick,

@@ -25,7 +25,7 @@ struct fake_step {
 	void (*setup)(struct vcpu *v);
 };
 
-enum fake_call { CALL_ENTER, CALL_INJECT, CALL_WINDOW, CALL_SYNC_APIC, CALL_APIC_MODE, CALL_TSC_OFFSET, CALL_KICK,
+enum fake_call { CALL_ENTER, CALL_INJECT, CALL_WINDOW, CALL_SYNC_APIC, CALL_POST_INTERRUPT, CALL_APIC_MODE, CALL_TSC_OFFSET, CALL_KICK,
 		 CALL_KINDS };
 
 /* What the vcpu's engine part was asked to do; filled for the last FAKE_LOG calls that matter. */

@@ -56,7 +56,7 @@ static uint64_t take(struct input *in, unsigned bytes)
 /* ---- the machine ---- */
 
 static void ignore(void *ctx) { (void)ctx; }
-static void on_startup(void *ctx, uint8_t vector) { (void)ctx, (void)vector; }
+static void ignore_vector(void *ctx, uint8_t vector) { (void)ctx, (void)vector; }
 static void on_ipi(void *ctx, uint64_t icr) { (void)ctx, (void)icr; }
 
 static void on_init(void *ctx)
@@ -79,7 +79,7 @@ static void on_mode(void *ctx, enum vlapic_mode mode)
 		memset(in_service, 0, sizeof in_service);
 }
 
-static const struct vlapic_ops apic_ops = {ignore, ignore, on_init, on_startup, on_ipi, on_eoi, on_mode};
+static const struct vlapic_ops apic_ops = {ignore, ignore_vector, ignore, on_init, ignore_vector, on_ipi, on_eoi, on_mode};
 
 static void start(bool hw_delivery)
 {

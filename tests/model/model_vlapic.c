@@ -29,7 +29,7 @@ static void ignore_vector(void *ctx, uint8_t vector) { (void)ctx, (void)vector; 
 static void ignore_icr(void *ctx, uint64_t icr) { (void)ctx, (void)icr; }
 static void ignore_mode(void *ctx, enum vlapic_mode mode) { (void)ctx, (void)mode; }
 static void on_eoi(void *ctx, uint8_t vector) { (void)ctx, eois++, eoi_vector = vector; }
-static const struct vlapic_ops ops = {ignore, ignore, ignore, ignore_vector, ignore_icr, on_eoi, ignore_mode};
+static const struct vlapic_ops ops = {ignore, ignore_vector, ignore, ignore, ignore_vector, ignore_icr, on_eoi, ignore_mode};
 
 static uint32_t get(uint32_t reg) { return (uint32_t)lapic.dev.ops->read(&lapic.dev, reg, 4); }
 static void set(uint32_t reg, uint32_t v) { lapic.dev.ops->write(&lapic.dev, reg, 4, v); }

@@ -484,6 +484,33 @@ static void an_engine_with_virtual_interrupts_is_told_instead(void **state)
 	assert_int_equal(vlapic_highest_isr(&v->lapic), -1);
 }
 
+static void post_two(struct vcpu *at)
+{
+	vlapic_post(&at->lapic, 0x61, false);
+	vlapic_post(&at->lapic, 0x51, false);
+}
+
+/* In a handler nothing else is evaluated; from outside the whole is, and the vcpu wakes. */
+static void a_posted_vector_goes_straight_to_such_an_engine(void **state)
+{
+	static const struct fake_step script[] = {{{.kind = EXIT_CPUID, .length = 2}, 300, post_two}};
+	uint64_t start = host_now();
+	unsigned syncs;
+
+	(void)state;
+	open_apic();
+	play_until(NULL, 0, start + 1000);
+	syncs = fake(v)->counts[CALL_SYNC_APIC];
+	PLAY(script, start + 2000);
+	assert_int_equal(fake(v)->counts[CALL_POST_INTERRUPT], 2);
+	assert_int_equal(last(CALL_POST_INTERRUPT).a, 0x51);
+	assert_int_equal(fake(v)->counts[CALL_SYNC_APIC], syncs);
+	vlapic_post(&v->lapic, 0x71, false);
+	assert_int_equal(fake(v)->counts[CALL_POST_INTERRUPT], 2);
+	play_until(NULL, 0, start + 3000);
+	assert_int_equal(last(CALL_SYNC_APIC).a, 0x71);
+}
+
 /* It held back what it delivers by itself; nothing here has changed. */
 static void a_window_of_the_engine_s_own_delivers_nothing(void **state)
 {
@@ -710,6 +737,7 @@ int main(void)
 		T(nmi_is_held_while_one_is_handled),
 		T(a_vector_below_the_task_priority_is_watched),
 		TV(an_engine_with_virtual_interrupts_is_told_instead),
+		TV(a_posted_vector_goes_straight_to_such_an_engine),
 		TV(a_window_of_the_engine_s_own_delivers_nothing),
 		T(an_event_leaves_the_deadline_alone),
 		TV(extint_is_injected_even_then),

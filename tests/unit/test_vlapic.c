@@ -20,13 +20,14 @@ static struct rig rig;
 static struct vlapic lapic, other;
 static alignas(4096) uint8_t page[4096], other_page[4096];
 static struct {
-	unsigned changed, nmi, init, startup, ipi, eoi, mode;
-	uint8_t startup_vector, eoi_vector;
+	unsigned changed, posted, nmi, init, startup, ipi, eoi, mode;
+	uint8_t posted_vector, startup_vector, eoi_vector;
 	uint64_t icr;
 	enum vlapic_mode last_mode;
 } seen;
 
 static void on_changed(void *ctx) { (void)ctx, seen.changed++; }
+static void on_posted(void *ctx, uint8_t vector) { (void)ctx, seen.changed++, seen.posted++, seen.posted_vector = vector; }
 static void on_nmi(void *ctx) { (void)ctx, seen.nmi++; }
 static void on_init(void *ctx) { (void)ctx, seen.init++; }
 static void on_startup(void *ctx, uint8_t vector) { (void)ctx, seen.startup++, seen.startup_vector = vector; }
@@ -41,7 +42,7 @@ static void on_ipi(void *ctx, uint64_t icr)
 		vlapic_receive_ipi(&other, icr);
 }
 
-static const struct vlapic_ops ops = {on_changed, on_nmi, on_init, on_startup, on_ipi, on_eoi, on_mode};
+static const struct vlapic_ops ops = {on_changed, on_posted, on_nmi, on_init, on_startup, on_ipi, on_eoi, on_mode};
 
 static int setup(void **state)
 {
@@ -304,6 +305,23 @@ static void eoi_evaluates_only_when_something_waits(void **state)
 	seen.changed = 0;
 	set(APIC_REG_EOI, 0);
 	assert_int_equal(seen.changed, 1);
+}
+
+/* An engine that delivers by itself is told the vector, unless the list of EOIs that must exit changes with it. */
+static void a_lone_request_is_told_by_its_vector(void **state)
+{
+	(void)state;
+	enable();
+	vlapic_post(&lapic, 0x41, false);
+	assert_int_equal(seen.posted, 1);
+	assert_int_equal(seen.posted_vector, 0x41);
+	vlapic_post(&lapic, 0x51, true);
+	vlapic_post(&lapic, 0x61, false); /* level-triggered ones are about */
+	vlapic_post(&lapic, 0x51, false); /* no longer */
+	assert_int_equal(seen.posted, 1);
+	vlapic_post(&lapic, 0x71, false);
+	assert_int_equal(seen.posted, 2);
+	assert_int_equal(seen.posted_vector, 0x71);
 }
 
 #define CHANGES(statement)                              \
@@ -924,6 +942,7 @@ int main(void)
 		T(level_eoi_reaches_the_io_apic),
 		T(the_engine_delivers_from_the_page),
 		T(eoi_evaluates_only_when_something_waits),
+		T(a_lone_request_is_told_by_its_vector),
 		T(changes_are_told),
 		T(software_disable_masks_local_vectors),
 		T(local_pins_by_delivery_mode),
