@@ -183,26 +183,26 @@ static const struct arg input_args[] = {TARGET_ARGS, {"data", ARG_DATA, ARG_OF(d
 
 static const struct command console_commands[] = {
 	{
-		.id = CONSOLE_LIST, .ops = BIT(SMP_READ), .name = "list", .help = "lists the consoles",
+		.id = CONSOLE_LIST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "list", .help = "lists the consoles",
 		.args = list_args, .arg_count = ARRAY_SIZE(list_args), .apply = list_apply,
 	},
 	{
-		.id = CONSOLE_READ, .ops = BIT(SMP_READ), .target = TARGET_CONSOLE, .name = "read",
+		.id = CONSOLE_READ, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .target = TARGET_CONSOLE, .name = "read",
 		.help = "reads what a console printed", .args = read_args, .arg_count = ARRAY_SIZE(read_args),
 		.decode = read_decode, .apply = read_apply,
 	},
 	{
-		.id = CONSOLE_ATTACH, .ops = BIT(SMP_WRITE), .target = TARGET_CONSOLE, .name = "attach",
+		.id = CONSOLE_ATTACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .target = TARGET_CONSOLE, .name = "attach",
 		.help = "pushes a console's output on the line", .args = attach_args,
 		.arg_count = ARRAY_SIZE(attach_args), .decode = attach_decode, .apply = attach_apply,
 	},
 	{
-		.id = CONSOLE_DETACH, .ops = BIT(SMP_WRITE), .target = TARGET_CONSOLE, .name = "detach",
+		.id = CONSOLE_DETACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .target = TARGET_CONSOLE, .name = "detach",
 		.help = "ends the push", .args = target_args, .arg_count = ARRAY_SIZE(target_args),
 		.apply = detach_apply,
 	},
 	{
-		.id = CONSOLE_INPUT, .ops = BIT(SMP_WRITE), .target = TARGET_CONSOLE, .name = "input",
+		.id = CONSOLE_INPUT, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .target = TARGET_CONSOLE, .name = "input",
 		.help = "types into a VM's console", .args = input_args, .arg_count = ARRAY_SIZE(input_args),
 		.decode = input_decode, .apply = input_apply,
 	},

@@ -376,18 +376,18 @@ static const struct arg define_args[] = {
 
 #define VERB(number, verb, legal, function, text)                                                  \
 	{                                                                                           \
-		.id = (number), .ops = BIT(SMP_WRITE), .states = (legal), .target = TARGET_VM,        \
+		.id = (number), .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .states = (legal), .target = TARGET_VM,        \
 		.name = (verb), .help = (text), .args = target_args, .arg_count = ARRAY_SIZE(target_args), \
 		.apply = (function),                                                                  \
 	}
 
 static const struct command vm_commands[] = {
 	{
-		.id = VM_LIST, .ops = BIT(SMP_READ), .name = "list", .help = "lists the VMs", .args = list_args,
+		.id = VM_LIST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "list", .help = "lists the VMs", .args = list_args,
 		.arg_count = ARRAY_SIZE(list_args), .decode = list_decode, .apply = list_apply,
 	},
 	{
-		.id = VM_DEFINE, .ops = BIT(SMP_WRITE), .name = "define", .help = "defines VMs, all or none",
+		.id = VM_DEFINE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "define", .help = "defines VMs, all or none",
 		.args = define_args, .arg_count = ARRAY_SIZE(define_args), .decode = define_decode_args,
 		.apply = define_apply,
 	},
@@ -397,13 +397,13 @@ static const struct command vm_commands[] = {
 	VERB(VM_RESUME, "resume", BIT(VM_PAUSED), resume_apply, "lets a paused VM go on"),
 	VERB(VM_DESTROY, "destroy", STATES_IDLE, destroy_apply, "forgets a VM that does not run"),
 	{
-		.id = VM_INFO, .ops = BIT(SMP_READ), .target = TARGET_VM, .name = "info",
+		.id = VM_INFO, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .target = TARGET_VM, .name = "info",
 		.help = "says all about a VM", .args = target_args, .arg_count = ARRAY_SIZE(target_args),
 		.apply = info_apply,
 	},
 	VERB(VM_POWER, "power", BIT(VM_RUNNING), power_apply, "presses a VM's power button"),
 	{
-		.id = VM_REPORT, .ops = BIT(SMP_READ), .target = TARGET_VM, .name = "report",
+		.id = VM_REPORT, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .target = TARGET_VM, .name = "report",
 		.help = "reads a VM's crash report", .args = report_args, .arg_count = ARRAY_SIZE(report_args),
 		.apply = report_apply,
 	},

@@ -44,6 +44,13 @@ const struct command *command_find(unsigned group, unsigned id)
 	return NULL;
 }
 
+enum role command_role(const struct command *cmd, enum smp_op op)
+{
+	enum role role = op == SMP_WRITE && cmd->write_role ? cmd->write_role : cmd->role;
+
+	return role == ROLE_UNSET ? ROLE_OWNER : role;
+}
+
 /* ---- arguments ---- */
 
 static const struct arg *find_arg(const struct command *cmd, struct cbor_value key)
@@ -203,6 +210,18 @@ static enum status check_state(const struct command *cmd, const struct vm *vm, s
 
 /* ---- running ---- */
 
+static enum status check_role(const struct control *c, const struct command_request *req, struct failure *f)
+{
+	enum role least = command_role(req->command, req->op);
+
+	if (req->from_script || session_is(c, least))
+		return ST_OK;
+	if (c->session.role == ROLE_NONE)
+		return fail(&f->error, ST_DENIED, "%s needs a login as %s", req->command->name, role_name(least));
+	return fail(&f->error, ST_DENIED, "%s needs the role %s, this session is %s", req->command->name,
+		    role_name(least), role_name(c->session.role));
+}
+
 static enum status decode(struct control *c, const struct command_request *req,
 			  struct command_args *a, struct failure *f)
 {
@@ -225,7 +244,9 @@ enum status command_run(struct control *c, const struct command_request *req, st
 	enum status st;
 
 	*f = (struct failure){.group_rc = -1};
-	st = decode(c, req, &a, f);
+	st = check_role(c, req, f);
+	if (st == ST_OK)
+		st = decode(c, req, &a, f);
 	if (st != ST_OK)
 		return st;
 	map = cbor_open(w);

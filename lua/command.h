@@ -12,6 +12,7 @@
 #include "guest/machine.h"
 #include "lib/error.h"
 #include "lua/cbor.h"
+#include "lua/session.h"
 #include "lua/smp.h"
 
 struct control;
@@ -98,6 +99,8 @@ struct command {
 	uint8_t id;
 	uint8_t ops;          /* BIT(SMP_READ), BIT(SMP_WRITE) */
 	uint8_t states;       /* BIT(enum vm_state) in which it is legal; 0: any */
+	enum role role;       /* the least role that may run it; unset: only the owner */
+	enum role write_role; /* for its write, where that takes another role than its read */
 	enum target target;
 	const char *name;     /* a verb, for sentences and for Lua */
 	const char *help;
@@ -122,17 +125,20 @@ extern const struct command_group os_group, shell_group, enum_group, vm_group, c
 const struct command_group *command_group_at(size_t i);
 const struct command_group *command_group_find(unsigned id);
 const struct command *command_find(unsigned group, unsigned id);
+/* The least role that may run @cmd with @op. */
+enum role command_role(const struct command *cmd, enum smp_op op);
 
 struct command_request {
 	const struct command_group *group;
 	const struct command *command;
 	struct cbor_value args; /* a checked map */
-	bool from_script;
+	enum smp_op op;
+	bool from_script;       /* a script is the machine's own: no role is asked for */
 };
 
 /*
  * Runs one command and writes its reply, a map, to @w. On failure nothing was changed, nothing is
- * in @w, and @f says why.
+ * in @w, and @f says why; ST_DENIED: the session's role does not allow it.
  */
 MUST_CHECK enum status command_run(struct control *c, const struct command_request *req, struct cbor_writer *w,
 				   struct failure *f);

@@ -36,6 +36,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	memset(c, 0, sizeof *c);
 	c->cfg = *cfg;
 	c->started = cfg->clock->ticks();
+	c->session.role = ROLE_OWNER; /* whoever is at the serial line is trusted */
 	ring_init(&c->input, c->input_buf, INPUT_BYTES);
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
@@ -163,6 +164,8 @@ static void send_failure(struct control *c, const struct smp_header *request, en
 
 	if (f->reply_too_long)
 		e.rc = SMP_TOO_BIG;
+	else if (st == ST_DENIED)
+		e.group_rc = -1; /* no group has a code for it: the common one, as stock servers answer */
 	else if (e.group_rc < 0 && request->group >= SMP_USER_GROUPS)
 		e.group_rc = (int)e.rc;
 	send_error(c, request, e);
@@ -245,6 +248,7 @@ static void take_frame(struct control *c)
 		send_refusal(c, &h, SMP_TOO_NEW, "version field %u is newer than 1", h.version);
 		return;
 	}
+	req.op = (enum smp_op)h.op;
 	if (!find_command(c, &h, &req))
 		return;
 	if (check_payload(c, &h, c->rx_buf + SMP_HEADER_BYTES, c->rx.len - SMP_HEADER_BYTES, &req.args))

@@ -11,6 +11,7 @@
 #include "lua/command.h"
 #include "lua/control.h"
 #include "lua/define.h"
+#include "lua/session.h"
 #include "lua/smp.h"
 #include "lua/state.h"
 #include "lua/wire.h"
@@ -46,6 +47,7 @@ struct control_counters {
 struct control {
 	struct control_config cfg;
 	uint64_t started; /* ticks */
+	struct session session;
 
 	/* in */
 	struct ring input;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/bits.h"
 #include "tests/fakes/control_rig.h"
 
 #define MIB (1ull << 20)
@@ -412,10 +413,55 @@ static void every_command_is_complete(void **state)
 			assert_ptr_equal(command_find(g->id, cmd->id), cmd);
 			assert_true(cmd->arg_count <= 64);
 			assert_true(cmd->target == TARGET_NONE || cmd->arg_count >= 2);
+			assert_int_not_equal(cmd->role, ROLE_UNSET); /* every row says who may */
 		}
 	}
 	assert_null(command_group_find(64));
 	assert_null(command_find(GROUP_VM, 200));
+}
+
+/* Sends @cmd's request as a session of @role; true when it was refused for that. */
+static bool is_denied(enum role role, const struct command_group *g, const struct command *cmd, enum smp_op op)
+{
+	struct cbor_value rc;
+	struct seen s;
+	uint64_t n = 0;
+
+	control_rig.control->session.role = role;
+	begin_args();
+	request(op, g->id, cmd->id);
+	s = take_line();
+	assert_int_equal(s.frames, 1);
+	control_rig.control->reset_due = false;
+	return cbor_find(s.reply, "rc", &rc) && cbor_get_uint(rc, &n) && n == SMP_DENIED;
+}
+
+static void every_command_is_refused_below_its_role(void **state)
+{
+	static const enum smp_op ops[] = {SMP_READ, SMP_WRITE};
+	const struct command_group *g;
+
+	(void)state;
+	for (size_t i = 0; (g = command_group_at(i)); i++) {
+		for (size_t j = 0; j < g->count * ARRAY_SIZE(ops); j++) {
+			const struct command *cmd = &g->commands[j / ARRAY_SIZE(ops)];
+			enum smp_op op = ops[j % ARRAY_SIZE(ops)];
+
+			for (enum role r = ROLE_NONE; cmd->ops & BIT(op) && r <= ROLE_OWNER; r++)
+				assert_int_equal(is_denied(r, g, cmd, op), r < command_role(cmd, op));
+		}
+	}
+}
+
+/* A write may ask for more than the read beside it; a row that says nothing is the owner's. */
+static void a_write_may_have_its_own_role(void **state)
+{
+	const struct command both = {.role = ROLE_OBSERVER, .write_role = ROLE_OWNER}, unset = {.name = "x"};
+
+	(void)state;
+	assert_int_equal(command_role(&both, SMP_READ), ROLE_OBSERVER);
+	assert_int_equal(command_role(&both, SMP_WRITE), ROLE_OWNER);
+	assert_int_equal(command_role(&unset, SMP_READ), ROLE_OWNER);
 }
 
 static void too_little_memory_is_an_error(void **state)
@@ -446,6 +492,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(definitions_that_fail_halfway_are_taken_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_start_that_fails_anywhere_changes_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_command_is_complete, setup, teardown),
+		cmocka_unit_test_setup_teardown(every_command_is_refused_below_its_role, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_write_may_have_its_own_role, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_little_memory_is_an_error, setup, teardown),
 	};
 
