@@ -39,6 +39,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	c->session.role = ROLE_OWNER; /* whoever is at the serial line is trusted */
 	ring_init(&c->input, c->input_buf, INPUT_BYTES);
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
+	events_init(&c->events, cfg->clock);
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
 	*out = c;
 	return ST_OK;
@@ -344,8 +345,10 @@ bool control_step(struct control *c)
 			c->cfg.reset();
 		return false;
 	}
+	watch_vms(c);
 	more = vm_reap(c->cfg.machine);
 	more |= receive(c);
+	watch_vms(c);
 	if (!send(c))
 		return false;
 	more |= push(c);

@@ -11,6 +11,7 @@
 #include "lua/command.h"
 #include "lua/control.h"
 #include "lua/define.h"
+#include "lua/events.h"
 #include "lua/session.h"
 #include "lua/smp.h"
 #include "lua/state.h"
@@ -31,6 +32,14 @@ struct attachment {
 	uint64_t credit;     /* bytes that may still be pushed before the client asks again */
 	enum vm_state state; /* as last said */
 	uint64_t starts;
+};
+
+/* A VM as the last look at it found it: watch.c. */
+struct seen_vm {
+	bool there;
+	enum vm_state state;
+	uint64_t starts;
+	char name[VM_NAME_MAX];
 };
 
 /* Where print() of the running script goes. */
@@ -69,6 +78,10 @@ struct control {
 	struct attachment attached[VMS_MAX + 1];
 	unsigned push_turn;
 
+	/* what happened, and what of it was seen of each VM, by id */
+	struct events events;
+	struct seen_vm seen[VMS_MAX + 1];
+
 	/* scripts */
 	struct interp shell, script;
 	const char *script_name; /* of what runs, for its log lines */
@@ -97,6 +110,11 @@ void push_detach(struct control *c, unsigned id);
 void push_forget(struct control *c, unsigned id);
 /* Builds at most one pushed line into c->line; false when there is nothing to push. */
 bool push_step(struct control *c);
+
+/* ---- watch.c ---- */
+
+/* Posts what changed of the VMs since the last look. */
+void watch_vms(struct control *c);
 
 /* ---- script.c ---- */
 
