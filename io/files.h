@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One view of all named blobs: scripts, kernels, uploads, keys, generations. The
+ * writable store (io/kvlog.h) lies over the read-only seed that the loader
+ * brought (io/store.h): a name in both is the writable one's, and deleting it
+ * there shows the seed's again. Machines without a writable store have the seed
+ * alone, and every write says why there is none. The control task's alone.
+ */
+#ifndef CORBEL_IO_FILES_H
+#define CORBEL_IO_FILES_H
+
+#include "io/kvlog.h"
+#include "io/store.h"
+
+struct files {
+	const struct store *seed; /* may be NULL: none */
+	struct kvlog *kv;         /* NULL: there is no writable store */
+	char why_not[ERROR_TEXT_MAX]; /* while kv is NULL: a sentence */
+};
+
+struct file {
+	char name[sizeof ((struct blob *)0)->name];
+	uint64_t size;
+	uint64_t version; /* of the writable store's content; 0: the seed's, which never changes */
+	const void *data; /* the seed's bytes; NULL: in the writable store, files_read() copies them */
+};
+
+/* Without a writable store until files_attach(). @why_not: why there is none. */
+void files_init(struct files *f, const struct store *seed, const char *why_not);
+void files_attach(struct files *f, struct kvlog *kv);
+
+/* Finds by exact name; ST_NOT_FOUND with a sentence that names it. */
+enum status files_find(const struct files *f, const char *name, struct file *out, struct error *err) MUST_CHECK;
+
+/*
+ * Up to @len bytes of @file from @offset; *got is less only at its end. Errors as kvlog_read(); ST_NOT_FOUND
+ * when it has been replaced or deleted since it was found.
+ */
+enum status files_read(const struct files *f, const struct file *file, uint64_t offset, void *buf, size_t len,
+		       size_t *got, struct error *err) MUST_CHECK;
+
+/*
+ * The first name in byte order behind @after ("" for the first) that begins with @prefix; ST_NOT_FOUND when
+ * there is none. @out->name is the next cursor. Names may come and go between calls.
+ */
+enum status files_next(const struct files *f, const char *prefix, const char *after, struct file *out) MUST_CHECK;
+
+/* Writes: as their namesakes in io/kvlog.h; ST_DENIED with the reason where there is no writable store. */
+enum status files_put(struct files *f, const char *name, const void *data, size_t len, struct error *err) MUST_CHECK;
+enum status files_put_begin(struct files *f, const char *name, uint64_t size_hint, struct kvlog_put **out,
+			    struct error *err) MUST_CHECK;
+/* Then kvlog_put_append(), kvlog_put_commit() or kvlog_put_abort(). */
+
+/* ST_DENIED for a name that only the seed has. */
+enum status files_delete(struct files *f, const char *name, struct error *err) MUST_CHECK;
+
+#endif
