@@ -65,7 +65,13 @@ LUA_SRC := lapi lauxlib lbaselib lcode lcorolib lctype ldblib ldebug ldo ldump l
 	lutf8lib lvm lzio
 FDT_SRC := fdt fdt_ro fdt_addresses fdt_strerror fdt_sw fdt_rw fdt_wip fdt_empty_tree
 ZYDIS_SRC := Decoder DecoderData MetaInfo Mnemonic Register Segment SharedData String Utils Zydis
-THIRD := $(LUA_SRC:%=lua/%) $(FDT_SRC:%=libfdt/%) $(ZYDIS_SRC:%=zydis/src/%)
+# ECDSA over P-256 (verification alone), SHA-256 and HMAC_DRBG.
+BEARSSL_SRC := codec/ccopy codec/dec32be codec/enc32be ec/ec_p256_m31 ec/ec_secp256r1 ec/ec_secp384r1 \
+	ec/ec_secp521r1 ec/ecdsa_i31_bits ec/ecdsa_i31_vrfy_raw hash/sha2small mac/hmac rand/hmac_drbg int/i32_div32 \
+	$(addprefix int/i31_,add bitlen decmod decode decred encode fmont iszero modpow montmul mulacc muladd \
+	ninv31 reduce rshift sub tmont)
+THIRD := $(LUA_SRC:%=lua/%) $(FDT_SRC:%=libfdt/%) $(ZYDIS_SRC:%=zydis/src/%) \
+	$(BEARSSL_SRC:%=bearssl/src/%)
 
 # ---- flags -------------------------------------------------------------------------------------
 
@@ -74,7 +80,8 @@ WARN := -Wall -Wextra -Werror -Wstrict-prototypes -Wvla -Wundef
 ZYDIS_DEF := -DZYDIS_STATIC_BUILD -DZYCORE_STATIC_BUILD -DZYDIS_MINIMAL_MODE -DZYDIS_DISABLE_FORMATTER \
 	-DZYDIS_DISABLE_ENCODER -DZYDIS_DISABLE_AVX512 -DZYDIS_DISABLE_KNC
 INCLUDE := -I. -I$(B) -isystem $(DEPS)/src/lua -isystem $(DEPS)/src/libfdt \
-	-isystem $(DEPS)/src/zydis/include -isystem $(DEPS)/src/zycore/include
+	-isystem $(DEPS)/src/zydis/include -isystem $(DEPS)/src/zycore/include \
+	-isystem $(DEPS)/src/bearssl/inc
 # Lua's sources stay untouched: this header, seen first by them, adapts them.
 LUACONF := $(or $(wildcard lua/corbel_luaconf.h),$(B)/gen/empty.h)
 COMMON := -std=c11 -g -MMD -MP -ffile-prefix-map=$(CURDIR)/= $(ZYDIS_DEF) $(INCLUDE) \
@@ -107,6 +114,8 @@ OWN_host = $(WARN) $(SANITIZE) -D_GNU_SOURCE
 OWN_fuzz = $(WARN) $(SANITIZE) -D_GNU_SOURCE
 OWN_ctl = $(WARN) -D_GNU_SOURCE
 # Third-party code is not ours to warn about; ASan still sees what we hand to it.
+# BearSSL guesses what its compiler has; nothing of an operating system, no vector unit.
+BEARSSL_DEF := -DBR_USE_URANDOM=0 -DBR_USE_UNIX_TIME=0 -DBR_RDRAND=0 -DBR_SSE2=0 -DBR_AES_X86NI=0
 THIRD_target = -w -DNDEBUG $(if $(filter lua,$(LIB)),,-mgeneral-regs-only)
 THIRD_host = -w -fsanitize=address
 THIRD_fuzz = -w -fsanitize=address
@@ -144,7 +153,8 @@ $(LUA_SRC:%=$(B)/$(1)/third/lua/%.o): $(LUACONF)
 $(B)/$(1)/third/%.o: $(DEPS)/src/%.c $(B)/$(1)/flags | $(DEPS)/manifest.txt
 	@mkdir -p $$(@D)
 	$$(call say,CC,$$@)
-	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(THIRD_$(1)) $$(if $$(filter lua,$$(LIB)),-std=gnu11 -include $$(LUACONF),-I$$(dir $$<)) -c -o $$@ $$<
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(THIRD_$(1)) $$(if $$(filter lua,$$(LIB)),-std=gnu11 -include $$(LUACONF),-I$$(dir $$<)) \
+		$$(if $$(filter bearssl,$$(LIB)),$(BEARSSL_DEF) -I$(DEPS)/src/bearssl/src) -c -o $$@ $$<
 
 $(B)/$(1)/libthird.a: $(THIRD:%=$(B)/$(1)/third/%.o)
 	$$(call say,AR,$$@)

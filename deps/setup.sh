@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Brings every third-party piece below one directory: sources that are compiled into the image
-# (Lua, libfdt, Zydis), newlib built for the bare machine, and what test guests boot (a Debian
+# (Lua, libfdt, Zydis, BearSSL), newlib built for the bare machine, and what test guests boot (a Debian
 # kernel, busybox). Nothing third-party is committed; nothing outside DIR is written, apart from
 # the packages that apt installs when some are missing.
 #
@@ -43,6 +43,7 @@ step lua source.sh lua
 step libfdt source.sh libfdt
 step zycore source.sh zycore
 step zydis source.sh zydis
+step bearssl source.sh bearssl
 step kernel guests.sh kernel
 step busybox guests.sh busybox
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# source.sh lua|libfdt|zycore|zydis: unpacks that library's sources as $D/src/NAME. They are
+# source.sh lua|libfdt|zycore|zydis|bearssl: unpacks that library's sources as $D/src/NAME. They are
 # compiled by the Makefile, with the flags of the image and once more for host tests.
 set -eu
 . "$(dirname "$0")/fetch.sh"
@@ -42,6 +42,12 @@ zydis)
 	rm -rf "$D/src/zydis"
 	mkdir -p "$D/src/zydis"
 	cp -r "$D/dl/zydis/tree/include" "$D/dl/zydis/tree/src" "$D/src/zydis/"
+	;;
+bearssl)
+	fetch_source bearssl MIT
+	rm -rf "$D/src/bearssl"
+	mkdir -p "$D/src/bearssl"
+	cp -r "$D/dl/bearssl/tree/inc" "$D/dl/bearssl/tree/src" "$D/src/bearssl/"
 	;;
 zycore)
 	# Zydis without its formatter needs nothing of this but type and status headers; those are
