@@ -308,6 +308,11 @@ static void settle_engine(const struct vm *vm, struct cpuid_table *t)
 		t->extended[1].edx &= (uint32_t)~CPUID_E1D_RDTSCP;
 		t->feature[0].ecx &= (uint32_t)~CPUID_7C_RDPID;
 	}
+	/* Fast short REP MOVS is said to imply enhanced REP MOVS, which kernels drop together with fast strings. */
+	if (!caps->fast_strings) {
+		t->feature[0].ebx &= (uint32_t)~CPUID_7B_ERMS;
+		t->feature[0].edx &= (uint32_t)~CPUID_7D_FSRM;
+	}
 	if (!caps->xsaves)
 		t->xsave[1].eax &= (uint32_t)~CPUID_D1A_XSAVES;
 	if (!caps->xsave_compacted)

@@ -67,7 +67,7 @@ struct engine_caps {
 	/* Instructions that need the engine's leave in a guest; without it CPUID hides them. */
 	bool rdtscp, invpcid, xsaves;
 	bool xsave_compacted; /* the compacted format is stored as it should be: XSAVEC may be shown */
-	bool fast_strings;    /* the CPU says that REP MOVS and REP STOS are fast, and so shall the guest's (SDM 4:2.1) */
+	bool fast_strings;    /* REP MOVS and REP STOS are fast (IA32_MISC_ENABLE bit 0, SDM 4:2.1): guests are told the same */
 };
 
 struct engine {

@@ -27,11 +27,15 @@ static void start(void)
 	v->engine->load(v);
 }
 
+static const struct engine_caps all_caps = {
+	.rdtscp = true, .invpcid = true, .xsaves = true, .xsave_compacted = true, .fast_strings = true,
+};
+
 static int setup(void **state)
 {
 	(void)state;
 	memset(&fake_pc, 0, sizeof fake_pc);
-	fake_engine.caps = (struct engine_caps){.rdtscp = true, .invpcid = true, .xsaves = true, .xsave_compacted = true};
+	fake_engine.caps = all_caps;
 	fake_default_msrs(speculation, ARRAY_SIZE(speculation));
 	vm_rig_init(RAM);
 	return 0;
@@ -42,7 +46,7 @@ static int teardown(void **state)
 	(void)state;
 	vm_rig_fini();
 	fake_default_msrs(NULL, 0);
-	fake_engine.caps = (struct engine_caps){.rdtscp = true, .invpcid = true, .xsaves = true, .xsave_compacted = true};
+	fake_engine.caps = all_caps;
 	return 0;
 }
 
@@ -343,6 +347,21 @@ static void an_engine_without_a_control_hides_its_instruction(void **state)
 	assert_int_equal(cpuid(0xd, 1).eax, CPUID_D1A_XSAVEOPT | CPUID_D1A_XGETBV1);
 }
 
+/* A kernel that drops the one and keeps the other copies memory wrongly. */
+static void without_fast_strings_none_of_their_kinds_is_shown(void **state)
+{
+	(void)state;
+	start();
+	assert_true(cpuid(7, 0).ebx & CPUID_7B_ERMS);
+	assert_true(cpuid(7, 0).edx & CPUID_7D_FSRM);
+	vm_rig_fini();
+	fake_engine.caps.fast_strings = false;
+	vm_rig_init(RAM);
+	start();
+	assert_false(cpuid(7, 0).ebx & CPUID_7B_ERMS);
+	assert_false(cpuid(7, 0).edx & CPUID_7D_FSRM);
+}
+
 static void the_compacted_format_is_shown_only_where_it_works(void **state)
 {
 	(void)state;
@@ -439,6 +458,7 @@ int main(void)
 		T(without_xsave_nothing_that_needs_it),
 		T(features_without_their_state_are_hidden),
 		T(an_engine_without_a_control_hides_its_instruction),
+		T(without_fast_strings_none_of_their_kinds_is_shown),
 		T(the_compacted_format_is_shown_only_where_it_works),
 		T(xsavec_needs_no_xsaves),
 		T(speculation_bits_need_their_msrs),
