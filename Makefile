@@ -186,7 +186,8 @@ T_OBJ := $(T_SRC:%.c=$(B)/target/%.o) $(T_ASM:%.S=$(B)/target/%.o)
 .PHONY: deps objs
 deps: ## install missing packages, unpack and build third-party pieces below $(D)
 	sh deps/setup.sh $(DEPS)
-$(DEPS)/manifest.txt:
+# A checkout that gained a piece fetches it before anything is built.
+$(DEPS)/manifest.txt: $(wildcard deps/*)
 	sh deps/setup.sh $(DEPS)
 $(DEPS)/src/%.c: | $(DEPS)/manifest.txt ;
 

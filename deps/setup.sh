@@ -48,5 +48,4 @@ step kernel guests.sh kernel
 step busybox guests.sh busybox
 
 cat "$D"/dl/*.manifest | sort >"$D/manifest.new"
-cmp -s "$D/manifest.new" "$D/manifest.txt" 2>/dev/null || cp "$D/manifest.new" "$D/manifest.txt"
-rm -f "$D/manifest.new"
+mv "$D/manifest.new" "$D/manifest.txt"
