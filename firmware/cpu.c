@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "firmware/entropy.h"
 #include "firmware/stack.h"
 #include "firmware/trap.h"
 #include "lib/bits.h"
@@ -19,6 +20,7 @@
 #define IST_STACK_PAGES 4
 #define XSAVE_LEGACY_BYTES (XSAVE_LEGACY_SIZE + XSAVE_HEADER_SIZE)
 #define RDRAND_TRIES 10
+#define RDSEED_TRIES 200
 #define MIX_MULTIPLIER 0x9e3779b97f4a7c15ull /* 2^64 / golden ratio */
 
 /* PAT: the first four entries are those that PWT and PCD select (paging.c uses WB and UC). */
@@ -147,6 +149,7 @@ void cpu_detect(void)
 	the_cpu.pat = one.edx & CPUID_1D_PAT;
 	the_cpu.mtrr = one.edx & CPUID_1D_MTRR;
 	the_cpu.mce = one.edx & CPUID_1D_MCE;
+	the_cpu.rdseed = seven.ebx & CPUID_7B_RDSEED;
 	the_cpu.smep = seven.ebx & CPUID_7B_SMEP;
 	the_cpu.smap = seven.ebx & CPUID_7B_SMAP;
 	the_cpu.umip = seven.ecx & CPUID_7C_UMIP;
@@ -228,4 +231,15 @@ uint64_t hv_seed(void)
 		if (rdrand64(&random))
 			break;
 	return random ^ rdtsc() * MIX_MULTIPLIER;
+}
+
+enum status cpu_entropy(void *out, size_t len, struct error *err)
+{
+	static struct entropy e = {
+		.source = {{.name = "RDSEED", .tries = RDSEED_TRIES}, {.name = "RDRAND", .tries = RDRAND_TRIES}},
+	};
+
+	e.source[0].next = the_cpu.rdseed ? rdseed64 : NULL;
+	e.source[1].next = the_cpu.rdrand ? rdrand64 : NULL;
+	return entropy_fill(&e, out, len, err);
 }

@@ -18,7 +18,7 @@ struct cpu_features {
 	uint32_t max_leaf, max_ext_leaf;
 	uint8_t phys_bits, linear_bits;
 	bool nx, page_1g, smep, smap, umip, pge, pat, mtrr, mce;
-	bool x2apic, tsc_deadline, invariant_tsc, rdrand, vmx;
+	bool x2apic, tsc_deadline, invariant_tsc, rdrand, rdseed, vmx;
 	bool xsave, xsaveopt;
 	uint64_t xcr0;        /* components of user state that the host enables */
 	uint32_t xsave_bytes; /* area size for them */
@@ -46,5 +46,8 @@ enum status cpu_create_ist_stacks(void) MUST_CHECK;
 
 /* Up to 64 bits of entropy: RDRAND where there is one, always mixed with the TSC. */
 uint64_t hv_seed(void);
+
+/* Random bytes for secrets, from RDSEED or RDRAND alone (firmware/entropy.h). The control task's. */
+enum status cpu_entropy(void *out, size_t len, struct error *err) MUST_CHECK;
 
 #endif

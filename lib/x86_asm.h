@@ -268,6 +268,18 @@ static inline bool rdrand64(uint64_t *out)
 	return ok;
 }
 
+/* The same of the entropy source behind it (SDM 1:7.3.17.2): it may run dry for a while. */
+static inline bool rdseed64(uint64_t *out)
+{
+	uint64_t v;
+	bool ok;
+
+	__asm__ volatile("rdseed %0" : "=r"(v), "=@ccc"(ok));
+	if (ok)
+		*out = v;
+	return ok;
+}
+
 /* Descriptor tables. */
 static inline void lgdt(const struct descriptor_ptr *d) { __asm__ volatile("lgdt %0" : : "m"(*d) : "memory"); }
 static inline void lidt(const struct descriptor_ptr *d) { __asm__ volatile("lidt %0" : : "m"(*d) : "memory"); }

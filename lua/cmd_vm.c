@@ -383,12 +383,14 @@ static const struct arg define_args[] = {
 
 static const struct command vm_commands[] = {
 	{
-		.id = VM_LIST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "list", .help = "lists the VMs", .args = list_args,
-		.arg_count = ARRAY_SIZE(list_args), .decode = list_decode, .apply = list_apply,
+		.id = VM_LIST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "list",
+		.help = "lists the VMs", .args = list_args, .arg_count = ARRAY_SIZE(list_args),
+		.decode = list_decode, .apply = list_apply,
 	},
 	{
-		.id = VM_DEFINE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "define", .help = "defines VMs, all or none",
-		.args = define_args, .arg_count = ARRAY_SIZE(define_args), .decode = define_decode_args,
+		.id = VM_DEFINE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "define",
+		.help = "defines VMs, all or none", .args = define_args, .arg_count = ARRAY_SIZE(define_args),
+		.decode = define_decode_args,
 		.apply = define_apply,
 	},
 	VERB(VM_START, "start", STATES_IDLE, start_apply, "starts a VM"),
