@@ -97,6 +97,7 @@ static int vm_settings(lua_State *L)
 	struct define_source src = {.origin = origin, .units = true};
 	struct vm_config cfg;
 	struct error err;
+	enum status st;
 	size_t len;
 
 	src.name = lua_tolstring(L, lua_upvalueindex(2), &src.name_len);
@@ -107,8 +108,12 @@ static int vm_settings(lua_State *L)
 	c->unfinished[0] = '\0';
 	len = settings_to_cbor(L, c, src.name, origin);
 	/* The sentences name the place, so none is put before them. */
-	if (vm_decode_definition(c, &src, cbor_root(c->script_reply, len), &cfg, &err) != ST_OK ||
-	    take_definition(c, &cfg, &err) != ST_OK) {
+	interp_shelter();
+	st = vm_decode_definition(c, &src, cbor_root(c->script_reply, len), &cfg, &err);
+	if (st == ST_OK)
+		st = take_definition(c, &cfg, &err);
+	interp_unshelter();
+	if (st != ST_OK) {
 		lua_pushstring(L, err.text);
 		return lua_error(L);
 	}
@@ -157,7 +162,9 @@ static void run_command(lua_State *L, struct control *c, unsigned group, unsigne
 	if (c->collect && req.command->ops & BIT(SMP_WRITE))
 		luaL_error(L, "a definition cannot %s a VM", req.command->name);
 	cbor_writer_init(&w, c->script_reply, sizeof c->script_reply);
+	interp_shelter();
 	st = command_run(c, &req, &w, &f);
+	interp_unshelter();
 	interp_exclude(control_ticks(c) - began);
 	if (st != ST_OK)
 		luaL_error(L, "%s", f.error.text);

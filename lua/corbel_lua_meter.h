@@ -18,4 +18,14 @@ int corbel_lua_memcmp(const void *a, const void *b, size_t n);
 void *corbel_lua_memchr(const void *s, int c, size_t n);
 int corbel_lua_strcoll(const char *a, const char *b);
 
+/* snprintf and strtod that an abandonment does not interrupt. */
+__attribute__((format(printf, 3, 4))) int corbel_lua_snprintf(char *out, size_t size, const char *fmt, ...);
+double corbel_lua_strtod(const char *s, char **end);
+
+struct lua_State;
+/* Thread @L is resumed with @depth nested C calls below it. */
+void corbel_lua_resumed(struct lua_State *L, unsigned depth);
+/* Thread @L is collected. */
+void corbel_lua_freed(struct lua_State *L);
+
 #endif

@@ -13,6 +13,8 @@
 #define CORBEL_LUACONF_H
 
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -27,6 +29,18 @@
 #define memcmp(a, b, n) corbel_lua_memcmp(a, b, n)
 #define memchr(s, c, n) corbel_lua_memchr(s, c, n)
 #define strcoll(a, b) corbel_lua_strcoll(a, b)
+
+/*
+ * What of newlib keeps state between calls (number conversion takes memory from
+ * malloc() and from lists of its own) must not be left half-way when a script is
+ * abandoned: these run sheltered, see lua/state.h.
+ */
+#define snprintf corbel_lua_snprintf
+#define strtod(s, end) corbel_lua_strtod(s, end)
+
+/* A coroutine goes on: which threads a kill must reach. Expanded in ldo.c, where nCcalls is known. */
+#define luai_userstateresume(L, n) corbel_lua_resumed(L, (L)->nCcalls & 0xffff)
+#define luai_userstatefree(L, L1) corbel_lua_freed(L1)
 
 /* Entropy, and no clock: the seed of string hashes and of math.random. */
 #define luai_makeseed(L) corbel_lua_seed()

@@ -159,7 +159,9 @@ void script_log(struct control *c, const char *text, size_t len)
 
 	for (size_t i = 0; i < n; i++)
 		line[i] = text[i] == '\t' ? ' ' : text[i];
+	interp_shelter();
 	log_info("%s: %s", c->script_name, log_clean(line, sizeof line, line, n));
+	interp_unshelter();
 }
 
 static void keep(struct control *c, const char *text, size_t len)
@@ -177,6 +179,8 @@ void script_print(struct control *c, const char *text, size_t len)
 		script_log(c, text, len);
 		return;
 	}
+	interp_shelter();
 	keep(c, text, len);
 	keep(c, "\n", 1);
+	interp_unshelter();
 }

@@ -1,43 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two ways out of a script that does not end. The count hook sees the virtual
+ * The ways out of a script that does not end. The count hook sees the virtual
  * machine's instructions and raises an error there: the script dies, its state
- * lives. Library functions run no hook; the meter of corbel_luaconf.h sees
- * them, and when a call is past its budget by GRACE we leave Lua by longjmp and
- * drop the state whole. That is safe at any point because nothing but the block
- * of memory belongs to a state, and costs the script its variables.
+ * lives. Library functions run no hook; the meter of corbel_luaconf.h sees most
+ * of them, and what it does not see the timer's interrupt ends. Both leave Lua by
+ * longjmp and drop the state whole. That is safe at any point because nothing but
+ * the block of memory belongs to a state, and what else is touched on its behalf
+ * is sheltered; it costs the script its variables.
+ *
+ * A hook belongs to a thread of Lua's. A kill therefore sets it anew on all that
+ * wait in coroutine.resume for the running one, or each would go on for another
+ * HOOK_COUNT instructions; those resumed later are caught as they are.
  */
 #include "lua/state.h"
 
 #include <lauxlib.h>
 #include <lua.h>
 #include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/assert.h"
+#include "lib/bits.h"
+#include "lib/format.h"
 #include "lib/log.h"
 #include "lua/corbel_lua_meter.h"
 
-#define SLICE 4096l          /* steps between two looks at the clock */
-#define HOOK_COUNT 1000      /* instructions between two calls of the hook */
+#define SLICE 1024l          /* steps between two looks at the clock */
+#define HOOK_COUNT 500       /* instructions between two calls of the hook: 0.25 % of the smallest budget */
 #define BYTES_PER_STEP 64u   /* allocated, compared or searched */
-#define GRACE(budget) ((budget) / 4)
+#define GRACE_NS 5000000ull  /* a preemption slice: how long a library function may still run */
+#define ABANDON 10u          /* times its budget */
+#define CHAIN_MAX 64u        /* threads that wait for each other; LUAI_MAXCCALLS allows fewer */
+#define KILL_MASK (LUA_MASKCOUNT | LUA_MASKLINE | LUA_MASKCALL)
 
 const struct interp_budget interp_default_budget = {
 	.call_steps = 5000000,
-	.call_ns = 5000000000ull,
-	.interval_steps = 20000000,
-	.interval_ns = 10000000000ull,
+	.call_ns = 2000000000ull,
+	.second_steps = 10000000,
 };
 
-/* The call under way; there is one at most. */
-static struct {
+const struct interp_budget interp_hook_budget = {
+	.call_steps = 200000,
+	.call_ns = 500000000ull,
+	.second_steps = 400000,
+};
+
+/* The call under way. One that was made from within another keeps that one's aside. */
+static struct call {
 	struct interp *in;
 	uint64_t steps;      /* used so far */
 	uint64_t allowed;
-	uint64_t deadline;   /* ticks */
-	uint64_t grace;      /* ticks behind the deadline until a discard */
+	uint64_t began;      /* ticks, moved by what is excluded */
+	uint64_t time;       /* ticks allowed */
+	bool over;           /* the meter has seen it past its budget, first when it had run for */
+	uint64_t over_since; /* ticks */
 	bool killed;
+	char why[ERROR_TEXT_MAX]; /* when it was */
+	volatile unsigned sheltered;
+	struct {
+		lua_State *thread;
+		unsigned depth;
+	} chain[CHAIN_MAX];  /* coroutines that were resumed, the running one last; some may have ended, none is freed */
+	unsigned chain_len;
 	jmp_buf discard;
 } call;
 
@@ -56,20 +83,46 @@ static uint64_t now(void)
 	return call.in->clock->ticks();
 }
 
-static bool beyond(uint64_t steps, uint64_t ticks)
+static uint64_t time_used(void)
 {
-	return call.steps > call.allowed + steps || now() > call.deadline + ticks;
+	return now() - call.began;
 }
 
+static bool over_budget(void)
+{
+	return call.steps > call.allowed || time_used() > call.time;
+}
+
+/* Past its budget by more than a slice, or by ten times in steps where the clock stands still. */
+static bool beyond_grace(void)
+{
+	if (!over_budget())
+		return false;
+	if (!call.over) {
+		call.over = true;
+		call.over_since = time_used();
+	}
+	return time_used() - call.over_since > ns_to_ticks(GRACE_NS, call.in->clock->hz) ||
+	       call.steps > ABANDON * call.allowed;
+}
+
+static void hook_all(void);
+static void on_count(lua_State *L, lua_Debug *ar);
+
+/* Short calls of many coroutines may never come to HOOK_COUNT: then this sees it first. */
 void corbel_lua_slice_end(void)
 {
+	bool seen = call.over;
+
 	if (!call.in) {
 		corbel_lua_steps = SLICE;
 		return;
 	}
 	settle();
-	if (beyond(GRACE(call.allowed), call.grace))
+	if (call.sheltered == 0 && beyond_grace())
 		longjmp(call.discard, 1);
+	if (call.over && !seen && call.in->L)
+		hook_all();
 }
 
 void interp_charge(uint64_t steps)
@@ -81,7 +134,53 @@ void interp_charge(uint64_t steps)
 
 void interp_exclude(uint64_t ticks)
 {
-	call.deadline += ticks;
+	call.began += ticks;
+}
+
+void interp_shelter(void)
+{
+	call.sheltered++;
+}
+
+void interp_unshelter(void)
+{
+	ASSERT(call.sheltered > 0);
+	call.sheltered--;
+}
+
+bool interp_overdue(void)
+{
+	return call.in && call.sheltered == 0 && time_used() > ABANDON * call.time;
+}
+
+void interp_abandon(void)
+{
+	ASSERT(call.in);
+	call.in->abandoned++;
+	longjmp(call.discard, 1);
+}
+
+int corbel_lua_snprintf(char *out, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	interp_shelter();
+	va_start(ap, fmt);
+	n = vsnprintf(out, size, fmt, ap);
+	va_end(ap);
+	interp_unshelter();
+	return n;
+}
+
+double corbel_lua_strtod(const char *s, char **end)
+{
+	double d;
+
+	interp_shelter();
+	d = strtod(s, end);
+	interp_unshelter();
+	return d;
 }
 
 int corbel_lua_memcmp(const void *a, const void *b, size_t n)
@@ -115,21 +214,68 @@ unsigned corbel_lua_seed(void)
 	return (unsigned)(x * 0x2545f4914f6cdd1dull >> 32);
 }
 
+void corbel_lua_resumed(lua_State *L, unsigned depth)
+{
+	if (!call.in)
+		return;
+	while (call.chain_len > 0 && call.chain[call.chain_len - 1].depth >= depth)
+		call.chain_len--; /* ended or suspended: this one stands in its place */
+	if (call.chain_len < CHAIN_MAX) {
+		call.chain[call.chain_len].thread = L;
+		call.chain[call.chain_len++].depth = depth;
+	}
+	if (call.killed || call.over)
+		lua_sethook(L, on_count, KILL_MASK, 1);
+}
+
+void corbel_lua_freed(lua_State *L)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < call.chain_len; i++)
+		if (call.chain[i].thread != L)
+			call.chain[kept++] = call.chain[i];
+	call.chain_len = kept;
+}
+
+/* Sets the killing hook on all threads that run or wait for one that does. As safe as from a signal: Lua allows that. */
+static void hook_all(void)
+{
+	for (unsigned i = 0; i < call.chain_len; i++)
+		lua_sethook(call.chain[i].thread, on_count, KILL_MASK, 1);
+	lua_sethook(call.in->L, on_count, KILL_MASK, 1);
+}
+
+/* What the first kill says; those that follow, on its way out through every pcall, say nothing. */
+static void note_kill(lua_State *L)
+{
+	size_t len;
+	const char *where;
+
+	call.in->kills++;
+	call.killed = true;
+	luaL_where(L, 0); /* in a hook, level 0 is the function that was interrupted */
+	where = lua_tolstring(L, -1, &len);
+	log_clean(call.why, sizeof call.why, where, MIN(len, sizeof call.why / 2));
+	len = strlen(call.why);
+	format(call.why + len, sizeof call.why - len, "stopped: it used up its %s",
+	       call.steps > call.allowed ? "instruction budget" : "time");
+}
+
 /* Kills the script when it is over its budget, and again at each line and instruction after that. */
 static void on_count(lua_State *L, lua_Debug *ar)
 {
 	(void)ar;
 	settle();
-	if (!call.killed && !beyond(0, 0))
+	if (!call.killed && !over_budget()) {
+		lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_COUNT); /* a thread may be left from a call that was killed */
 		return;
+	}
 	if (!call.killed)
-		call.in->kills++;
-	call.killed = true;
-	lua_sethook(L, on_count, LUA_MASKCOUNT | LUA_MASKLINE | LUA_MASKCALL, 1);
-	luaL_where(L, 0); /* in a hook, level 0 is the function that was interrupted */
-	lua_pushfstring(L, "stopped: it used up its %s",
-			call.steps > call.allowed ? "instruction budget" : "time");
-	lua_concat(L, 2);
+		note_kill(L);
+	hook_all();
+	lua_sethook(L, on_count, KILL_MASK, 1); /* should it be missing in the chain */
+	lua_pushnil(L);
 	lua_error(L);
 }
 
@@ -163,7 +309,7 @@ void interp_init(struct interp *in, void *memory, size_t size, const struct cloc
 	ASSERT(size >= INTERP_MEMORY_MIN);
 	*in = (struct interp){
 		.memory = memory, .size = size, .clock = clock, .budget = interp_default_budget,
-		.open = open, .open_ctx = ctx, .interval_start = clock->ticks(),
+		.open = open, .open_ctx = ctx, .second_start = clock->ticks(),
 	};
 }
 
@@ -181,38 +327,42 @@ static int open_state(lua_State *L)
 	return 0;
 }
 
-/* What is left of the interval for one call; a new interval starts when the old one is over. */
+/* What is left of the second for one call, 0 when that is too little; a new one starts when the old one is over. */
 static uint64_t steps_allowed(struct interp *in)
 {
 	uint64_t ticks = in->clock->ticks();
 
-	if (ticks_to_ns(ticks - in->interval_start, in->clock->hz) >= in->budget.interval_ns) {
-		in->interval_start = ticks;
-		in->interval_used = 0;
+	if (ticks - in->second_start >= in->clock->hz) {
+		in->second_start = ticks;
+		in->second_used = 0;
 	}
-	if (in->interval_used >= in->budget.interval_steps)
+	/* Half a budget is not worth a call: it would be killed for what others used. */
+	if (in->second_used + in->budget.call_steps / 2 > in->budget.second_steps)
 		return 0;
-	return MIN(in->budget.call_steps, in->budget.interval_steps - in->interval_used);
+	return MIN(in->budget.call_steps, in->budget.second_steps - in->second_used);
 }
 
 static void begin(struct interp *in, uint64_t allowed)
 {
-	uint64_t ticks = ns_to_ticks(in->budget.call_ns, in->clock->hz);
-
 	ASSERT(call.in == NULL);
-	call.in = in;
 	call.steps = 0;
 	call.allowed = allowed;
-	call.deadline = in->clock->ticks() + ticks;
-	call.grace = GRACE(ticks);
+	call.began = in->clock->ticks();
+	call.time = ns_to_ticks(in->budget.call_ns, in->clock->hz);
+	call.over = false;
 	call.killed = false;
+	call.sheltered = 0;
+	call.chain_len = 0;
 	corbel_lua_steps = SLICE;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* an interrupt that looks finds all of it */
+	call.in = in;
 }
 
 static void end(void)
 {
 	settle();
-	call.in->interval_used += call.steps;
+	call.in->second_used += call.steps;
+	call.in->last_steps = call.steps;
 	call.in = NULL;
 }
 
@@ -240,14 +390,14 @@ static enum status run(struct interp *in, lua_CFunction fn, void *arg, struct er
 	lua_pushcfunction(L, fn);
 	lua_pushlightuserdata(L, arg);
 	result = lua_pcall(L, 1, 0, 0);
-	if (result == LUA_ERRMEM)
+	if (result == LUA_ERRMEM && !call.killed)
 		st = fail(err, ST_NO_MEMORY, "not enough memory for the script: it has %zu KiB", in->size / 1024);
+	else if (call.killed)
+		st = fail(err, ST_OVER_LIMIT, "%s", call.why);
 	else if (result != LUA_OK)
 		st = take_message(L, err);
 	lua_settop(L, 0);
-	if (!call.killed)
-		return st;
-	return st == ST_OK ? fail(err, ST_OVER_LIMIT, "stopped: it used up its budget") : ST_OVER_LIMIT;
+	return st;
 }
 
 /* Makes the state when there is none, then runs @fn. */
@@ -270,16 +420,16 @@ static enum status open_and_run(struct interp *in, lua_CFunction fn, void *arg, 
 	return run(in, fn, arg, err);
 }
 
-enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct error *err)
+static enum status refuse_for_now(const struct interp *in, struct error *err)
 {
-	uint64_t allowed = steps_allowed(in);
+	return fail(err, ST_BUSY, "the interpreter has used up its %lu steps of this second: try again later",
+		    (unsigned long)in->budget.second_steps);
+}
+
+static enum status protected_call(struct interp *in, uint64_t allowed, lua_CFunction fn, void *arg, struct error *err)
+{
 	enum status st;
 
-	if (allowed == 0)
-		return fail(err, ST_BUSY,
-			    "the interpreter has used up its budget of %lu steps in %lu s: try again later",
-			    (unsigned long)in->budget.interval_steps,
-			    (unsigned long)(in->budget.interval_ns / 1000000000));
 	begin(in, allowed);
 	if (setjmp(call.discard) == 0) {
 		st = open_and_run(in, fn, arg, err);
@@ -290,5 +440,28 @@ enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct e
 			  "stopped: it did not return from a library function; its variables are lost");
 	}
 	end();
+	return st;
+}
+
+enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct error *err)
+{
+	uint64_t allowed = steps_allowed(in), began;
+	struct call outer;
+	enum status st;
+
+	if (allowed == 0)
+		return refuse_for_now(in, err);
+	if (!call.in)
+		return protected_call(in, allowed, fn, arg, err);
+	/* From within another interpreter's call, whose time stands still meanwhile. It is sheltered, so stays. */
+	ASSERT(call.in != in && call.sheltered > 0);
+	settle();
+	began = now();
+	outer = call;
+	call.in = NULL;
+	st = protected_call(in, allowed, fn, arg, err);
+	corbel_lua_steps = SLICE;
+	call = outer;
+	interp_exclude(now() - began);
 	return st;
 }

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One interpreter: a Lua state that can use up its own block of memory and its
- * own budget of steps and time, and nothing else. What runs past its budget is
- * killed; the kill is raised again on every line, so no pcall survives it. What
- * does not come back even so (it loops inside one of Lua's C functions) is
- * discarded: the whole block is dropped and made anew for the next call.
+ * own budget of steps and time, and nothing else. Three ways it ends that will
+ * not end by itself:
+ *
+ *	killed     in Lua code, within 1 % of its budget: an error that is raised again
+ *	           at every line and instruction, so that no pcall survives it. The state
+ *	           stays, with its variables
+ *	discarded  in a function of Lua's library that the meter sees, a preemption slice
+ *	           past its budget: the whole block is dropped
+ *	abandoned  anywhere else, past ten times its time: the host's timer interrupt
+ *	           leaves it for good (interp_abandon), block and all
  *
  * A step is about one instruction of Lua's virtual machine, or as much work in
  * its library (see lua/corbel_luaconf.h). One interpreter runs at a time, in the
- * control task.
+ * control task; its C functions may run another one within.
  */
 #ifndef CORBEL_LUA_STATE_H
 #define CORBEL_LUA_STATE_H
@@ -25,15 +31,15 @@ struct lua_State;
 
 #define INTERP_MEMORY_MIN (128u * 1024)
 
-/* What a call, and all calls of an interval together, may take. */
+/* What a call, and all calls of a second together, may take. */
 struct interp_budget {
 	uint64_t call_steps;
-	uint64_t call_ns;
-	uint64_t interval_steps;
-	uint64_t interval_ns;
+	uint64_t call_ns;      /* of CPU: time in which others ran does not count (interp_exclude) */
+	uint64_t second_steps; /* at least call_steps */
 };
 
-extern const struct interp_budget interp_default_budget;
+/* Of the prompt and of texts that run once, and of a resident script's hooks. */
+extern const struct interp_budget interp_default_budget, interp_hook_budget;
 
 struct interp {
 	void *memory;       /* the caller's; all of the interpreter is in it */
@@ -45,8 +51,9 @@ struct interp {
 	/* Fills a new state with its globals; may raise Lua errors. */
 	void (*open)(struct lua_State *L, void *ctx);
 	void *open_ctx;
-	uint64_t interval_start, interval_used; /* ticks, steps */
-	uint64_t kills, discards;
+	uint64_t second_start, second_used; /* ticks, steps */
+	uint64_t last_steps;                /* of the latest call */
+	uint64_t kills, discards, abandoned;
 };
 
 /* @memory of @size >= INTERP_MEMORY_MIN bytes is the interpreter's until it is no more used. */
@@ -59,17 +66,34 @@ void interp_init(struct interp *in, void *memory, size_t size, const struct cloc
  * goes through @arg: a discard leaves @fn by longjmp.
  *
  * ST_OK. ST_INVALID: a Lua error, its message in @err. ST_NO_MEMORY. ST_OVER_LIMIT: killed.
- * ST_BUSY: the interval's budget is used up. Every text in @err is printable ASCII.
+ * ST_BUSY: the second's budget is used up; nothing was called. Every text in @err is printable ASCII.
  */
 MUST_CHECK enum status interp_call(struct interp *in, int (*fn)(struct lua_State *L), void *arg, struct error *err);
 
 /* Forgets the state: the next call starts with a new one. Not from within a call. */
 void interp_discard(struct interp *in);
 
-/* Takes @ticks out of the running call's time: it waited for work that is not its own. */
+/* Takes @ticks out of the running call's time: others had the CPU, or worked for it. Any time, masked or not. */
 void interp_exclude(uint64_t ticks);
 
 /* Charges the running call for work done on its behalf. */
 void interp_charge(uint64_t steps);
+
+/* ---- being abandoned ---- */
+
+/*
+ * Between these an abandonment is held off: around whatever changes something that outlives the script.
+ * They nest. No Lua error may be raised and no Lua function called in between.
+ */
+void interp_shelter(void);
+void interp_unshelter(void);
+
+/*
+ * From the timer's interrupt, when it has interrupted the control task: true when a call is past ten times its
+ * time and not sheltered. Then interp_abandon() on the control task's own stack, with interrupts as interp_call()
+ * is to go on with: it does not come back, interp_call() returns ST_OVER_LIMIT.
+ */
+bool interp_overdue(void);
+__attribute__((noreturn)) void interp_abandon(void);
 
 #endif
