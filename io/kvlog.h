@@ -27,8 +27,8 @@
 #define KVLOG_KEY_MAX 127u   /* bytes of a name, without its NUL */
 #define KVLOG_PUTS_MAX 2u    /* streams open for writing at a time */
 #define KVLOG_RECORD_BYTES 32768u /* the largest record: blobs are cut into pieces of a little less */
-#define KVLOG_BYTES_MIN (512u * 1024)     /* of a range */
-#define KVLOG_BYTES_MAX (64ull << 30)
+#define KVLOG_BYTES_MIN (1024u * 1024)    /* of a range; more than the maximum is not used */
+#define KVLOG_BYTES_MAX (4ull << 30)
 
 struct kvlog;
 struct kvlog_put;
@@ -39,7 +39,7 @@ struct kvlog_put;
  */
 enum status kvlog_check_key(const char *key, struct error *err) MUST_CHECK;
 
-/* Bytes of memory that a store on @range takes, 0 when the range is too small or too large for one. */
+/* Bytes of memory that a store on @range takes, 0 when the range is too small for one. */
 size_t kvlog_memory_bytes(const struct block_range *range);
 
 /*

@@ -149,7 +149,24 @@ static bool is_empty_link(const struct entry *e)
 	return e->field[F_NLINK] > 1 && e->field[F_SIZE] == 0;
 }
 
-static enum status check_regular(const struct entry *e, size_t offset, struct error *err)
+static bool same_name(const struct entry *a, const struct entry *b)
+{
+	return a->name_len == b->name_len && memcmp(a->name, b->name, a->name_len) == 0;
+}
+
+/* Whether a regular file before @offset has the name of @e. All that lies there has been checked. */
+static bool is_double(const struct store *s, const struct entry *e, size_t offset)
+{
+	struct entry other = {.next = 0};
+	const char *fault;
+
+	while (other.next < offset && read_entry(s, other.next, &other, &fault) == ST_OK)
+		if (is_regular(&other) && same_name(&other, e))
+			return true;
+	return false;
+}
+
+static enum status check_regular(const struct store *s, const struct entry *e, size_t offset, struct error *err)
 {
 	char name[sizeof ((struct blob *)0)->name];
 
@@ -162,6 +179,12 @@ static enum status check_regular(const struct entry *e, size_t offset, struct er
 			    offset);
 	if (e->has_sum && !sum_matches(e))
 		return fail(err, ST_CORRUPT, "store: the data of '%s' at offset %zu does not match its checksum", name,
+			    offset);
+	if (s->files == STORE_FILES_MAX)
+		return fail(err, ST_OVER_LIMIT, "store: '%s' is one too many, an archive has at most %u files", name,
+			    STORE_FILES_MAX);
+	if (is_double(s, e, offset))
+		return fail(err, ST_EXISTS, "store: '%s' is in the archive twice, the second time at offset %zu", name,
 			    offset);
 	return ST_OK;
 }
@@ -186,7 +209,7 @@ enum status store_open(struct store *s, const void *image, size_t size, struct e
 		log_clean(last, sizeof last, e.name, e.name_len);
 		if (!is_regular(&e))
 			continue;
-		st = check_regular(&e, offset, err);
+		st = check_regular(&opened, &e, offset, err);
 		if (st != ST_OK)
 			return st;
 		opened.files++;

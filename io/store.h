@@ -25,7 +25,9 @@ struct blob {
 	char name[256];
 };
 
-/* Checks the whole archive. */
+#define STORE_FILES_MAX 1024u
+
+/* Checks the whole archive. A name that is there twice is an error, for one of the two would never be found. */
 enum status store_open(struct store *s, const void *image, size_t size, struct error *err);
 /* Finds a regular file by exact name; ST_NOT_FOUND with a sentence that names it. */
 enum status store_find(const struct store *s, const char *name, struct blob *out, struct error *err);

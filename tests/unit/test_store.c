@@ -18,7 +18,7 @@
 #define DIRECTORY 0040755u
 
 struct archive {
-	char bytes[8192];
+	char bytes[16384];
 	size_t len;
 };
 
@@ -223,6 +223,34 @@ static void sums_and_links(void **state)
 	assert_refused(&a, ST_UNSUPPORTED, "'link' at offset 0 is a hard link");
 }
 
+static void a_name_is_there_once(void **state)
+{
+	static struct archive many;
+	struct archive a;
+	struct store s;
+	struct error err;
+	char name[16];
+	char *copy;
+
+	(void)state;
+	sample(&a);
+	a.len = 504; /* before the trailer */
+	entry(&a, DIRECTORY, "kernel", ""); /* no file */
+	entry(&a, REGULAR, "kernel", "other");
+	entry(&a, 0, "TRAILER!!!", "");
+	assert_refused(&a, ST_EXISTS, "'kernel' is in the archive twice, the second time at offset 624");
+
+	memset(&many, 0, sizeof many);
+	for (unsigned i = 0; i < 64; i++) {
+		snprintf(name, sizeof name, "%u", i);
+		entry(&many, REGULAR, name, "");
+	}
+	entry(&many, 0, "TRAILER!!!", "");
+	assert_int_equal(open_copy(&many, many.len, &s, &err, &copy), ST_OK);
+	assert_int_equal(s.files, 64);
+	free(copy);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -231,6 +259,7 @@ int main(void)
 		cmocka_unit_test(sentences_name_entry_and_offset),
 		cmocka_unit_test(names_have_limits),
 		cmocka_unit_test(sums_and_links),
+		cmocka_unit_test(a_name_is_there_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
