@@ -16,6 +16,7 @@
 #include "firmware/tsc.h"
 #include "gen/version.h"
 #include "lib/assert.h"
+#include "lib/bits.h"
 #include "lib/log.h"
 #include "lib/x86_asm.h"
 
@@ -25,6 +26,7 @@
 
 static struct host_task task;
 static struct control_config config;
+static struct control_counter_source counters[1];
 static struct uart *line;
 static bool started;
 
@@ -140,6 +142,9 @@ enum status control_task_start(struct machine *machine, struct uart *management,
 	config.processor = the_cpu.brand;
 	config.facts = facts;
 	config.fact_count = fact_count;
+	counters[0] = (struct control_counter_source){&uart_counters, management};
+	config.counters = counters;
+	config.counter_count = ARRAY_SIZE(counters);
 	config.reset = host_reset;
 	st = host_task_start(&task, "control", serve, NULL, CONTROL_STACK_BYTES / PAGE_SIZE);
 	if (st != ST_OK)

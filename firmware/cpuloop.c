@@ -22,7 +22,6 @@
 #include "lib/x86_asm.h"
 
 #define BOOT_CPU 0u
-#define SLICE_US 5000u          /* a turn while others wait */
 #define HOST_TIMERS_MAX 256u    /* a wake timer for each vcpu, and a few of our own */
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
 #define SCHED_STORAGE_BYTES 4096u
@@ -180,7 +179,7 @@ enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *
 	host_ops.notify = notify;
 	host_ops.need_resched = &this_cpu()->need_resched;
 	timerq_init(&timers, timer_slots, HOST_TIMERS_MAX);
-	host_sched = sched_init(sched_storage, 1, mul_div(SLICE_US, host_clock.hz, 1000000));
+	host_sched = sched_init(sched_storage, 1, ns_to_ticks(SCHED_SLICE_NS, host_clock.hz));
 	trap_context = cpuloop_context;
 	return host_timer_init(timer_interrupt, err);
 }

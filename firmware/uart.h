@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/counter.h"
 #include "lib/ring.h"
 #include "lib/status.h"
 
@@ -86,6 +87,9 @@ size_t uart_read(struct uart *u, void *out, size_t max);
 
 /* Says that pull() has bytes again. Any context; harmless before uart_start(). */
 void uart_kick(struct uart *u);
+
+/* The figures of a struct uart. */
+extern const struct counter_table uart_counters;
 
 /* Where polled output goes. */
 struct uart_polled {

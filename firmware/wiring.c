@@ -27,9 +27,7 @@
 #include "vmx/vmx.h"
 
 #define MIB (1024ull * 1024)
-#define CLEAR_AHEAD_SHARE 4u   /* of RAM, this part is kept cleared in 2 MiB blocks for first touches, */
-#define CLEAR_AHEAD_MAX 256u   /* at most so many of them, */
-#define CLEAR_AHEAD_4K 512u    /* and these single frames */
+#define CLEAR_AHEAD_SHARE 4u   /* of RAM, this part is kept cleared in 2 MiB blocks for first touches */
 #define CLEAR_STEP_PAGES 512u
 #define HOST_SPARE (8 * MIB)   /* not promised to VMs: the control plane's growth, stacks, page tables */
 #define TEXT_MAX 160
@@ -65,8 +63,8 @@ void wire_memory(void)
 		.ram = ram,
 		.direct_map = (void *)DIRECT_MAP_BASE,
 		.clear_ahead_2m = MIN(memmap_bytes(map, MEMMAP_RAM) / CLEAR_AHEAD_SHARE >> (PAGE_SHIFT + ORDER_2M),
-				      CLEAR_AHEAD_MAX),
-		.clear_ahead_4k = CLEAR_AHEAD_4K,
+				      MEMMGR_CLEAR_AHEAD_2M),
+		.clear_ahead_4k = MEMMGR_CLEAR_AHEAD_4K,
 	};
 	struct memmgr_stats stats;
 	struct error err;

@@ -15,9 +15,6 @@
 #include "lib/format.h"
 #include "lib/log.h"
 
-/* The largest guest: what a 4-level walk with 40 physical address bits reaches, less the hole below 4 GiB. */
-#define MEMORY_MAX ((1ull << 40) - (1ull << 30))
-
 #define TEXT_MAX 160
 
 void vm_config_init(struct vm_config *cfg)
@@ -147,9 +144,9 @@ static enum status check_memory(const struct vm_config *cfg, struct error *err)
 	if (size < VM_MEMORY_MIN)
 		return refuse(cfg, err, ST_INVALID, "mem.size is %llu bytes, at least %llu are needed",
 			      (unsigned long long)size, (unsigned long long)VM_MEMORY_MIN);
-	if (size > MEMORY_MAX)
+	if (size > VM_MEMORY_MAX)
 		return refuse(cfg, err, ST_OVER_LIMIT, "mem.size is %llu bytes, at most %llu are possible",
-			      (unsigned long long)size, (unsigned long long)MEMORY_MAX);
+			      (unsigned long long)size, (unsigned long long)VM_MEMORY_MAX);
 	if (!is_aligned(size, PAGE_SIZE))
 		return refuse(cfg, err, ST_INVALID, "mem.size is %llu bytes, not a multiple of 4096",
 			      (unsigned long long)size);

@@ -17,6 +17,8 @@
 #define VM_CMDLINE_MAX 2048
 #define VM_MODULES_MAX 8
 #define VM_MEMORY_MIN (1ull << 20)
+/* What a 4-level walk with 40 physical address bits reaches, less the hole below 4 GiB. */
+#define VM_MEMORY_MAX ((1ull << 40) - (1ull << 30))
 
 enum boot_protocol { BOOT_LINUX, BOOT_PVH, BOOT_MULTIBOOT };
 
@@ -49,6 +51,7 @@ struct vm_config {
 	bool autostart;
 	bool acpi;       /* ACPI tables are given to the guest; default true */
 	bool debug_exit; /* port 0xf4: a 32-bit write ends the VM with that code */
+	uint32_t given;  /* BIT(row) of vm_knobs that the definition gave; the others are defaults */
 };
 
 /* Defaults for everything but name, boot.image and memory.size. */

@@ -9,6 +9,8 @@
 #include "guest/host.h"
 #include "guest/vm.h"
 #include "io/store.h"
+#include "lib/counter.h"
+#include "lib/knob.h"
 #include "memmgr/memmgr.h"
 #include "sched/sched.h"
 
@@ -24,6 +26,16 @@ struct machine {
 	uint64_t committed;      /* bytes of host memory promised to started VMs: size + overhead */
 	uint64_t capacity;       /* bytes that may be promised */
 	bool teardown_due;       /* some VM has work for vm_reap() */
+	/* Called at each start of a VM, before anything is built from its definition; may change that. May be NULL. */
+	void (*starting)(void *ctx, struct vm *vm);
+	void *starting_ctx;
 };
+
+/* Figures and settings of a struct machine: what is promised and defined, and the processors' turns. */
+extern const struct counter_table machine_counters;
+extern const struct knob_table machine_cpu_knobs;
+/* Figures of a struct vm, and the settings of its definition that are numbers or words. */
+extern const struct counter_table vm_counters;
+extern const struct knob_table vm_knobs;
 
 #endif

@@ -76,7 +76,7 @@ struct vcpu {
 	struct timer *timer_slots[VCPU_TIMERS_MAX];
 	struct timer wake_timer; /* host TSC: wakes the vcpu for timers.next while it is blocked */
 	struct sched_entity entity;
-	uint64_t used_before;    /* host ticks run in this start before the last pause */
+	uint64_t used_before, waited_before; /* host ticks run, and waited, in this start before the last pause */
 	struct msr_state msr;
 	uint64_t exits[EXIT_KINDS];
 	uint64_t injected;

@@ -270,6 +270,8 @@ enum status vm_start(struct vm *vm, struct error *err)
 	if (st != ST_OK)
 		return st;
 	vm_release(vm);
+	if (vm->machine->starting)
+		vm->machine->starting(vm->machine->starting_ctx, vm);
 	transition(vm, DO_START);
 	st = vm_build(vm, err);
 	if (st != ST_OK) {
@@ -312,7 +314,8 @@ static void take_off(struct vcpu *v)
 	if (v->entity.state != SCHED_DETACHED)
 		sched_remove(m->sched, &v->entity);
 	v->used_before += v->entity.used;
-	v->entity.used = 0;
+	v->waited_before += v->entity.waited;
+	v->entity.used = v->entity.waited = 0;
 	if (timer_is_set(&v->wake_timer))
 		timerq_cancel(m->host->timers, &v->wake_timer);
 }
@@ -412,6 +415,7 @@ bool vm_reap(struct machine *m)
 static void add_vcpu(const struct vcpu *v, struct vm_info *out)
 {
 	out->cpu_ns += ticks_to_ns(v->used_before + v->entity.used, v->host->clock->hz);
+	out->waited_ns += ticks_to_ns(v->waited_before + v->entity.waited, v->host->clock->hz);
 	out->injected += v->injected;
 	for (unsigned k = 0; k < EXIT_KINDS; k++) {
 		out->exits_by_kind[k] += v->exits[k];
@@ -442,8 +446,7 @@ void vm_info(const struct vm *vm, struct vm_info *out)
 		count(vm, out);
 	else
 		*out = vm->last;
-	out->overhead_max = vm_definition_bytes() + built;
-	out->overhead = vm->memory ? out->overhead_max : vm_definition_bytes();
+	out->overhead = vm_definition_bytes() + built;
 	vm_unmask(vm, masked);
 }
 

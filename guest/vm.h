@@ -38,9 +38,9 @@ enum vm_reason {
 
 struct vm_info {
 	uint64_t memory_present;  /* bytes of guest RAM populated */
-	uint64_t overhead;        /* host bytes besides guest pages, as promised now */
-	uint64_t overhead_max;    /* and as promised while it is built */
+	uint64_t overhead;        /* host bytes besides guest pages that are promised to it while it runs */
 	uint64_t cpu_ns;          /* run so far in this start */
+	uint64_t waited_ns;       /* ready in this start, and not run */
 	uint64_t uptime_ns;       /* guest time */
 	uint64_t exits, injected;
 	uint64_t denied_msrs, bus_misses;

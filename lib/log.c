@@ -34,6 +34,35 @@ void log_set_level(enum log_level level)
 	the_log.level = level;
 }
 
+/* ---- the level as a knob ---- */
+
+static uint64_t get_level(const void *object)
+{
+	(void)object;
+	return the_log.level;
+}
+
+static void set_level(void *object, uint64_t level)
+{
+	(void)object;
+	log_set_level((enum log_level)level);
+}
+
+static const char *const level_names[] = {
+	[LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", NULL,
+};
+
+static const struct knob knobs[] = {
+	{
+		.name = "level", .type = KNOB_CHOICE, .names = level_names, .otherwise = LOG_INFO, .get = get_level,
+		.set = set_level, .help = "The least important lines that the log takes",
+	},
+};
+
+const struct knob_table log_knobs = {.group = "log", .rows = knobs, .count = ARRAY_SIZE(knobs)};
+
+/* ---- lines ---- */
+
 static const char *level_prefix(enum log_level level)
 {
 	switch (level) {

@@ -9,6 +9,8 @@
 
 #include <stddef.h>
 
+#include "lib/knob.h"
+
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Takes one finished line, with its newline, not NUL-terminated. Any context; must not block. */
@@ -17,6 +19,9 @@ typedef void (*log_sink_fn)(const char *line, size_t len);
 /* @now_us: microseconds since boot for the line's stamp, may be NULL (no stamp). */
 void log_init(log_sink_fn sink, unsigned long long (*now_us)(void));
 void log_set_level(enum log_level level);
+
+/* The level as a setting; it belongs to no object. */
+extern const struct knob_table log_knobs;
 
 /* One line, no newline in @fmt; lines over 240 characters are cut and end in "...". */
 __attribute__((format(printf, 2, 3))) void log_at(enum log_level level, const char *fmt, ...);

@@ -20,6 +20,8 @@ void api_open_base(struct lua_State *L);
 void api_open_units(struct lua_State *L);
 /* vm "name" { ... }, linux { ... }, start "name", ... */
 void api_open_vm(struct lua_State *L, struct control *c);
+/* get, set, unset, why: counters and settings. */
+void api_open_tree(struct lua_State *L, struct control *c);
 /* log, print, host, files, help, ... */
 void api_open_host(struct lua_State *L, struct control *c);
 
@@ -32,6 +34,8 @@ struct quantity {
 	enum unit_kind kind;
 };
 
+/* Pushes a quantity. */
+int api_push_quantity(struct lua_State *L, int64_t value, enum unit_kind kind);
 /* The quantity at @index, NULL when there is something else. */
 const struct quantity *api_to_quantity(struct lua_State *L, int index);
 

@@ -44,7 +44,7 @@ const struct quantity *api_to_quantity(lua_State *L, int index)
 	return luaL_testudata(L, index, QUANTITY_TYPE);
 }
 
-static int push_quantity(lua_State *L, int64_t value, enum unit_kind kind)
+int api_push_quantity(lua_State *L, int64_t value, enum unit_kind kind)
 {
 	struct quantity *q = lua_newuserdatauv(L, sizeof *q, 0);
 
@@ -84,7 +84,7 @@ static int unit_make(lua_State *L)
 
 	if (lua_type(L, 1) != LUA_TNUMBER)
 		return luaL_error(L, "%s(...) takes a number, not a %s", u->name, luaL_typename(L, 1));
-	return push_quantity(L, scaled(L, 1, u->factor, u->name), u->kind);
+	return api_push_quantity(L, scaled(L, 1, u->factor, u->name), u->kind);
 }
 
 /* Both operands as quantities of one kind. */
@@ -106,7 +106,7 @@ static int quantity_add(lua_State *L)
 	same_kind(L, "add", &a, &b);
 	if (__builtin_add_overflow(a->value, b->value, &sum))
 		return too_large(L, "a sum");
-	return push_quantity(L, sum, a->kind);
+	return api_push_quantity(L, sum, a->kind);
 }
 
 static int quantity_sub(lua_State *L)
@@ -117,7 +117,7 @@ static int quantity_sub(lua_State *L)
 	same_kind(L, "subtract", &a, &b);
 	if (__builtin_sub_overflow(a->value, b->value, &rest))
 		return too_large(L, "a difference");
-	return push_quantity(L, rest, a->kind);
+	return api_push_quantity(L, rest, a->kind);
 }
 
 static int quantity_mul(lua_State *L)
@@ -131,7 +131,7 @@ static int quantity_mul(lua_State *L)
 	}
 	if (lua_type(L, number) != LUA_TNUMBER)
 		return luaL_error(L, "a quantity is multiplied by a number, not by a %s", luaL_typename(L, number));
-	return push_quantity(L, scaled(L, number, q->value, "a product"), q->kind);
+	return api_push_quantity(L, scaled(L, number, q->value, "a product"), q->kind);
 }
 
 static int quantity_eq(lua_State *L)

@@ -101,7 +101,6 @@ static void put_memory(const struct vm *vm, const struct vm_info *info, struct c
 	command_put_uint(w, "size", vm->config.memory.size);
 	command_put_uint(w, "present", info->memory_present);
 	command_put_uint(w, "overhead", info->overhead);
-	command_put_uint(w, "overhead_max", info->overhead_max);
 	cbor_close_map(w, map);
 }
 
@@ -347,8 +346,10 @@ static enum status destroy_apply(struct control *c, struct command_args *a, stru
 	enum status st = run_verb(vm_destroy, a, f);
 
 	(void)w;
-	if (st == ST_OK)
+	if (st == ST_OK) {
 		push_forget(c, id);
+		settings_forget_vm(c, id);
+	}
 	return st;
 }
 

@@ -18,7 +18,8 @@
 #define REPLY_ENDS 32 /* what closing the open containers may add */
 
 static const struct command_group *const groups[] = {
-	&os_group, &shell_group, &enum_group, &vm_group, &console_group, &inspect_group,
+	&os_group, &stat_group, &settings_group, &shell_group, &enum_group, &vm_group, &console_group,
+	&inspect_group, &tree_group,
 };
 
 const struct command_group *command_group_at(size_t i)
@@ -238,7 +239,7 @@ static enum status decode(struct control *c, const struct command_request *req,
 
 enum status command_run(struct control *c, const struct command_request *req, struct cbor_writer *w, struct failure *f)
 {
-	struct command_args a = {.from_script = req->from_script};
+	struct command_args a = {.from_script = req->from_script, .op = req->op};
 	struct cbor_checkpoint start = cbor_save(w);
 	struct cbor_mark map;
 	enum status st;

@@ -20,11 +20,14 @@ struct control;
 /* Groups of our own (the numbers below 64 are SMP's). */
 enum command_group_id {
 	GROUP_OS = 0,
+	GROUP_STAT = 2,
+	GROUP_SETTINGS = 3,
 	GROUP_SHELL = 9,
 	GROUP_ENUM = 10,
 	GROUP_VM = 65,
 	GROUP_CONSOLE = 72,
 	GROUP_INSPECT = 74,
+	GROUP_TREE = 76,
 };
 
 enum vm_command {
@@ -41,6 +44,7 @@ enum vm_command {
 };
 enum console_command { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
 enum inspect_command { INSPECT_HOST, INSPECT_CHECK };
+enum tree_command { TREE_LIST, TREE_GET, TREE_SET, TREE_UNSET, TREE_WHY, TREE_DESCRIBE, TREE_VALUES };
 
 /* Why a command failed, for every way in. */
 struct failure {
@@ -73,9 +77,15 @@ struct command_args {
 	struct arg_number id, after, max, from, last, credit, offset, index;
 	struct arg_value config, groups, argv;
 	bool as_text;
+	/* the tree of counters and settings */
+	struct arg_text path, prefix, group, why, val;
+	struct arg_number for_ns, max_size;
+	struct arg_value value;
+	bool changed, settings;
 
 	struct vm *vm;        /* what name or id says, for commands on a VM or its console */
 	unsigned console;     /* 0: the log; else vm->id */
+	enum smp_op op;
 	bool from_script;
 };
 
@@ -119,7 +129,8 @@ struct command_group {
 	size_t count;
 };
 
-extern const struct command_group os_group, shell_group, enum_group, vm_group, console_group, inspect_group;
+extern const struct command_group os_group, shell_group, enum_group, vm_group, console_group, inspect_group,
+	stat_group, settings_group, tree_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

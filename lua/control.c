@@ -40,6 +40,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	ring_init(&c->input, c->input_buf, INPUT_BYTES);
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
 	events_init(&c->events, cfg->clock);
+	settings_init(c);
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
 	*out = c;
 	return ST_OK;
@@ -345,8 +346,9 @@ bool control_step(struct control *c)
 			c->cfg.reset();
 		return false;
 	}
+	more = settings_step(c);
 	watch_vms(c);
-	more = vm_reap(c->cfg.machine);
+	more |= vm_reap(c->cfg.machine);
 	more |= receive(c);
 	watch_vms(c);
 	if (!send(c))

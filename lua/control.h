@@ -23,6 +23,7 @@
 
 #include "lib/bytelog.h"
 #include "lib/clock.h"
+#include "lib/counter.h"
 #include "lib/error.h"
 
 struct machine;
@@ -52,6 +53,12 @@ struct control_fact {
 	const char *value; /* printable ASCII */
 };
 
+/* Counters of main's own, and the object that has them. */
+struct control_counter_source {
+	const struct counter_table *table;
+	void *object;
+};
+
 struct control_config {
 	struct machine *machine;     /* host, store, managers and engine are wired; outlives control */
 	const struct bytelog *log;   /* the hypervisor's log: console 0 */
@@ -64,6 +71,8 @@ struct control_config {
 	const char *processor;       /* CPU brand string, or NULL */
 	const struct control_fact *facts;
 	unsigned fact_count;
+	const struct control_counter_source *counters;
+	unsigned counter_count;
 	void (*reset)(void);         /* resets the machine; called once the reply to a reset has left the line */
 };
 

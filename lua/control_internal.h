@@ -13,6 +13,7 @@
 #include "lua/define.h"
 #include "lua/events.h"
 #include "lua/session.h"
+#include "lua/settings.h"
 #include "lua/smp.h"
 #include "lua/state.h"
 #include "lua/wire.h"
@@ -45,7 +46,7 @@ struct seen_vm {
 /* Where print() of the running script goes. */
 enum print_to { PRINT_LOG, PRINT_REPLY };
 
-struct control_counters {
+struct control_counts {
 	uint64_t frames;   /* requests that arrived whole */
 	uint64_t dropped;  /* frames that did not */
 	uint64_t errors;   /* requests answered with an error */
@@ -71,8 +72,10 @@ struct control {
 	uint8_t line[WIRE_LINE_MAX];
 	size_t line_len;
 	bool reset_due;
-	struct control_counters counters;
+	struct control_counts counters;
 	uint64_t drop_logged; /* ticks: of the last log line on a dropped frame */
+
+	struct settings settings;
 
 	/* consoles, by id */
 	struct attachment attached[VMS_MAX + 1];

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "guest/machine.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
@@ -281,6 +282,17 @@ static enum status read_subsection(struct decoder *d, const struct setting *row,
 	return st;
 }
 
+/* Remembers that the definition gave @key, when that is a knob too. */
+static void note_given(struct decoder *d, const char *key)
+{
+	char name[PATH_MAX_BYTES];
+
+	format(name, sizeof name, "%s%s", d->path, key);
+	for (size_t i = 0; i < vm_knobs.count; i++)
+		if (strcmp(vm_knobs.rows[i].name, name) == 0)
+			d->cfg.given |= (uint32_t)BIT(i);
+}
+
 static enum status read_setting(struct decoder *d, const struct setting *row, struct cbor_value v)
 {
 	void *field = (char *)&d->cfg + row->offset;
@@ -336,6 +348,7 @@ static enum status read_section(struct decoder *d, const struct section *section
 		if (seen & BIT(row - section->rows))
 			return refuse(d, ST_INVALID, "%s%s is given twice", d->path, row->key);
 		seen |= BIT(row - section->rows);
+		note_given(d, row->key);
 		st = read_setting(d, row, value);
 		if (st != ST_OK)
 			return st;

@@ -91,10 +91,9 @@ static void list_known(const struct hint_keys *known, char *out, size_t size)
 		len += format(out + len, size - len, "%s%s", i ? ", " : "", known->key(known->rows, i));
 }
 
-void hint_for(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size)
+bool hint_other_word(const char *word, char *out, size_t size)
 {
-	const char *near = nearest(word, known);
-
+	out[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		if (strcmp(words[i].word, word) != 0)
 			continue;
@@ -103,10 +102,25 @@ void hint_for(const char *word, const char *path, const struct hint_keys *known,
 		else
 			format(out, size, "; it is called %s%s", words[i].right,
 			       words[i].absent ? ", and this version does not have it" : "");
-		return;
+		return true;
 	}
+	return false;
+}
+
+void hint_nearest(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size)
+{
+	const char *near = nearest(word, known);
+
+	out[0] = '\0';
 	if (near)
 		format(out, size, "; did you mean %s%s?", path, near);
-	else
+}
+
+void hint_for(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size)
+{
+	if (hint_other_word(word, out, size))
+		return;
+	hint_nearest(word, path, known, out, size);
+	if (!out[0])
 		list_known(known, out, size);
 }

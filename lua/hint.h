@@ -6,6 +6,7 @@
 #ifndef CORBEL_LUA_HINT_H
 #define CORBEL_LUA_HINT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define HINT_TEXT_MAX 128
@@ -22,5 +23,10 @@ struct hint_keys {
  * unknown: "; did you mean mem.size?". @path is put before the words ("mem.").
  */
 void hint_for(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size);
+
+/* The first part of it: advice when @word is another product's or a later version's; false, and @out is empty. */
+bool hint_other_word(const char *word, char *out, size_t size);
+/* The second: the nearest known word, or nothing. */
+void hint_nearest(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size);
 
 #endif

@@ -38,6 +38,7 @@ static void open_script(lua_State *L, void *ctx)
 	api_open_base(L);
 	api_open_units(L);
 	api_open_vm(L, ctx);
+	api_open_tree(L, ctx);
 	api_open_host(L, ctx);
 }
 

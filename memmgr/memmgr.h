@@ -16,7 +16,9 @@
 #include <stdint.h>
 
 #include "lib/addr.h"
+#include "lib/counter.h"
 #include "lib/error.h"
+#include "lib/knob.h"
 #include "lib/status.h"
 #include "memmgr/stage2.h"
 
@@ -32,6 +34,10 @@ enum frame_state {
 	FRAME_LEAVING,
 	FRAME_STATES
 };
+
+/* What idle time keeps cleared unless the board or an operator says otherwise. */
+#define MEMMGR_CLEAR_AHEAD_4K 512u
+#define MEMMGR_CLEAR_AHEAD_2M 256u
 
 struct memmgr;
 struct gpmap;
@@ -172,6 +178,12 @@ struct gpmap_stats {
 	uint64_t overhead_bytes; /* what the map itself takes now */
 };
 void gpmap_stats(const struct gpmap *map, struct gpmap_stats *out);
+
+/* ---- for operators ---- */
+
+/* The figures and settings of a struct memmgr. */
+extern const struct counter_table memmgr_counters;
+extern const struct knob_table memmgr_knobs;
 
 /* ---- checks ---- */
 

@@ -15,6 +15,7 @@
 #include "sched/sched.h"
 
 #include "lib/assert.h"
+#include "lib/bits.h"
 #include "lib/format.h"
 
 struct sched_cpu {
@@ -200,6 +201,53 @@ void sched_cpu_stats(const struct sched *s, unsigned cpu, struct sched_cpu_stats
 		.ready = c->ready_count,
 	};
 }
+
+uint64_t sched_slice(const struct sched *s)
+{
+	return s->slice;
+}
+
+void sched_set_slice(struct sched *s, uint64_t ticks)
+{
+	ASSERT(ticks > 0);
+	s->slice = ticks;
+}
+
+/* ---- counters ---- */
+
+struct figures {
+	uint64_t cpus, busy, idle, ready;
+};
+
+static void sum_cpus(const void *object, void *out)
+{
+	const struct sched *s = object;
+	struct figures sum = {.cpus = s->cpus};
+
+	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
+		struct sched_cpu_stats one;
+
+		sched_cpu_stats(s, cpu, &one);
+		sum.busy += one.busy;
+		sum.idle += one.idle;
+		sum.ready += one.ready;
+	}
+	*(struct figures *)out = sum;
+}
+
+#define FIGURE(field, kind, measure, help) COUNTER(struct figures, field, #field, kind, measure, help)
+
+static const struct counter rows[] = {
+	FIGURE(cpus, COUNTER_GAUGE, MEASURE_COUNT, "Processors in use"),
+	FIGURE(busy, COUNTER_TOTAL, MEASURE_TICKS, "Time that processors ran something"),
+	FIGURE(idle, COUNTER_TOTAL, MEASURE_TICKS, "Time that processors had nothing to run"),
+	FIGURE(ready, COUNTER_GAUGE, MEASURE_COUNT, "What waits for a processor now"),
+};
+
+const struct counter_table sched_counters = {
+	.group = "host.cpu", .rows = rows, .count = ARRAY_SIZE(rows), .figures_bytes = sizeof(struct figures),
+	.figures = sum_cpus,
+};
 
 /* ---- check ---- */
 

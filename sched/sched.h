@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/counter.h"
 #include "lib/list.h"
 #include "lib/status.h"
 
@@ -43,6 +44,8 @@ struct sched_entity {
 	uint64_t waited;       /* ticks READY but not running */
 	uint64_t dispatches;
 };
+
+#define SCHED_SLICE_NS 5000000ull /* of a turn, unless an operator says otherwise */
 
 struct sched;
 
@@ -86,6 +89,13 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 bool sched_others_ready(const struct sched *s, unsigned cpu);
 
 void sched_cpu_stats(const struct sched *s, unsigned cpu, struct sched_cpu_stats *out);
+
+/* Ticks of one turn; a new length counts from the next turn on. */
+uint64_t sched_slice(const struct sched *s);
+void sched_set_slice(struct sched *s, uint64_t ticks);
+
+/* All CPUs together, of a struct sched. */
+extern const struct counter_table sched_counters;
 
 /* Walks queues and entities: order, states and sums; true when all hold. */
 bool sched_check(const struct sched *s);

@@ -10,11 +10,14 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 COMMANDS = {
     0: ("os", {0: "echo", 5: "reset", 6: "parameters", 7: "info"}),
+    2: ("statistics", {0: "data", 1: "list"}),
+    3: ("settings", {0: "access", 1: "delete", 2: "commit"}),
     9: ("shell", {0: "execute"}),
     10: ("enumeration", {0: "count", 1: "list", 2: "single", 3: "details"}),
     65: ("vm", dict(enumerate("list define start stop pause resume destroy info power report".split()))),
     72: ("console", dict(enumerate("list read attach detach input".split()))),
     74: ("inspect", dict(enumerate("host check".split()))),
+    76: ("tree", dict(enumerate("list get set unset why describe values".split()))),
 }
 
 with open(os.path.join(ROOT, "docs", "protocol.cddl"), encoding="utf-8") as text:

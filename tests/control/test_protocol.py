@@ -7,7 +7,7 @@ import pytest
 import smp
 from smp import OS, SHELL, ENUM, READ, WRITE, V1, V2
 
-VMS, CONSOLES, INSPECT = 65, 72, 74
+STAT, SETTINGS, VMS, CONSOLES, INSPECT, TREE = 2, 3, 65, 72, 74, 76
 
 
 def test_worked_vector(host):
@@ -57,7 +57,7 @@ def test_largest_request_and_reply(host):
 
 def test_enumeration(host):
     machine = host()
-    groups = [OS, SHELL, ENUM, VMS, CONSOLES, INSPECT]
+    groups = [OS, STAT, SETTINGS, SHELL, ENUM, VMS, CONSOLES, INSPECT, TREE]
     assert machine.smp.read_request(ENUM, 0) == {"count": len(groups)}
     assert machine.smp.read_request(ENUM, 1) == {"groups": groups}
     for index, group in enumerate(groups):
@@ -75,7 +75,7 @@ def test_enumeration(host):
     some = machine.smp.read_request(ENUM, 3, {"groups": [VMS, 9999, OS]})["groups"]
     assert [d["group"] for d in some] == [OS, VMS]
     with pytest.raises(smp.SmpError) as error:
-        machine.smp.read_request(ENUM, 3, {"groups": list(range(7))})
+        machine.smp.read_request(ENUM, 3, {"groups": list(range(20))})
     assert (error.value.rc, error.value.group) == (2, ENUM)
 
 

@@ -41,6 +41,12 @@ def test_no_rule_is_a_dead_letter(host):
                                                 "mem": {"size": 2 << 20, "reservation": "all"}}}),
         *((WRITE, 65, command, {"name": "c"}) for command in (2, 4, 5, 8, 3, 6)),
         (READ, 74, 0, {}), (READ, 74, 1, {}), (WRITE, 72, 3, {"name": "b"}),
+        (READ, 2, 0, {"name": "vm.b"}), (READ, 2, 1, {}), (READ, 3, 0, {"name": "log.level", "max_size": 100}),
+        (WRITE, 3, 0, {"name": "log.level", "val": b"warn"}), (WRITE, 3, 1, {"name": "log.level"}), (WRITE, 3, 2, {}),
+        (WRITE, 76, 2, {"path": "log.level", "value": "info", "why": "x", "for_ns": 10 ** 12}),
+        (READ, 76, 0, {"prefix": "vm", "settings": True, "changed": False, "after": 0, "max": 3}),
+        (READ, 76, 1, {"path": "host.mem.free"}), (READ, 76, 4, {"path": "log.level"}),
+        (WRITE, 76, 3, {"path": "log.level"}), (READ, 76, 5, {"after": 0}), (READ, 76, 6, {"group": "vm", "after": 0}),
     ]
     for op, group, command, payload in everything:
         client.exchange(op, group, command, payload).map()

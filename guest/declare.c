@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The counters of the machine and of a VM, and the knobs of both. A VM's knobs are
+ * settings of its definition: most count at its next start, because the machine
+ * is built from them. A new value has to pass the definition's own rules, on a
+ * copy, so there is one set of them.
+ */
+#include <string.h>
+
+#include "guest/machine.h"
+#include "lib/bits.h"
+
+#define SLICE_MIN_NS 100000ull
+#define SLICE_MAX_NS 100000000ull
+#define NS_PER_US 1000ull
+
+/* ---- the machine ---- */
+
+struct machine_figures {
+	uint64_t capacity, committed;
+	uint64_t by_state[VM_STATES];
+};
+
+static void machine_figures(const void *object, void *out)
+{
+	const struct machine *m = object;
+	struct machine_figures f = {.capacity = m->capacity, .committed = m->committed};
+
+	for (unsigned i = 0; i < VMS_MAX; i++)
+		if (m->vms[i])
+			f.by_state[m->vms[i]->state]++;
+	*(struct machine_figures *)out = f;
+}
+
+static const char *state_name(unsigned i)
+{
+	return vm_state_name((enum vm_state)i);
+}
+
+static const struct counter_family states = {.label = "state", .count = VM_STATES, .name = state_name};
+
+#define MACHINE(field, name, help) \
+	COUNTER(struct machine_figures, field, name, COUNTER_GAUGE, MEASURE_BYTES, help)
+
+static const struct counter machine_rows[] = {
+	MACHINE(capacity, "capacity", "Memory that may be promised to VMs"),
+	MACHINE(committed, "committed", "Memory promised to VMs, their overhead included"),
+	COUNTER_OF(struct machine_figures, by_state, "vms", COUNTER_GAUGE, MEASURE_COUNT, &states, "VMs by state"),
+};
+
+const struct counter_table machine_counters = {
+	.group = "host", .rows = machine_rows, .count = ARRAY_SIZE(machine_rows),
+	.figures_bytes = sizeof(struct machine_figures), .figures = machine_figures,
+};
+
+/* To the nearest microsecond: a tick of the clock is no whole number of nanoseconds. */
+static uint64_t get_slice(const void *object)
+{
+	const struct machine *m = object;
+	uint64_t ns = ticks_to_ns(sched_slice(m->sched), m->host->clock->hz);
+
+	return (ns + NS_PER_US / 2) / NS_PER_US * NS_PER_US;
+}
+
+static void set_slice(void *object, uint64_t ns)
+{
+	struct machine *m = object;
+
+	sched_set_slice(m->sched, MAX(ns_to_ticks(ns, m->host->clock->hz), 1));
+}
+
+static const struct knob machine_knob_rows[] = {
+	{
+		.name = "slice", .type = KNOB_NUMBER, .measure = MEASURE_NS, .min = SLICE_MIN_NS, .max = SLICE_MAX_NS,
+		.step = NS_PER_US, .otherwise = SCHED_SLICE_NS, .by = KNOB_OWNER, .get = get_slice, .set = set_slice,
+		.help = "Longest turn on a processor for which others wait",
+	},
+};
+
+const struct knob_table machine_cpu_knobs = {
+	.group = "host.cpu", .rows = machine_knob_rows, .count = ARRAY_SIZE(machine_knob_rows),
+};
+
+/* ---- a VM's counters ---- */
+
+struct vm_figures {
+	struct vm_info info;
+	uint64_t state, starts, printed, report_bytes;
+};
+
+static void vm_figures(const void *object, void *out)
+{
+	const struct vm *vm = object;
+	struct vm_figures f = {
+		.state = vm->state, .starts = vm->starts, .printed = vm->console.out.head,
+		.report_bytes = strlen(vm->report),
+	};
+
+	vm_info(vm, &f.info);
+	memcpy(out, &f, sizeof f);
+}
+
+static const char *kind_name(unsigned i)
+{
+	return exit_kind_name((enum exit_kind)i);
+}
+
+static const struct counter_family kinds = {.label = "kind", .count = EXIT_KINDS, .name = kind_name};
+
+#define VM(field, name, kind, measure, help) COUNTER(struct vm_figures, field, name, kind, measure, help)
+
+static const struct counter vm_rows[] = {
+	{
+		.name = "state", .help = "What the VM is doing", .kind = COUNTER_STATE, .family = &states,
+		.offset = offsetof(struct vm_figures, state), .bytes = sizeof(uint64_t),
+	},
+	VM(starts, "starts", COUNTER_TOTAL, MEASURE_COUNT, "Times the VM was started"),
+	VM(info.cpu_ns, "cpu.used", COUNTER_TOTAL, MEASURE_NS, "Time run on a processor in this start"),
+	VM(info.waited_ns, "cpu.waited", COUNTER_TOTAL, MEASURE_NS, "Time ready in this start, but not run"),
+	VM(info.uptime_ns, "uptime", COUNTER_GAUGE, MEASURE_NS, "The guest's own time since it started"),
+	VM(info.memory_present, "mem.present", COUNTER_GAUGE, MEASURE_BYTES, "Memory that the guest has touched"),
+	VM(info.overhead, "mem.overhead", COUNTER_GAUGE, MEASURE_BYTES,
+	   "Host memory promised to it while it runs, besides the guest's own"),
+	VM(info.exits, "exits", COUNTER_TOTAL, MEASURE_COUNT, "Exits from the guest in this start"),
+	COUNTER_OF(struct vm_figures, info.exits_by_kind, "exits_by_kind", COUNTER_TOTAL, MEASURE_COUNT, &kinds,
+		   "Exits from the guest in this start, by kind"),
+	VM(info.injected, "injected", COUNTER_TOTAL, MEASURE_COUNT, "Interrupts and exceptions given to the guest"),
+	VM(info.denied_msrs, "denied_msrs", COUNTER_TOTAL, MEASURE_COUNT,
+	   "Accesses to model-specific registers that the guest does not have"),
+	VM(info.bus_misses, "bus_misses", COUNTER_TOTAL, MEASURE_COUNT, "Accesses to ports and memory of no device"),
+	VM(printed, "console.printed", COUNTER_TOTAL, MEASURE_BYTES, "Output of the guest on its console"),
+	VM(report_bytes, "report", COUNTER_GAUGE, MEASURE_BYTES, "Length of the crash report"),
+};
+
+const struct counter_table vm_counters = {
+	.group = "vm", .rows = vm_rows, .count = ARRAY_SIZE(vm_rows), .figures_bytes = sizeof(struct vm_figures),
+	.figures = vm_figures,
+};
+
+_Static_assert(sizeof(struct vm_figures) <= COUNTER_FIGURES_MAX, "registries have that much room");
+
+/* ---- a VM's knobs ---- */
+
+/* The rules of a definition, as this one would be after @change. */
+static enum status check_with(const struct vm *vm, void (*change)(void *object, uint64_t value), uint64_t value,
+			      struct error *err)
+{
+	static struct vm after; /* the control task's; too large for its stack */
+
+	after.config = vm->config;
+	change(&after, value);
+	return vm_config_check(&after.config, err);
+}
+
+static uint64_t get_size(const void *vm)
+{
+	return ((const struct vm *)vm)->config.memory.size;
+}
+
+/* The reservation is all of it in this version, so it goes along. */
+static void set_size(void *object, uint64_t bytes)
+{
+	struct vm *vm = object;
+
+	if (vm->config.memory.reservation == vm->config.memory.size)
+		vm->config.memory.reservation = bytes;
+	vm->config.memory.size = bytes;
+}
+
+static enum status check_size(const void *vm, uint64_t bytes, struct error *err)
+{
+	return check_with(vm, set_size, bytes, err);
+}
+
+static uint64_t get_reservation(const void *vm)
+{
+	return ((const struct vm *)vm)->config.memory.reservation;
+}
+
+static void set_reservation(void *vm, uint64_t bytes)
+{
+	((struct vm *)vm)->config.memory.reservation = bytes;
+}
+
+static enum status check_reservation(const void *vm, uint64_t bytes, struct error *err)
+{
+	return check_with(vm, set_reservation, bytes, err);
+}
+
+static uint64_t get_count(const void *vm)
+{
+	return ((const struct vm *)vm)->config.cpu.count;
+}
+
+static void set_count(void *vm, uint64_t count)
+{
+	((struct vm *)vm)->config.cpu.count = (unsigned)count;
+}
+
+static uint64_t get_on_reset(const void *vm)
+{
+	return ((const struct vm *)vm)->config.on_reset;
+}
+
+static void set_on_reset(void *vm, uint64_t action)
+{
+	((struct vm *)vm)->config.on_reset = (enum reset_action)action;
+}
+
+static uint64_t get_acpi(const void *vm)
+{
+	return ((const struct vm *)vm)->config.acpi;
+}
+
+static void set_acpi(void *vm, uint64_t on)
+{
+	((struct vm *)vm)->config.acpi = on != 0;
+}
+
+static uint64_t get_debug_exit(const void *vm)
+{
+	return ((const struct vm *)vm)->config.debug_exit;
+}
+
+static void set_debug_exit(void *vm, uint64_t on)
+{
+	((struct vm *)vm)->config.debug_exit = on != 0;
+}
+
+static const char *const reset_actions[] = {[ON_RESET_RESTART] = "restart", [ON_RESET_STOP] = "stop", NULL};
+
+static const struct knob vm_knob_rows[] = {
+	{
+		.name = "mem.size", .type = KNOB_NUMBER, .measure = MEASURE_BYTES, .when = KNOB_AT_START,
+		.min = VM_MEMORY_MIN, .max = VM_MEMORY_MAX, .step = PAGE_SIZE, .get = get_size, .check = check_size,
+		.set = set_size, .help = "The guest's memory",
+	},
+	{
+		.name = "mem.reservation", .type = KNOB_NUMBER, .measure = MEASURE_BYTES, .when = KNOB_AT_START,
+		.member = MEMBER_RESERVATION, .min = VM_MEMORY_MIN, .max = VM_MEMORY_MAX, .step = PAGE_SIZE,
+		.get = get_reservation, .check = check_reservation, .set = set_reservation,
+		.help = "The part of it that is kept for the guest; all of it in this version",
+	},
+	{
+		.name = "cpu.count", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .when = KNOB_AT_START, .min = 1,
+		.max = VM_VCPUS_MAX, .otherwise = 1, .get = get_count, .set = set_count,
+		.help = "The guest's processors",
+	},
+	{
+		.name = "on_reset", .type = KNOB_CHOICE, .names = reset_actions, .otherwise = ON_RESET_RESTART,
+		.get = get_on_reset, .set = set_on_reset, .help = "What happens when the guest resets itself",
+	},
+	{
+		.name = "acpi", .type = KNOB_BOOL, .when = KNOB_AT_START, .otherwise = true, .get = get_acpi,
+		.set = set_acpi, .help = "Whether the guest gets ACPI tables",
+	},
+	{
+		.name = "debug_exit", .type = KNOB_BOOL, .when = KNOB_AT_START, .get = get_debug_exit,
+		.set = set_debug_exit, .help = "Whether a write to port 0xf4 ends the VM",
+	},
+};
+
+static bool given(const void *object, size_t row, const char **where)
+{
+	const struct vm *vm = object;
+
+	*where = vm->config.origin;
+	return (vm->config.given & BIT(row)) != 0;
+}
+
+const struct knob_table vm_knobs = {
+	.group = "vm", .rows = vm_knob_rows, .count = ARRAY_SIZE(vm_knob_rows), .given = given,
+};
+
+_Static_assert(ARRAY_SIZE(vm_knob_rows) <= 32, "vm_config.given has a bit for each");

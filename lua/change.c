@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From what somebody wrote to a checked change: find the knob, read the value by
+ * its type, hold it to the declaration and the session's role.
+ */
+#include "lua/change.h"
+
+#include <string.h>
+
+#include "lib/bits.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "lua/api.h"
+#include "lua/bridge.h"
+#include "lua/control_internal.h"
+
+enum status change_find(struct control *c, const char *path, size_t len, struct tree_item *out, struct error *err)
+{
+	struct tree_item item;
+	enum status st = tree_find(c, path, len, &item, err);
+	char name[TREE_PATH_MAX];
+
+	if (st != ST_OK)
+		return st;
+	if (!item_knob(&item)) {
+		tree_path(&item, name);
+		return fail(err, ST_INVALID, "%s is a counter, not a setting", name);
+	}
+	*out = item;
+	return ST_OK;
+}
+
+/* ---- values ---- */
+
+/* A script's bare number where a unit belongs. */
+static enum status needs_unit(const struct knob *k, uint64_t n, struct error *err)
+{
+	const char *example = k->measure == MEASURE_NS ? "ms(5)" : "MiB(128)";
+
+	return fail(err, ST_INVALID, "it needs a unit: write for example %s, not %llu", example, (unsigned long long)n);
+}
+
+static bool has_unit(const struct knob *k)
+{
+	return measure_unit(k->measure)[0] != '\0';
+}
+
+/* A quantity of a script's: MiB(128). */
+static enum status read_quantity(const struct knob *k, uint64_t tag, struct cbor_value content, uint64_t *out,
+				 struct error *err)
+{
+	uint64_t want = BRIDGE_TAG_QUANTITY + (k->measure == MEASURE_NS ? UNIT_TIME : UNIT_BYTES);
+
+	if (!has_unit(k))
+		return fail(err, ST_INVALID, "it takes a plain number without a unit");
+	if (tag != want)
+		return fail(err, ST_INVALID, "it takes %s", k->measure == MEASURE_NS ? "a time such as ms(5)"
+										       : "a size such as MiB(128)");
+	return cbor_get_uint(content, out) ? ST_OK : fail(err, ST_INVALID, "it is negative");
+}
+
+static enum status wrong_type(const struct knob *k, struct cbor_value v, struct error *err)
+{
+	static const char *const wanted[] = {
+		[KNOB_BOOL] = "true or false", [KNOB_NUMBER] = "a whole number", [KNOB_CHOICE] = "a word",
+	};
+
+	return fail(err, ST_INVALID, "it takes %s, not %s", wanted[k->type], cbor_type_name(cbor_type_of(v)));
+}
+
+static enum status read_number(const struct knob *k, struct cbor_value v, bool units, uint64_t *out,
+			       struct error *err)
+{
+	struct cbor_value content;
+	uint64_t tag;
+
+	if (cbor_get_tag(v, &tag, &content))
+		return units ? read_quantity(k, tag, content, out, err) : wrong_type(k, v, err);
+	if (!cbor_get_uint(v, out))
+		return wrong_type(k, v, err);
+	return units && has_unit(k) ? needs_unit(k, *out, err) : ST_OK;
+}
+
+static enum status read_value(const struct knob *k, struct cbor_value v, bool units, uint64_t *out, struct error *err)
+{
+	const char *text;
+	size_t len;
+	bool yes;
+
+	/* Text is how a person or a stock client writes any value; Lua has the values themselves. */
+	if ((!units || k->type == KNOB_CHOICE) &&
+	    (cbor_get_text(v, &text, &len) || cbor_get_bytes(v, (const uint8_t **)&text, &len)))
+		return knob_parse(k, text, len, out, err);
+	if (k->type == KNOB_NUMBER)
+		return read_number(k, v, units, out, err);
+	if (k->type != KNOB_BOOL || !cbor_get_bool(v, &yes))
+		return wrong_type(k, v, err);
+	*out = yes;
+	return ST_OK;
+}
+
+/* ---- the whole ---- */
+
+static enum status check_role(const struct control *c, const struct change_request *r, const struct knob *k,
+			      struct error *err)
+{
+	enum role least = k->by == KNOB_OWNER ? ROLE_OWNER : ROLE_OPERATOR;
+
+	if (r->script || session_is(c, least))
+		return ST_OK;
+	return fail(err, ST_DENIED, "only the %s sets it", role_name(least));
+}
+
+static enum status check_why(const struct change_request *r, struct error *err)
+{
+	if (r->why_len >= SETTINGS_WHY_MAX)
+		return fail(err, ST_INVALID, "why has %zu bytes, at most %u are possible", r->why_len,
+			    SETTINGS_WHY_MAX - 1);
+	return ST_OK;
+}
+
+enum status change_decode(struct control *c, const struct change_request *r, struct setting_change *out,
+			  struct error *err)
+{
+	struct setting_change change = {.for_ns = r->for_ns, .origin = r->script ? ORIGIN_SCRIPT : ORIGIN_OPERATOR};
+	struct error why = {""};
+	char path[TREE_PATH_MAX];
+	enum status st = change_find(c, r->path, r->path_len, &change.item, err);
+
+	if (st != ST_OK)
+		return st;
+	st = check_role(c, r, item_knob(&change.item), &why);
+	if (st == ST_OK)
+		st = check_why(r, &why);
+	if (st == ST_OK)
+		st = read_value(item_knob(&change.item), r->value, r->units, &change.value, &why);
+	if (st != ST_OK) {
+		tree_path(&change.item, path);
+		return fail(err, st, "%s: %.140s", path, why.text);
+	}
+	format(change.where, sizeof change.where, "%s", r->where);
+	log_clean(change.why, sizeof change.why, r->why ? r->why : "", r->why_len);
+	st = settings_check(c, &change, err);
+	if (st == ST_OK)
+		*out = change;
+	return st;
+}
+
+void change_apply(struct control *c, const struct setting_change *change)
+{
+	const struct knob *k = item_knob(&change->item);
+	char path[TREE_PATH_MAX], before[KNOB_TEXT_MAX], after[KNOB_TEXT_MAX], time[KNOB_TEXT_MAX];
+	struct setting_state old;
+
+	settings_state(c, &change->item, &old);
+	settings_apply(c, change);
+	tree_path(&change->item, path);
+	log_info("setting %s: %s, was %s%s%s%s%s%s%s", path, knob_text(k, change->value, after),
+		 knob_text(k, old.next_value, before), change->for_ns ? ", for " : "",
+		 change->for_ns ? measure_format(MEASURE_NS, change->for_ns, time, sizeof time) : "",
+		 change->where[0] ? ", by " : "", change->where, change->why[0] ? ": " : "", change->why);
+}
+
+void change_reset(struct control *c, const struct tree_item *item)
+{
+	const struct knob *k = item_knob(item);
+	char path[TREE_PATH_MAX], text[KNOB_TEXT_MAX];
+	struct setting_state now;
+
+	settings_reset(c, item);
+	settings_state(c, item, &now);
+	tree_path(item, path);
+	log_info("setting %s: unset, %s counts again", path, knob_text(k, now.next_value, text));
+}

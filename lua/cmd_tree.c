@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Our group of the tree (76): every counter and every setting by its name, with
+ * pages, declarations and origins, which the standard groups 2 and 3 do not have.
+ */
+#include <string.h>
+
+#include "lib/bits.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "lua/change.h"
+#include "lua/control_internal.h"
+
+#define ITEM_MAX (TREE_PATH_MAX + 160u) /* bytes that one entry of a list takes, at most */
+#define DECLARATION_MAX 1200u           /* and one declaration, with a family's names */
+#define VALUE_MAX 9u
+
+/* ---- one item ---- */
+
+static void put_state(const struct counter *row, uint64_t value, struct cbor_writer *w)
+{
+	const char *name = value < row->family->count ? row->family->name((unsigned)value) : NULL;
+
+	cbor_put_text(w, name ? name : "unknown");
+}
+
+void tree_put_knob_value(const struct knob *k, uint64_t value, struct cbor_writer *w)
+{
+	char text[KNOB_TEXT_MAX];
+
+	if (k->type == KNOB_BOOL)
+		cbor_put_bool(w, value != 0);
+	else if (k->type == KNOB_NUMBER)
+		cbor_put_uint(w, value);
+	else
+		cbor_put_text(w, knob_text(k, value, text));
+}
+
+static void put_unit(enum measure measure, struct cbor_writer *w)
+{
+	if (measure_unit(measure)[0])
+		command_put_text(w, "unit", measure_unit(measure));
+}
+
+static void put_counter(struct control *c, const struct tree_item *item, struct tree_figures *figures,
+			struct cbor_writer *w)
+{
+	const struct counter *row = item_counter(item);
+	uint64_t value = tree_counter(c, item, figures);
+
+	cbor_put_text(w, "value");
+	if (row->kind == COUNTER_STATE)
+		put_state(row, value, w);
+	else
+		cbor_put_uint(w, value);
+	put_unit(row->measure, w);
+}
+
+static void put_setting(struct control *c, const struct tree_item *item, struct cbor_writer *w)
+{
+	const struct knob *k = item_knob(item);
+	struct setting_state now;
+
+	settings_state(c, item, &now);
+	cbor_put_text(w, "value");
+	tree_put_knob_value(k, now.value, w);
+	if (k->type == KNOB_NUMBER)
+		put_unit(k->measure, w);
+	command_put_text(w, "origin", origin_name(now.origin));
+	if (!now.pending)
+		return;
+	cbor_put_text(w, "next_value");
+	tree_put_knob_value(k, now.next_value, w);
+}
+
+/* The pairs of an item, inside an open map. */
+static void put_item(struct control *c, const struct tree_item *item, struct tree_figures *figures,
+		     struct cbor_writer *w)
+{
+	char path[TREE_PATH_MAX];
+
+	tree_path(item, path);
+	command_put_text(w, "path", path);
+	if (item_knob(item))
+		put_setting(c, item, w);
+	else
+		put_counter(c, item, figures, w);
+}
+
+/* ---- list ---- */
+
+static bool is_changed(struct control *c, const struct tree_item *item)
+{
+	struct setting_state now;
+
+	if (!item_knob(item))
+		return false;
+	settings_state(c, item, &now);
+	return now.origin != ORIGIN_DEFAULT || now.pending;
+}
+
+static bool is_wanted(struct control *c, const struct command_args *a, const struct tree_item *item)
+{
+	return tree_below(item, a->prefix.text, a->prefix.len) && (!a->changed || is_changed(c, item)) &&
+	       (!a->settings || item_knob(item));
+}
+
+static enum status list_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	uint64_t max = a->max.given ? a->max.value : UINT64_MAX, count = 0;
+	struct tree_figures figures = {.table = NULL};
+	uint32_t cursor = (uint32_t)a->after.value, last = cursor;
+	struct tree_item item;
+	struct cbor_mark list, map;
+	bool more = false;
+
+	(void)f;
+	cbor_put_text(w, "items");
+	list = cbor_open(w);
+	while (tree_next(c, &cursor, &item)) {
+		if (!is_wanted(c, a, &item))
+			continue;
+		more = count++ == max || !command_fits(w, ITEM_MAX);
+		if (more)
+			break;
+		map = cbor_open(w);
+		put_item(c, &item, &figures, w);
+		cbor_close_map(w, map);
+		last = cursor;
+	}
+	cbor_close_array(w, list);
+	if (more)
+		command_put_uint(w, "next", last);
+	return ST_OK;
+}
+
+static enum status page_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	(void)c;
+	if (a->after.value > UINT32_MAX)
+		return fail(&f->error, ST_INVALID, "after is no cursor of this list");
+	if (a->max.given && a->max.value == 0)
+		return fail(&f->error, ST_INVALID, "max is 0: a page holds one entry at least");
+	return ST_OK;
+}
+
+/* A prefix that nothing is below is a name that somebody got wrong. */
+static enum status list_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	struct tree_item item;
+	uint32_t cursor = 0;
+	enum status st = page_decode(c, a, f);
+
+	if (st != ST_OK || a->prefix.len == 0)
+		return st;
+	while (tree_next(c, &cursor, &item))
+		if (tree_below(&item, a->prefix.text, a->prefix.len))
+			return ST_OK;
+	return tree_find(c, a->prefix.text, a->prefix.len, &item, &f->error);
+}
+
+/* ---- get ---- */
+
+static enum status path_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	struct tree_item item;
+
+	return tree_find(c, a->path.text, a->path.len, &item, &f->error);
+}
+
+static enum status get_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	struct tree_figures figures = {.table = NULL};
+	struct tree_item item;
+	enum status st = tree_find(c, a->path.text, a->path.len, &item, &f->error);
+
+	if (st == ST_OK)
+		put_item(c, &item, &figures, w);
+	return st;
+}
+
+/* ---- set, unset ---- */
+
+/* The change that the arguments ask for, checked. */
+static enum status read_change(struct control *c, const struct command_args *a, struct setting_change *out,
+			       struct error *err)
+{
+	struct change_request r = {
+		.path = a->path.text, .path_len = a->path.len, .value = a->value.value, .for_ns = a->for_ns.value,
+		.why = a->why.text, .why_len = a->why.len, .where = "",
+	};
+
+	if (a->for_ns.given && a->for_ns.value == 0)
+		return fail(err, ST_INVALID, "for_ns is 0: an override lasts from 1 ms to 366 days");
+	return change_decode(c, &r, out, err);
+}
+
+static enum status set_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	struct setting_change change;
+
+	return read_change(c, a, &change, &f->error);
+}
+
+static enum status set_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	struct setting_change change;
+	enum status st = read_change(c, a, &change, &f->error);
+
+	if (st != ST_OK)
+		return st;
+	change_apply(c, &change);
+	put_item(c, &change.item, NULL, w);
+	return ST_OK;
+}
+
+static enum status unset_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	struct tree_item item;
+
+	return change_find(c, a->path.text, a->path.len, &item, &f->error);
+}
+
+static enum status unset_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	struct tree_item item;
+	enum status st = change_find(c, a->path.text, a->path.len, &item, &f->error);
+
+	if (st != ST_OK)
+		return st;
+	change_reset(c, &item);
+	put_item(c, &item, NULL, w);
+	return ST_OK;
+}
+
+/* ---- why ---- */
+
+static void put_entry(struct control *c, const struct setting_entry *e, struct cbor_writer *w)
+{
+	struct cbor_mark map = cbor_open(w);
+	uint64_t now = control_ticks(c);
+
+	command_put_text(w, "origin", origin_name(e->origin));
+	cbor_put_text(w, "value");
+	tree_put_knob_value(e->knob, e->value, w);
+	if (e->origin == ORIGIN_OVERRIDE) {
+		command_put_text(w, "by", e->by_script ? "script" : "operator");
+		command_put_uint(w, "left_ns", e->expires > now ? ticks_to_ns(e->expires - now, c->cfg.clock->hz) : 0);
+	}
+	if (e->where[0])
+		command_put_text(w, "where", e->where);
+	if (e->why[0])
+		command_put_text(w, "why", e->why);
+	cbor_close_map(w, map);
+}
+
+static enum status why_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	static struct setting_entry chain[SETTINGS_CHAIN_MAX]; /* the control task's; too large for its stack */
+	struct tree_item item;
+	enum status st = change_find(c, a->path.text, a->path.len, &item, &f->error);
+	struct cbor_mark list;
+	unsigned count;
+
+	if (st != ST_OK)
+		return st;
+	put_item(c, &item, NULL, w);
+	count = settings_chain(c, &item, chain);
+	cbor_put_text(w, "chain");
+	list = cbor_open(w);
+	for (unsigned i = 0; i < count; i++)
+		put_entry(c, &chain[i], w);
+	cbor_close_array(w, list);
+	return ST_OK;
+}
+
+/* ---- declarations ---- */
+
+static void put_names(const struct counter_family *family, struct cbor_writer *w)
+{
+	struct cbor_mark list;
+
+	command_put_text(w, "label", family->label);
+	cbor_put_text(w, "names");
+	list = cbor_open(w);
+	for (unsigned i = 0; i < family->count; i++)
+		cbor_put_text(w, family->name(i) ? family->name(i) : "");
+	cbor_close_array(w, list);
+}
+
+static void put_counter_declaration(const struct counter *row, struct cbor_writer *w)
+{
+	static const char *const kinds[] = {
+		[COUNTER_TOTAL] = "total", [COUNTER_GAUGE] = "gauge", [COUNTER_STATE] = "state",
+	};
+
+	command_put_text(w, "name", row->name);
+	command_put_text(w, "kind", kinds[row->kind]);
+	put_unit(row->measure, w);
+	if (row->family)
+		put_names(row->family, w);
+	command_put_text(w, "help", row->help);
+}
+
+static void put_choices(const struct knob *k, struct cbor_writer *w)
+{
+	struct cbor_mark list;
+
+	cbor_put_text(w, "names");
+	list = cbor_open(w);
+	for (unsigned i = 0; k->names[i]; i++)
+		cbor_put_text(w, k->names[i]);
+	cbor_close_array(w, list);
+}
+
+static void put_range(const struct knob *k, struct cbor_writer *w)
+{
+	put_unit(k->measure, w);
+	command_put_uint(w, "min", k->min);
+	command_put_uint(w, "max", k->max);
+	if (k->step)
+		command_put_uint(w, "step", k->step);
+}
+
+static void put_knob_declaration(const struct knob *k, struct cbor_writer *w)
+{
+	static const char *const members[] = {
+		[MEMBER_NONE] = NULL, [MEMBER_RESERVATION] = "reservation", [MEMBER_LIMIT] = "limit",
+		[MEMBER_SHARES] = "shares",
+	};
+
+	command_put_text(w, "name", k->name);
+	command_put_text(w, "kind", knob_type_name(k->type));
+	if (k->type == KNOB_NUMBER)
+		put_range(k, w);
+	if (k->type == KNOB_CHOICE)
+		put_choices(k, w);
+	if (k->otherwise >= k->min || k->type != KNOB_NUMBER) { /* else the definition has to say it */
+		cbor_put_text(w, "default");
+		tree_put_knob_value(k, k->otherwise, w);
+	}
+	if (members[k->member])
+		command_put_text(w, "member", members[k->member]);
+	command_put_text(w, "when", k->when == KNOB_LIVE ? "live" : "start");
+	command_put_text(w, "role", k->by == KNOB_OWNER ? "owner" : "operator");
+	command_put_text(w, "help", k->help);
+}
+
+/* One of a kind of VM's tables is described even when there is no VM: cursors count the kinds, not the tables. */
+static enum status describe_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	uint64_t at = 0, after = a->after.value;
+	struct cbor_mark list, map;
+	struct tree_table t;
+	bool more = false;
+
+	(void)f;
+	cbor_put_text(w, "declarations");
+	list = cbor_open(w);
+	for (unsigned kind = 0; !more && tree_kind(c, kind, &t); kind++) {
+		size_t rows = t.counters ? t.counters->count : t.knobs->count;
+
+		for (size_t row = 0; row < rows && !more; row++) {
+			if (at++ < after)
+				continue;
+			more = !command_fits(w, DECLARATION_MAX);
+			if (more)
+				break;
+			map = cbor_open(w);
+			command_put_text(w, "group", t.counters ? t.counters->group : t.knobs->group);
+			if (t.counters)
+				put_counter_declaration(&t.counters->rows[row], w);
+			else
+				put_knob_declaration(&t.knobs->rows[row], w);
+			cbor_close_map(w, map);
+			after = at;
+		}
+	}
+	cbor_close_array(w, list);
+	if (more)
+		command_put_uint(w, "next", after);
+	return ST_OK;
+}
+
+/* ---- values, in the order of the declarations ---- */
+
+static void put_row(struct control *c, struct tree_item *item, struct tree_figures *figures, struct cbor_writer *w)
+{
+	unsigned values = counter_values(item_counter(item));
+	struct cbor_mark list;
+
+	item->member = 0;
+	if (values == 1) {
+		cbor_put_uint(w, tree_counter(c, item, figures));
+		return;
+	}
+	list = cbor_open(w);
+	for (; item->member < values; item->member++)
+		cbor_put_uint(w, tree_counter(c, item, figures));
+	cbor_close_array(w, list);
+}
+
+static size_t values_max(const struct counter_table *t)
+{
+	size_t n = TREE_PATH_MAX;
+
+	for (size_t row = 0; row < t->count; row++)
+		n += VALUE_MAX * counter_values(&t->rows[row]) + 3;
+	return n;
+}
+
+static void put_table(struct control *c, const struct tree_table *t, struct cbor_writer *w)
+{
+	struct tree_figures figures = {.table = NULL};
+	struct tree_item item = {.table = *t};
+	struct cbor_mark triple = cbor_open(w), list;
+
+	cbor_put_text(w, t->counters->group);
+	cbor_put_text(w, t->vm ? t->vm->config.name : "");
+	list = cbor_open(w);
+	for (item.row = 0; item.row < t->counters->count; item.row++)
+		put_row(c, &item, &figures, w);
+	cbor_close_array(w, list);
+	cbor_close_array(w, triple);
+}
+
+static bool is_group(const struct arg_text *group, const struct tree_table *t)
+{
+	const char *name = t->counters->group;
+
+	return !group->given || (strlen(name) == group->len && memcmp(name, group->text, group->len) == 0);
+}
+
+static enum status values_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	uint32_t cursor = (uint32_t)a->after.value, last = cursor;
+	struct tree_table t;
+	struct cbor_mark list;
+	bool more = false;
+
+	(void)f;
+	cbor_put_text(w, "values");
+	list = cbor_open(w);
+	while (!more && tree_next_table(c, &cursor, &t)) {
+		if (!t.counters || !is_group(&a->group, &t))
+			continue;
+		more = !command_fits(w, values_max(t.counters));
+		if (more)
+			break;
+		put_table(c, &t, w);
+		last = cursor;
+	}
+	cbor_close_array(w, list);
+	if (more)
+		command_put_uint(w, "next", last);
+	return ST_OK;
+}
+
+static enum status values_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	char shown[TREE_PATH_MAX];
+	struct tree_table t;
+
+	if (page_decode(c, a, f) != ST_OK)
+		return ST_INVALID;
+	for (unsigned kind = 0; tree_kind(c, kind, &t); kind++)
+		if (t.counters && is_group(&a->group, &t))
+			return ST_OK;
+	return fail(&f->error, ST_NOT_FOUND, "there is no group of counters called %s",
+		    log_clean(shown, sizeof shown, a->group.text, a->group.len));
+}
+
+/* ---- the table ---- */
+
+static const struct arg list_args[] = {
+	{"prefix", ARG_TEXT, ARG_OF(prefix), false},  {"after", ARG_NUMBER, ARG_OF(after), false},
+	{"max", ARG_NUMBER, ARG_OF(max), false},      {"changed", ARG_BOOL, ARG_OF(changed), false},
+	{"settings", ARG_BOOL, ARG_OF(settings), false},
+};
+static const struct arg path_args[] = {{"path", ARG_TEXT, ARG_OF(path), true}};
+static const struct arg set_args[] = {
+	{"path", ARG_TEXT, ARG_OF(path), true},
+	{"value", ARG_VALUE, ARG_OF(value), true},
+	{"why", ARG_TEXT, ARG_OF(why), false},
+	{"for_ns", ARG_NUMBER, ARG_OF(for_ns), false},
+};
+static const struct arg describe_args[] = {{"after", ARG_NUMBER, ARG_OF(after), false}};
+static const struct arg values_args[] = {
+	{"group", ARG_TEXT, ARG_OF(group), false},
+	{"after", ARG_NUMBER, ARG_OF(after), false},
+};
+
+#define ARGS(rows) .args = rows, .arg_count = ARRAY_SIZE(rows)
+
+static const struct command tree_commands[] = {
+	{.id = TREE_LIST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "list",
+	 .help = "lists counters and settings with their values", ARGS(list_args), .decode = list_decode,
+	 .apply = list_apply},
+	{.id = TREE_GET, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "get",
+	 .help = "reads one counter or setting", ARGS(path_args), .decode = path_decode, .apply = get_apply},
+	{.id = TREE_SET, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "set",
+	 .help = "changes a setting, for good or for a time", ARGS(set_args), .decode = set_decode,
+	 .apply = set_apply},
+	{.id = TREE_UNSET, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "unset",
+	 .help = "takes every change of a setting back", ARGS(path_args), .decode = unset_decode,
+	 .apply = unset_apply},
+	{.id = TREE_WHY, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "why",
+	 .help = "says where a setting's value comes from", ARGS(path_args), .decode = unset_decode,
+	 .apply = why_apply},
+	{.id = TREE_DESCRIBE, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "describe",
+	 .help = "lists the declarations of all counters and settings", ARGS(describe_args), .decode = page_decode,
+	 .apply = describe_apply},
+	{.id = TREE_VALUES, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "values",
+	 .help = "reads whole tables of counters", ARGS(values_args), .decode = values_decode, .apply = values_apply},
+};
+
+const struct command_group tree_group = {
+	.id = GROUP_TREE, .name = "corbel tree", .commands = tree_commands, .count = ARRAY_SIZE(tree_commands),
+};

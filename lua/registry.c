@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tables are numbered: those of the machine in a fixed order, then two for each
+ * possible VM, by id. A cursor is table, row and value packed into one number, so
+ * a page that goes on later needs no memory here, and a VM that went or came in
+ * between moves nothing else.
+ */
+#include "lua/registry.h"
+
+#include <string.h>
+
+#include "lib/addr.h"
+#include "lib/bits.h"
+#include "lib/format.h"
+#include "lib/log.h"
+#include "lua/control_internal.h"
+#include "lua/declare.h"
+#include "lua/hint.h"
+
+#define TABLES_PER_VM 2u
+#define SHOWN_MAX 64
+#define ROW_SHIFT 8
+#define TABLE_SHIFT 16
+
+/* ---- tables ---- */
+
+enum host_table {
+	HOST_MACHINE, HOST_MEMORY, HOST_MEMORY_KNOBS, HOST_CPU, HOST_CPU_KNOBS, HOST_CONTROL, HOST_LUA, HOST_LOG_KNOBS,
+	HOST_TABLES
+};
+
+static struct tree_table host_table(struct control *c, unsigned i)
+{
+	struct machine *m = c->cfg.machine;
+
+	switch ((enum host_table)i) {
+	case HOST_MACHINE:
+		return (struct tree_table){.counters = &machine_counters, .object = m};
+	case HOST_MEMORY:
+		return (struct tree_table){.counters = &memmgr_counters, .object = m->mm};
+	case HOST_MEMORY_KNOBS:
+		return (struct tree_table){.knobs = &memmgr_knobs, .object = m->mm};
+	case HOST_CPU:
+		return (struct tree_table){.counters = &sched_counters, .object = m->sched};
+	case HOST_CPU_KNOBS:
+		return (struct tree_table){.knobs = &machine_cpu_knobs, .object = m};
+	case HOST_CONTROL:
+		return (struct tree_table){.counters = &control_counters, .object = c};
+	case HOST_LUA:
+		return (struct tree_table){.counters = &lua_counters, .object = c};
+	case HOST_LOG_KNOBS:
+		return (struct tree_table){.knobs = &log_knobs};
+	default:
+		return (struct tree_table){0};
+	}
+}
+
+static unsigned table_count(const struct control *c)
+{
+	return HOST_TABLES + c->cfg.counter_count + TABLES_PER_VM * VMS_MAX;
+}
+
+/* Table @i; false when there is none of that number now. */
+static bool table_at(struct control *c, unsigned i, struct tree_table *out)
+{
+	struct vm *vm;
+
+	if (i < HOST_TABLES) {
+		*out = host_table(c, i);
+		return true;
+	}
+	i -= HOST_TABLES;
+	if (i < c->cfg.counter_count) {
+		*out = (struct tree_table){.counters = c->cfg.counters[i].table, .object = c->cfg.counters[i].object};
+		return true;
+	}
+	i -= c->cfg.counter_count;
+	vm = vm_by_id(c->cfg.machine, i / TABLES_PER_VM + 1);
+	if (!vm)
+		return false;
+	*out = (struct tree_table){.object = vm, .vm = vm};
+	if (i % TABLES_PER_VM)
+		out->knobs = &vm_knobs;
+	else
+		out->counters = &vm_counters;
+	return true;
+}
+
+static size_t row_count(const struct tree_table *t)
+{
+	return t->counters ? t->counters->count : t->knobs->count;
+}
+
+static const char *row_name(const struct tree_table *t, unsigned row)
+{
+	return t->counters ? t->counters->rows[row].name : t->knobs->rows[row].name;
+}
+
+static unsigned row_values(const struct tree_table *t, unsigned row)
+{
+	return t->counters ? counter_values(&t->counters->rows[row]) : 1;
+}
+
+bool tree_next_table(struct control *c, uint32_t *cursor, struct tree_table *out)
+{
+	for (unsigned i = *cursor; i < table_count(c); i++) {
+		if (!table_at(c, i, out))
+			continue;
+		*cursor = i + 1;
+		return true;
+	}
+	return false;
+}
+
+bool tree_kind(struct control *c, unsigned i, struct tree_table *out)
+{
+	unsigned fixed = HOST_TABLES + c->cfg.counter_count;
+
+	if (i < fixed)
+		return table_at(c, i, out);
+	*out = (struct tree_table){0};
+	if (i == fixed)
+		out->counters = &vm_counters;
+	else if (i == fixed + 1)
+		out->knobs = &vm_knobs;
+	return i <= fixed + 1;
+}
+
+/* ---- the walk ---- */
+
+static uint32_t pack(unsigned table, unsigned row, unsigned member)
+{
+	return table << TABLE_SHIFT | row << ROW_SHIFT | member;
+}
+
+bool tree_shown(const struct tree_item *item)
+{
+	const struct counter *counter = item_counter(item);
+
+	if (!counter || counter_values(counter) == 1)
+		return true;
+	return counter->family->name(item->member) != NULL;
+}
+
+bool tree_next(struct control *c, uint32_t *cursor, struct tree_item *out)
+{
+	unsigned table = *cursor >> TABLE_SHIFT, row = *cursor >> ROW_SHIFT & 0xff, member = *cursor & 0xff;
+
+	for (; table < table_count(c); table++, row = member = 0) {
+		struct tree_table t;
+
+		if (!table_at(c, table, &t))
+			continue;
+		for (; row < row_count(&t); row++, member = 0) {
+			struct tree_item item = {.table = t, .row = row, .member = member};
+
+			while (item.member < row_values(&t, row) && !tree_shown(&item))
+				item.member++;
+			if (item.member >= row_values(&t, row))
+				continue;
+			*out = item;
+			*cursor = pack(table, row, item.member + 1);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- names ---- */
+
+size_t tree_place(const struct tree_table *t, char *out)
+{
+	const char *group = t->counters ? t->counters->group : t->knobs->group;
+
+	if (!t->vm)
+		return format(out, TREE_PATH_MAX, "%s", group);
+	return format(out, TREE_PATH_MAX, "%s.%s", group, t->vm->config.name);
+}
+
+size_t tree_member(const struct counter *row, unsigned member, char *out)
+{
+	size_t len = format(out, TREE_PATH_MAX, "%s", row->family->name(member));
+
+	for (size_t i = 0; i < len && i < TREE_PATH_MAX; i++)
+		if (out[i] == ' ')
+			out[i] = '_';
+	return len;
+}
+
+size_t tree_path(const struct tree_item *item, char *out)
+{
+	size_t len = tree_place(&item->table, out);
+	char member[TREE_PATH_MAX];
+
+	len += format(out + len, TREE_PATH_MAX - len, ".%s", row_name(&item->table, item->row));
+	if (row_values(&item->table, item->row) == 1)
+		return len;
+	tree_member(item_counter(item), item->member, member);
+	return len + format(out + len, TREE_PATH_MAX - len, ".%s", member);
+}
+
+bool tree_below(const struct tree_item *item, const char *prefix, size_t len)
+{
+	char path[TREE_PATH_MAX];
+	size_t path_len;
+
+	if (len == 0)
+		return true;
+	path_len = tree_path(item, path);
+	return path_len >= len && memcmp(path, prefix, len) == 0 && (path[len] == '.' || path[len] == '\0');
+}
+
+/* ---- looking up ---- */
+
+/* What follows @head and a dot in @path; NULL when it does not start so. */
+static const char *after(const char *path, size_t len, const char *head, size_t head_len)
+{
+	if (len <= head_len || memcmp(path, head, head_len) != 0 || path[head_len] != '.')
+		return NULL;
+	return path + head_len + 1;
+}
+
+static bool is(const char *text, size_t len, const char *word)
+{
+	return strlen(word) == len && memcmp(text, word, len) == 0;
+}
+
+/* The value of family row @row that @rest names. */
+static bool find_member(const struct counter *row, const char *rest, size_t len, unsigned *out)
+{
+	char name[TREE_PATH_MAX];
+
+	for (unsigned i = 0; i < row->family->count; i++) {
+		if (!row->family->name(i))
+			continue;
+		tree_member(row, i, name);
+		if (!is(rest, len, name))
+			continue;
+		*out = i;
+		return true;
+	}
+	return false;
+}
+
+/* Finds @rest, which is below the table's place. */
+static bool find_row(const struct tree_table *t, const char *rest, size_t len, struct tree_item *out)
+{
+	for (unsigned row = 0; row < row_count(t); row++) {
+		const char *name = row_name(t, row), *member;
+		unsigned value = 0;
+
+		if (row_values(t, row) == 1) {
+			if (!is(rest, len, name))
+				continue;
+		} else {
+			member = after(rest, len, name, strlen(name));
+			if (!member ||
+			    !find_member(&t->counters->rows[row], member, len - (size_t)(member - rest), &value))
+				continue;
+		}
+		*out = (struct tree_item){.table = *t, .row = row, .member = value};
+		return true;
+	}
+	return false;
+}
+
+/* The names of one place, for advice on a wrong one. */
+#define NAMES_MAX 96
+struct names {
+	const char *name[NAMES_MAX];
+	size_t count;
+};
+
+static const char *name_key(const void *rows, size_t i)
+{
+	return ((const struct names *)rows)->name[i];
+}
+
+/* Adds the names below the place that @path begins with, and notes the longest such place. */
+static void add_names(const struct tree_table *t, const char *path, size_t len, struct names *names, size_t *place_len)
+{
+	char place[TREE_PATH_MAX];
+	size_t n = tree_place(t, place);
+
+	if (!after(path, len, place, n) || n < *place_len)
+		return;
+	if (n > *place_len)
+		names->count = 0;
+	*place_len = n;
+	for (unsigned row = 0; row < row_count(t) && names->count < NAMES_MAX; row++)
+		names->name[names->count++] = row_name(t, row);
+}
+
+static bool starts_with_vm(const char *path)
+{
+	return strncmp(path, "vm.", 3) == 0 || strcmp(path, "vm") == 0;
+}
+
+/* No VM's name leads the path: suggests one. */
+static enum status unknown_vm(struct control *c, const char *path, struct error *err)
+{
+	struct names names = {.count = 0};
+	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
+	size_t len = strlen(path) > 3 ? strcspn(path + 3, ".") : 0;
+	struct vm *vm = NULL;
+
+	format(word, sizeof word, "%.*s", (int)len, path + 3);
+	while ((vm = vm_next(c->cfg.machine, vm)) && names.count < NAMES_MAX)
+		names.name[names.count++] = vm->config.name;
+	hint_nearest(word, "vm.", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	return fail(err, ST_NOT_FOUND, "%s: there is no VM called %s%s", path, word, advice);
+}
+
+/* True when some name is below @path. */
+static bool is_place(struct control *c, const char *path, size_t len)
+{
+	struct tree_item item;
+	uint32_t cursor = 0;
+
+	while (len > 0 && tree_next(c, &cursor, &item))
+		if (tree_below(&item, path, len))
+			return true;
+	return false;
+}
+
+/* The places that are not a VM's, for a path that begins with none. */
+static void add_places(struct control *c, struct names *names)
+{
+	struct tree_table t;
+	uint32_t cursor = 0;
+
+	while (tree_next_table(c, &cursor, &t) && names->count < NAMES_MAX)
+		if (!t.vm)
+			names->name[names->count++] = t.counters ? t.counters->group : t.knobs->group;
+}
+
+static enum status unknown(struct control *c, const char *path, size_t len, struct error *err)
+{
+	struct names names = {.count = 0};
+	char advice[HINT_TEXT_MAX], place[TREE_PATH_MAX], clean[SHOWN_MAX];
+	const char *rest, *last;
+	size_t place_len = 0;
+	struct tree_table t;
+	uint32_t cursor = 0;
+
+	while (tree_next_table(c, &cursor, &t))
+		add_names(&t, path, len, &names, &place_len);
+	log_clean(clean, sizeof clean, path, len);
+	if (is_place(c, path, len))
+		return fail(err, ST_NOT_FOUND, "%s is no counter or setting, but has some below it", clean);
+	if (place_len == 0 && starts_with_vm(clean))
+		return unknown_vm(c, clean, err);
+	if (place_len == 0)
+		add_places(c, &names);
+	place[0] = '\0';
+	if (place_len > 0 && place_len < sizeof clean)
+		format(place, sizeof place, "%.*s.", (int)place_len, clean);
+	rest = clean + (strlen(place) <= strlen(clean) ? strlen(place) : 0);
+	last = strrchr(rest, '.') ? strrchr(rest, '.') + 1 : rest;
+	if (!hint_other_word(last, advice, sizeof advice))
+		hint_nearest(rest, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	return fail(err, ST_NOT_FOUND, "there is no %s%s", clean, advice);
+}
+
+enum status tree_find(struct control *c, const char *path, size_t len, struct tree_item *out, struct error *err)
+{
+	char place[TREE_PATH_MAX];
+	struct tree_table t;
+	uint32_t cursor = 0;
+
+	while (tree_next_table(c, &cursor, &t)) {
+		size_t place_len = tree_place(&t, place);
+		const char *rest = after(path, len, place, place_len);
+
+		if (rest && find_row(&t, rest, len - (size_t)(rest - path), out))
+			return ST_OK;
+	}
+	return unknown(c, path, len, err);
+}
+
+/* ---- values ---- */
+
+void tree_read_figures(struct control *c, const struct tree_table *t, struct tree_figures *f)
+{
+	unsigned long state;
+
+	if (f->table == t->counters && f->object == t->object)
+		return;
+	f->table = t->counters;
+	f->object = t->object;
+	state = control_mask(c);
+	t->counters->figures(t->object, f->bytes);
+	control_unmask(c, state);
+}
+
+uint64_t tree_counter(struct control *c, const struct tree_item *item, struct tree_figures *f)
+{
+	const struct counter *row = item_counter(item);
+	uint64_t value;
+
+	tree_read_figures(c, &item->table, f);
+	value = counter_value(row, f->bytes, item->member);
+	switch (row->measure) {
+	case MEASURE_PAGES:
+		return value * PAGE_SIZE;
+	case MEASURE_TICKS:
+		return ticks_to_ns(value, c->cfg.clock->hz);
+	default:
+		return value;
+	}
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which value a knob has, and why. A setting that was changed is a chain of
+ * entries, from the ground (its default, or what a definition or the board gave
+ * it) up: a script's lasting value, the operator's, and temporary overrides, the
+ * newest on top. The top one counts. An override ends by itself when its time is
+ * over, and what lies beneath counts again. Nothing is kept for a setting that
+ * nobody changed.
+ *
+ * A change is checked as a whole first (settings_check) and then made
+ * (settings_apply, which cannot fail). The number of entries is bounded; what
+ * does not fit is refused by the check.
+ */
+#ifndef CORBEL_LUA_SETTINGS_H
+#define CORBEL_LUA_SETTINGS_H
+
+#include "lib/timerq.h"
+#include "lua/registry.h"
+
+#define SETTINGS_ENTRIES_MAX 128u  /* all chains together, grounds included */
+#define SETTINGS_OVERRIDES_MAX 32u /* temporary overrides among them */
+#define SETTINGS_WHERE_MAX 64      /* with the NUL */
+#define SETTINGS_WHY_MAX 96
+#define SETTINGS_FOR_MIN_NS 1000000ull             /* a temporary override lasts from 1 ms */
+#define SETTINGS_FOR_MAX_NS (366ull * 86400000000000ull) /* to a year */
+
+/* Where a value comes from, in rising order of what counts. */
+enum origin {
+	ORIGIN_DEFAULT,  /* the declaration */
+	ORIGIN_BOOT,     /* the board and the firmware */
+	ORIGIN_SCRIPT,   /* a definition or a script, for good */
+	ORIGIN_OPERATOR, /* for good */
+	ORIGIN_OVERRIDE, /* for a time */
+	ORIGINS
+};
+
+/* "default", "boot", "script", "operator", "override". */
+const char *origin_name(enum origin origin);
+
+/* One link of a chain. */
+struct setting_entry {
+	const struct knob *knob;
+	uint16_t vm;         /* id; 0: the machine's */
+	enum origin origin;
+	bool ground;         /* the lowest: what was there before any change */
+	bool by_script;      /* an override's maker */
+	uint64_t value;
+	uint64_t expires;    /* ticks; an override's */
+	char where[SETTINGS_WHERE_MAX]; /* file and line, or empty */
+	char why[SETTINGS_WHY_MAX];
+};
+
+struct settings {
+	struct setting_entry entries[SETTINGS_ENTRIES_MAX]; /* each chain in its order, chains mixed */
+	unsigned count, overrides;
+	uint64_t next; /* ticks: the earliest end of an override, TIMERQ_NEVER for none */
+	struct timer timer;
+	uint64_t changes, expired;
+	struct control *c;
+};
+
+/* A change that is asked for. */
+struct setting_change {
+	struct tree_item item;
+	uint64_t value;
+	uint64_t for_ns;    /* 0: for good */
+	enum origin origin; /* SCRIPT or OPERATOR: who asks */
+	char where[SETTINGS_WHERE_MAX];
+	char why[SETTINGS_WHY_MAX];
+};
+
+/* A setting as it stands. */
+struct setting_state {
+	uint64_t value;      /* what counts now */
+	uint64_t next_value; /* what will count from the VM's next start on */
+	bool pending;        /* and that is another one */
+	enum origin origin;  /* of the next value */
+};
+
+void settings_init(struct control *c);
+
+/* A new state, @item being a knob's. */
+void settings_state(struct control *c, const struct tree_item *item, struct setting_state *out);
+/*
+ * The chain from what counts down to the ground, into @out; returns its length, at least 1. A
+ * setting that nobody changed has one entry, made up here.
+ */
+#define SETTINGS_CHAIN_MAX (SETTINGS_OVERRIDES_MAX + 4u)
+unsigned settings_chain(struct control *c, const struct tree_item *item, struct setting_entry out[SETTINGS_CHAIN_MAX]);
+
+/* ST_INVALID: not this value; ST_OVER_LIMIT: too many changes; ST_DENIED: not for scripts. Changes nothing. */
+MUST_CHECK enum status settings_check(struct control *c, const struct setting_change *change, struct error *err);
+/* Makes a change that was checked, with nothing in between. */
+void settings_apply(struct control *c, const struct setting_change *change);
+/* Drops every entry of the setting but its ground. */
+void settings_reset(struct control *c, const struct tree_item *item);
+
+/* Ends overrides whose time is over; true when there were any. */
+bool settings_step(struct control *c);
+/* The VM is gone, or about to go: its changes are forgotten. */
+void settings_forget_vm(struct control *c, unsigned id);
+
+#endif
