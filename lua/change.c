@@ -155,6 +155,10 @@ void change_apply(struct control *c, const struct setting_change *change)
 	settings_state(c, &change->item, &old);
 	settings_apply(c, change);
 	tree_path(&change->item, path);
+	if (change->for_ns)
+		events_post(&c->events, EVENT_OVERRIDE_SET, change->item.table.vm, "%s: %s for %s", path,
+			    knob_text(k, change->value, after),
+			    measure_format(MEASURE_NS, change->for_ns, time, sizeof time));
 	log_info("setting %s: %s, was %s%s%s%s%s%s%s", path, knob_text(k, change->value, after),
 		 knob_text(k, old.next_value, before), change->for_ns ? ", for " : "",
 		 change->for_ns ? measure_format(MEASURE_NS, change->for_ns, time, sizeof time) : "",

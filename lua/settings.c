@@ -369,6 +369,8 @@ static void end_override(struct control *c, struct setting_entry *e)
 	turn_when_allowed(c, &item);
 	settings_state(c, &item, &now);
 	tree_path(&item, path);
+	events_post(&c->events, EVENT_OVERRIDE_EXPIRED, item.table.vm, "%s: %s counts again", path,
+		    knob_text(ended.knob, now.next_value, text));
 	log_info("setting %s: an override is over, %s counts again%s", path, knob_text(ended.knob, now.next_value, text),
 		 now.pending ? " from the next start on" : "");
 }
