@@ -77,6 +77,8 @@ static const char *const help_lines[] = {
 	"info \"a\"                   all about a VM; info(\"a\").state and so on",
 	"console(\"a\" [, bytes])     the end of what it printed",
 	"vm \"a\" { boot = pvh { image = \"...\", cmdline = \"...\" }, mem = { size = MiB(128) } }",
+	"get \"host.mem.free\"        a counter or setting; set(\"a.b\", v, { why = \"...\", for_ = sec(60) })",
+	"unset \"path\"  why \"path\"   takes changes of a setting back; says where its value comes from",
 	"host()  check()  files()   the machine, its invariants, the store",
 	"KiB MiB GiB us ms sec min hour pct   units; print, log, and Lua's own libraries",
 };

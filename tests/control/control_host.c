@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "firmware/uart.h"
 #include "lib/log.h"
 #include "lua/control.h"
 #include "tests/fakes/fake_guest.h"
@@ -280,6 +281,8 @@ int main(int argc, char **argv)
 		{"board", "fake"},
 		{"mitigations", "off: there is no silicon"},
 	};
+	static struct uart uart; /* of no line at all, for its counters */
+	static const struct control_counter_source counters[] = {{&uart_counters, &uart}};
 	struct options o = parse(argc, argv);
 	struct control_config cfg;
 	struct control *control;
@@ -311,6 +314,8 @@ int main(int argc, char **argv)
 		.processor = "fake processor",
 		.facts = facts,
 		.fact_count = sizeof facts / sizeof facts[0],
+		.counters = counters,
+		.counter_count = sizeof counters / sizeof counters[0],
 		.reset = reset_machine,
 	};
 	cfg.memory = aligned_alloc(4096, cfg.memory_bytes);
