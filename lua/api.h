@@ -2,7 +2,9 @@
 /*
  * What scripts can call, one file a subject (docs/lua-api.md is the reference).
  * Each function opens its part in a new state; all run inside interp_call() and
- * may raise Lua errors. For lua/ alone.
+ * may raise Lua errors. What changes something that outlives the script is done
+ * between interp_shelter() and interp_unshelter(), or a script that is abandoned
+ * would leave it half done. For lua/ alone.
  */
 #ifndef CORBEL_LUA_API_H
 #define CORBEL_LUA_API_H
@@ -25,6 +27,15 @@ void api_open_tree(struct lua_State *L, struct control *c);
 /* log, print, host, files, help, ... */
 void api_open_host(struct lua_State *L, struct control *c);
 
+/* every, on, cancel, alert */
+void api_open_policy(struct lua_State *L, struct control *c);
+/* now */
+void api_open_now(struct lua_State *L, struct control *c);
+/* Pushes now. */
+void api_push_now(struct lua_State *L);
+/* The name of the VM that the view at @index (now.vm.NAME) is of, NULL when there is something else. */
+const char *api_vm_name(struct lua_State *L, int index);
+
 /* ---- quantities: what unit functions make ---- */
 
 enum unit_kind { UNIT_BYTES, UNIT_TIME, UNIT_SHARE, UNIT_KINDS };
@@ -38,5 +49,8 @@ struct quantity {
 int api_push_quantity(struct lua_State *L, int64_t value, enum unit_kind kind);
 /* The quantity at @index, NULL when there is something else. */
 const struct quantity *api_to_quantity(struct lua_State *L, int index);
+
+/* Pushes one; returns 1. */
+int api_push_quantity(struct lua_State *L, int64_t value, enum unit_kind kind);
 
 #endif

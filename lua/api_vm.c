@@ -177,7 +177,10 @@ static void put_target(lua_State *L, struct cbor_writer *w, const char *verb)
 	size_t len;
 	const char *name;
 
-	if (lua_istable(L, 1)) {
+	if (api_vm_name(L, 1)) {
+		lua_pushstring(L, api_vm_name(L, 1));
+		lua_replace(L, 1);
+	} else if (lua_istable(L, 1)) {
 		lua_getfield(L, 1, "name");
 		lua_replace(L, 1);
 	}

@@ -25,6 +25,8 @@
 
 /* ---- start ---- */
 
+static void on_time(struct timer *t, uint64_t now);
+
 enum status control_init(const struct control_config *cfg, struct control **out, struct error *err)
 {
 	struct control *c = cfg->memory;
@@ -41,6 +43,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
 	events_init(&c->events, cfg->clock);
 	settings_init(c);
+	timer_init(&c->wake_timer, on_time);
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
 	*out = c;
 	return ST_OK;
@@ -94,6 +97,7 @@ static void start_automatic(struct control *c)
 void control_run_boot_script(struct control *c)
 {
 	char name[VM_PATH_MAX], shown[PRINT_NAME_MAX];
+	struct script *script;
 	struct blob blob;
 	struct error err;
 	enum status st;
@@ -102,8 +106,10 @@ void control_run_boot_script(struct control *c)
 	log_clean(shown, sizeof shown, name, strlen(name));
 	st = find_script(c, name, &blob, &err);
 	if (st == ST_OK)
-		st = script_run(c, blob.data, blob.size, shown, &err);
-	if (st != ST_OK)
+		st = policy_load(c, shown, blob.data, blob.size, &script, &err);
+	if (st == ST_OK)
+		policy_keep(c, script);
+	else
 		log_error("script %s: %s", shown, err.text);
 	start_automatic(c);
 }
@@ -335,24 +341,72 @@ static bool push(struct control *c)
 	return any;
 }
 
-bool control_step(struct control *c)
+/* ---- time ---- */
+
+/* The host timer's: any context. */
+static void on_time(struct timer *t, uint64_t now)
+{
+	const struct control *c = container_of(t, struct control, wake_timer);
+
+	(void)now;
+	c->cfg.machine->host->notify();
+}
+
+void control_wake_at(struct control *c, uint64_t ticks)
+{
+	c->wake_at = MIN(c->wake_at, ticks);
+}
+
+static void arm(struct control *c)
+{
+	const struct host_ops *host = c->cfg.machine->host;
+	unsigned long state = control_mask(c);
+
+	if (!timer_is_set(&c->wake_timer) || c->wake_timer.deadline != c->wake_at) {
+		timerq_set(host->timers, &c->wake_timer, c->wake_at);
+		if (host->timers_changed)
+			host->timers_changed();
+	}
+	control_unmask(c, state);
+}
+
+/* One hook, and what it did as events for the next. */
+static bool run_policies(struct control *c)
 {
 	bool more;
 
+	c->wake_at = TIMERQ_NEVER;
+	more = policy_step(c);
+	if (!more && (c->wake_at != TIMERQ_NEVER || timer_is_set(&c->wake_timer)))
+		arm(c);
+	return more;
+}
+
+/* What does not need the line, and waits for none. */
+static bool keep_house(struct control *c)
+{
+	bool more = settings_step(c);
+
+	watch_vms(c);
+	more |= vm_reap(c->cfg.machine);
+	watch_vms(c);
+	return run_policies(c) || more;
+}
+
+bool control_step(struct control *c)
+{
+	bool more = keep_house(c);
+
 	if (!send(c))
-		return false; /* the line is full: woken when it drains */
+		return more; /* the line is full: woken when it drains */
 	if (c->reset_due) {
 		if (c->cfg.line.queued(c->cfg.line.ctx) == 0)
 			c->cfg.reset();
 		return false;
 	}
-	more = settings_step(c);
-	watch_vms(c);
-	more |= vm_reap(c->cfg.machine);
 	more |= receive(c);
-	watch_vms(c);
 	if (!send(c))
-		return false;
+		return more;
 	more |= push(c);
 	return more || ring_used(&c->input) > 0;
 }

@@ -12,6 +12,7 @@
 #include "lua/control.h"
 #include "lua/define.h"
 #include "lua/events.h"
+#include "lua/policy.h"
 #include "lua/session.h"
 #include "lua/settings.h"
 #include "lua/smp.h"
@@ -41,6 +42,13 @@ struct seen_vm {
 	enum vm_state state;
 	uint64_t starts;
 	char name[VM_NAME_MAX];
+};
+
+/* The figures of one VM that a script asked for: good for one run of it (api_now.c). */
+struct view_cache {
+	uint64_t stamp;
+	unsigned vm;
+	struct vm_info info;
 };
 
 /* Where print() of the running script goes. */
@@ -84,6 +92,13 @@ struct control {
 	/* what happened, and what of it was seen of each VM, by id */
 	struct events events;
 	struct seen_vm seen[VMS_MAX + 1];
+
+	/* scripts that stay, and when the task is to be woken for them */
+	struct policy policy;
+	struct view_cache view;
+	uint64_t view_stamp;
+	struct timer wake_timer;
+	uint64_t wake_at; /* ticks, TIMERQ_NEVER */
 
 	/* scripts */
 	struct interp shell, script;
@@ -152,6 +167,9 @@ static inline void control_unmask(const struct control *c, unsigned long state)
 {
 	c->cfg.machine->host->unmask(state);
 }
+
+/* The task is to look again at @ticks at the latest. Holds for the present step: ask in each. */
+void control_wake_at(struct control *c, uint64_t ticks);
 
 static inline uint64_t control_ticks(const struct control *c)
 {

@@ -36,6 +36,7 @@ static const char *const names[EVENT_KINDS] = {
 	[EVENT_LOGIN] = "login",
 	[EVENT_LOGIN_FAILED] = "login.failed",
 	[EVENT_STORE] = "store",
+	[EVENT_ALERT] = "alert",
 };
 
 void events_init(struct events *e, const struct clock *clock)

@@ -39,6 +39,7 @@ enum event_kind {
 	EVENT_LOGIN,
 	EVENT_LOGIN_FAILED,
 	EVENT_STORE,
+	EVENT_ALERT, /* by a script */
 	EVENT_KINDS
 };
 

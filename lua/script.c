@@ -33,21 +33,23 @@ struct pieces {
 	unsigned at;
 };
 
-static void open_script(lua_State *L, void *ctx)
+void script_open(lua_State *L, void *ctx)
 {
 	api_open_base(L);
 	api_open_units(L);
 	api_open_vm(L, ctx);
 	api_open_tree(L, ctx);
 	api_open_host(L, ctx);
+	api_open_policy(L, ctx);
+	api_open_now(L, ctx);
 }
 
 void script_init(struct control *c, void *memory, size_t size)
 {
 	size_t half = align_down(size / 2, HEAP_ALIGN);
 
-	interp_init(&c->shell, memory, half, c->cfg.clock, open_script, c);
-	interp_init(&c->script, (uint8_t *)memory + half, half, c->cfg.clock, open_script, c);
+	interp_init(&c->shell, memory, half, c->cfg.clock, script_open, c);
+	interp_init(&c->script, (uint8_t *)memory + half, half, c->cfg.clock, script_open, c);
 	c->script_name = "lua";
 }
 
@@ -119,17 +121,30 @@ static int run_chunk(lua_State *L)
 	return 0;
 }
 
-enum status script_run(struct control *c, const char *text, size_t len, const char *name, struct error *err)
+enum status script_run_in(struct control *c, struct interp *in, const char *text, size_t len, const char *name,
+			  struct error *err)
 {
 	struct chunk chunk = {.c = c, .text = text, .len = len, .name = name};
+	const char *outer = c->script_name;
+	enum print_to outer_print = c->print_to;
 	enum status st;
 
 	c->script_name = name;
 	c->print_to = PRINT_LOG;
+	c->view_stamp++;
+	st = interp_call(in, run_chunk, &chunk, err);
+	c->script_name = outer;
+	c->print_to = outer_print;
+	return st;
+}
+
+enum status script_run(struct control *c, const char *text, size_t len, const char *name, struct error *err)
+{
+	enum status st;
+
 	interp_discard(&c->script);
-	st = interp_call(&c->script, run_chunk, &chunk, err);
+	st = script_run_in(c, &c->script, text, len, name, err);
 	interp_discard(&c->script);
-	c->script_name = "lua";
 	return st;
 }
 
@@ -148,6 +163,7 @@ enum status script_eval(struct control *c, const char *text, size_t len, struct 
 {
 	struct chunk chunk = {.c = c, .text = text, .len = len, .name = "line", .show = true};
 
+	c->view_stamp++;
 	c->print_to = PRINT_REPLY;
 	c->print_len = c->print_lost = 0;
 	return interp_call(&c->shell, run_chunk, &chunk, err);

@@ -25,12 +25,14 @@
 #include "lua/control.h"
 #include "tests/fakes/fake_guest.h"
 #include "tests/fakes/hand_clock.h"
+#include "tests/fakes/script_tick.h"
 #include "tests/fakes/vm_rig.h"
 
 #define LINE_BYTES 4096u
 #define LOG_BYTES 65536u
 #define TURNS_PER_LOOP 64
 #define RESET_STATUS 42
+#define TICK_US 5000
 
 static struct {
 	int listener, client;
@@ -321,6 +323,7 @@ int main(int argc, char **argv)
 	cfg.memory = aligned_alloc(4096, cfg.memory_bytes);
 	if (control_init(&cfg, &control, &err) != ST_OK)
 		stop(err.text);
+	script_tick_start(TICK_US);
 	line_open();
 	control_run_boot_script(control);
 	log_info("management line is open");
