@@ -195,7 +195,9 @@ static int set(lua_State *L)
 	r.value = cbor_root(value, w.len);
 	if (change_decode(c, &r, &change, &err) != ST_OK)
 		return raise(L, &err);
+	interp_shelter();
 	change_apply(c, &change);
+	interp_unshelter();
 	return 0;
 }
 
@@ -212,7 +214,9 @@ static int unset(lua_State *L)
 		return luaL_error(L, "a definition cannot unset %s", path);
 	if (change_find(c, path, len, &item, &err) != ST_OK)
 		return raise(L, &err);
+	interp_shelter();
 	change_reset(c, &item);
+	interp_unshelter();
 	return 0;
 }
 
