@@ -18,7 +18,7 @@
 #include "firmware/percpu.h"
 #include "firmware/tsc.h"
 #include "guest/machine.h"
-#include "io/store.h"
+#include "io/files.h"
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/log.h"
@@ -34,6 +34,7 @@
 
 static struct machine machine;
 static struct store store;
+static struct files files;
 
 static void must(enum status st, const struct error *err)
 {
@@ -95,7 +96,8 @@ void wire_store(void)
 	const struct loaded_module *m = &hardware.boot.module[0];
 	struct error err;
 
-	machine.store = &store;
+	files_init(&files, &store, "no disk has been looked for yet");
+	machine.files = &files;
 	if (hardware.boot.module_count == 0) {
 		log_warn("store: the loader passed no module; there are no scripts and no images");
 		return;

@@ -10,6 +10,7 @@
 
 #include "guest/boot_plan.h"
 #include "guest/gmem.h"
+#include "guest/loadfile.h"
 #include "guest/machine.h"
 #include "lib/assert.h"
 #include "lib/x86_regs.h"
@@ -22,27 +23,41 @@
 #define LIMIT_FLAT 0xffffffffu
 #define LIMIT_TSS 0x67u
 
-static enum status find_file(const struct vm *vm, const char *name, struct boot_file *out, struct error *err)
+/* The files of one start, image, initrd and modules, until it is over. */
+struct boot_files {
+	struct loaded_file file[2 + VM_MODULES_MAX];
+	unsigned count;
+};
+
+static enum status find_file(const struct vm *vm, const char *name, struct boot_files *files, struct boot_file *out,
+			     struct error *err)
 {
-	struct blob blob;
-	enum status st = store_find(vm->machine->store, name, &blob, err);
+	struct loaded_file *f = &files->file[files->count];
+	enum status st = loadfile_get(vm->machine, name, f, err);
 
 	if (st != ST_OK)
 		return st;
-	*out = (struct boot_file){.name = name, .data = blob.data, .size = blob.size};
+	files->count++;
+	*out = (struct boot_file){.name = name, .data = f->data, .size = f->size};
 	return ST_OK;
 }
 
-static enum status find_files(const struct vm *vm, struct boot_input *in, struct error *err)
+static enum status find_files(const struct vm *vm, struct boot_files *files, struct boot_input *in, struct error *err)
 {
 	const struct vm_config *cfg = &vm->config;
-	enum status st = find_file(vm, cfg->boot.image, &in->image, err);
+	enum status st = find_file(vm, cfg->boot.image, files, &in->image, err);
 
 	if (st == ST_OK && cfg->boot.initrd[0])
-		st = find_file(vm, cfg->boot.initrd, &in->initrd, err);
+		st = find_file(vm, cfg->boot.initrd, files, &in->initrd, err);
 	for (unsigned i = 0; st == ST_OK && i < cfg->boot.module_count; i++)
-		st = find_file(vm, cfg->boot.modules[i].image, &in->modules[i], err);
+		st = find_file(vm, cfg->boot.modules[i].image, files, &in->modules[i], err);
 	return st;
+}
+
+static void drop_files(const struct vm *vm, struct boot_files *files)
+{
+	for (unsigned i = 0; i < files->count; i++)
+		loadfile_drop(vm->machine, &files->file[i]);
 }
 
 static enum status ask_loader(const struct boot_input *in, struct boot_plan *plan, struct error *err)
@@ -142,13 +157,15 @@ enum status boot_load(struct vm *vm, const struct guest_layout *layout, struct e
 	/* Too large for the stack; there is one control task, so one load at a time. */
 	static struct boot_plan plan;
 	struct boot_input in = {.cfg = &vm->config, .layout = layout};
-	enum status st = find_files(vm, &in, err);
+	struct boot_files files = {.count = 0};
+	enum status st = find_files(vm, &files, &in, err);
 
 	ASSERT(vm->vcpu_count > 0);
 	if (st == ST_OK)
 		st = boot_make_plan(&in, &plan, err);
 	if (st == ST_OK)
 		st = write_regions(vm, &plan, err);
+	drop_files(vm, &files);
 	if (st != ST_OK)
 		return st;
 	set_entry(vm->vcpus[0], &plan.entry);

@@ -8,7 +8,7 @@
 
 #include "guest/host.h"
 #include "guest/vm.h"
-#include "io/store.h"
+#include "io/files.h"
 #include "lib/counter.h"
 #include "lib/knob.h"
 #include "memmgr/memmgr.h"
@@ -21,7 +21,7 @@ struct machine {
 	const struct host_ops *host;
 	struct memmgr *mm;
 	struct sched *sched;
-	const struct store *store;
+	struct files *files;     /* scripts, images: the one view of all named blobs */
 	struct vm *vms[VMS_MAX]; /* by id - 1 */
 	uint64_t committed;      /* bytes of host memory promised to started VMs: size + overhead */
 	uint64_t capacity;       /* bytes that may be promised */

@@ -27,6 +27,26 @@ void files_attach(struct files *f, struct kvlog *kv)
 	f->why_not[0] = '\0';
 }
 
+enum status files_mount(struct files *f, const struct block_range *range, uint64_t id, void *memory,
+			size_t memory_bytes, bool *formatted, struct error *err)
+{
+	struct error why;
+	struct kvlog *kv;
+	enum status st = kvlog_open(range, false, memory, memory_bytes, &kv, &why);
+
+	*formatted = st == ST_NOT_FOUND;
+	if (*formatted)
+		st = kvlog_format(range, id, memory, memory_bytes, &why);
+	if (*formatted && st == ST_OK)
+		st = kvlog_open(range, false, memory, memory_bytes, &kv, &why);
+	if (st == ST_OK) {
+		files_attach(f, kv);
+		return ST_OK;
+	}
+	format(f->why_not, sizeof f->why_not, "%s", why.text);
+	return fail(err, st, "%s", why.text);
+}
+
 static enum status check_kv(const struct files *f, struct error *err)
 {
 	if (f->kv)

@@ -28,6 +28,12 @@ struct file {
 /* Without a writable store until files_attach(). @why_not: why there is none. */
 void files_init(struct files *f, const struct store *seed, const char *why_not);
 void files_attach(struct files *f, struct kvlog *kv);
+/*
+ * Opens the writable store on @range and attaches it; a blank range is formatted first, with @id (random,
+ * kvlog_format()). *formatted says so. On failure there is no writable store, and why_not is the sentence in @err.
+ */
+enum status files_mount(struct files *f, const struct block_range *range, uint64_t id, void *memory,
+			size_t memory_bytes, bool *formatted, struct error *err) MUST_CHECK;
 
 /* Finds by exact name; ST_NOT_FOUND with a sentence that names it. */
 enum status files_find(const struct files *f, const char *name, struct file *out, struct error *err) MUST_CHECK;
@@ -41,7 +47,7 @@ enum status files_read(const struct files *f, const struct file *file, uint64_t 
 
 /*
  * The first name in byte order behind @after ("" for the first) that begins with @prefix; ST_NOT_FOUND when
- * there is none. @out->name is the next cursor. Names may come and go between calls.
+ * there is none. @out->name is the next cursor, and may be @after. Names may come and go between calls.
  */
 enum status files_next(const struct files *f, const char *prefix, const char *after, struct file *out) MUST_CHECK;
 

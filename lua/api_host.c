@@ -60,13 +60,12 @@ static int host_log(lua_State *L)
 static int host_files(lua_State *L)
 {
 	struct control *c = control_of(L);
-	struct blob blob;
-	size_t cursor = 0;
+	struct file file = {.name = ""};
 
 	lua_newtable(L);
-	while (store_next(c->cfg.machine->store, &cursor, &blob) == ST_OK) {
-		lua_pushinteger(L, (lua_Integer)blob.size);
-		lua_setfield(L, -2, blob.name);
+	while (files_next(c->cfg.machine->files, "", file.name, &file) == ST_OK) {
+		lua_pushinteger(L, (lua_Integer)file.size);
+		lua_setfield(L, -2, file.name);
 	}
 	return 1;
 }

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "guest/loadfile.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
@@ -68,15 +69,14 @@ static void script_argument(const char *args, char *out, size_t size)
 }
 
 /* The script as named, or in the store's folder of scripts. */
-static enum status find_script(const struct control *c, const char *name, struct blob *out, struct error *err)
+static enum status find_script(const struct control *c, const char *name, struct loaded_file *out, struct error *err)
 {
 	char path[VM_PATH_MAX + sizeof SCRIPT_FOLDER];
-	struct error ignored;
+	enum status st;
 
 	format(path, sizeof path, SCRIPT_FOLDER "%s", name);
-	if (store_find(c->cfg.machine->store, path, out, &ignored) == ST_OK)
-		return ST_OK;
-	return store_find(c->cfg.machine->store, name, out, err);
+	st = loadfile_get(c->cfg.machine, path, out, err);
+	return st == ST_NOT_FOUND ? loadfile_get(c->cfg.machine, name, out, err) : st;
 }
 
 static void start_automatic(struct control *c)
@@ -97,16 +97,17 @@ static void start_automatic(struct control *c)
 void control_run_boot_script(struct control *c)
 {
 	char name[VM_PATH_MAX], shown[PRINT_NAME_MAX];
+	struct loaded_file file = {0};
 	struct script *script;
-	struct blob blob;
 	struct error err;
 	enum status st;
 
 	script_argument(c->cfg.args, name, sizeof name);
 	log_clean(shown, sizeof shown, name, strlen(name));
-	st = find_script(c, name, &blob, &err);
+	st = find_script(c, name, &file, &err);
 	if (st == ST_OK)
-		st = policy_load(c, shown, blob.data, blob.size, &script, &err);
+		st = policy_load(c, shown, file.data, file.size, &script, &err);
+	loadfile_drop(c->cfg.machine, &file);
 	if (st == ST_OK)
 		policy_keep(c, script);
 	else

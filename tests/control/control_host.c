@@ -4,10 +4,11 @@
  * over the fake engine, with a TCP socket of the loopback interface as the
  * management line. One client at a time, as on a cable.
  *
- *	control_host --store FILE [--args TEXT] [--megs N] [--rate BYTES_PER_S]
+ *	control_host --store FILE [--disk FILE | --disk none] [--args TEXT] [--megs N] [--rate BYTES_PER_S]
  *
  * prints "port N" when it listens, then the hypervisor's log; "reset" and exit
- * status 42 when the machine is reset. It ends when its standard input does.
+ * status 42 when the machine is reset. It ends when its standard input does. The writable store is on the
+ * file given with --disk, which is made when it is not there; without it on one that nobody sees.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +25,7 @@
 #include "lib/log.h"
 #include "lua/control.h"
 #include "tests/fakes/fake_guest.h"
+#include "tests/fakes/file_disk.h"
 #include "tests/fakes/hand_clock.h"
 #include "tests/fakes/script_tick.h"
 #include "tests/fakes/vm_rig.h"
@@ -33,6 +35,7 @@
 #define TURNS_PER_LOOP 64
 #define RESET_STATUS 42
 #define TICK_US 5000
+#define DISK_BYTES (8u << 20)
 
 static struct {
 	int listener, client;
@@ -255,8 +258,33 @@ static void loop(struct control *c)
 	}
 }
 
+/* The writable store, on a disk of its own. */
+static void mount_store(struct files *files, const char *path)
+{
+	static struct file_disk disk;
+	struct block_range range = {.device = &disk.device};
+	struct kvlog_stats stats;
+	bool formatted;
+	struct error err;
+	size_t bytes;
+
+	if (path && strcmp(path, "none") == 0)
+		return;
+	if (!file_disk_open(&disk, path, DISK_BYTES))
+		stop(path ? path : "tmpfile");
+	range.count = disk.device.sectors;
+	bytes = kvlog_memory_bytes(&range);
+	if (files_mount(files, &range, real_ns(), aligned_alloc(64, bytes), bytes, &formatted, &err) != ST_OK) {
+		log_error("store: %s", err.text);
+		return;
+	}
+	kvlog_stats(files->kv, &stats);
+	log_info("store: %s, %u names, generation %llu", formatted ? "made" : "opened", stats.keys,
+		 (unsigned long long)stats.generation);
+}
+
 struct options {
-	const char *store, *args;
+	const char *store, *disk, *args;
 	uint64_t megs;
 };
 
@@ -267,6 +295,8 @@ static struct options parse(int argc, char **argv)
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], "--store") == 0)
 			o.store = argv[i + 1];
+		else if (strcmp(argv[i], "--disk") == 0)
+			o.disk = argv[i + 1];
 		else if (strcmp(argv[i], "--args") == 0)
 			o.args = argv[i + 1];
 		else if (strcmp(argv[i], "--megs") == 0)
@@ -289,6 +319,7 @@ int main(int argc, char **argv)
 	struct control_config cfg;
 	struct control *control;
 	static struct store store; /* empty until it is opened */
+	static struct files files;
 	struct error err;
 	size_t size;
 	void *image;
@@ -303,7 +334,9 @@ int main(int argc, char **argv)
 		if (store_open(&store, image, size, &err) != ST_OK)
 			log_error("store: %s", err.text);
 	}
-	vm_rig.machine.store = &store;
+	files_init(&files, &store, "this machine has no disk");
+	mount_store(&files, o.disk);
+	vm_rig.machine.files = &files;
 	cfg = (struct control_config){
 		.machine = &vm_rig.machine,
 		.log = &log_bytes,

@@ -80,7 +80,8 @@ static void open_store(void)
 		fprintf(stderr, "control_rig: %s\n", err.text);
 		abort();
 	}
-	vm_rig.machine.store = &control_rig.store;
+	files_init(&control_rig.files, &control_rig.store, "a test");
+	vm_rig.machine.files = &control_rig.files;
 }
 
 void control_rig_init(uint64_t ram_bytes)

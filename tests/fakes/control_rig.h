@@ -20,6 +20,7 @@ struct control_rig {
 	size_t unsent;     /* what queued() answers: the test sets it, or -1 for line_len */
 	unsigned writes, resets;
 	struct store store; /* kernel: an image that multiboot loads */
+	struct files files;
 	struct bytelog log;
 	uint8_t log_buf[4096];
 };

@@ -22,6 +22,7 @@ static struct {
 	char *bytes;
 	size_t len, max;
 	struct store store;
+	struct files files;
 } archive;
 
 static void add_file(const char *name, const void *data, size_t size)
@@ -55,7 +56,8 @@ static void seal(void)
 	add_file("TRAILER!!!", "", 0);
 	if (store_open(&archive.store, archive.bytes, archive.len, &err) != ST_OK)
 		fail_msg("%s", err.text);
-	vm_rig.machine.store = &archive.store;
+	files_init(&archive.files, &archive.store, "a test");
+	vm_rig.machine.files = &archive.files;
 }
 
 static void tear_down(void)
