@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "lib/bits.h"
+#include "tools/reply.h"
 #include "tools/show.h"
 
 #define FILE_MAX 60000u
@@ -32,42 +33,20 @@ static enum exit_status read_simple(struct client *c, unsigned group, unsigned c
 	return EXIT_OK;
 }
 
-/* Text of @key in @map into @out, "" when there is none. */
-static void get_text(struct cbor_value map, const char *key, char *out, size_t size)
-{
-	struct cbor_value v;
-	const char *text = "";
-	size_t len = 0;
-
-	if (cbor_find(map, key, &v))
-		cbor_get_text(v, &text, &len);
-	snprintf(out, size, "%.*s", (int)MIN(len, size - 1), text);
-}
-
-static uint64_t get_uint(struct cbor_value map, const char *key)
-{
-	struct cbor_value v;
-	uint64_t n = 0;
-
-	if (cbor_find(map, key, &v))
-		cbor_get_uint(v, &n);
-	return n;
-}
-
 /* ---- vm ---- */
 
 static void list_row(struct cbor_value vm)
 {
 	char name[40], state[16], reason[24], size[24], present[24], cpu[24], uptime[24];
 
-	get_text(vm, "name", name, sizeof name);
-	get_text(vm, "state", state, sizeof state);
-	get_text(vm, "reason", reason, sizeof reason);
-	printf("%3llu  %-16s %-8s %10s %10s %10s %10s  %s\n", (unsigned long long)get_uint(vm, "id"), name, state,
-	       show_bytes(get_uint(vm, "size"), size, sizeof size),
-	       show_bytes(get_uint(vm, "present"), present, sizeof present),
-	       show_ns(get_uint(vm, "cpu_ns"), cpu, sizeof cpu),
-	       show_ns(get_uint(vm, "uptime_ns"), uptime, sizeof uptime), reason);
+	reply_text(vm, "name", name, sizeof name);
+	reply_text(vm, "state", state, sizeof state);
+	reply_text(vm, "reason", reason, sizeof reason);
+	printf("%3llu  %-16s %-8s %10s %10s %10s %10s  %s\n", (unsigned long long)reply_uint(vm, "id"), name, state,
+	       show_bytes(reply_uint(vm, "size"), size, sizeof size),
+	       show_bytes(reply_uint(vm, "present"), present, sizeof present),
+	       show_ns(reply_uint(vm, "cpu_ns"), cpu, sizeof cpu),
+	       show_ns(reply_uint(vm, "uptime_ns"), uptime, sizeof uptime), reason);
 }
 
 /* One page of the list; *after becomes the next page's cursor, 0 past the last. */
@@ -83,7 +62,7 @@ static enum exit_status list_page(struct client *c, uint64_t *after, bool *first
 	st = client_request(c, CLIENT_READ, GROUP_VM, VM_LIST, &r, &reply);
 	if (st != EXIT_OK)
 		return st;
-	*after = get_uint(reply, "next");
+	*after = reply_uint(reply, "next");
 	if (!cbor_find(reply, "vms", &list) || !cbor_iterate(list, &it))
 		return EXIT_OK;
 	while (cbor_next(&it, &vm)) {
@@ -198,7 +177,7 @@ static enum exit_status vm_report(struct client *c, int argc, char **argv)
 		st = client_request(c, CLIENT_READ, GROUP_VM, VM_REPORT, &r, &reply);
 		if (st != EXIT_OK)
 			return st;
-		offset = get_uint(reply, "next");
+		offset = reply_uint(reply, "next");
 		if (cbor_find(reply, "text", &text))
 			cbor_get_text(text, &s, &len);
 		if (c->json) {
@@ -262,7 +241,7 @@ static enum exit_status vm_define(struct client *c, int argc, char **argv)
 	if (!cbor_find(reply, "vms", &list) || !cbor_iterate(list, &it))
 		return EXIT_OK;
 	while (cbor_next(&it, &vm)) {
-		get_text(vm, "name", name, sizeof name);
+		reply_text(vm, "name", name, sizeof name);
 		printf("defined %s\n", name);
 	}
 	return EXIT_OK;
@@ -408,6 +387,14 @@ const struct ctl_command ctl_commands[] = {
 	{"lua", "TEXT...", "evaluates Lua on the machine, as in: lua 'vm_list()'", 1, false, lua},
 	{"info", "[NAME]", "all about the machine, or a VM", 0, true, info},
 	{"log", "[-f]", "the hypervisor's log; -f stays and follows it", 0, false, live_log},
+	{"get", "[--changed] [PATH]", "counters and settings, all or what is below PATH", 0, false, tree_get},
+	{"set", "PATH VALUE [--for TIME] [--why TEXT]", "changes a setting, for good or for a time", 2, false, tree_set},
+	{"unset", "PATH", "takes all changes of a setting back", 1, false, tree_unset},
+	{"why", "PATH", "where a setting's value comes from", 1, false, tree_why},
+	{"stats", "[PLACE]", "the places that have counters, or one place's counters", 0, false, tree_stats},
+	{"top", "[SECONDS]", "the VMs by what they use, again and again", 0, false, top_run},
+	{"metrics", "", "all counters as Prometheus reads them", 0, false, metrics_print},
+	{"exporter", "[PORT]", "serves them on a port of this machine, 9532 without PORT", 0, false, metrics_serve},
 	{"check", "", "walks the machine's memory and queues, and says whether all is in order", 0, false, check},
 	{"echo", "[TEXT]", "has a text sent back: is anybody there?", 0, false, echo},
 	{"reset", "", "resets the machine, with every VM on it", 0, false, reset},

@@ -35,6 +35,20 @@ void command_help(void);
 enum exit_status live_console(struct client *c, int argc, char **argv);
 enum exit_status live_log(struct client *c, int argc, char **argv);
 
+/* ---- tree.c ---- */
+
+enum exit_status tree_get(struct client *c, int argc, char **argv);
+enum exit_status tree_set(struct client *c, int argc, char **argv);
+enum exit_status tree_unset(struct client *c, int argc, char **argv);
+enum exit_status tree_why(struct client *c, int argc, char **argv);
+enum exit_status tree_stats(struct client *c, int argc, char **argv);
+
+/* ---- metrics.c, exporter.c, top.c ---- */
+
+enum exit_status metrics_print(struct client *c, int argc, char **argv);
+enum exit_status metrics_serve(struct client *c, int argc, char **argv);
+enum exit_status top_run(struct client *c, int argc, char **argv);
+
 /* ---- prompt.c ---- */
 
 /* Reads commands until the operator leaves. */

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VMs by what they use, like esxtop: two samples of the counters make rates,
+ * the busiest is first, and keys choose another order. On a terminal it goes on
+ * until q; anywhere else it prints one plain table.
+ */
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/bits.h"
+#include "tools/catalog.h"
+#include "tools/commands.h"
+#include "tools/reply.h"
+#include "tools/show.h"
+#include "tools/terminal.h"
+
+#define SECONDS_DEFAULT 2.0
+#define SECONDS_MIN 0.1
+#define SECONDS_MAX 3600.0
+#define WIDTH_DEFAULT 80
+#define HEIGHT_DEFAULT 24
+#define NAME_WIDTH 18      /* at 80 columns; a wider terminal gives it more */
+#define OTHER_COLUMNS 62   /* all but the name */
+#define LINE_MAX_CHARS 512
+#define KEY_CTRL_C 3
+
+struct row {
+	char name[40], state[16];
+	double cpu, waited;   /* percent of one processor */
+	double exits;         /* a second */
+	uint64_t present, uptime_ns;
+};
+
+enum order { BY_CPU, BY_WAIT, BY_MEMORY, BY_EXITS, BY_UPTIME, BY_NAME };
+
+static const struct {
+	char key;
+	const char *title;
+} orders[] = {
+	[BY_CPU] = {'c', "%CPU"}, [BY_WAIT] = {'w', "%WAIT"}, [BY_MEMORY] = {'m', "PRESENT"},
+	[BY_EXITS] = {'e', "EXITS/s"}, [BY_UPTIME] = {'u', "UPTIME"}, [BY_NAME] = {'n', "NAME"},
+};
+
+struct view {
+	struct catalog cat;
+	struct sample samples[2];
+	unsigned now;          /* which of them is the newer */
+	struct row rows[CATALOG_TABLES_MAX];
+	unsigned count;
+	double host_cpu;       /* percent of all processors */
+	enum order order;
+	double seconds;
+};
+
+static struct view view; /* too large for a stack */
+static enum order sort_order;
+
+/* ---- figures ---- */
+
+static const struct sample *newer(void)
+{
+	return &view.samples[view.now];
+}
+
+static const struct sample *older(void)
+{
+	return &view.samples[1 - view.now];
+}
+
+static uint64_t value(const struct sample *s, const char *group, const char *instance, const char *name)
+{
+	return sample_value(&view.cat, sample_find(s, group, instance), name);
+}
+
+/* What @name has risen by since the older sample; all of it when the VM has started again in between. */
+static uint64_t risen(const char *group, const char *instance, const char *name)
+{
+	uint64_t now = value(newer(), group, instance, name), before = value(older(), group, instance, name);
+
+	return now >= before ? now - before : now;
+}
+
+static double elapsed_ns(void)
+{
+	uint64_t ns = risen("control", "", "uptime");
+
+	return ns > 0 ? (double)ns : 1;
+}
+
+static void state_name(const struct sample_table *t, char *out, size_t size)
+{
+	const struct catalog_row *row = catalog_find(&view.cat, t->group, "state");
+	uint64_t state = sample_value(&view.cat, t, "state");
+
+	snprintf(out, size, "%.*s", (int)size - 1, row && state < row->name_count ? row->names[state] : "?");
+}
+
+static void take_row(const struct sample_table *t, double ns)
+{
+	struct row *r = &view.rows[view.count++];
+	const char *name = t->instance;
+
+	*r = (struct row){
+		.cpu = 100 * (double)risen("vm", name, "cpu.used") / ns,
+		.waited = 100 * (double)risen("vm", name, "cpu.waited") / ns,
+		.exits = 1e9 * (double)risen("vm", name, "exits") / ns,
+		.present = sample_value(&view.cat, t, "mem.present"),
+		.uptime_ns = sample_value(&view.cat, t, "uptime"),
+	};
+	memcpy(r->name, name, MIN(strlen(name) + 1, sizeof r->name));
+	r->name[sizeof r->name - 1] = '\0';
+	state_name(t, r->state, sizeof r->state);
+}
+
+static double key_of(const struct row *r)
+{
+	switch (sort_order) {
+	case BY_CPU:
+		return r->cpu;
+	case BY_WAIT:
+		return r->waited;
+	case BY_MEMORY:
+		return (double)r->present;
+	case BY_EXITS:
+		return r->exits;
+	case BY_UPTIME:
+		return (double)r->uptime_ns;
+	default:
+		return 0;
+	}
+}
+
+/* Highest first; equal ones by name, so that the view stands still. */
+static int compare(const void *a, const void *b)
+{
+	double ka = key_of(a), kb = key_of(b);
+
+	if (ka != kb)
+		return ka < kb ? 1 : -1;
+	return strcmp(((const struct row *)a)->name, ((const struct row *)b)->name);
+}
+
+static void compute(void)
+{
+	double ns = elapsed_ns(), busy = (double)risen("host.cpu", "", "busy"), idle = (double)risen("host.cpu", "", "idle");
+
+	view.count = 0;
+	view.host_cpu = busy + idle > 0 ? 100 * busy / (busy + idle) : 0;
+	for (unsigned i = 0; i < newer()->count; i++)
+		if (strcmp(newer()->tables[i].group, "vm") == 0)
+			take_row(&newer()->tables[i], ns);
+	sort_order = view.order;
+	qsort(view.rows, view.count, sizeof view.rows[0], compare);
+}
+
+static enum exit_status sample_again(struct client *c)
+{
+	view.now = 1 - view.now;
+	return sample_read(c, NULL, &view.samples[view.now]);
+}
+
+/* ---- drawing ---- */
+
+struct screen {
+	unsigned width, height;
+	bool live; /* escape sequences, and lines that end in CR LF */
+};
+
+/* One line, cut to the width. */
+__attribute__((format(printf, 4, 5)))
+static void put_line(FILE *out, const struct screen *s, bool strong, const char *fmt, ...)
+{
+	char line[LINE_MAX_CHARS];
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	if (len >= 0 && s->live && (unsigned)len > s->width)
+		line[s->width] = '\0';
+	if (s->live)
+		fprintf(out, "%s%s%s\x1b[K\r\n", strong ? "\x1b[7m" : "", line, strong ? "\x1b[0m" : "");
+	else
+		fprintf(out, "%s\n", line);
+}
+
+static void put_head(FILE *out, const struct screen *s)
+{
+	char uptime[24], free_bytes[24], committed[24], capacity[24];
+	unsigned running = 0;
+
+	for (unsigned i = 0; i < view.count; i++)
+		running += strcmp(view.rows[i].state, "running") == 0;
+	show_ns(value(newer(), "control", "", "uptime"), uptime, sizeof uptime);
+	show_bytes(value(newer(), "host.mem", "", "free"), free_bytes, sizeof free_bytes);
+	show_bytes(value(newer(), "host", "", "committed"), committed, sizeof committed);
+	show_bytes(value(newer(), "host", "", "capacity"), capacity, sizeof capacity);
+	put_line(out, s, false, "up %s, %u VMs, %u running, CPU %.1f%% busy, %llu waiting", uptime, view.count, running,
+		 view.host_cpu, (unsigned long long)value(newer(), "host.cpu", "", "ready"));
+	put_line(out, s, false, "memory: %s promised of %s, %s free", committed, capacity, free_bytes);
+}
+
+static void put_rows(FILE *out, const struct screen *s)
+{
+	int name_width = s->live && s->width > OTHER_COLUMNS + NAME_WIDTH ? (int)MIN(s->width - OTHER_COLUMNS, 32u)
+									 : NAME_WIDTH;
+	unsigned fit = s->live && s->height > 5 ? s->height - 5 : CATALOG_TABLES_MAX, shown = MIN(view.count, fit);
+
+	put_line(out, s, true, "%-*s %-8s %6s %6s %11s %9s %11s", name_width, "NAME", "STATE", orders[BY_CPU].title,
+		 orders[BY_WAIT].title, orders[BY_MEMORY].title, orders[BY_EXITS].title, orders[BY_UPTIME].title);
+	for (unsigned i = 0; i < shown; i++) {
+		const struct row *r = &view.rows[i];
+		char present[24], uptime[24];
+
+		put_line(out, s, false, "%-*.*s %-8s %6.1f %6.1f %11s %9.0f %11s", name_width, name_width, r->name,
+			 r->state, r->cpu, r->waited, show_bytes(r->present, present, sizeof present), r->exits,
+			 show_ns(r->uptime_ns, uptime, sizeof uptime));
+	}
+	if (shown < view.count)
+		put_line(out, s, false, "... and %u more", view.count - shown);
+}
+
+/* The whole view in one write, so that nothing flickers. */
+static void draw(const struct screen *s)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (!out)
+		return;
+	if (s->live)
+		fputs("\x1b[H", out);
+	put_head(out, s);
+	put_rows(out, s);
+	if (s->live)
+		fprintf(out, "c w m e u n: order, now %s; q: quit\x1b[K\x1b[J", orders[view.order].title);
+	fclose(out);
+	fwrite(text, 1, len, stdout);
+	fflush(stdout);
+	free(text);
+}
+
+static struct screen find_screen(void)
+{
+	struct screen s = {.width = WIDTH_DEFAULT, .height = HEIGHT_DEFAULT, .live = true};
+	struct winsize w;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 && w.ws_row > 0) {
+		s.width = MIN((unsigned)w.ws_col, (unsigned)LINE_MAX_CHARS - 1);
+		s.height = w.ws_row;
+	}
+	return s;
+}
+
+/* ---- --json ---- */
+
+static void print_json(void)
+{
+	printf("{\"cpu_percent\": %.3f, \"vms\": [", view.host_cpu);
+	for (unsigned i = 0; i < view.count; i++) {
+		const struct row *r = &view.rows[i];
+
+		printf("%s{\"name\": ", i ? ", " : "");
+		show_json_string(stdout, r->name, strlen(r->name));
+		fputs(", \"state\": ", stdout);
+		show_json_string(stdout, r->state, strlen(r->state));
+		printf(", \"cpu_percent\": %.3f, \"wait_percent\": %.3f, \"present\": %llu, \"exits_per_s\": %.3f, "
+		       "\"uptime_ns\": %llu}",
+		       r->cpu, r->waited, (unsigned long long)r->present, r->exits, (unsigned long long)r->uptime_ns);
+	}
+	puts("]}");
+}
+
+/* ---- the loop ---- */
+
+static bool take_key(char key)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(orders); i++)
+		if (orders[i].key == key)
+			view.order = (enum order)i;
+	return key != 'q' && key != KEY_CTRL_C;
+}
+
+static double now_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Waits for the next sample's time; keys count at once. False: leave. */
+static bool wait_for_keys(void)
+{
+	double end = now_s() + view.seconds;
+
+	while (!terminal_interrupted()) {
+		struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+		int left = (int)((end - now_s()) * 1000);
+		struct screen s;
+		char key;
+
+		if (left <= 0)
+			return true;
+		if (poll(&p, 1, left) <= 0)
+			continue;
+		if (read(STDIN_FILENO, &key, 1) <= 0 || !take_key(key))
+			return false;
+		compute();
+		s = find_screen();
+		draw(&s);
+	}
+	return false;
+}
+
+/* The first view is what has been used since the start: there is nothing older to compare with. */
+static enum exit_status live(struct client *c)
+{
+	enum exit_status st = EXIT_OK;
+
+	terminal_raw();
+	terminal_catch();
+	fputs("\x1b[?1049h\x1b[?25l", stdout); /* the alternate screen, without a cursor */
+	do {
+		struct screen s = find_screen();
+
+		st = sample_again(c);
+		if (st != EXIT_OK)
+			break;
+		compute();
+		draw(&s);
+	} while (wait_for_keys());
+	fputs("\x1b[?25h\x1b[?1049l", stdout);
+	fflush(stdout);
+	terminal_restore();
+	terminal_release();
+	return st;
+}
+
+static enum exit_status once(struct client *c)
+{
+	struct screen s = {.width = LINE_MAX_CHARS - 1, .height = HEIGHT_DEFAULT, .live = false};
+	enum exit_status st = sample_again(c);
+
+	if (st != EXIT_OK)
+		return st;
+	usleep((useconds_t)(view.seconds * 1e6));
+	st = sample_again(c);
+	if (st != EXIT_OK)
+		return st;
+	compute();
+	if (c->json)
+		print_json();
+	else
+		draw(&s);
+	return EXIT_OK;
+}
+
+static bool read_seconds(const char *text, double *out)
+{
+	char *end;
+	double n = strtod(text, &end);
+
+	if (*end || end == text || !(n >= SECONDS_MIN && n <= SECONDS_MAX)) {
+		complain("top takes seconds, from 0.1 to 3600, not %s", text);
+		return false;
+	}
+	*out = n;
+	return true;
+}
+
+enum exit_status top_run(struct client *c, int argc, char **argv)
+{
+	enum exit_status st;
+
+	view.order = BY_CPU;
+	view.seconds = SECONDS_DEFAULT;
+	if (argc > 0 && !read_seconds(argv[0], &view.seconds))
+		return EXIT_USAGE;
+	st = catalog_read(c, &view.cat);
+	if (st != EXIT_OK)
+		return st;
+	st = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && !c->json ? live(c) : once(c);
+	sample_free(&view.samples[0]);
+	sample_free(&view.samples[1]);
+	return st;
+}
