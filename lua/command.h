@@ -25,6 +25,7 @@ enum command_group_id {
 	GROUP_SHELL = 9,
 	GROUP_ENUM = 10,
 	GROUP_VM = 65,
+	GROUP_EVENTS = 71,
 	GROUP_CONSOLE = 72,
 	GROUP_INSPECT = 74,
 	GROUP_TREE = 76,
@@ -43,6 +44,7 @@ enum vm_command {
 	VM_REPORT
 };
 enum console_command { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
+enum events_command { EVENTS_READ, EVENTS_ATTACH, EVENTS_DETACH, EVENTS_KINDS_LIST };
 enum inspect_command { INSPECT_HOST, INSPECT_CHECK };
 enum tree_command { TREE_LIST, TREE_GET, TREE_SET, TREE_UNSET, TREE_WHY, TREE_DESCRIBE, TREE_VALUES };
 
@@ -51,6 +53,7 @@ struct failure {
 	struct error error;
 	int group_rc;        /* a standard group's own code; -1: none */
 	bool reply_too_long; /* the command could be answered, but not in one frame */
+	int later;           /* with ST_AGAIN: enum later_kind, the reply comes later (lua/later.h) */
 };
 
 /* ---- arguments ---- */
@@ -82,6 +85,10 @@ struct command_args {
 	struct arg_number for_ns, max_size;
 	struct arg_value value;
 	bool changed, settings;
+
+	/* events */
+	struct arg_value kinds;
+	struct arg_number wait;
 
 	struct vm *vm;        /* what name or id says, for commands on a VM or its console */
 	unsigned console;     /* 0: the log; else vm->id */
@@ -130,7 +137,7 @@ struct command_group {
 };
 
 extern const struct command_group os_group, shell_group, enum_group, vm_group, console_group, inspect_group,
-	stat_group, settings_group, tree_group;
+	stat_group, settings_group, tree_group, events_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

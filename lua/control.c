@@ -138,7 +138,7 @@ static void send_reply(struct control *c, const struct smp_header *request, cons
 	c->sending = true;
 }
 
-static void reply_writer(struct control *c, struct cbor_writer *w)
+void control_reply_begin(struct control *c, struct cbor_writer *w)
 {
 	cbor_writer_init(w, c->reply + SMP_HEADER_BYTES, sizeof c->reply - SMP_HEADER_BYTES);
 }
@@ -147,7 +147,7 @@ static void send_error(struct control *c, const struct smp_header *request, stru
 {
 	struct cbor_writer w;
 
-	reply_writer(c, &w);
+	control_reply_begin(c, &w);
 	smp_put_error(&w, request, &e);
 	c->counters.errors++;
 	send_reply(c, request, &w);
@@ -229,18 +229,27 @@ static bool check_payload(struct control *c, const struct smp_header *h, const u
 	return false;
 }
 
+void control_reply_end(struct control *c, const struct smp_header *h, enum status st, const struct cbor_writer *w,
+		       const struct failure *f)
+{
+	if (st == ST_OK)
+		send_reply(c, h, w);
+	else
+		send_failure(c, h, st, f);
+}
+
 static void run_request(struct control *c, const struct smp_header *h, struct command_request *req)
 {
 	struct cbor_writer w;
 	struct failure f;
 	enum status st;
 
-	reply_writer(c, &w);
+	control_reply_begin(c, &w);
 	st = command_run(c, req, &w, &f);
-	if (st == ST_OK)
-		send_reply(c, h, &w);
+	if (st == ST_AGAIN && f.later)
+		later_begin(c, h, (enum later_kind)f.later);
 	else
-		send_failure(c, h, st, &f);
+		control_reply_end(c, h, st, &w, &f);
 }
 
 static void take_frame(struct control *c)
@@ -328,13 +337,14 @@ static bool send(struct control *c)
 	return false;
 }
 
-/* Pushes console lines while little waits in the line; true when one went out. */
+/* Pushes lines while little waits in the line, events before output; true when one went out. */
 static bool push(struct control *c)
 {
 	bool any = false;
 
 	for (int i = 0; i < PUSH_LINES_PER_STEP; i++) {
-		if (c->cfg.line.queued(c->cfg.line.ctx) > CONTROL_PUSH_AHEAD || !flush_line(c) || !push_step(c))
+		if (c->cfg.line.queued(c->cfg.line.ctx) > CONTROL_PUSH_AHEAD || !flush_line(c) ||
+		    (!event_push_step(c) && !push_step(c)))
 			break;
 		any = true;
 		flush_line(c);
@@ -371,13 +381,14 @@ static void arm(struct control *c)
 	control_unmask(c, state);
 }
 
-/* One hook, and what it did as events for the next. */
+/* One hook, and what it did as events for the next; then the time to be woken at is known. */
 static bool run_policies(struct control *c)
 {
 	bool more;
 
 	c->wake_at = TIMERQ_NEVER;
 	more = policy_step(c);
+	later_wake(c);
 	if (!more && (c->wake_at != TIMERQ_NEVER || timer_is_set(&c->wake_timer)))
 		arm(c);
 	return more;
@@ -406,6 +417,7 @@ bool control_step(struct control *c)
 		return false;
 	}
 	more |= receive(c);
+	more |= later_step(c);
 	if (!send(c))
 		return more;
 	more |= push(c);

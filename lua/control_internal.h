@@ -11,7 +11,9 @@
 #include "lua/command.h"
 #include "lua/control.h"
 #include "lua/define.h"
+#include "lua/event_push.h"
 #include "lua/events.h"
+#include "lua/later.h"
 #include "lua/policy.h"
 #include "lua/session.h"
 #include "lua/settings.h"
@@ -92,6 +94,11 @@ struct control {
 	/* what happened, and what of it was seen of each VM, by id */
 	struct events events;
 	struct seen_vm seen[VMS_MAX + 1];
+	struct event_push event_push;
+	struct event_poll poll, poll_asked;
+
+	/* requests whose replies come later */
+	struct later later[LATER_KINDS];
 
 	/* scripts that stay, and when the task is to be woken for them */
 	struct policy policy;
@@ -113,6 +120,14 @@ struct control {
 	unsigned pending_count;
 	char unfinished[ERROR_TEXT_MAX];    /* a vm "name" that still wants its table */
 };
+
+/* ---- control.c ---- */
+
+/* A writer for the reply that goes out next; nothing may be on its way (c->sending). */
+void control_reply_begin(struct control *c, struct cbor_writer *w);
+/* Sends the reply to @h: what is in @w, or, unless @st is ST_OK, the error. */
+void control_reply_end(struct control *c, const struct smp_header *h, enum status st, const struct cbor_writer *w,
+		       const struct failure *f);
 
 /* ---- push.c: consoles onto the line ---- */
 

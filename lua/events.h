@@ -70,6 +70,9 @@ void events_post(struct events *e, enum event_kind kind, const struct vm *vm, co
 /* The same about a VM that is gone. */
 void events_post_about(struct events *e, enum event_kind kind, unsigned id, const char *name, const char *text);
 
+/* Nanoseconds since the control plane started: what a record would get as its time. */
+uint64_t events_now(const struct events *e);
+
 /* Number of the oldest record still there. */
 uint64_t events_oldest(const struct events *e);
 

@@ -15,6 +15,7 @@ COMMANDS = {
     9: ("shell", {0: "execute"}),
     10: ("enumeration", {0: "count", 1: "list", 2: "single", 3: "details"}),
     65: ("vm", dict(enumerate("list define start stop pause resume destroy info power report".split()))),
+    71: ("events", dict(enumerate("read attach detach kinds".split()))),
     72: ("console", dict(enumerate("list read attach detach input".split()))),
     74: ("inspect", dict(enumerate("host check".split()))),
     76: ("tree", dict(enumerate("list get set unset why describe values".split()))),

@@ -9,6 +9,7 @@ from checked import COMMANDS, SCHEMA
 from conftest import vm
 from smp import READ, WRITE
 from test_consoles import pushes
+from test_events import flood
 
 
 def test_every_group_and_command_has_its_rules(host):
@@ -41,6 +42,8 @@ def test_no_rule_is_a_dead_letter(host):
                                                 "mem": {"size": 2 << 20, "reservation": "all"}}}),
         *((WRITE, 65, command, {"name": "c"}) for command in (2, 4, 5, 8, 3, 6)),
         (READ, 74, 0, {}), (READ, 74, 1, {}), (WRITE, 72, 3, {"name": "b"}),
+        (READ, 71, 0, {"from": 0, "kinds": ["vm", "fault"], "max": 2, "wait": 5}), (READ, 71, 0, {"last": 5, "kinds": "*"}),
+        (WRITE, 71, 1, {"from": 0, "kinds": ["vm"], "credit": 40}), (WRITE, 71, 1, {"last": 4}), (READ, 71, 3, {}),
         (READ, 2, 0, {"name": "vm.b"}), (READ, 2, 1, {}), (READ, 3, 0, {"name": "log.level", "max_size": 100}),
         (WRITE, 3, 0, {"name": "log.level", "val": b"warn"}), (WRITE, 3, 1, {"name": "log.level"}), (WRITE, 3, 2, {}),
         (WRITE, 76, 2, {"path": "log.level", "value": "info", "why": "x", "for_ns": 10 ** 12}),
@@ -59,6 +62,11 @@ def test_no_rule_is_a_dead_letter(host):
         time.sleep(0.02)
     client.write_request(65, 6, {"name": "a"})
     client.wait_until(lambda: [1, 1] in pushes(machine), 10)
+    client.write_request(71, 1, {"credit": 1})
+    flood(machine, "d", 300)
+    client.write_request(71, 1, {})
+    client.wait_until(lambda: any(p[0] == 5 for p in pushes(machine)), 10)
+    client.write_request(71, 2)
     for push in pushes(machine):
         SCHEMA.check("pushed", push)
     client.read_request(65, 0)
