@@ -40,7 +40,7 @@ export CORBEL_DEPS := $(DEPS)
 
 P_ROOMS := lib memmgr sched io guest lua
 # Files of the target rooms that touch no hardware: also built for the host, and tested there.
-FW_PURE := $(wildcard $(patsubst %,firmware/%.c,acpi backtrace board bootinfo cmdline entropy memmap mtrr \
+FW_PURE := $(wildcard $(patsubst %,firmware/%.c,acpi backtrace board bootinfo cmdline entropy ide memmap mtrr \
 	paging_check ptab rtcdate stack symtab uart_counters))
 VMX_PURE := $(wildcard $(addprefix vmx/,ctrl.c ept.c decode.c dump.c check.c mitigations.c vmcs_names.c rules_*.c))
 

@@ -32,7 +32,7 @@ memory: guest={megs}, host={host_megs}
 cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=0, ignore_bad_msrs={ignore_bad_msrs}
 romimage: file={bios}
 vgaromimage: file={vgabios}
-ata0-master: type=disk, path={disk}, mode=volatile, cylinders={cylinders}, heads=16, spt=63
+ata0-master: type=disk, path={disk}, mode={mode}, cylinders={cylinders}, heads=16, spt=63
 boot: disk
 display_library: sdl2
 log: {log}
@@ -145,6 +145,7 @@ class Bochs:
     """One machine. Use it as a context manager, so that no emulator outlives its user.
 
     disk      image file; its size is a whole number of cylinders (board/mkdisk.py, mkimage.py)
+    keep      when True: what the machine writes to its disk goes into the file
     com1      the boot log: gathered in .log, a Stream
     com2      the management line: .management, a connected socket that is the caller's to read
     com3      when True: .extra, a socket like com2
@@ -155,7 +156,7 @@ class Bochs:
 
     def __init__(self, disk, model=ICELAKE, megs=256, ips=10_000_000, cpus=1, com3=False,
                  ignore_bad_msrs=False, magic_break=False, errors="ignore", commands=("c", "q"), extra=(), workdir=None,
-                 debugger=False):
+                 debugger=False, keep=False):
         self.directory = tempfile.TemporaryDirectory(prefix="bochs-", dir=workdir)
         self.lines = {"com1": Serial(), "com2": Serial()}
         if com3:
@@ -166,7 +167,7 @@ class Bochs:
         self.config = RC.format(
             megs=megs, host_megs=min(megs, HOST_MEGS_MAX), model=model, cpus=cpus, ips=ips,
             ignore_bad_msrs=int(ignore_bad_msrs), bios=BIOS,
-            vgabios=VGABIOS, disk=os.path.abspath(disk), cylinders=size // CYLINDER,
+            vgabios=VGABIOS, disk=os.path.abspath(disk), mode="flat" if keep else "volatile", cylinders=size // CYLINDER,
             log=self.path("bochs.log"), magic_break=int(magic_break), errors=errors)
         for name, line in self.lines.items():
             self.config += "%s: enabled=1, mode=socket-client, dev=%s\n" % (name, line.address())

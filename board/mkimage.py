@@ -3,7 +3,8 @@
 """mkimage.py OUT --elf ELF --store CPIO [--cmdline TEXT]: a bootable disk with GRUB for BIOS.
 
 Sector 0 holds GRUB's boot.img and a partition table, the sectors behind it GRUB's core.img, and a
-FAT partition from 1 MiB on holds corbel.elf, store.cpio and a copy of the configuration. The
+FAT partition from 1 MiB on holds corbel.elf, store.cpio and a copy of the configuration. A second
+partition, blank at first, is for the writable store. The
 image is written as a file, so no root and no loop device is needed: what grub-install would patch
 into a disk (where core.img lies) is patched here. Same input, same bytes.
 """
@@ -12,6 +13,8 @@ import os
 import struct
 import subprocess
 import tempfile
+
+import mkdisk
 
 GRUB = "/usr/lib/grub/i386-pc"
 SECTOR = 512
@@ -45,21 +48,21 @@ def core_image(directory, config):
     return core
 
 
-def boot_sector(partition_sectors):
+def boot_sector(partition_sectors, writable_sectors):
     with open(os.path.join(GRUB, "boot.img"), "rb") as f:
         boot = bytearray(f.read(SECTOR))
     struct.pack_into("<Q", boot, BOOT_KERNEL_SECTOR, 1)
     # a hard disk: the BIOS's drive number may be trusted
     boot[BOOT_DRIVE_CHECK : BOOT_DRIVE_CHECK + 2] = b"\x90\x90"
-    # one active partition; its CHS fields say "use the LBA"
-    chs = b"\xfe\xff\xff"
-    entry = b"\x80" + chs + bytes([FAT_TYPE]) + chs + struct.pack("<II", PARTITION_LBA, partition_sectors)
-    boot[0x1BE:0x1FE] = entry + b"\0" * 48
+    table = mkdisk.partition_entry(FAT_TYPE, PARTITION_LBA, partition_sectors, active=True)
+    if writable_sectors:
+        table += mkdisk.partition_entry(mkdisk.WRITABLE_TYPE, PARTITION_LBA + partition_sectors, writable_sectors)
+    boot[0x1BE:0x1FE] = table.ljust(64, b"\0")
     boot[0x1FE:] = b"\x55\xaa"
     return boot
 
 
-def make_image(out_path, elf, store, cmdline="", template=None):
+def make_image(out_path, elf, store, cmdline="", template=None, writable=mkdisk.WRITABLE_MIB):
     template = template or os.path.join(os.path.dirname(os.path.abspath(__file__)), "grub.cfg")
     with tempfile.TemporaryDirectory() as directory, open(template) as f:
         config = os.path.join(directory, "grub.cfg")
@@ -69,10 +72,11 @@ def make_image(out_path, elf, store, cmdline="", template=None):
         # room for the files, and for FAT's own tables and a little more
         size = sum(os.path.getsize(path) for path, _ in files) * 102 // 100 + (4 << 20)
         total = max(20 << 20, size + PARTITION_LBA * SECTOR)
+        partition_sectors = (total + CYLINDER - 1) // CYLINDER * CYLINDER // SECTOR - PARTITION_LBA
+        total = (PARTITION_LBA + partition_sectors) * SECTOR + (writable << 20)
         total = (total + CYLINDER - 1) // CYLINDER * CYLINDER
-        partition_sectors = total // SECTOR - PARTITION_LBA
         with open(out_path, "wb") as out:
-            out.write(boot_sector(partition_sectors) + core_image(directory, config))
+            out.write(boot_sector(partition_sectors, (writable << 20) // SECTOR) + core_image(directory, config))
             out.truncate(total)
         drive = "%s@@%d" % (out_path, PARTITION_LBA * SECTOR)
         run("mformat", "-i", drive, "-T", str(partition_sectors), "-h", "16", "-s", "63",
@@ -87,8 +91,9 @@ def main():
     parser.add_argument("--elf", required=True)
     parser.add_argument("--store", required=True)
     parser.add_argument("--cmdline", default="")
+    parser.add_argument("--writable", type=int, default=mkdisk.WRITABLE_MIB, help="MiB for the writable store, 0 for none")
     options = parser.parse_args()
-    make_image(options.out, options.elf, options.store, options.cmdline)
+    make_image(options.out, options.elf, options.store, options.cmdline, writable=options.writable)
 
 
 if __name__ == "__main__":

@@ -110,21 +110,60 @@ static enum status read_uart(const void *fdt, int node, struct board_uart *out, 
 	return ST_OK;
 }
 
-/* The UART whose path /chosen gives in @property; absent is no error. */
-static enum status read_chosen_uart(const void *fdt, int chosen, const char *property, struct board_uart *out,
-				    struct error *err)
+static enum status read_disk(const void *fdt, int node, struct board_disk *out, struct error *err)
 {
-	int len, node;
+	uint32_t command = 0, control = 0, drive = 0;
+	enum status st;
+
+	if (fdt_node_check_compatible(fdt, node, "corbel,ata-pio") != 0)
+		return complain(fdt, node, "compatible", err, "the only disk known is corbel,ata-pio");
+	st = read_cell(fdt, node, "corbel,port", UINT16_MAX - 7, &command, err);
+	if (st == ST_OK)
+		st = read_cell(fdt, node, "corbel,control-port", UINT16_MAX, &control, err);
+	if (st == ST_OK)
+		st = read_cell(fdt, node, "corbel,drive", 1, &drive, err);
+	if (st != ST_OK)
+		return st;
+	if (command == 0)
+		return complain(fdt, node, "corbel,port", err, "missing: the first of the eight command ports");
+	if (control == 0)
+		return complain(fdt, node, "corbel,control-port", err, "missing: the device control port");
+	*out = (struct board_disk){true, (uint16_t)command, (uint16_t)control, (uint8_t)drive};
+	return ST_OK;
+}
+
+/* The node whose path /chosen gives in @property; *node < 0: it gives none. */
+static enum status chosen_node(const void *fdt, int chosen, const char *property, int *node, struct error *err)
+{
+	int len;
 	const char *path = fdt_getprop(fdt, chosen, property, &len);
 
+	*node = -1;
 	if (!path)
 		return ST_OK;
 	if (len < 1 || text_length(path, (size_t)len) != (size_t)len - 1)
 		return complain(fdt, chosen, property, err, "must be one path");
-	node = fdt_path_offset(fdt, path);
-	if (node < 0)
-		return complain(fdt, chosen, property, err, "names no node");
-	return read_uart(fdt, node, out, err);
+	*node = fdt_path_offset(fdt, path);
+	return *node < 0 ? complain(fdt, chosen, property, err, "names no node") : ST_OK;
+}
+
+/* The UART whose path /chosen gives in @property; absent is no error. */
+static enum status read_chosen_uart(const void *fdt, int chosen, const char *property, struct board_uart *out,
+				    struct error *err)
+{
+	int node;
+	enum status st = chosen_node(fdt, chosen, property, &node, err);
+
+	return st != ST_OK || node < 0 ? st : read_uart(fdt, node, out, err);
+}
+
+static enum status read_chosen_disk(const void *fdt, int chosen, const char *property, struct board_disk *out,
+				    struct error *err)
+{
+	int node;
+	enum status st = chosen_node(fdt, chosen, property, &node, err);
+
+	return st != ST_OK || node < 0 ? st : read_disk(fdt, node, out, err);
 }
 
 /* One number of @cells cells at *p, which moves behind it. */
@@ -239,6 +278,8 @@ enum status board_read(const void *blob, uint64_t size, struct board *out, struc
 	st = read_chosen_uart(blob, chosen, "corbel,log", &out->log, err);
 	if (st == ST_OK)
 		st = read_chosen_uart(blob, chosen, "corbel,management", &out->management, err);
+	if (st == ST_OK)
+		st = read_chosen_disk(blob, chosen, "corbel,store", &out->store_disk, err);
 	if (st == ST_OK)
 		st = read_cell(blob, chosen, "corbel,shutdown-port", UINT16_MAX, &shutdown_port, err);
 	out->shutdown_port = (uint16_t)shutdown_port;

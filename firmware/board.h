@@ -4,7 +4,7 @@
  * log and which the operator's, their rates, memory to leave alone. The trees in
  * board/ are compiled into the image; the boot argument `board=` chooses one.
  * What a tree omits takes the value usual on a PC or is discovered (no UART named:
- * firmware probes the usual four). Pure C on top of libfdt. docs/firmware.md has the bindings.
+ * firmware probes the usual four; no disk named: it looks on both usual channels). Pure C on top of libfdt. docs/firmware.md has the bindings.
  */
 #ifndef CORBEL_FIRMWARE_BOARD_H
 #define CORBEL_FIRMWARE_BOARD_H
@@ -39,12 +39,20 @@ struct board_range {
 	uint64_t start, len;
 };
 
+/* An ATA disk on two blocks of ports. */
+struct board_disk {
+	bool named; /* the tree names the disk with the writable store */
+	uint16_t command, control;
+	uint8_t drive; /* 0 or 1 on that channel */
+};
+
 struct board {
 	char model[BOARD_NAME_MAX];
 	struct board_uart log, management;
 	unsigned reserved_count;
 	struct board_range reserved[BOARD_RESERVED_MAX];
 	uint16_t shutdown_port; /* 0 = none */
+	struct board_disk store_disk;
 };
 
 /* The compiled-in tree called @name; ST_NOT_FOUND with the names there are in @err. */

@@ -19,6 +19,7 @@ static void continue_boot(void)
 	hardware_start_devices(); /* ACPI, memory types, interrupts, time, serial lines */
 	wire_memory();            /* frame table, allocator; page tables take frames from it from now on */
 	wire_store();             /* scripts, kernels, initrds */
+	wire_disk();              /* the writable store, where a disk has one */
 	selftest_run(boot_args());
 	wire_engine();            /* VMXON, scheduler, what guest/ asks of the host */
 	wire_control();           /* the control task: boot script, then the management line */

@@ -10,7 +10,9 @@
 #include "firmware/apic.h"
 #include "firmware/cmdline.h"
 #include "firmware/control_task.h"
+#include "firmware/cpu.h"
 #include "firmware/cpuloop.h"
+#include "firmware/disk.h"
 #include "firmware/fpu.h"
 #include "firmware/hardware.h"
 #include "firmware/irq.h"
@@ -105,6 +107,67 @@ void wire_store(void)
 	if (store_open(&store, direct_map(hpa(m->start)), m->len, &err) != ST_OK)
 		log_error("%s", err.text);
 	log_info("store: %u files, %llu KiB", store.files, (unsigned long long)(m->len / 1024));
+}
+
+/* Memory for a writable store on @range; NULL when it is too small for one, or memory is short. */
+static void *store_memory(const struct block_range *range, size_t *bytes)
+{
+	unsigned order = 0;
+	hfn_t frames;
+
+	*bytes = kvlog_memory_bytes(range);
+	while (*bytes > PAGE_SIZE << order)
+		order++;
+	if (order > MEMMGR_MAX_ORDER || memmgr_alloc(machine.mm, order, &frames) != ST_OK)
+		return NULL;
+	*bytes = PAGE_SIZE << order;
+	return memmgr_va(machine.mm, frames);
+}
+
+/* Part of every checksum in the store: not to be guessed by whoever may upload to it, where the CPU can see to that. */
+static uint64_t store_id(void)
+{
+	uint64_t id;
+
+	return cpu_entropy(&id, sizeof(id), NULL) == ST_OK ? id : hv_seed();
+}
+
+static void report_store(const struct block_range *range, bool made)
+{
+	struct kvlog_stats s;
+
+	kvlog_stats(files.kv, &s);
+	log_info("store: %s on %s from sector %llu: %u names, %llu of %llu KiB used, generation %llu",
+		 made ? "made" : "opened", range->device->name, (unsigned long long)range->first, s.keys,
+		 (unsigned long long)(s.used_bytes / 1024), (unsigned long long)(s.size_bytes / 1024),
+		 (unsigned long long)s.generation);
+	if (!s.writable)
+		log_warn("store: it is read-only: %s", s.why_not);
+	if (s.damaged_bytes || s.damaged_keys || s.bad_superblocks)
+		log_warn("store: damage: %llu bytes of the log, parts of %u names, %u superblocks",
+			 (unsigned long long)s.damaged_bytes, s.damaged_keys, s.bad_superblocks);
+}
+
+void wire_disk(void)
+{
+	struct block_range range;
+	struct error err;
+	size_t bytes;
+	void *memory;
+	bool made;
+
+	if (disk_find_store(&hardware.board.store_disk, &range, &err) != ST_OK) {
+		files_init(&files, &store, err.text);
+		log_warn("store: nothing can be written: %s", err.text);
+		return;
+	}
+	memory = store_memory(&range, &bytes);
+	if (!memory)
+		bytes = 0; /* the sentence is the store's */
+	if (files_mount(&files, &range, store_id(), memory, bytes, &made, &err) == ST_OK)
+		report_store(&range, made);
+	else
+		log_error("store: nothing can be written: %s", err.text);
 }
 
 /* ---- engine ---- */

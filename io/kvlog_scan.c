@@ -17,7 +17,7 @@
 #include "io/kvlog_internal.h"
 #include "lib/checked.h"
 
-#define PROOF_BYTES (1024u * 1024) /* how far behind a bad record is looked for a proof */
+#define PROOF_BYTES (8u * KVLOG_RECORD_BYTES) /* how far behind a bad record is looked for a proof */
 #define HEADER_AHEAD 8192u         /* bytes read at a time where only headers are wanted */
 
 typedef void (*visit_fn)(struct kvlog *kv, const struct record *r, uint32_t at);

@@ -232,6 +232,17 @@ static inline void out8(uint16_t port, uint8_t v) { __asm__ volatile("outb %0, %
 static inline void out16(uint16_t port, uint16_t v) { __asm__ volatile("outw %0, %w1" : : "a"(v), "Nd"(port)); }
 static inline void out32(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, %w1" : : "a"(v), "Nd"(port)); }
 
+/* @words 16-bit words from one port to memory, and the other way. */
+static inline void in16s(uint16_t port, void *out, uint64_t words)
+{
+	__asm__ volatile("rep insw" : "+D"(out), "+c"(words) : "d"(port) : "memory");
+}
+
+static inline void out16s(uint16_t port, const void *in, uint64_t words)
+{
+	__asm__ volatile("rep outsw" : "+S"(in), "+c"(words) : "d"(port) : "memory");
+}
+
 /* Memory-mapped registers: one access of the stated width, in program order. */
 static inline uint32_t mmio_read32(const volatile void *p) { return *(const volatile uint32_t *)p; }
 static inline void mmio_write32(volatile void *p, uint32_t v) { *(volatile uint32_t *)p = v; }

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One job a channel, driven from state to state by poll(). Every state that waits
+ * has a deadline. The protocols are those of ATA/ATAPI-7 volume 2, clause 11: PIO
+ * data-in, PIO data-out, non-data.
+ */
+#include "firmware/ide.h"
+
+#include <stdarg.h>
+
+#include "firmware/ata.h"
+#include "lib/bits.h"
+#include "lib/format.h"
+
+#define SECOND_NS 1000000000ull
+#define SELECT_NS (1 * SECOND_NS)      /* a drive that is not busy with a command answers at once */
+#define COMMAND_NS (10 * SECOND_NS)    /* between any two sectors; error recovery inside drives takes seconds */
+#define FLUSH_NS (60 * SECOND_NS)      /* may take longer than 30 s: ATA/ATAPI-7, 6.12 */
+#define RESET_HOLD_NS 5000ull          /* 5 us at least */
+#define RESET_SETTLE_NS 2000000ull     /* 2 ms before the status means anything */
+#define RESET_NS (10 * SECOND_NS)      /* the standard allows 31 s to a drive that spins up; these spin */
+#define SETTLE_READS 4u                /* of the alternate status: 400 ns */
+#define PROBE_A 0x55u
+#define PROBE_B 0xaau
+
+/* ---- registers ---- */
+
+static uint8_t get(const struct ide_channel *ch, unsigned reg) { return ch->ports->in8((uint16_t)(ch->command + reg)); }
+
+static void put(const struct ide_channel *ch, unsigned reg, uint64_t v)
+{
+	ch->ports->out8((uint16_t)(ch->command + reg), (uint8_t)v);
+}
+
+static void put_control(const struct ide_channel *ch, uint8_t v) { ch->ports->out8(ch->control, v); }
+
+/* The status is not valid for 400 ns after a drive was selected or given a command. */
+static void settle(const struct ide_channel *ch)
+{
+	for (unsigned i = 0; i < SETTLE_READS; i++)
+		(void)ch->ports->in8(ch->control);
+}
+
+static void set_deadline(struct ide_channel *ch, uint64_t ns)
+{
+	ch->deadline = ch->clock->ticks() + ns_to_ticks(ns, ch->clock->hz);
+}
+
+static bool is_late(const struct ide_channel *ch)
+{
+	return ch->clock->ticks() >= ch->deadline;
+}
+
+static uint8_t device_bits(const struct ide_drive *d)
+{
+	return (uint8_t)(ATA_DEVICE_OLD | (d->number ? ATA_DEVICE_DEV : 0));
+}
+
+/* ---- ends ---- */
+
+__attribute__((format(printf, 3, 4)))
+static void end_job(struct ide_channel *ch, enum status st, const char *fmt, ...)
+{
+	struct block_request *r = ch->job.request;
+	va_list ap;
+
+	va_start(ap, fmt);
+	format_v(r->error.text, sizeof r->error.text, fmt, ap);
+	va_end(ap);
+	ch->state = IDE_IDLE;
+	ch->job.request = NULL;
+	r->status = st;
+	r->done = true;
+}
+
+static void time_out(struct ide_channel *ch, const char *what, uint8_t status)
+{
+	ch->reset_due = true;
+	end_job(ch, ST_IO, "%s, status 0x%02x", what, status);
+}
+
+static const char *error_name(uint8_t error)
+{
+	if (error & ATA_ERROR_UNC)
+		return "uncorrectable data";
+	if (error & ATA_ERROR_IDNF)
+		return "no such sector";
+	if (error & ATA_ERROR_ICRC)
+		return "checksum on the cable";
+	return error & ATA_ERROR_ABRT ? "command refused" : "no reason given";
+}
+
+/* True when @status says that the command has failed, and ends the job. */
+static bool has_failed(struct ide_channel *ch, uint8_t status)
+{
+	uint8_t error;
+
+	if (!(status & (ATA_STATUS_ERR | ATA_STATUS_DF)))
+		return false;
+	error = get(ch, ATA_ERROR);
+	/* A drive that still wants data after an error is only got rid of by a reset. */
+	ch->reset_due |= (status & ATA_STATUS_DRQ) != 0;
+	if (status & ATA_STATUS_DF)
+		end_job(ch, ST_IO, "device fault, status 0x%02x", status);
+	else
+		end_job(ch, ST_IO, "%s, error 0x%02x at sector %llu", error_name(error), error,
+			(unsigned long long)(ch->job.lba + ch->job.count - ch->job.left));
+	return true;
+}
+
+/* ---- states: each true when something moved ---- */
+
+static bool begin_reset(struct ide_channel *ch)
+{
+	put_control(ch, ATA_CONTROL_NIEN | ATA_CONTROL_SRST);
+	ch->state = IDE_RESET_HOLD;
+	set_deadline(ch, RESET_HOLD_NS);
+	return true;
+}
+
+static bool hold_reset(struct ide_channel *ch)
+{
+	if (!is_late(ch))
+		return false;
+	put_control(ch, ATA_CONTROL_NIEN);
+	ch->state = IDE_RESET_WAIT;
+	set_deadline(ch, RESET_NS);
+	return true;
+}
+
+static bool wait_reset(struct ide_channel *ch)
+{
+	uint64_t waited = ch->clock->ticks() + ns_to_ticks(RESET_NS, ch->clock->hz) - ch->deadline;
+	uint8_t status;
+
+	if (waited < ns_to_ticks(RESET_SETTLE_NS, ch->clock->hz))
+		return false;
+	status = get(ch, ATA_STATUS);
+	if (status & ATA_STATUS_BSY) {
+		if (is_late(ch))
+			time_out(ch, "the channel stays busy after a reset", status);
+		return false;
+	}
+	ch->reset_due = false;
+	ch->state = IDE_SELECT;
+	set_deadline(ch, SELECT_NS);
+	return true;
+}
+
+static bool select_drive(struct ide_channel *ch)
+{
+	uint8_t status = get(ch, ATA_STATUS);
+
+	if (status & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) {
+		if (is_late(ch))
+			time_out(ch, "the channel is busy with something else", status);
+		return false;
+	}
+	put(ch, ATA_DEVICE, device_bits(ch->job.drive) | ATA_DEVICE_LBA);
+	settle(ch);
+	ch->state = IDE_ISSUE;
+	set_deadline(ch, SELECT_NS);
+	return true;
+}
+
+static void put_address(struct ide_channel *ch)
+{
+	const struct ide_job *j = &ch->job;
+
+	/* A 48-bit command takes each register twice, the upper bytes first. */
+	if (j->wide) {
+		put(ch, ATA_COUNT, j->count >> 8);
+		put(ch, ATA_LBA_LOW, j->lba >> 24);
+		put(ch, ATA_LBA_MID, j->lba >> 32);
+		put(ch, ATA_LBA_HIGH, j->lba >> 40);
+	}
+	put(ch, ATA_COUNT, j->count);
+	put(ch, ATA_LBA_LOW, j->lba);
+	put(ch, ATA_LBA_MID, j->lba >> 8);
+	put(ch, ATA_LBA_HIGH, j->lba >> 16);
+	put(ch, ATA_DEVICE, device_bits(j->drive) | ATA_DEVICE_LBA | (j->wide ? 0 : j->lba >> 24 & 15));
+}
+
+static bool issue(struct ide_channel *ch)
+{
+	uint8_t status = get(ch, ATA_STATUS);
+	bool flush = ch->job.request->op == BLOCK_FLUSH;
+
+	/* A drive that takes IDENTIFY as its first command need not have said that it is ready. */
+	if (status & (ATA_STATUS_BSY | ATA_STATUS_DRQ) ||
+	    (ch->job.command != ATA_IDENTIFY_DEVICE && !(status & ATA_STATUS_DRDY))) {
+		if (is_late(ch))
+			time_out(ch, "the drive does not get ready", status);
+		return false;
+	}
+	put_address(ch);
+	put(ch, ATA_COMMAND, ch->job.command);
+	settle(ch);
+	ch->state = ch->job.left > 0 ? IDE_DATA : IDE_END;
+	set_deadline(ch, flush ? FLUSH_NS : COMMAND_NS);
+	return true;
+}
+
+static bool move_sector(struct ide_channel *ch)
+{
+	struct ide_job *j = &ch->job;
+	uint8_t status = get(ch, ATA_STATUS);
+	uint32_t bytes = j->command == ATA_IDENTIFY_DEVICE ? ATA_ID_WORDS * 2 : j->drive->device.sector_bytes;
+
+	if (!(status & ATA_STATUS_BSY) && has_failed(ch, status))
+		return true;
+	if (status & ATA_STATUS_BSY || !(status & ATA_STATUS_DRQ)) {
+		if (is_late(ch))
+			time_out(ch, status & ATA_STATUS_BSY ? "no answer" : "the drive does not ask for data", status);
+		return false;
+	}
+	if (j->to_drive)
+		ch->ports->out16s((uint16_t)(ch->command + ATA_DATA), j->data, bytes / 2);
+	else
+		ch->ports->in16s((uint16_t)(ch->command + ATA_DATA), j->data, bytes / 2);
+	settle(ch);
+	j->data += bytes;
+	if (--j->left == 0)
+		ch->state = IDE_END;
+	set_deadline(ch, COMMAND_NS);
+	return true;
+}
+
+static bool wait_end(struct ide_channel *ch)
+{
+	uint8_t status = get(ch, ATA_STATUS);
+
+	if (status & ATA_STATUS_BSY) {
+		if (is_late(ch))
+			time_out(ch, "no answer", status);
+		return false;
+	}
+	if (has_failed(ch, status))
+		return true;
+	if (status & ATA_STATUS_DRQ) {
+		if (is_late(ch))
+			time_out(ch, "the drive has more data than was asked for", status);
+		return false;
+	}
+	end_job(ch, ST_OK, "%s", "");
+	return true;
+}
+
+static bool step(struct ide_channel *ch)
+{
+	switch (ch->state) {
+	case IDE_IDLE: return false;
+	case IDE_RESET_HOLD: return hold_reset(ch);
+	case IDE_RESET_WAIT: return wait_reset(ch);
+	case IDE_SELECT: return select_drive(ch);
+	case IDE_ISSUE: return issue(ch);
+	case IDE_DATA: return move_sector(ch);
+	case IDE_END: return wait_end(ch);
+	}
+	return false;
+}
+
+/* ---- block_ops ---- */
+
+static void start_job(struct ide_channel *ch, const struct ide_job *job)
+{
+	ch->job = *job;
+	if (ch->reset_due) {
+		begin_reset(ch);
+		return;
+	}
+	ch->state = IDE_SELECT;
+	set_deadline(ch, SELECT_NS);
+}
+
+static struct ide_drive *drive_of(struct block_device *device)
+{
+	return container_of(device, struct ide_drive, device);
+}
+
+static uint8_t command_for(const struct ide_drive *d, const struct ide_job *j, enum block_op op)
+{
+	if (op == BLOCK_FLUSH)
+		return d->flush_ext ? ATA_FLUSH_CACHE_EXT : ATA_FLUSH_CACHE;
+	if (op == BLOCK_READ)
+		return j->wide ? ATA_READ_SECTORS_EXT : ATA_READ_SECTORS;
+	return j->wide ? ATA_WRITE_SECTORS_EXT : ATA_WRITE_SECTORS;
+}
+
+static enum status submit(struct block_device *device, struct block_request *r)
+{
+	struct ide_drive *d = drive_of(device);
+	struct ide_job job = {.drive = d, .request = r, .to_drive = r->op == BLOCK_WRITE, .data = r->data};
+
+	if (d->channel->job.request)
+		return ST_BUSY;
+	r->done = false;
+	if (r->op == BLOCK_FLUSH && !d->flush) {
+		/* A drive of before ATA-5 without the command has no cache to flush either. */
+		r->status = ST_OK;
+		r->done = true;
+		return ST_OK;
+	}
+	if (r->op != BLOCK_FLUSH) {
+		job.lba = r->lba;
+		job.count = job.left = r->count;
+		/* The short form wherever it reaches: drives know it better. */
+		job.wide = r->lba + r->count > ATA_LBA28_SECTORS;
+	}
+	job.command = command_for(d, &job, r->op);
+	start_job(d->channel, &job);
+	return ST_OK;
+}
+
+static bool poll(struct block_device *device)
+{
+	return step(drive_of(device)->channel);
+}
+
+static const struct block_ops ops = {.submit = submit, .poll = poll};
+
+/* ---- looking for drives ---- */
+
+void ide_channel_init(struct ide_channel *ch, const struct ide_ports *ports, const struct clock *clock,
+		      uint16_t command, uint16_t control)
+{
+	*ch = (struct ide_channel){.ports = ports, .clock = clock, .command = command, .control = control};
+	put_control(ch, ATA_CONTROL_NIEN);
+}
+
+/* Registers that keep what is written: some controller with a drive. Nothing but registers is touched. */
+static bool answers(struct ide_channel *ch, const struct ide_drive *d)
+{
+	if (get(ch, ATA_STATUS) == ATA_STATUS_FLOATING)
+		return false;
+	put(ch, ATA_DEVICE, device_bits(d));
+	settle(ch);
+	put(ch, ATA_COUNT, PROBE_A);
+	put(ch, ATA_LBA_LOW, PROBE_B);
+	put(ch, ATA_COUNT, PROBE_B);
+	put(ch, ATA_LBA_LOW, PROBE_A);
+	if (get(ch, ATA_COUNT) != PROBE_B || get(ch, ATA_LBA_LOW) != PROBE_A)
+		return false;
+	/* Drive 0 answers for a missing drive 1, with a status of 0. */
+	return get(ch, ATA_STATUS) != 0 && get(ch, ATA_STATUS) != ATA_STATUS_FLOATING;
+}
+
+static void copy_model(struct ide_drive *d, const uint16_t *id)
+{
+	size_t len = 0;
+
+	for (unsigned i = 0; i < ATA_ID_MODEL_WORDS; i++) {
+		d->model[2 * i] = (char)(id[ATA_ID_MODEL + i] >> 8);
+		d->model[2 * i + 1] = (char)id[ATA_ID_MODEL + i];
+	}
+	for (unsigned i = 0; i < 2 * ATA_ID_MODEL_WORDS; i++) {
+		if (d->model[i] < ' ' || d->model[i] > '~')
+			d->model[i] = ' ';
+		if (d->model[i] != ' ')
+			len = i + 1;
+	}
+	d->model[len] = '\0';
+}
+
+static uint64_t words(const uint16_t *id, unsigned first, unsigned count)
+{
+	uint64_t v = 0;
+
+	while (count-- > 0)
+		v = v << 16 | id[first + count];
+	return v;
+}
+
+static bool is_valid(uint16_t word)
+{
+	return (word & ATA_ID_VALID_MASK) == ATA_ID_VALID;
+}
+
+static enum status take_identity(struct ide_drive *d, const uint16_t *id, struct error *err)
+{
+	uint16_t commands = is_valid(id[ATA_ID_COMMANDS]) ? id[ATA_ID_COMMANDS] : 0, size = id[ATA_ID_SECTOR_SIZE];
+	struct block_device *b = &d->device;
+
+	copy_model(d, id);
+	d->lba48 = commands & ATA_ID_COMMANDS_LBA48;
+	d->flush_ext = commands & ATA_ID_COMMANDS_FLUSH_EXT;
+	d->flush = d->flush_ext || commands & ATA_ID_COMMANDS_FLUSH;
+	b->sectors = words(id, ATA_ID_SECTORS28, 2);
+	if (d->lba48)
+		b->sectors = MAX(b->sectors, MIN(words(id, ATA_ID_SECTORS48, 4), ATA_LBA48_SECTORS));
+	else
+		b->sectors = MIN(b->sectors, ATA_LBA28_SECTORS);
+	b->sector_bytes = BLOCK_SECTOR_MIN;
+	if (is_valid(size) && size & ATA_ID_SECTOR_SIZE_LARGE)
+		b->sector_bytes = (uint32_t)MIN(words(id, ATA_ID_SECTOR_WORDS, 2) * 2, UINT32_MAX);
+	if (!(id[ATA_ID_CAPABILITIES] & ATA_ID_CAPABILITIES_LBA) || b->sectors == 0)
+		return fail(err, ST_UNSUPPORTED, "%s (%s) cannot be addressed by LBA", b->name, d->model);
+	if (b->sector_bytes < BLOCK_SECTOR_MIN || b->sector_bytes > BLOCK_SECTOR_MAX ||
+	    b->sector_bytes & (b->sector_bytes - 1))
+		return fail(err, ST_UNSUPPORTED, "%s (%s) has sectors of %u bytes", b->name, d->model, b->sector_bytes);
+	return ST_OK;
+}
+
+static enum status identify(struct ide_drive *d, uint16_t *id, struct error *err)
+{
+	struct ide_channel *ch = d->channel;
+	struct block_request r = {.op = BLOCK_READ};
+	struct ide_job job = {.drive = d, .request = &r, .command = ATA_IDENTIFY_DEVICE, .count = 1, .left = 1,
+			      .data = (uint8_t *)id};
+	uint8_t mid, high;
+
+	start_job(ch, &job);
+	while (!r.done)
+		step(ch);
+	if (r.status == ST_OK)
+		return ST_OK;
+	mid = get(ch, ATA_LBA_MID);
+	high = get(ch, ATA_LBA_HIGH);
+	if (mid == ATA_PACKET_MID && high == ATA_PACKET_HIGH)
+		return fail(err, ST_UNSUPPORTED, "%s is a packet device", d->device.name);
+	return fail(err, ST_IO, "%s: IDENTIFY DEVICE failed: %s", d->device.name, r.error.text);
+}
+
+enum status ide_probe(struct ide_channel *ch, unsigned number, struct ide_drive *out, struct error *err)
+{
+	struct ide_drive *d = out;
+	uint16_t id[ATA_ID_WORDS];
+	enum status st;
+
+	*d = (struct ide_drive){.channel = ch, .number = number};
+	d->device = (struct block_device){.ops = &ops, .max_count = ATA_COUNT_MAX};
+	format(d->device.name, sizeof d->device.name, "drive %u at 0x%x", number, ch->command);
+	if (!answers(ch, d))
+		return fail(err, ST_NOT_FOUND, "%s: nothing is there", d->device.name);
+	st = identify(d, id, err);
+	return st == ST_OK ? take_identity(d, id, err) : st;
+}

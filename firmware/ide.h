@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ATA disks on the legacy channels of a PC (PIIX and all that look like it), by
+ * programmed I/O and polling, behind block_ops. Each poll looks at the status once
+ * and moves at most one sector, so no step is longer than that. A drive that does
+ * not answer, never asks for its data or reports an error ends the request with a
+ * sentence; after a time-out the channel is reset before the next one.
+ *
+ * Speed is not the aim: what is kept here is small and seldom. No interrupts are
+ * used. Pure C: ports are reached through struct ide_ports, so that tests put a
+ * drive of their own there.
+ */
+#ifndef CORBEL_FIRMWARE_IDE_H
+#define CORBEL_FIRMWARE_IDE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "io/block.h"
+#include "lib/clock.h"
+
+#define IDE_DRIVES 2u      /* of a channel */
+#define IDE_MODEL_MAX 41u  /* with the NUL */
+
+struct ide_ports {
+	uint8_t (*in8)(uint16_t port);
+	void (*out8)(uint16_t port, uint8_t v);
+	/* @words 16-bit words from or to one port. */
+	void (*in16s)(uint16_t port, void *out, uint32_t words);
+	void (*out16s)(uint16_t port, const void *in, uint32_t words);
+};
+
+enum ide_state {
+	IDE_IDLE,
+	IDE_RESET_HOLD,  /* SRST is set */
+	IDE_RESET_WAIT,  /* both drives start again */
+	IDE_SELECT,      /* whoever was selected ends what it does */
+	IDE_ISSUE,       /* the wanted drive is selected and gets ready */
+	IDE_DATA,        /* waits to ask for or to give the next sector */
+	IDE_END          /* waits for the command's end */
+};
+
+struct ide_drive;
+
+/* What is being done for a request, or for IDENTIFY. */
+struct ide_job {
+	struct ide_drive *drive;
+	struct block_request *request; /* NULL: none under way */
+	uint8_t command;
+	bool to_drive, wide;           /* wide: a 48-bit command */
+	uint64_t lba;
+	uint32_t count, left;          /* sectors, those not moved yet */
+	uint8_t *data;
+};
+
+struct ide_channel {
+	const struct ide_ports *ports;
+	const struct clock *clock;
+	uint16_t command, control; /* first ports of the two blocks */
+	enum ide_state state;
+	bool reset_due;            /* the last command did not end by itself */
+	uint64_t deadline;         /* ticks */
+	struct ide_job job;
+};
+
+struct ide_drive {
+	struct block_device device;
+	struct ide_channel *channel;
+	unsigned number;           /* 0 or 1 */
+	bool lba48, flush, flush_ext;
+	char model[IDE_MODEL_MAX]; /* printable */
+};
+
+void ide_channel_init(struct ide_channel *ch, const struct ide_ports *ports, const struct clock *clock,
+		      uint16_t command, uint16_t control);
+
+/*
+ * Looks for drive @number and fills @out, whose device then takes requests; polls until that is done, at most
+ * a few seconds. ST_NOT_FOUND: nothing is there. ST_UNSUPPORTED: a packet device, or a drive without LBA.
+ * ST_IO: there is something, and it does not answer as a drive.
+ */
+enum status ide_probe(struct ide_channel *ch, unsigned number, struct ide_drive *out, struct error *err) MUST_CHECK;
+
+#endif
