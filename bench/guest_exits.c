@@ -246,12 +246,13 @@ static void find_ram(uint64_t *start, uint64_t *end)
 	CHECK(*end > 2 * LARGE, "too little memory to touch");
 }
 
-/* The rest of the 2 MiB in which this program lies, in pages of 4 KiB because the program is. */
-static void touch_small_pages(uint64_t at)
+/* The end of RAM, in pages of 4 KiB because it is less than 2 MiB: the VM's size is chosen so. */
+static void touch_small_pages(uint64_t at, uint64_t end)
 {
 	unsigned i;
 
-	for (i = 0; i < SAMPLES && at < LARGE; at += PAGE)
+	CHECK(at < end, "RAM ends on 2 MiB");
+	for (i = 0; i < SAMPLES && at < end; at += PAGE)
 		samples[i++] = touch(at);
 	while (i < SAMPLES)
 		samples[i++] = UINT32_MAX;
@@ -259,7 +260,7 @@ static void touch_small_pages(uint64_t at)
 }
 
 /*
- * Behind them leaves of 2 MiB come as long as the host has cleared ones; a second touch there costs nothing. Then
+ * Below, leaves of 2 MiB come as long as the host has cleared ones; a second touch there costs nothing. Then
  * come single pages until their pool is empty, and at last pages cleared on the spot: the end of a long row.
  */
 static void touch_the_rest(uint64_t end)
@@ -289,8 +290,8 @@ static void first_touches(void)
 
 	find_ram(&start, &end);
 	let_host_idle();
-	touch_small_pages(start);
-	touch_the_rest(end);
+	touch_small_pages(end & ~(LARGE - 1), end);
+	touch_the_rest(end & ~(LARGE - 1));
 }
 
 void guest_main(void)

@@ -19,7 +19,7 @@ import tempfile
 import lab
 
 GUEST = """vm "g" {
-  boot = multiboot { image = "guest_exits" }, mem = { size = MiB(64) },
+  boot = multiboot { image = "guest_exits" }, mem = { size = MiB(%u) },
   on_reset = "stop", debug_exit = true, autostart = true,
 }"""
 DEAR = {
@@ -45,8 +45,10 @@ class Symbols:
         return self.rows[index][1] if address >= IMAGE_BASE and index >= 0 else "(guest)"
 
 
-def store():
-    return {"scripts/boot.lua": GUEST, "boot.lua": GUEST,
+def store(mib=64):
+    """What guest_exits.c needs to run in a VM of that size."""
+    guest = GUEST % mib
+    return {"scripts/boot.lua": guest, "boot.lua": guest,
             "guest_exits": pathlib.Path(lab.build("guests/guest_exits.elf"))}
 
 
@@ -64,14 +66,14 @@ def dear(text):
     return None
 
 
-def trace(handler, skip=60, model=lab.bochs.ICELAKE, args="mitigations=off"):
+def trace(handler, skip=60, model=lab.bochs.ICELAKE, args="mitigations=off", mib=64):
     """[(function, instruction)] of one loop over @handler."""
     symbols = Symbols()
     if handler not in symbols.address:
         raise SystemExit("trace.py: the image has no function %s" % handler)
     commands = ["lb 0x%x" % symbols.address[handler]] + ["c"] * skip + ["trace on", "c", "trace off", "q"]
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
-        disk = lab.make_disk(directory, store(), args)
+        disk = lab.make_disk(directory, store(mib), args)
         with lab.bochs.Bochs(disk, model=model, megs=256, commands=commands) as machine:
             machine.wait(120)
             seen = LINE.findall(machine.e9.text())
@@ -90,8 +92,9 @@ def main():
     parser.add_argument("--all", action="store_true", help="print each instruction")
     parser.add_argument("--args", default="mitigations=off")
     parser.add_argument("--model", default=lab.bochs.ICELAKE)
+    parser.add_argument("--mib", type=int, default=64, help="memory of the guest")
     options = parser.parse_args()
-    steps = trace(options.handler, options.skip, options.model, options.args)
+    steps = trace(options.handler, options.skip, options.model, options.args, options.mib)
     if not steps:
         raise SystemExit("trace.py: %s was not reached %d times" % (options.handler, options.skip + 1))
     if options.all:
