@@ -265,6 +265,7 @@ static void load(struct vcpu *vcpu)
 		}
 		state_load(hw);
 		debugreg_load(hw);
+		event_note_nmi(hw);
 		cpu->loaded = hw;
 	}
 	if (cpu->fpu != hw) {

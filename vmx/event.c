@@ -26,6 +26,28 @@ void event_settle_shadow(const struct vcpu *vcpu)
 /* An exit clears the bit (24.8.3). */
 static bool is_staged(void) { return vmcs_read32(VMCS_ENTRY_INTR_INFO) & INTR_VALID; }
 
+/*
+ * When a vcpu takes the CPU over from another. An entry loads the blocking of NMIs from the VMCS (26.6.1), but the
+ * emulator only sets its mask there and never clears it: a vcpu preempted in its NMI handler leaves NMIs blocked for
+ * those that run next, which never execute the IRET that would end it. Only an NMI that we injected can block, so
+ * blocking that shows without one is not the guest's. On silicon it never shows.
+ */
+void event_note_nmi(struct vmx_vcpu *hw)
+{
+	if (!(vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_NMI))
+		hw->nmi_free = true;
+}
+
+/* Blocking that is not the guest's would have the entry refused, too. */
+static uint32_t without_stale_nmi(const struct vmx_vcpu *hw, uint32_t blocking)
+{
+	if (!(blocking & BLOCKING_NMI) || !hw->nmi_free)
+		return blocking;
+	blocking &= ~(uint32_t)BLOCKING_NMI;
+	vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking);
+	return blocking;
+}
+
 bool vmx_can_inject(struct vcpu *vcpu, enum event_type type)
 {
 	uint32_t blocking;
@@ -38,7 +60,9 @@ bool vmx_can_inject(struct vcpu *vcpu, enum event_type type)
 		return false;
 	event_settle_shadow(vcpu);
 	blocking = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY);
-	return !(blocking & (SHADOW | (type == EVENT_NMI ? BLOCKING_NMI : 0)));
+	if (type == EVENT_NMI && (without_stale_nmi(hw_of(vcpu), blocking) & BLOCKING_NMI))
+		return false;
+	return !(blocking & SHADOW);
 }
 
 void vmx_inject(struct vcpu *vcpu, const struct event *event)
@@ -55,6 +79,8 @@ void vmx_inject(struct vcpu *vcpu, const struct event *event)
 		vmcs_write32(VMCS_ENTRY_EXCEPTION_ERROR, event->error);
 	}
 	vmcs_write32(VMCS_ENTRY_INTR_INFO, info);
+	if (event->type == EVENT_NMI)
+		hw_of(vcpu)->nmi_free = false;
 }
 
 void event_restage(uint32_t idt_info, uint32_t idt_error)
@@ -73,8 +99,9 @@ void event_restage(uint32_t idt_info, uint32_t idt_error)
 	vmcs_write32(VMCS_ENTRY_INTR_INFO, idt_info & ~(uint32_t)INTR_RESERVED);
 }
 
-void event_block_nmi(void)
+void event_block_nmi(struct vmx_vcpu *hw)
 {
+	hw->nmi_free = false;
 	vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY,
 		     vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCKING_NMI);
 }

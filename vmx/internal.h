@@ -81,6 +81,7 @@ struct vmx_vcpu {
 	uint32_t proc2;
 	bool window_wanted;     /* interrupt window asked for by guest/ */
 	bool window_quirk;      /* and by the quirk */
+	bool nmi_free;          /* no NMI injected since NMIs were last known to be unblocked: see event_note_nmi() */
 	uint8_t tpr_watch;      /* priority class below which the guest must exit, 0: none */
 	uint32_t spec_ctrl;     /* the guest's IA32_SPEC_CTRL */
 	uint64_t eoi_exits[4];  /* as in the VMCS */
@@ -192,7 +193,8 @@ void vmx_set_apic_mode(struct vcpu *vcpu, unsigned mode);
 /* After an exit that interrupted the delivery of an event: stage it again. */
 void event_restage(uint32_t idt_info, uint32_t idt_error);
 /* An exit took back the unblocking of NMIs by IRET (27.2.3). */
-void event_block_nmi(void);
+void event_block_nmi(struct vmx_vcpu *hw);
+void event_note_nmi(struct vmx_vcpu *hw);
 /* Before entry with WORK_RVI: opens or closes the window that the quirk needs. */
 void event_hold_virtual_interrupt(struct vmx_vcpu *hw);
 /* Before entry with WORK_TPR: the threshold, which must not lie above the task priority (26.2.1.1). */

@@ -148,7 +148,7 @@ RARE static void exited_with_details(struct vcpu *vcpu, uint64_t reason)
 	read_raw(&raw, decode_row_of(raw.reason).needs);
 	exit_decode(&raw, &vcpu->exit);
 	if (nmi_unblocking_undone(&raw, &vcpu->exit))
-		event_block_nmi();
+		event_block_nmi(hw_of(vcpu));
 	if (vcpu->exit.kind == EXIT_EXCEPTION)
 		note_exception(&vcpu->exit);
 	/* An exception that cut a delivery short takes its place; anything else lets it happen again. */
