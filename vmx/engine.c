@@ -361,6 +361,8 @@ const struct engine *vmx_engine(void)
 	ASSERT(vmx.ready);
 	engine.caps.virtual_interrupts = vmx.controls.virtual_interrupts;
 	engine.caps.apic_registers = vmx.controls.virtual_interrupts;
+	engine.caps.rdtscp = vmx.rdtscp;
+	engine.caps.invpcid = vmx.controls.invpcid;
 	engine.caps.xsave_compacted = vmx.fpu.compacted;
 	engine.caps.fast_strings = has_fast_strings();
 	return &engine;

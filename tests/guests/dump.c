@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Prints what the processor says of itself: every CPUID leaf with its subleaves,
- * and every MSR that can be read, for a person or a test to compare.
+ * and every MSR that can be read, for a person or a test to compare; and whether the instructions run that a
+ * hypervisor must enable.
  */
 #include <string.h>
 
@@ -62,8 +63,18 @@ static void dump_msrs(uint32_t first, uint32_t last)
 	}
 }
 
+static void dump_instructions(void)
+{
+	static const uint64_t everything[2];
+
+	print("instruction rdtscp %u\n", TRY("rdtscp", "m"(everything) : "rax", "rdx", "rcx"));
+	print("instruction rdpid %u\n", TRY("rdpid %%rax", "m"(everything) : "rax"));
+	print("instruction invpcid %u\n", TRY("invpcid (%%rax), %%rcx", "a"(everything), "c"(2ull) : "memory"));
+}
+
 void guest_main(void)
 {
+	dump_instructions();
 	dump_range(0);
 	dump_range(0x40000000);
 	dump_range(0x40000100);

@@ -2,7 +2,7 @@
 /*
  * Fills every register that a hypervisor switches between guests and not at an
  * exit with a pattern of its own (seed=N): all XSAVE components (x87, SSE, AVX,
- * AVX-512, PKRU), debug registers, CR2 and the system-call MSRs. Then it spins,
+ * AVX-512, PKRU), debug registers, CR2, TSC_AUX and the system-call MSRs. Then it spins,
  * halts and exits in turns for rounds=N and looks whether anything changed. Two
  * of these side by side with different seeds would see each other's registers.
  */
@@ -29,7 +29,8 @@ static const uint32_t msrs[] = {MSR_IA32_STAR,    MSR_IA32_LSTAR,   MSR_IA32_CST
 				MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP};
 
 static _Alignas(64) uint8_t loaded[AREA_MAX], stored[AREA_MAX];
-static uint32_t pkru;
+static uint32_t pkru, tsc_aux;
+static bool has_rdtscp;
 static uint64_t components, dr[DR_ADDRESSES], cr2, msr_values[ARRAY_SIZE(msrs)];
 
 /* Where component @i lies in the area; PKRU is done by its own instructions, since Bochs does not say where it lies. */
@@ -47,6 +48,14 @@ static uint32_t read_pkru(void)
 
 	__asm__ volatile("rdpkru" : "=a"(eax), "=d"(edx) : "c"(0));
 	return eax;
+}
+
+static uint32_t read_tsc_aux(void)
+{
+	uint32_t eax, edx, ecx;
+
+	__asm__ volatile("rdtscp" : "=a"(eax), "=d"(edx), "=c"(ecx));
+	return ecx;
 }
 
 static void write_pkru(uint32_t v)
@@ -97,6 +106,10 @@ static void load_all(uint64_t *seed)
 	if (components & XCR0_PKRU) {
 		pkru = (uint32_t)random_next(seed) & ~PKRU_KEY0;
 		write_pkru(pkru);
+	}
+	if (has_rdtscp) {
+		tsc_aux = (uint32_t)random_next(seed);
+		wrmsr(MSR_IA32_TSC_AUX, tsc_aux);
 	}
 	for (unsigned i = 0; i < DR_ADDRESSES; i++)
 		dr[i] = 0xffff800000000000ull | (random_next(seed) >> 20); /* nothing executes there */
@@ -152,6 +165,7 @@ static void check_rest(void)
 	CHECK(read_dr7() == (DR7_INIT | DR7_LOCAL_EXECUTE), "DR7 changed to 0x%llx", (unsigned long long)read_dr7());
 	CHECK(read_cr2() == cr2, "CR2 changed");
 	CHECK(xgetbv(0) == components, "XCR0 changed");
+	CHECK(!has_rdtscp || read_tsc_aux() == tsc_aux, "TSC_AUX changed to 0x%x", read_tsc_aux());
 	for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
 		CHECK(rdmsr(msrs[i]) == msr_values[i], "MSR 0x%x changed", msrs[i]);
 }
@@ -161,6 +175,7 @@ void guest_main(void)
 	uint64_t seed = option("seed", 1), rounds = option("rounds", 100), spin = option("spin", 1000000);
 
 	CHECK(cpuid(1, 0).ecx & CPUID_1C_XSAVE, "CPUID shows no XSAVE");
+	has_rdtscp = cpuid(0x80000001, 0).edx & CPUID_E1D_RDTSCP;
 	enable_components();
 	print("fpu: components 0x%llx, %llu rounds of %llu ticks\n", (unsigned long long)components,
 	      (unsigned long long)rounds, (unsigned long long)spin);

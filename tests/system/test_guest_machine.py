@@ -93,6 +93,11 @@ def test_cpuid_and_msrs(operator):
     assert not features >> 5 & 1 and not features >> 3 & 1, "VMX or MONITOR is shown"
     assert text_of(*leaves[0x40000000, 0][1:]) == b"CorbelCorbel"
     assert text_of(*leaves[0x40000100, 0][1:]) == b"KVMKVMKVM\0\0\0"
+    # what the engine must enable is shown, and runs exactly where it is shown
+    shown = {"rdtscp": leaves[0x80000001, 0][3] >> 27 & 1, "invpcid": leaves[7, 0][1] >> 10 & 1,
+             "rdpid": leaves[7, 0][2] >> 22 & 1}
+    assert shown["rdtscp"] and shown["invpcid"]
+    assert {name: int(runs) for name, runs in re.findall(r"instruction (\w+) (\d)", console)} == shown
     # only what works: no clock, no asynchronous faults, no EOI in memory
     assert leaves[0x40000101, 0][0] & ~0x2 == 0
     # the crystal is the calibrated TSC, whatever the processor below claims

@@ -336,6 +336,23 @@ static void features_without_their_state_are_hidden(void **state)
 
 /* ---- the engine ---- */
 
+static void each_control_shows_its_own_instructions(void **state)
+{
+	(void)state;
+	fake_engine.caps = (struct engine_caps){.rdtscp = true};
+	start();
+	assert_true(cpuid(0x80000001, 0).edx & CPUID_E1D_RDTSCP);
+	assert_true(cpuid(7, 0).ecx & CPUID_7C_RDPID);
+	assert_false(cpuid(7, 0).ebx & CPUID_7B_INVPCID);
+	vm_rig_fini();
+	vm_rig_init(RAM);
+	fake_engine.caps = (struct engine_caps){.invpcid = true};
+	start();
+	assert_false(cpuid(0x80000001, 0).edx & CPUID_E1D_RDTSCP);
+	assert_false(cpuid(7, 0).ecx & CPUID_7C_RDPID);
+	assert_true(cpuid(7, 0).ebx & CPUID_7B_INVPCID);
+}
+
 static void an_engine_without_a_control_hides_its_instruction(void **state)
 {
 	(void)state;
@@ -457,6 +474,7 @@ int main(void)
 		T(xsave_sizes_follow_xcr0),
 		T(without_xsave_nothing_that_needs_it),
 		T(features_without_their_state_are_hidden),
+		T(each_control_shows_its_own_instructions),
 		T(an_engine_without_a_control_hides_its_instruction),
 		T(without_fast_strings_none_of_their_kinds_is_shown),
 		T(the_compacted_format_is_shown_only_where_it_works),
