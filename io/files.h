@@ -11,12 +11,16 @@
 
 #include "io/kvlog.h"
 #include "io/store.h"
+#include "lib/counter.h"
 
 struct files {
 	const struct store *seed; /* may be NULL: none */
 	struct kvlog *kv;         /* NULL: there is no writable store */
 	char why_not[ERROR_TEXT_MAX]; /* while kv is NULL: a sentence */
 };
+
+/* Of a struct files; host.store. */
+extern const struct counter_table files_counters;
 
 struct file {
 	char name[sizeof ((struct blob *)0)->name];

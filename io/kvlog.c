@@ -277,6 +277,8 @@ void kvlog_stats(const struct kvlog *kv, struct kvlog_stats *out)
 		out->damaged_keys += kv->entries[kv->order[i]].damaged;
 }
 
+bool kvlog_is_writable(const struct kvlog *kv) { return kv->writable; }
+
 static bool in_log(const struct kvlog *kv, uint32_t at)
 {
 	return at == NONE || (at < kv->log_units && distance(kv, unit_of(kv, kv->tail), at) < kv->head - kv->tail);

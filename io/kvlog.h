@@ -144,6 +144,7 @@ struct kvlog_stats {
 };
 
 void kvlog_stats(const struct kvlog *kv, struct kvlog_stats *out);
+bool kvlog_is_writable(const struct kvlog *kv);
 
 /*
  * Walks index and log in memory and says what breaks a rule; for tests and `check`. False with a sentence in @err.

@@ -36,6 +36,9 @@ void api_push_now(struct lua_State *L);
 /* The name of the VM that the view at @index (now.vm.NAME) is of, NULL when there is something else. */
 const char *api_vm_name(struct lua_State *L, int index);
 
+/* store.get, put, list, delete */
+void api_open_store(struct lua_State *L, struct control *c);
+
 /* ---- quantities: what unit functions make ---- */
 
 enum unit_kind { UNIT_BYTES, UNIT_TIME, UNIT_SHARE, UNIT_KINDS };

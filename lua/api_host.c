@@ -79,6 +79,7 @@ static const char *const help_lines[] = {
 	"get \"host.mem.free\"        a counter or setting; set(\"a.b\", v, { why = \"...\", for_ = sec(60) })",
 	"unset \"path\"  why \"path\"   takes changes of a setting back; says where its value comes from",
 	"host()  check()  files()   the machine, its invariants, the store",
+	"store.get(\"name\")          also put(name, text), list(prefix), delete(name)",
 	"KiB MiB GiB us ms sec min hour pct   units; print, log, and Lua's own libraries",
 };
 

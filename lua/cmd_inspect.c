@@ -83,6 +83,16 @@ static void put_facts(struct control *c, struct cbor_writer *w)
 	cbor_close_map(w, map);
 }
 
+static void put_store(struct control *c, struct cbor_writer *w)
+{
+	struct cbor_mark map;
+
+	cbor_put_text(w, "store");
+	map = cbor_open(w);
+	storage_put(c, w);
+	cbor_close_map(w, map);
+}
+
 static enum status host_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
 	(void)a;
@@ -98,6 +108,7 @@ static enum status host_apply(struct control *c, struct command_args *a, struct 
 	put_vms(c, w);
 	put_line(c, w);
 	put_lua(c, w);
+	put_store(c, w);
 	put_facts(c, w);
 	return ST_OK;
 }
@@ -108,6 +119,7 @@ static enum status check_apply(struct control *c, struct command_args *a, struct
 	unsigned long state = control_mask(c);
 	bool memory = memmgr_check(c->cfg.machine->mm, &f->error);
 	bool queues = sched_check(c->cfg.machine->sched);
+	const struct kvlog *kv = c->cfg.machine->files->kv;
 
 	control_unmask(c, state);
 	(void)a;
@@ -115,6 +127,9 @@ static enum status check_apply(struct control *c, struct command_args *a, struct
 		return ST_CORRUPT;
 	if (!queues)
 		return fail(&f->error, ST_CORRUPT, "a run queue is out of order");
+	/* Nobody but this task touches the store. */
+	if (kv && !kvlog_check(kv, &f->error))
+		return ST_CORRUPT;
 	cbor_put_text(w, "checked");
 	cbor_put_bool(w, true);
 	return ST_OK;
@@ -123,7 +138,7 @@ static enum status check_apply(struct control *c, struct command_args *a, struct
 static const struct command inspect_commands[] = {
 	{.id = INSPECT_HOST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "host", .help = "says all about the machine",
 	 .apply = host_apply},
-	{.id = INSPECT_CHECK, .ops = BIT(SMP_READ), .role = ROLE_OPERATOR, .name = "check", .help = "walks memory and run queues",
+	{.id = INSPECT_CHECK, .ops = BIT(SMP_READ), .role = ROLE_OPERATOR, .name = "check", .help = "walks memory, run queues and store",
 	 .apply = check_apply},
 };
 

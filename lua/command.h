@@ -29,6 +29,7 @@ enum command_group_id {
 	GROUP_CONSOLE = 72,
 	GROUP_INSPECT = 74,
 	GROUP_TREE = 76,
+	GROUP_STORE = 77,
 };
 
 enum vm_command {
@@ -45,6 +46,7 @@ enum vm_command {
 };
 enum console_command { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
 enum events_command { EVENTS_READ, EVENTS_ATTACH, EVENTS_DETACH, EVENTS_KINDS_LIST };
+enum store_command { STORE_LIST, STORE_INFO, STORE_DELETE };
 enum inspect_command { INSPECT_HOST, INSPECT_CHECK };
 enum tree_command { TREE_LIST, TREE_GET, TREE_SET, TREE_UNSET, TREE_WHY, TREE_DESCRIBE, TREE_VALUES };
 
@@ -85,6 +87,9 @@ struct command_args {
 	struct arg_number for_ns, max_size;
 	struct arg_value value;
 	bool changed, settings;
+
+	/* the store */
+	struct arg_text after_name;
 
 	/* events */
 	struct arg_value kinds;
@@ -137,7 +142,7 @@ struct command_group {
 };
 
 extern const struct command_group os_group, shell_group, enum_group, vm_group, console_group, inspect_group,
-	stat_group, settings_group, tree_group, events_group;
+	stat_group, settings_group, tree_group, events_group, store_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

@@ -421,5 +421,7 @@ bool control_step(struct control *c)
 	if (!send(c))
 		return more;
 	more |= push(c);
+	if (!more)
+		more = storage_step(c);
 	return more || ring_used(&c->input) > 0;
 }

@@ -86,6 +86,7 @@ struct control {
 	uint64_t drop_logged; /* ticks: of the last log line on a dropped frame */
 
 	struct settings settings;
+	bool storage_failed; /* the writable store takes no writes any more, and that was told */
 
 	/* consoles, by id */
 	struct attachment attached[VMS_MAX + 1];
@@ -148,6 +149,13 @@ bool push_step(struct control *c);
 
 /* Posts what changed of the VMs since the last look. */
 void watch_vms(struct control *c);
+
+/* ---- cmd_store.c ---- */
+
+/* How the writable store is, in an open map. */
+void storage_put(const struct control *c, struct cbor_writer *w);
+/* A step of housekeeping, when nothing else is to do; tells once when the store fails. True: there is more. */
+bool storage_step(struct control *c);
 
 /* ---- script.c ---- */
 

@@ -26,6 +26,7 @@
 
 enum host_table {
 	HOST_MACHINE, HOST_MEMORY, HOST_MEMORY_KNOBS, HOST_CPU, HOST_CPU_KNOBS, HOST_CONTROL, HOST_LUA, HOST_LOG_KNOBS,
+	HOST_STORE,
 	HOST_TABLES
 };
 
@@ -50,6 +51,8 @@ static struct tree_table host_table(struct control *c, unsigned i)
 		return (struct tree_table){.counters = &lua_counters, .object = c};
 	case HOST_LOG_KNOBS:
 		return (struct tree_table){.knobs = &log_knobs};
+	case HOST_STORE:
+		return (struct tree_table){.counters = &files_counters, .object = m->files};
 	default:
 		return (struct tree_table){0};
 	}

@@ -40,6 +40,7 @@ void script_open(lua_State *L, void *ctx)
 	api_open_vm(L, ctx);
 	api_open_tree(L, ctx);
 	api_open_host(L, ctx);
+	api_open_store(L, ctx);
 	api_open_policy(L, ctx);
 	api_open_now(L, ctx);
 }
