@@ -4,7 +4,8 @@
  * log and which the operator's, their rates, memory to leave alone. The trees in
  * board/ are compiled into the image; the boot argument `board=` chooses one.
  * What a tree omits takes the value usual on a PC or is discovered (no UART named:
- * firmware probes the usual four; no disk named: it looks on both usual channels). Pure C on top of libfdt. docs/firmware.md has the bindings.
+ * firmware probes the usual four; no disk named: it looks on both usual channels). Pure C on top of libfdt.
+ * docs/firmware.md has the bindings.
  */
 #ifndef CORBEL_FIRMWARE_BOARD_H
 #define CORBEL_FIRMWARE_BOARD_H

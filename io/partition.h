@@ -16,8 +16,10 @@
  * 9de07ecb-d86a-4671-b017-4634594fbedd, in the byte order of the table.
  */
 #define PARTITION_MBR_TYPE 0xcb
-#define PARTITION_GPT_TYPE                                                                                   \
-	{0xcb, 0x7e, 0xe0, 0x9d, 0x6a, 0xd8, 0x71, 0x46, 0xb0, 0x17, 0x46, 0x34, 0x59, 0x4f, 0xbe, 0xdd}
+#define PARTITION_GPT_TYPE                                                                                \
+	{                                                                                                  \
+		0xcb, 0x7e, 0xe0, 0x9d, 0x6a, 0xd8, 0x71, 0x46, 0xb0, 0x17, 0x46, 0x34, 0x59, 0x4f, 0xbe, 0xdd \
+	}
 
 /*
  * The first store partition of @d. @buffer: BLOCK_SECTOR_MAX bytes, used meanwhile. ST_NOT_FOUND: no table, or

@@ -44,11 +44,26 @@ static struct files *writable(lua_State *L, const char *function)
 	return c->cfg.machine->files;
 }
 
+/* Waiting for the disk is not the script's work. */
+static void leave_store(const struct control *c, uint64_t entered)
+{
+	interp_exclude(control_ticks(c) - entered);
+	interp_unshelter();
+}
+
+static uint64_t enter_store(const struct control *c)
+{
+	interp_shelter();
+	return control_ticks(c);
+}
+
 /* store.put(name, text) */
 static int store_put(lua_State *L)
 {
+	const struct control *c = control_of(L);
 	struct files *files = writable(L, "put");
 	const char *name = name_argument(L, "put"), *text;
+	uint64_t entered;
 	struct error err;
 	enum status st;
 	size_t len;
@@ -56,23 +71,25 @@ static int store_put(lua_State *L)
 	if (lua_type(L, 2) != LUA_TSTRING)
 		return luaL_error(L, "store.put takes a name and a text, not a %s", luaL_typename(L, 2));
 	text = lua_tolstring(L, 2, &len);
-	interp_shelter();
+	entered = enter_store(c);
 	st = files_put(files, name, text, len, &err);
-	interp_unshelter();
+	leave_store(c, entered);
 	return st == ST_OK ? 0 : luaL_error(L, "%s", err.text);
 }
 
 /* store.delete(name) */
 static int store_delete(lua_State *L)
 {
+	const struct control *c = control_of(L);
 	struct files *files = writable(L, "delete");
 	const char *name = name_argument(L, "delete");
+	uint64_t entered;
 	struct error err;
 	enum status st;
 
-	interp_shelter();
+	entered = enter_store(c);
 	st = files_delete(files, name, &err);
-	interp_unshelter();
+	leave_store(c, entered);
 	return st == ST_OK ? 0 : luaL_error(L, "%s", err.text);
 }
 

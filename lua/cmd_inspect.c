@@ -138,7 +138,8 @@ static enum status check_apply(struct control *c, struct command_args *a, struct
 static const struct command inspect_commands[] = {
 	{.id = INSPECT_HOST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "host", .help = "says all about the machine",
 	 .apply = host_apply},
-	{.id = INSPECT_CHECK, .ops = BIT(SMP_READ), .role = ROLE_OPERATOR, .name = "check", .help = "walks memory, run queues and store",
+	{.id = INSPECT_CHECK, .ops = BIT(SMP_READ), .role = ROLE_OPERATOR, .name = "check",
+	 .help = "walks memory, run queues and store",
 	 .apply = check_apply},
 };
 
