@@ -67,6 +67,14 @@ class Lines:
         return item
 
 
+def acknowledge_at_once(line):
+    """The emulator sends byte by byte, and TCP holds each back until the last one was acknowledged, which this
+    side would put off for 40 ms. The option does not last (tcp(7)): to be set again after each transfer.
+    """
+    if line.family == socket.AF_INET:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 class Relay:
     """Serves @port for the machine behind @line, a connected socket, until that ends."""
 
@@ -98,6 +106,7 @@ class Relay:
         for source in ready:
             if source is self.line:
                 data = self.line.recv(65536)
+                acknowledge_at_once(self.line)
                 if not data:
                     return False
                 for identity, raw in self.from_line.feed(data):
@@ -124,6 +133,7 @@ class Relay:
                 self.asked = [a for a in self.asked if now - a[2] < ANSWER_SECONDS]
                 self.asked.append((identity, client, now))
             self.line.sendall(raw)
+            acknowledge_at_once(self.line)
 
     def to_clients(self, identity, raw):
         owners = list(self.clients)

@@ -184,26 +184,8 @@ def test_consoles_that_do_not_exist(operator, command, write):
 
 # ---- live ----
 
-class Pushed:
-    """What is pushed from now on."""
-
-    def __init__(self, client):
-        self.client = client
-        self.start = len(client.deframer.other)
-
-    def lines(self):
-        return [smp.pushed(line) for line in self.client.deframer.other[self.start :]]
-
-    def output(self, console):
-        """[(sequence number, bytes)] of one console."""
-        return [(line[2], line[3]) for line in self.lines() if line[:2] == [smp.OUTPUT, console]]
-
-    def wait(self, condition, seconds=30):
-        return self.client.wait_until(lambda: condition(self.lines()), seconds)
-
-
 def test_attached_console_is_pushed_as_it_prints(operator):
-    pushed = Pushed(operator.client)
+    pushed = vms.Pushed(operator.client)
     answer = operator.attach("witness")
     number = operator.vms()["witness"]["id"]
     assert answer["id"] == number and answer["seq"] == answer["head"]
@@ -221,7 +203,7 @@ def test_attached_console_is_pushed_as_it_prints(operator):
 
 def test_attach_from_the_past_pushes_the_backlog(operator):
     _, console = operator.run(vms.guest("h", "hello", cmdline="x" * 300))
-    pushed = Pushed(operator.client)
+    pushed = vms.Pushed(operator.client)
     answer = operator.attach("h", **{"from": 0})
     assert (answer["seq"], answer["oldest"], answer["head"]) == (0, 0, len(console))
     pushed.wait(lambda lines: sum(len(line[3]) for line in lines if line[0] == smp.OUTPUT) >= len(console))
@@ -230,7 +212,7 @@ def test_attach_from_the_past_pushes_the_backlog(operator):
 
 def test_state_changes_and_the_end_are_pushed(operator):
     operator.define(vms.guest("t", "triple"))
-    pushed = Pushed(operator.client)
+    pushed = vms.Pushed(operator.client)
     number = operator.attach("t")["id"]
     operator.start("t")
     pushed.wait(lambda lines: [smp.STATE, number, "crashed", "crash"] in lines)
@@ -244,7 +226,7 @@ def test_state_changes_and_the_end_are_pushed(operator):
 
 def test_credit_bounds_what_is_pushed(operator):
     """To the byte, and only what is pushed: the guest prints on, and all of it can be read."""
-    pushed = Pushed(operator.client)
+    pushed = vms.Pushed(operator.client)
     answer = operator.attach("witness", credit=20)
     answers(operator, "witness", b"x" * 100)
     pushed.wait(lambda lines: sum(len(line[3]) for line in lines if line[0] == smp.OUTPUT) >= 20)
@@ -259,7 +241,7 @@ def test_credit_bounds_what_is_pushed(operator):
 
 def test_two_consoles_are_kept_apart(operator):
     operator.define(vms.guest("one", "echo") + vms.guest("two", "echo"))
-    pushed = Pushed(operator.client)
+    pushed = vms.Pushed(operator.client)
     numbers = {}
     for name in ("one", "two"):
         operator.start(name)
@@ -303,7 +285,7 @@ def test_console_nobody_reads(operator):
 def test_console_faster_than_the_line(operator):
     """Pushed pieces are right where they say they are; gaps are seen from the numbers; requests get through."""
     operator.define(vms.guest("c", "chatter", cmdline="burst"))
-    pushed = Pushed(operator.client)
+    pushed = vms.Pushed(operator.client)
     operator.start("c")
     number = operator.attach("c", **{"from": 0})["id"]
     for _ in range(10):
@@ -329,7 +311,7 @@ def test_guest_cannot_forge_a_reply(operator):
     client = operator.client
     operator.define(vms.guest("f", "forge"))
     start = len(client.received)
-    pushed = Pushed(client)
+    pushed = vms.Pushed(client)
     number = operator.attach("f")["id"]
     operator.start("f")
     # requests with just the sequence number that the forged reply answers, while it prints

@@ -7,6 +7,8 @@ smp.SmpError. Waiting methods poll over the wire and have limits on the host's c
 import re
 import time
 
+import smp
+
 VM, CONSOLE, INSPECT = 65, 72, 74
 
 LIST, DEFINE, START, STOP, PAUSE, RESUME, DESTROY, INFO, POWER, REPORT = range(10)
@@ -132,7 +134,7 @@ class Operator:
                 return found
             assert time.monotonic() < deadline, "no /%s/ on the console of %s, which ends\n%s" % (
                 pattern.decode(), name, text[-2000:].decode(errors="replace"))
-            time.sleep(0.2)
+            time.sleep(0.05)
 
     def type(self, name, data):
         """Types all of @data; the console's input may take it in pieces."""
@@ -156,3 +158,21 @@ class Operator:
     def check(self):
         """The ownership walk over all frames, and the run queues; SmpError names what is wrong."""
         assert self.client.read_request(INSPECT, CHECK, seconds=120) == {"checked": True}
+
+
+class Pushed:
+    """What is pushed from now on."""
+
+    def __init__(self, client):
+        self.client = client
+        self.start = len(client.deframer.other)
+
+    def lines(self):
+        return [smp.pushed(line) for line in self.client.deframer.other[self.start :]]
+
+    def output(self, console):
+        """[(sequence number, bytes)] of one console."""
+        return [(line[2], line[3]) for line in self.lines() if line[:2] == [smp.OUTPUT, console]]
+
+    def wait(self, condition, seconds=30):
+        return self.client.wait_until(lambda: condition(self.lines()), seconds)

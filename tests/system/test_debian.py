@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two unmodified Debian guests, from power on to user space and in an operator's hands: on both processors
+the script that ships, and without virtual interrupts one guest by each boot protocol.
+
+The operator is the tests' own SMP client, beside it corbelctl; both come through the relay, as in `make run`.
+"""
+import hashlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import time
+
+import bochs
+import conftest
+import debian
+import pytest
+import relay
+import smp
+import vms
+
+NAMES = ("alpha", "beta")
+# at this speed a kernel's timer tick comes every 200,000 instructions, and the boots take half the time
+IPS = 50_000_000
+BOTH_PROTOCOLS = (debian.vm("alpha", "pvh", "vmlinux", "autostart = true")
+                  + debian.vm("beta", "linux", "vmlinuz", "autostart = true"))
+
+
+def store_of(script):
+    """What ships, or @script with the same kernels and initrd."""
+    if script is None:
+        return os.path.join(conftest.BUILD, "store.cpio")
+    guests = pathlib.Path(conftest.DEPS, "guests")
+    return {"scripts/boot.lua": script, "debian/vmlinux": guests / "vmlinux", "debian/vmlinuz": guests / "vmlinuz",
+            "debian/initrd": pathlib.Path(conftest.BUILD, "guests", "busybox.cpio")}
+
+
+@pytest.fixture(scope="module", ids=["icelake", "haswell", "haswell-novid-bzimage"], params=[
+    (bochs.ICELAKE, "", None, ("alpha", "operator")), (bochs.HASWELL, "", None, ("alpha", "reboot")),
+    (bochs.HASWELL, "novid", BOTH_PROTOCOLS, ("beta", "operator"))])
+def machine(request, boot_shared):
+    """.second is the protocol by which beta boots, .again the guest that is to come up again, and by whose doing."""
+    model, cmdline, script, again = request.param
+    machine = boot_shared(store=store_of(script), megs=512, ips=IPS, model=model, cmdline=cmdline)
+    machine.log.wait_for(r"\] ready", 120)
+    machine.relay = relay.Relay(machine.management, 0)
+    machine.client = smp.Client(socket.create_connection(machine.relay.address))
+    machine.client.connect()
+    machine.second, machine.again = "linux" if script else "pvh", again
+    yield machine
+    machine.stop()
+
+
+@pytest.fixture(scope="module")
+def guests(machine):
+    """{name: debian.Debian} of the two guests, once both are in user space."""
+    guests = {name: debian.Debian(machine.operator, name) for name in NAMES}
+    for guest in guests.values():
+        guest.wait_ready(400)
+    return guests
+
+
+@pytest.fixture
+def operator(machine, guests):
+    """The operator; afterwards both guests run, and nobody else does."""
+    yield machine.operator
+    assert {name: entry["state"] for name, entry in machine.operator.vms().items()} == dict.fromkeys(NAMES, "running")
+
+
+def corbelctl(machine, *words, text=None):
+    """What corbelctl prints; it must succeed and say nothing on its error stream."""
+    done = subprocess.run([os.path.join(conftest.BUILD, "corbelctl"), "-t", "%s:%d" % machine.relay.address, *words],
+                          input=text, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          stdin=subprocess.DEVNULL if text is None else None)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+# ---- the kernel's opinion of its machine ----
+
+def test_the_log_check_sees_what_it_is_to_see():
+    good = ("Hypervisor detected: KVM\nx2apic enabled\nSwitched APIC routing to physical x2apic.\nTSC deadline timer available\n"
+            "Calibrating delay loop (skipped), value calculated using timer frequency.. 19.99 BogoMIPS (lpj=39996)\n"
+            "clocksource: Switched to clocksource tsc\nsched_clock: Marking stable (1, 2)->(3, -4)\nACPI: Interpreter enabled\n"
+            "00:00: ttyS0 at I/O 0x3f8 (irq = 4, base_baud = 115200) is a 16550A\nx86/mm: Checked W+X mappings: passed, no W+X pages found.\n")
+    assert debian.wrong_in(good) == []
+    for line in good.splitlines(keepends=True):
+        assert len(debian.wrong_in(good.replace(line, ""))) == 1
+    for bad in ("WARNING: CPU: 0 PID: 1 at arch/x86/kernel/fpu/xstate.c:867 fpu__init", "BUG: unable to handle page fault",
+                "unchecked MSR access error: RDMSR from 0x1a0 at rIP", "tsc: Fast TSC calibration using PIT",
+                "tsc: PIT calibration matches HPET. 1 loops", "tsc: using HPET reference calibration",
+                "tsc: Refined TSC clocksource calibration: 9.999 MHz", "tsc: Marking TSC unstable due to clocksource watchdog",
+                "clocksource: timekeeping watchdog: Marking clocksource 'tsc' as unstable",
+                "[Firmware Bug]: TSC_DEADLINE disabled due to Errata", "..MP-BIOS bug: 8254 timer not connected to IO-APIC"):
+        assert debian.wrong_in(good + bad + "\n") == [bad]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_kernel_log(operator, guests, name):
+    log = guests[name].log()
+    assert debian.wrong_in(log) == [], log
+    assert debian.tsc_megahertz(log) == pytest.approx(operator.host()["clock_hz"] / 1e6, rel=1e-4, abs=0.001)
+    info = operator.info(name)
+    # probes that Linux itself expects to fail, and no more
+    assert info["denied_msrs"] < 20 and info["bus_misses"] < 100 and info["report_bytes"] == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_processor_and_clocks(guests, name):
+    flags = re.search(r"^flags\s*:(.*)$", guests[name].run("cat /proc/cpuinfo"), re.MULTILINE)[1].split()
+    # tsc_known_freq is how Linux says that it took the frequency from CPUID
+    wanted = {"hypervisor", "x2apic", "tsc_deadline_timer", "tsc_known_freq", "constant_tsc", "nonstop_tsc", "tsc_adjust",
+              "pcid", "invpcid", "xsave", "avx2", "rdtscp"}
+    assert wanted <= set(flags), wanted - set(flags)
+    assert not {"vmx", "monitor", "mwait"} & set(flags)
+    system = "/sys/devices/system/"
+    assert guests[name].run("cat %sclocksource/clocksource0/current_clocksource" % system).strip() == "tsc"
+    assert guests[name].run("cat %sclockevents/clockevent0/current_device" % system).strip() == "lapic-deadline"
+    assert guests[name].run("uname -n; nproc").split() == [name, "1"]
+
+
+def test_how_it_was_loaded(machine, operator, guests):
+    """Either protocol passes command line, initrd and ACPI tables to the same kernel."""
+    protocols = {name: operator.info(name)["config"]["boot"]["protocol"] for name in NAMES}
+    assert protocols == {"alpha": "pvh", "beta": machine.second}
+    for name, guest in guests.items():
+        assert "corbel.name=" + name in guest.run("cat /proc/cmdline")
+        assert guest.run("ls /sys/firmware/acpi/tables | grep -v data | grep -v dynamic").split() == ["APIC", "DSDT", "FACP", "FACS"]
+
+
+# ---- in the operator's hands ----
+
+def test_listed(machine, operator, guests):
+    listed = operator.vms()
+    assert set(listed) == set(NAMES)
+    for name in NAMES:
+        entry = listed[name]
+        assert (entry["state"], entry["starts"] >= 1, entry["size"]) == ("running", True, 128 * vms.MIB)
+        assert 32 * vms.MIB < entry["present"] <= 128 * vms.MIB
+    words = [line.split() for line in corbelctl(machine, "vm", "list").splitlines()[1:]]
+    assert [(row[1], row[2]) for row in words] == [(name, "running") for name in NAMES]
+    assert json.loads(corbelctl(machine, "--json", "vm", "info", "beta"))["name"] == "beta"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_command_typed_at_an_attached_console(operator, guests, name):
+    """Its output is pushed as it comes, and to this console alone."""
+    pushed = vms.Pushed(operator.client)
+    number = operator.attach(name)["id"]
+    operator.type(name, b"uname -srm; echo $((6 * 7)) answers\n")
+
+    def printed():
+        return b"".join(data for _, data in pushed.output(number))
+
+    pushed.wait(lambda _: b"\r\n42 answers\r\n" in printed())
+    assert re.search(rb"^Linux 6\.1\.\d+-\d+-cloud-amd64 x86_64\r$", printed(), re.MULTILINE)
+    operator.detach(name)
+    assert {line[1] for line in pushed.lines()} == {number}
+
+
+def test_the_same_by_corbelctl(machine, operator, guests):
+    text = corbelctl(machine, "console", "beta", "0", text="echo from co''rbelctl; hostname\n")
+    assert "from corbelctl" in text and re.search(r"^beta\r?$", text, re.MULTILINE)
+    assert corbelctl(machine, "lua", "1 + 1") == "2\n"
+    assert "VM alpha: started" in corbelctl(machine, "log")
+
+
+def test_lua(operator, guests):
+    shell = operator.client.shell
+    assert shell("vms()[1].name, vms()[2].name, #vms()") == ("alpha\nbeta\n2\n", 0)
+    assert shell("info('alpha').config.mem.size // MiB(1).bytes")[1] in (0, 1)
+    assert shell("local n = 0 for _, v in ipairs(vms()) do if v.state == 'running' then n = n + 1 end end return n") == ("2\n", 0)
+    guests["alpha"].run("echo seen by L''ua")
+    output, status = shell("console('alpha', 300)")
+    assert status == 0 and "seen by Lua" in output
+    output, status = shell("no_such_function()")
+    assert status == 1 and "no_such_function" in output
+    assert shell("check().checked") == ("true\n", 0)
+
+
+# ---- at work ----
+
+def test_both_compute_at_once(operator, guests):
+    """What two busy guests reckon is right, though they take turns."""
+    numbers = {"alpha": 2000, "beta": 2100}
+    heads = {}
+    for name, count in numbers.items():
+        heads[name] = operator.head(name)
+        operator.type(name, b"(seq 1 %d; dd if=/dev/zero bs=64k count=32 2>/dev/null) | sha256sum\n" % count)
+    for name, count in numbers.items():
+        text = b"".join(b"%d\n" % number for number in range(1, count + 1)) + bytes(2 * vms.MIB)
+        operator.wait_output(name, hashlib.sha256(text).hexdigest().encode(), 120, heads[name])
+
+
+def test_text_typed_in_one_go_arrives_whole(operator, guests):
+    """By the UART's interrupt and Linux' own driver, faster than the shell reads."""
+    alpha = guests["alpha"]
+    text = b"".join(b"line %d of what is typed without a pause\n" % number for number in range(60))
+    head = operator.head("alpha")
+    operator.type("alpha", b"cat >/tmp/typed; echo DO''NE\n")
+    operator.type("alpha", text + b"\x04")
+    operator.wait_output("alpha", rb"^DONE", 60, head)
+    assert alpha.run("md5sum </tmp/typed").split()[0] == hashlib.md5(text).hexdigest()
+
+
+def test_time_runs_alike_inside_and_outside(operator, guests):
+    """Seconds as the guests count them are those of Corbel, also while both want the processor."""
+    before = {name: (operator.info(name)["uptime_ns"], guests[name].uptime()) for name in NAMES}
+    for name in NAMES:
+        operator.type(name, b"dd if=/dev/zero bs=64k count=32 2>/dev/null | md5sum\n")
+    for name in NAMES:
+        guests[name].run("true", 120)
+    host = operator.host()["uptime_ns"] + 20_000_000_000
+    while operator.host()["uptime_ns"] < host:
+        time.sleep(0.2)
+    for name in NAMES:
+        outside, inside = operator.info(name)["uptime_ns"] - before[name][0], guests[name].uptime() - before[name][1]
+        assert outside / 1e9 > 20 and inside == pytest.approx(outside / 1e9, abs=1.5), name
+
+
+def test_idle_guests_leave_the_processor_alone(operator, guests):
+    for guest in guests.values():
+        guest.run("true")
+    time.sleep(0.5)
+    before = {name: operator.info(name) for name in NAMES}
+    host = operator.host()["uptime_ns"]
+    while operator.host()["uptime_ns"] < host + 20_000_000_000:
+        time.sleep(0.2)
+    passed = operator.host()["uptime_ns"] - host
+    for name in NAMES:
+        assert operator.info(name)["cpu_ns"] - before[name]["cpu_ns"] < 0.03 * passed, name
+
+
+# ---- stop and start ----
+
+def test_one_comes_up_again_and_the_other_does_not_notice(machine, operator, guests):
+    """By the operator's stop and start, or by the guest's own reboot."""
+    name, by = machine.again
+    other = NAMES[1 - NAMES.index(name)]
+    one, two = guests[name], guests[other]
+    two.run("X=kept")
+    starts = {each: operator.info(each)["starts"] for each in NAMES}
+    uptimes = {each: guests[each].uptime() for each in NAMES}
+    head, quiet = operator.head(name), operator.head(other)
+    if by == "operator":
+        operator.stop(name)
+        assert (operator.state(name), operator.state(other)) == ("stopped", "running")
+        assert operator.info(name)["memory"]["present"] == 0
+        assert two.run("echo $X") == "kept\n"
+        quiet = operator.head(other)
+        operator.start(name)
+    else:
+        operator.type(name, b"reboot\n")
+    one.wait_ready(300, head)
+    assert operator.head(other) == quiet, "something appeared on the other's console"
+    assert one.uptime() < uptimes[name] and debian.wrong_in(one.log()) == []
+    assert two.run("echo $X") == "kept\n" and two.uptime() > uptimes[other]
+    assert {each: operator.info(each)["starts"] - starts[each] for each in NAMES} == {name: 1, other: 0}
+
+
+def test_power_off(machine, guests):
+    """Off by ACPI, from the guest's own shell; the other stays."""
+    operator = machine.operator
+    operator.type("beta", b"poweroff\n")
+    info = operator.wait_state("beta", vms.ENDED, 60)
+    assert (info["state"], info["reason"], info["memory"]["present"]) == ("stopped", "power-off", 0)
+    assert guests["alpha"].run("echo still here") == "still here\n"
