@@ -100,7 +100,7 @@ static void serve(void *arg)
 	for (;;) {
 		bool fed = feed(c);
 
-		/* A wake that comes after this look is remembered by the scheduler. */
+		/* A wake that comes after this look is remembered. */
 		if (!control_step(c) && !fed)
 			task_block();
 	}

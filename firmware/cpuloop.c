@@ -128,6 +128,7 @@ void host_task_wake(struct host_task *t)
 {
 	uint64_t flags = irq_save();
 
+	task_wake(&t->task);
 	if (sched_wake(host_sched, &t->entity, host_clock.ticks()))
 		this_cpu()->need_resched = true;
 	irq_restore(flags);

@@ -194,6 +194,34 @@ static void check_voluntary(void)
 	passed("tasks yield and block");
 }
 
+/* Gives way between its look and its block, as if preempted there. */
+static void look_and_block(void *arg)
+{
+	unsigned *looks = arg;
+
+	++*looks;
+	task_yield();
+	task_block();
+	++*looks;
+	task_block();
+	++*looks;
+}
+
+static void check_wake(void)
+{
+	unsigned looks = 0;
+	struct task t;
+
+	ASSERT(task_create(&t, "selftest d", look_and_block, &looks, TASK_STACK_PAGES) == ST_OK);
+	ASSERT(task_run(&t) == TASK_YIELDED && looks == 1);
+	task_wake(&t);
+	ASSERT(task_run(&t) == TASK_BLOCKED && looks == 2);
+	task_wake(&t);
+	ASSERT(task_run(&t) == TASK_ENDED && looks == 3);
+	task_destroy(&t);
+	passed("no wake is lost, nor counts twice");
+}
+
 static void run_all(void)
 {
 	struct error err;
@@ -205,6 +233,7 @@ static void run_all(void)
 	check_timer();
 	check_tasks();
 	check_voluntary();
+	check_wake();
 	check_page_tables(); /* with the tasks' stacks gone again */
 	log_info("selftest: %u checks passed", checks);
 }

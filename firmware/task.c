@@ -44,6 +44,7 @@ enum status task_create(struct task *t, const char *name, void (*fn)(void *arg),
 	text_copy(t->name, sizeof(t->name), name, TASK_NAME_MAX);
 	t->fn = fn;
 	t->arg = arg;
+	t->woken = false;
 	t->fpu = (struct xsave_area *)align_down(t->stack_top - fpu_area_bytes(), FPU_ALIGN);
 	fpu_area_init(t->fpu);
 	/*
@@ -99,9 +100,17 @@ static void leave(enum task_end why)
 void task_block(void)
 {
 	uint64_t flags = irq_save();
+	struct task *t = this_cpu()->task;
 
-	leave(TASK_BLOCKED);
+	if (!t->woken)
+		leave(TASK_BLOCKED);
+	t->woken = false;
 	irq_restore(flags);
+}
+
+void task_wake(struct task *t)
+{
+	t->woken = true;
 }
 
 void task_yield(void)

@@ -34,6 +34,7 @@ struct task {
 	void *arg;
 	struct xsave_area *fpu; /* at the top of the stack */
 	enum task_end end;
+	bool woken; /* since it last looked for something to do */
 };
 
 /*
@@ -56,11 +57,13 @@ enum task_end task_run(struct task *t);
 struct task *task_current(void);
 
 /*
- * From within a task. A wake that comes between the task's last look and
- * task_block() must not be lost: the caller masks interrupts before it looks, or the
- * waker makes the next task_run() happen (sched_wake() remembers).
+ * From within a task: waits for the next task_wake(). One that has come since the last
+ * task_block() returned ends it at once, so none is lost between the task's look for
+ * something to do and this call, not even when the task was preempted there.
  */
 void task_block(void);
+/* For whoever makes the scheduler run the task again. Interrupts masked. */
+void task_wake(struct task *t);
 void task_yield(void);
 
 /* Holds preemption off for a bounded piece of work; nests. Interrupts stay enabled. */
