@@ -91,8 +91,6 @@ def test_cpuid_and_msrs(operator):
     assert features >> 31 & 1, "no hypervisor bit"
     assert features >> 21 & 1 and features >> 24 & 1, "no x2APIC or no TSC deadline"
     assert not features >> 5 & 1 and not features >> 3 & 1, "VMX or MONITOR is shown"
-    # both processors have them and the engine enables them
-    assert leaves[0x80000001, 0][3] >> 27 & 1 and leaves[7, 0][1] >> 10 & 1, "no RDTSCP or no INVPCID"
     assert text_of(*leaves[0x40000000, 0][1:]) == b"CorbelCorbel"
     assert text_of(*leaves[0x40000100, 0][1:]) == b"KVMKVMKVM\0\0\0"
     # what the engine must enable is shown, and runs exactly where it is shown
