@@ -11,6 +11,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "lua/control_internal.h"
+#include "lua/filename.h"
 
 #define FILE_ENTRY_MAX (sizeof ((struct file *)0)->name + 64)
 
@@ -68,7 +69,10 @@ static enum status list_apply(struct control *c, struct command_args *a, struct 
 			memcpy(file.name, last, sizeof last);
 			break;
 		}
-		put_file(w, &file);
+		if (!filename_hidden(file.name))
+			put_file(w, &file);
+		else
+			max++;
 	}
 	cbor_close_array(w, list);
 	if (more)
@@ -78,8 +82,8 @@ static enum status list_apply(struct control *c, struct command_args *a, struct 
 
 static enum status delete_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
-	char name[sizeof ((struct file *)0)->name];
-	enum status st = copy_name(&a->name, "name", name, sizeof name, f);
+	char name[FILE_NAME_MAX];
+	enum status st = filename_take(&a->name, FILE_USE_WRITE, name, &f->error);
 
 	(void)w;
 	return st == ST_OK ? files_delete(c->cfg.machine->files, name, &f->error) : st;
@@ -108,6 +112,20 @@ void storage_put(const struct control *c, struct cbor_writer *w)
 	command_put_uint(w, "generation", s.generation);
 }
 
+static void put_upload(const struct upload *u, struct cbor_writer *w)
+{
+	struct cbor_mark map;
+
+	if (!u->put)
+		return;
+	cbor_put_text(w, "upload");
+	map = cbor_open(w);
+	command_put_text(w, "name", u->name);
+	command_put_uint(w, "off", u->at);
+	command_put_uint(w, "len", u->size);
+	cbor_close_map(w, map);
+}
+
 static enum status info_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
 	const struct kvlog *kv = c->cfg.machine->files->kv;
@@ -116,6 +134,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	(void)a;
 	(void)f;
 	storage_put(c, w);
+	put_upload(&c->upload, w);
 	if (!kv)
 		return ST_OK;
 	kvlog_stats(kv, &s);

@@ -22,6 +22,7 @@ enum command_group_id {
 	GROUP_OS = 0,
 	GROUP_STAT = 2,
 	GROUP_SETTINGS = 3,
+	GROUP_FILE = 8,
 	GROUP_SHELL = 9,
 	GROUP_ENUM = 10,
 	GROUP_VM = 65,
@@ -94,6 +95,9 @@ struct command_args {
 	/* events */
 	struct arg_value kinds;
 	struct arg_number wait;
+	/* files */
+	struct arg_number off, len;
+	struct arg_text type;
 
 	struct vm *vm;        /* what name or id says, for commands on a VM or its console */
 	unsigned console;     /* 0: the log; else vm->id */
@@ -142,7 +146,7 @@ struct command_group {
 };
 
 extern const struct command_group os_group, shell_group, enum_group, vm_group, console_group, inspect_group,
-	stat_group, settings_group, tree_group, events_group, store_group;
+	stat_group, settings_group, tree_group, events_group, file_group, store_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

@@ -401,6 +401,7 @@ static bool keep_house(struct control *c)
 
 	watch_vms(c);
 	more |= vm_reap(c->cfg.machine);
+	upload_tick(c, &c->upload);
 	watch_vms(c);
 	return run_policies(c) || more;
 }

@@ -11,6 +11,7 @@
 #include "lua/command.h"
 #include "lua/control.h"
 #include "lua/define.h"
+#include "lua/digest.h"
 #include "lua/event_push.h"
 #include "lua/events.h"
 #include "lua/later.h"
@@ -19,6 +20,7 @@
 #include "lua/settings.h"
 #include "lua/smp.h"
 #include "lua/state.h"
+#include "lua/upload.h"
 #include "lua/wire.h"
 
 #define INPUT_BYTES 16384u     /* received, not yet looked at; a power of two */
@@ -64,6 +66,12 @@ struct control_counts {
 	uint64_t pushed;   /* console bytes */
 };
 
+/* The file that is downloaded: what it was when that began. */
+struct download {
+	char name[KVLOG_KEY_MAX + 1];
+	uint64_t version;
+};
+
 struct control {
 	struct control_config cfg;
 	uint64_t started; /* ticks */
@@ -97,6 +105,11 @@ struct control {
 	struct seen_vm seen[VMS_MAX + 1];
 	struct event_push event_push;
 	struct event_poll poll, poll_asked;
+
+	/* files on their way, and read through for a hash */
+	struct upload upload;
+	struct download download;
+	struct digest_job hash, hash_asked;
 
 	/* requests whose replies come later */
 	struct later later[LATER_KINDS];

@@ -30,7 +30,7 @@ struct later_ops {
 	uint64_t (*deadline)(const struct control *c);
 };
 
-extern const struct later_ops events_later;
+extern const struct later_ops events_later, digest_later;
 
 /* For an apply: the reply to this request comes later. */
 MUST_CHECK enum status later_reply(struct failure *f, enum later_kind kind);

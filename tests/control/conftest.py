@@ -94,7 +94,9 @@ class Host:
     def connect(self):
         """The line, raw; an SMP client or corbelctl that had it must be gone."""
         self.disconnect()
-        return socket.create_connection(("127.0.0.1", self.port))
+        line = socket.create_connection(("127.0.0.1", self.port))
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return line
 
     def disconnect(self):
         if self.client:
