@@ -21,7 +21,7 @@ const char guest_name[] = "apic";
 #define PIC_BASE 0x30
 #define LEAF_TSC 0x15u
 #define PIT_COUNT 59659u /* 50 ms */
-#define ATTEMPTS 8u
+#define ATTEMPTS 32u
 #define SETTLE_TICKS 20000u
 #define PATIENCE_SECONDS 2u
 #define NMI_ROUNDS 100u /* where others want the CPU */
