@@ -119,6 +119,7 @@ BEARSSL_DEF := -DBR_USE_URANDOM=0 -DBR_USE_UNIX_TIME=0 -DBR_RDRAND=0 -DBR_SSE2=0
 THIRD_target = -w -DNDEBUG $(if $(filter lua,$(LIB)),,-mgeneral-regs-only)
 THIRD_host = -w -fsanitize=address
 THIRD_fuzz = -w -fsanitize=address
+THIRD_ctl = -w -DNDEBUG
 
 # ---- objects -----------------------------------------------------------------------------------
 
@@ -384,9 +385,19 @@ $(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^
+# The control plane over fakes, as a workstation's compiler makes it, and libcbor beside it.
+BENCH_CONTROL := $(P_SRC) $(patsubst %,tests/fakes/%.c,control_rig fake_engine fake_host fake_stage2 hand_clock ram vm_rig)
+$(B)/bench/host_control: $(B)/ctl/bench/host_control.o $(BENCH_CONTROL:%.c=$(B)/ctl/%.o) $(B)/ctl/libthird.a
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -o $@ $^ -lm
+$(B)/bench/host_libcbor: $(B)/ctl/bench/host_libcbor.o
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -o $@ $^ -lcbor
 .PHONY: bench-host
-bench-host: $(B)/bench/host_managers ## instructions per operation of memmgr/ and sched/, without an emulator
-	$(Q)$(PYTHON) bench/host.py $<
+bench-host: $(B)/bench/host_managers $(B)/bench/host_control $(B)/bench/host_libcbor ## instructions per operation of memmgr/, sched/ and lua/, without an emulator
+	$(Q)$(PYTHON) bench/host.py $^
 soak: $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## fuzz and system tests over and over for SOAK_SECONDS (3600), until one fails
 	$(Q)end=$$(($$(date +%s) + $(SOAK_SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
 		tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) --fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest tests/system || exit 1; \

@@ -26,6 +26,7 @@ struct machine {
 	uint64_t committed;      /* bytes of host memory promised to started VMs: size + overhead */
 	uint64_t capacity;       /* bytes that may be promised */
 	bool teardown_due;       /* some VM has work for vm_reap() */
+	uint64_t changes;        /* rises with every change of a VM's state, and with VMs that come and go */
 	/* Called at each start of a VM, before anything is built from its definition; may change that. May be NULL. */
 	void (*starting)(void *ctx, struct vm *vm);
 	void *starting_ctx;

@@ -73,6 +73,12 @@ static enum status check_action(const struct vm *vm, enum vm_action action, stru
 		    vm_state_name(vm->state), actions[action].done, legal);
 }
 
+/* A vcpu's CPU may change a VM's state while the control task changes another's. */
+static void note_change(struct machine *m)
+{
+	__atomic_fetch_add(&m->changes, 1, __ATOMIC_RELEASE);
+}
+
 /* The only writer of vm->state. */
 static void transition(struct vm *vm, enum vm_action action)
 {
@@ -83,6 +89,7 @@ static void transition(struct vm *vm, enum vm_action action)
 		vm->before = vm->state;
 	if (to != UNCHANGED)
 		vm->state = to == AS_BEFORE ? vm->before : (enum vm_state)to;
+	note_change(vm->machine);
 }
 
 /* ---- the table ---- */
@@ -196,6 +203,7 @@ enum status vm_define(struct machine *m, const struct vm_config *cfg, struct vm 
 	ring_init(&vm->console.in, vm + 1, CONSOLE_INPUT_BYTES);
 	m->committed += vm_definition_bytes();
 	m->vms[slot] = vm;
+	note_change(m);
 	*out = vm;
 	return ST_OK;
 }
@@ -210,6 +218,7 @@ enum status vm_destroy(struct vm *vm, struct error *err)
 		return st;
 	vm_release(vm);
 	m->vms[vm->id - 1] = NULL;
+	note_change(m);
 	m->committed -= vm_definition_bytes();
 	masked = m->host->mask();
 	free_definition(m, vm);
@@ -414,7 +423,6 @@ bool vm_reap(struct machine *m)
 
 static void add_vcpu(const struct vcpu *v, struct vm_info *out)
 {
-	out->cpu_ns += ticks_to_ns(v->used_before + v->entity.used, v->host->clock->hz);
 	out->waited_ns += ticks_to_ns(v->waited_before + v->entity.waited, v->host->clock->hz);
 	out->injected += v->injected;
 	for (unsigned k = 0; k < EXIT_KINDS; k++) {
@@ -423,18 +431,45 @@ static void add_vcpu(const struct vcpu *v, struct vm_info *out)
 	}
 }
 
-static void count(const struct vm *vm, struct vm_info *out)
+/* Of a VM that is built. */
+static void count_usage(const struct vm *vm, struct vm_usage *out)
 {
 	struct gpmap_stats pages;
 
-	memset(out, 0, sizeof *out);
 	gpmap_stats(vm->memory, &pages);
-	out->memory_present = pages.present_pages * PAGE_SIZE;
-	out->uptime_ns = vm_time_ns(&vm->time);
-	out->denied_msrs = vm->denied_msrs;
-	out->bus_misses = vm->pio.misses + vm->mmio.misses;
+	*out = (struct vm_usage){.memory_present = pages.present_pages * PAGE_SIZE, .uptime_ns = vm_time_ns(&vm->time)};
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		const struct vcpu *v = vm->vcpus[i];
+
+		out->cpu_ns += ticks_to_ns(v->used_before + v->entity.used, v->host->clock->hz);
+	}
+}
+
+static void count(const struct vm *vm, struct vm_info *out)
+{
+	struct vm_usage usage;
+
+	count_usage(vm, &usage);
+	*out = (struct vm_info){
+		.memory_present = usage.memory_present,
+		.cpu_ns = usage.cpu_ns,
+		.uptime_ns = usage.uptime_ns,
+		.denied_msrs = vm->denied_msrs,
+		.bus_misses = vm->pio.misses + vm->mmio.misses,
+	};
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		add_vcpu(vm->vcpus[i], out);
+}
+
+void vm_usage(const struct vm *vm, struct vm_usage *out)
+{
+	unsigned long masked = vm_mask(vm);
+
+	if (vm->memory)
+		count_usage(vm, out);
+	else
+		*out = (struct vm_usage){.cpu_ns = vm->last.cpu_ns, .uptime_ns = vm->last.uptime_ns};
+	vm_unmask(vm, masked);
 }
 
 void vm_info(const struct vm *vm, struct vm_info *out)

@@ -47,6 +47,11 @@ struct vm_info {
 	uint64_t exits_by_kind[EXIT_KINDS];
 };
 
+/* The part of it that is cheap to read. */
+struct vm_usage {
+	uint64_t memory_present, cpu_ns, uptime_ns;
+};
+
 struct cpuid_table;
 struct machine;
 struct platform;
@@ -121,6 +126,7 @@ uint64_t vm_overhead_bytes(const struct machine *m, const struct vm_config *cfg)
 
 /* Once it has ended: what its last start came to, but for the memory that it no longer has. */
 void vm_info(const struct vm *vm, struct vm_info *out);
+void vm_usage(const struct vm *vm, struct vm_usage *out);
 
 /* Console input from the operator; returns how many bytes fitted. */
 size_t vm_console_input(struct vm *vm, const void *data, size_t len);

@@ -52,7 +52,7 @@ static enum cbor_type head_type(const struct cbor_head *h)
 }
 
 /* Reads the head of @v; false when it is not of @type. */
-static bool expect(struct cbor_value v, enum cbor_type type, struct cbor_head *h)
+static inline __attribute__((always_inline)) bool expect(struct cbor_value v, enum cbor_type type, struct cbor_head *h)
 {
 	return cbor_head_read(v.at, v.end, h) == ST_OK && head_type(h) == type;
 }
@@ -133,7 +133,7 @@ bool cbor_get_float(struct cbor_value v, double *out)
 	return true;
 }
 
-static bool get_string(struct cbor_value v, enum cbor_type type, const uint8_t **out, size_t *len)
+static inline bool get_string(struct cbor_value v, enum cbor_type type, const uint8_t **out, size_t *len)
 {
 	struct cbor_head h;
 
@@ -183,12 +183,28 @@ bool cbor_iterate(struct cbor_value v, struct cbor_iter *it)
 	return true;
 }
 
-/* Steps over the item at it->at; false when there is no whole one. */
-static bool step(struct cbor_iter *it, struct cbor_value *out)
+/* Length of the item at @at when it holds no other; 0 for a container, or when there is no whole one. */
+static inline size_t flat_length(const uint8_t *at, const uint8_t *end)
 {
-	size_t used;
+	struct cbor_head h;
 
-	if (cbor_check(it->at, (size_t)(it->end - it->at), &used) != ST_OK)
+	if (cbor_head_read(at, end, &h) != ST_OK)
+		return 0;
+	if (h.major == MAJOR_BYTES || h.major == MAJOR_TEXT)
+		return cbor_head_indefinite(&h) || h.value > (uint64_t)(end - h.after)
+			       ? 0
+			       : (size_t)(h.after - at) + (size_t)h.value;
+	if (h.major > MAJOR_NEGATIVE && h.major != MAJOR_SIMPLE)
+		return 0;
+	return cbor_head_indefinite(&h) ? 0 : (size_t)(h.after - at);
+}
+
+/* Steps over the item at it->at; false when there is no whole one. */
+static inline bool step(struct cbor_iter *it, struct cbor_value *out)
+{
+	size_t used = flat_length(it->at, it->end);
+
+	if (used == 0 && cbor_check(it->at, (size_t)(it->end - it->at), &used) != ST_OK)
 		return false;
 	*out = (struct cbor_value){.at = it->at, .end = it->at + used};
 	it->at += used;
@@ -210,7 +226,7 @@ bool cbor_next(struct cbor_iter *it, struct cbor_value *out)
 
 bool cbor_next_pair(struct cbor_iter *it, struct cbor_value *key, struct cbor_value *value)
 {
-	if (at_end(it) || !step(it, key) || !step(it, value))
+	if (unlikely(at_end(it) || !step(it, key) || !step(it, value)))
 		return false;
 	it->left--;
 	return true;

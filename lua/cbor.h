@@ -69,6 +69,22 @@ void cbor_put_float(struct cbor_writer *w, double v);
 void cbor_put_text(struct cbor_writer *w, const char *text);
 void cbor_put_text_n(struct cbor_writer *w, const char *text, size_t len);
 void cbor_put_bytes(struct cbor_writer *w, const void *data, size_t len);
+
+/* A literal as a text, a map's key mostly: its length is known to the compiler, and its bytes are plain stores. */
+static inline void cbor_put_key(struct cbor_writer *w, const char *key)
+{
+	size_t len = __builtin_strlen(key);
+
+	if (!__builtin_constant_p(len) || len >= 24 || w->size - w->len <= len) {
+		cbor_put_text(w, key);
+		return;
+	}
+	w->buf[w->len] = (uint8_t)(3u << 5 | len); /* major type 3 with a short length */
+	__builtin_memcpy(w->buf + w->len + 1, key, len);
+	w->len += len + 1;
+	w->items++;
+}
+
 /* Tags the item that is put next. */
 void cbor_put_tag(struct cbor_writer *w, uint64_t tag);
 /* Puts one finished item. */

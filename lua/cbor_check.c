@@ -6,38 +6,10 @@
 #include "lib/bits.h"
 #include "lua/cbor_head.h"
 
-/* Bytes of the argument that follows the first byte; -1 for the reserved information 28..30. */
-static int argument_bytes(unsigned info)
-{
-	if (info < INFO_1_BYTE || info == INFO_INDEFINITE)
-		return 0;
-	return info <= INFO_8_BYTES ? 1 << (info - INFO_1_BYTE) : -1;
-}
-
-enum status cbor_head_read(const uint8_t *at, const uint8_t *end, struct cbor_head *out)
-{
-	struct cbor_head h;
-	int bytes;
-
-	if (at >= end)
-		return ST_TRUNCATED;
-	h.major = *at >> 5;
-	h.info = *at & 0x1f;
-	bytes = argument_bytes(h.info);
-	if (bytes < 0)
-		return ST_CORRUPT;
-	if (end - at - 1 < bytes)
-		return ST_TRUNCATED;
-	h.value = h.info < INFO_1_BYTE ? h.info : 0;
-	for (int i = 1; i <= bytes; i++)
-		h.value = h.value << 8 | at[i];
-	h.after = at + 1 + bytes;
-	*out = h;
-	return ST_OK;
-}
+#define ASCII_ONLY 0x8080808080808080ull /* no byte of a word has its top bit set */
 
 /* Length of the UTF-8 sequence at @s (RFC 3629: no overlong form, no surrogate, at most U+10FFFF); 0 when malformed. */
-static size_t utf8_sequence(const uint8_t *s, size_t left)
+static __attribute__((noinline)) size_t utf8_sequence(const uint8_t *s, size_t left)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	uint32_t code;
@@ -59,10 +31,28 @@ static size_t utf8_sequence(const uint8_t *s, size_t left)
 	return len;
 }
 
-bool cbor_utf8_valid(const void *text, size_t len)
+/* True when the text is plain ASCII, which nearly all is: whole words, the last one overlapping. */
+static inline bool is_ascii(const uint8_t *s, size_t len)
 {
-	const uint8_t *s = text;
+	uint64_t bits = 0;
 
+	if (len >= 8) {
+		for (size_t i = 0; i + 8 < len; i += 8)
+			bits |= get_le64(s + i);
+		bits |= get_le64(s + len - 8);
+	} else if (len >= 4) {
+		bits = get_le32(s) | get_le32(s + len - 4);
+	} else {
+		for (size_t i = 0; i < len; i++)
+			bits |= s[i];
+	}
+	return (bits & ASCII_ONLY) == 0;
+}
+
+static inline bool utf8_valid(const uint8_t *s, size_t len)
+{
+	if (likely(is_ascii(s, len)))
+		return true;
 	for (size_t i = 0, n; i < len; i += n) {
 		n = utf8_sequence(s + i, len - i);
 		if (n == 0)
@@ -71,24 +61,29 @@ bool cbor_utf8_valid(const void *text, size_t len)
 	return true;
 }
 
+bool cbor_utf8_valid(const void *text, size_t len)
+{
+	return utf8_valid(text, len);
+}
+
 /* A container whose end the walk is looking for. */
 struct level {
 	uint64_t left;   /* items to come; for an indefinite one: items seen */
 	bool indefinite, map;
 };
 
-static enum status check_string(const struct cbor_head *h, const uint8_t *end)
+static inline __attribute__((always_inline)) enum status check_string(const struct cbor_head *h, const uint8_t *end)
 {
 	if (cbor_head_indefinite(h))
 		return ST_UNSUPPORTED;
 	if (h->value > (uint64_t)(end - h->after))
 		return ST_TRUNCATED;
-	if (h->major == MAJOR_TEXT && !cbor_utf8_valid(h->after, (size_t)h->value))
+	if (h->major == MAJOR_TEXT && !utf8_valid(h->after, (size_t)h->value))
 		return ST_CORRUPT;
 	return ST_OK;
 }
 
-static enum status check_simple(const struct cbor_head *h)
+static inline __attribute__((always_inline)) enum status check_simple(const struct cbor_head *h)
 {
 	if (cbor_head_indefinite(h)) /* a break outside an indefinite container */
 		return ST_CORRUPT;
@@ -147,7 +142,7 @@ static bool close_levels(struct level *stack, unsigned *depth, const uint8_t **a
 }
 
 /* One head, and the content of a string; a container's content is the walk's business. */
-static enum status check_item(const uint8_t **at, const uint8_t *end, struct cbor_head *h)
+static inline __attribute__((always_inline)) enum status check_item(const uint8_t **at, const uint8_t *end, struct cbor_head *h)
 {
 	enum status st = cbor_head_read(*at, end, h);
 
@@ -176,6 +171,18 @@ static bool opens_level(const struct cbor_head *h)
 	return h->major == MAJOR_ARRAY || h->major == MAJOR_MAP || h->major == MAJOR_TAG;
 }
 
+/* Enters the container at @h; false when that is not possible, and *st says why. */
+static bool enter(const struct cbor_head *h, const uint8_t *end, struct level *stack, unsigned *depth, enum status *st)
+{
+	*st = ST_OVER_LIMIT;
+	if (*depth < CBOR_DEPTH_MAX)
+		*st = open_level(h, end, &stack[*depth]);
+	if (*st != ST_OK)
+		return false;
+	(*depth)++;
+	return true;
+}
+
 enum status cbor_check(const void *data, size_t len, size_t *used)
 {
 	const uint8_t *at = data, *end = at + len;
@@ -186,17 +193,19 @@ enum status cbor_check(const void *data, size_t len, size_t *used)
 		struct cbor_head h;
 		enum status st = check_item(&at, end, &h);
 
-		if (st != ST_OK)
+		if (unlikely(st != ST_OK))
 			return st;
 		if (opens_level(&h)) {
-			if (depth == CBOR_DEPTH_MAX)
-				return ST_OVER_LIMIT;
-			st = open_level(&h, end, &stack[depth]);
-			if (st != ST_OK)
+			if (!enter(&h, end, stack, &depth, &st))
 				return st;
-			depth++;
 		} else if (depth > 0) {
-			count_item(&stack[depth - 1]);
+			struct level *top = &stack[depth - 1];
+
+			if (likely(!top->indefinite && top->left > 1)) { /* more of it is to come: nothing closes */
+				top->left--;
+				continue;
+			}
+			count_item(top);
 		}
 		if (!close_levels(stack, &depth, &at, end))
 			return ST_CORRUPT;

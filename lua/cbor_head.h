@@ -7,6 +7,7 @@
 #ifndef CORBEL_LUA_CBOR_HEAD_H
 #define CORBEL_LUA_CBOR_HEAD_H
 
+#include "lib/bits.h"
 #include "lua/cbor.h"
 
 #define MAJOR_UINT 0u
@@ -40,8 +41,43 @@ struct cbor_head {
 	const uint8_t *after; /* first byte behind the head */
 };
 
-/* Reads the head at @at: ST_TRUNCATED, or ST_CORRUPT for a reserved encoding. */
-MUST_CHECK enum status cbor_head_read(const uint8_t *at, const uint8_t *end, struct cbor_head *out);
+/*
+ * Reads the head at @at: ST_TRUNCATED, or ST_CORRUPT for a reserved encoding. Inline, with nothing that takes its
+ * address, so that the head stays in registers: reading is little else than this.
+ */
+MUST_CHECK static inline __attribute__((always_inline)) enum status
+cbor_head_read(const uint8_t *at, const uint8_t *end, struct cbor_head *out)
+{
+	size_t room = (size_t)(end - at), bytes = 0;
+	unsigned info;
+	uint64_t value;
+
+	if (unlikely(at >= end))
+		return ST_TRUNCATED;
+	info = *at & 0x1f;
+	value = info;
+	if (info >= INFO_1_BYTE) {
+		bytes = (size_t)1 << (info & 3);
+		if (info > INFO_8_BYTES) {
+			if (info != INFO_INDEFINITE)
+				return ST_CORRUPT;
+			bytes = 0;
+			value = 0;
+		} else if (unlikely(bytes >= room)) {
+			return ST_TRUNCATED;
+		} else if (info == INFO_8_BYTES) {
+			value = get_be64(at + 1);
+		} else if (info == INFO_4_BYTES) {
+			value = get_be32(at + 1);
+		} else {
+			value = info == INFO_2_BYTES ? get_be16(at + 1) : at[1];
+		}
+	}
+	*out = (struct cbor_head){.major = *at >> 5, .info = info, .value = value, .after = at + 1 + bytes};
+	return ST_OK;
+}
+
+_Static_assert((INFO_1_BYTE & 3) == 0 && (INFO_8_BYTES & 3) == 3, "the low bits are the argument's size");
 
 static inline bool cbor_head_indefinite(const struct cbor_head *h)
 {

@@ -16,19 +16,25 @@ void cbor_writer_init(struct cbor_writer *w, void *buf, size_t size)
 	*w = (struct cbor_writer){.buf = buf, .size = size};
 }
 
-static void append(struct cbor_writer *w, const void *data, size_t len)
+/* From now on there is no room for anything, so that only room has to be looked at. */
+static void overflow(struct cbor_writer *w)
 {
-	if (w->overflow || len > w->size - w->len) {
-		w->overflow = true;
+	w->overflow = true;
+	w->len = w->size;
+}
+
+static inline void append(struct cbor_writer *w, const void *data, size_t len)
+{
+	if (unlikely(len > w->size - w->len)) {
+		overflow(w);
 		return;
 	}
-	if (len)
-		memcpy(w->buf + w->len, data, len);
+	memcpy(w->buf + w->len, data, len);
 	w->len += len;
 }
 
 /* Builds the shortest head for @value in @out; returns its length. */
-static size_t head_build(uint8_t out[HEAD_MAX], unsigned major, uint64_t value)
+static inline size_t head_build(uint8_t out[HEAD_MAX], unsigned major, uint64_t value)
 {
 	uint8_t top = (uint8_t)(major << 5);
 
@@ -56,14 +62,18 @@ static size_t head_build(uint8_t out[HEAD_MAX], unsigned major, uint64_t value)
 	return HEAD_MAX;
 }
 
-static void put_head(struct cbor_writer *w, unsigned major, uint64_t value)
+/* The head where it belongs when there is room for any, else by way of a copy that may turn out not to fit. */
+static inline void put_head(struct cbor_writer *w, unsigned major, uint64_t value)
 {
 	uint8_t head[HEAD_MAX];
 
-	append(w, head, head_build(head, major, value));
+	if (likely(w->size - w->len >= HEAD_MAX))
+		w->len += head_build(w->buf + w->len, major, value);
+	else
+		append(w, head, head_build(head, major, value));
 }
 
-static void put_item(struct cbor_writer *w, unsigned major, uint64_t value)
+static inline void put_item(struct cbor_writer *w, unsigned major, uint64_t value)
 {
 	put_head(w, major, value);
 	w->items++;
@@ -155,21 +165,37 @@ void cbor_put_float(struct cbor_writer *w, double v)
 	append(w, item, len);
 }
 
+/* A string and its head at once when it is short and fits, as nearly all are. */
+static inline void put_string(struct cbor_writer *w, unsigned major, const void *data, size_t len)
+{
+	uint8_t *at = w->buf + w->len;
+
+	if (likely(len < INFO_1_BYTE && w->size - w->len > len)) {
+		*at = (uint8_t)(major << 5 | len);
+		w->len += len + 1;
+		w->items++;
+		if (len)
+			memcpy(at + 1, data, len);
+		return;
+	}
+	put_item(w, major, len);
+	if (len)
+		append(w, data, len);
+}
+
 void cbor_put_text_n(struct cbor_writer *w, const char *text, size_t len)
 {
-	put_item(w, MAJOR_TEXT, len);
-	append(w, text, len);
+	put_string(w, MAJOR_TEXT, text, len);
 }
 
 void cbor_put_text(struct cbor_writer *w, const char *text)
 {
-	cbor_put_text_n(w, text, strlen(text));
+	put_string(w, MAJOR_TEXT, text, strlen(text));
 }
 
 void cbor_put_bytes(struct cbor_writer *w, const void *data, size_t len)
 {
-	put_item(w, MAJOR_BYTES, len);
-	append(w, data, len);
+	put_string(w, MAJOR_BYTES, data, len);
 }
 
 void cbor_put_tag(struct cbor_writer *w, uint64_t tag)
@@ -179,7 +205,8 @@ void cbor_put_tag(struct cbor_writer *w, uint64_t tag)
 
 void cbor_put_raw(struct cbor_writer *w, const void *item, size_t len)
 {
-	append(w, item, len);
+	if (len)
+		append(w, item, len);
 	w->items++;
 }
 
@@ -198,7 +225,7 @@ static void close_container(struct cbor_writer *w, struct cbor_mark mark, unsign
 
 	w->items = mark.items + 1;
 	if (w->overflow || len > w->size - w->len) {
-		w->overflow = true;
+		overflow(w);
 		return;
 	}
 	memmove(w->buf + mark.at + len, w->buf + mark.at, content);
@@ -214,7 +241,7 @@ void cbor_close_array(struct cbor_writer *w, struct cbor_mark mark)
 void cbor_close_map(struct cbor_writer *w, struct cbor_mark mark)
 {
 	if (w->items & 1)
-		w->overflow = true;
+		overflow(w);
 	close_container(w, mark, MAJOR_MAP, w->items / 2);
 }
 

@@ -32,16 +32,16 @@ static void put_state(const struct vm *vm, struct cbor_writer *w)
 static void put_list_entry(const struct vm *vm, struct cbor_writer *w)
 {
 	struct cbor_mark map = cbor_open(w);
-	struct vm_info info;
+	struct vm_usage usage;
 
-	vm_info(vm, &info);
+	vm_usage(vm, &usage);
 	command_put_uint(w, "id", vm->id);
 	command_put_text(w, "name", vm->config.name);
 	put_state(vm, w);
 	command_put_uint(w, "size", vm->config.memory.size);
-	command_put_uint(w, "present", info.memory_present);
-	command_put_uint(w, "cpu_ns", info.cpu_ns);
-	command_put_uint(w, "uptime_ns", info.uptime_ns);
+	command_put_uint(w, "present", usage.memory_present);
+	command_put_uint(w, "cpu_ns", usage.cpu_ns);
+	command_put_uint(w, "uptime_ns", usage.uptime_ns);
 	command_put_uint(w, "starts", vm->starts);
 	cbor_close_map(w, map);
 }

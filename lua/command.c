@@ -266,15 +266,3 @@ bool command_fits(const struct cbor_writer *w, size_t max)
 {
 	return !w->overflow && w->size - w->len >= max + REPLY_ENDS;
 }
-
-void command_put_text(struct cbor_writer *w, const char *key, const char *text)
-{
-	cbor_put_text(w, key);
-	cbor_put_text(w, text);
-}
-
-void command_put_uint(struct cbor_writer *w, const char *key, uint64_t v)
-{
-	cbor_put_text(w, key);
-	cbor_put_uint(w, v);
-}

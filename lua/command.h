@@ -174,7 +174,16 @@ MUST_CHECK enum status command_run(struct control *c, const struct command_reque
 
 /* True when @max more bytes fit into the reply, with room for its ends. */
 bool command_fits(const struct cbor_writer *w, size_t max);
-void command_put_text(struct cbor_writer *w, const char *key, const char *text);
-void command_put_uint(struct cbor_writer *w, const char *key, uint64_t v);
+static inline void command_put_text(struct cbor_writer *w, const char *key, const char *text)
+{
+	cbor_put_key(w, key);
+	cbor_put_text(w, text);
+}
+
+static inline void command_put_uint(struct cbor_writer *w, const char *key, uint64_t v)
+{
+	cbor_put_key(w, key);
+	cbor_put_uint(w, v);
+}
 
 #endif

@@ -103,6 +103,7 @@ struct control {
 	/* what happened, and what of it was seen of each VM, by id */
 	struct events events;
 	struct seen_vm seen[VMS_MAX + 1];
+	uint64_t seen_changes; /* machine.changes when they were looked at */
 	struct event_push event_push;
 	struct event_poll poll, poll_asked;
 

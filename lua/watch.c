@@ -46,6 +46,11 @@ static void look_at(struct control *c, const struct vm *vm, struct seen_vm *seen
 
 void watch_vms(struct control *c)
 {
+	uint64_t changes = __atomic_load_n(&c->cfg.machine->changes, __ATOMIC_ACQUIRE);
+
+	if (changes == c->seen_changes)
+		return;
+	c->seen_changes = changes;
 	for (unsigned id = 1; id <= VMS_MAX; id++) {
 		const struct vm *vm = vm_by_id(c->cfg.machine, id);
 		struct seen_vm *seen = &c->seen[id];

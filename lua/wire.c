@@ -11,7 +11,27 @@
 
 #include "lib/bits.h"
 
-#define CRC_POLYNOMIAL 0x1021u
+/*
+ * The CRC of a byte is the sum (exclusive or) of those of its bits; bit k alone
+ * gives x^(16+k) modulo x^16 + x^12 + x^5 + 1.
+ */
+#define CRC_OF(i)                                                                                   \
+	(((i)&1 ? 0x1021 : 0) ^ ((i)&2 ? 0x2042 : 0) ^ ((i)&4 ? 0x4084 : 0) ^ ((i)&8 ? 0x8108 : 0) ^    \
+	 ((i)&16 ? 0x1231 : 0) ^ ((i)&32 ? 0x2462 : 0) ^ ((i)&64 ? 0x48c4 : 0) ^ ((i)&128 ? 0x9188 : 0))
+#define CRC_4(i) CRC_OF(i), CRC_OF((i) + 1), CRC_OF((i) + 2), CRC_OF((i) + 3)
+#define CRC_16(i) CRC_4(i), CRC_4((i) + 4), CRC_4((i) + 8), CRC_4((i) + 12)
+#define CRC_64(i) CRC_16(i), CRC_16((i) + 16), CRC_16((i) + 32), CRC_16((i) + 48)
+
+static const uint16_t crc_of[256] = {CRC_64(0), CRC_64(64), CRC_64(128), CRC_64(192)};
+
+/* The CRC of a byte with a zero byte behind it, so that two bytes take one step: bit k alone is x^(24+k). */
+#undef CRC_OF
+#define CRC_OF(i)                                                                                   \
+	(((i)&1 ? 0x3331 : 0) ^ ((i)&2 ? 0x6662 : 0) ^ ((i)&4 ? 0xccc4 : 0) ^ ((i)&8 ? 0x89a9 : 0) ^    \
+	 ((i)&16 ? 0x0373 : 0) ^ ((i)&32 ? 0x06e6 : 0) ^ ((i)&64 ? 0x0dcc : 0) ^ ((i)&128 ? 0x1b98 : 0))
+
+static const uint16_t crc_of_first[256] = {CRC_64(0), CRC_64(64), CRC_64(128), CRC_64(192)};
+
 #define LENGTH_BYTES 2
 #define CRC_BYTES 2
 
@@ -31,15 +51,24 @@ uint16_t wire_crc16(uint16_t crc, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 
-	while (len--) {
-		crc ^= (uint16_t)(*p++ << 8);
-		for (int bit = 0; bit < 8; bit++)
-			crc = (uint16_t)((unsigned)crc << 1 ^ (crc & 0x8000 ? CRC_POLYNOMIAL : 0));
+	for (; len >= 2; len -= 2, p += 2) {
+		uint16_t both = crc ^ get_be16(p);
+
+		crc = crc_of_first[both >> 8] ^ crc_of[both & 0xff];
 	}
-	return crc;
+	return len ? (uint16_t)(crc << 8 ^ crc_of[crc >> 8 ^ *p]) : crc;
 }
 
 /* ---- sending ---- */
+
+/* Four characters for the upper 24 bits of @quad. */
+static inline void put_quad(uint8_t *out, uint32_t quad)
+{
+	out[0] = (uint8_t)base64[quad >> 26];
+	out[1] = (uint8_t)base64[quad >> 20 & 63];
+	out[2] = (uint8_t)base64[quad >> 14 & 63];
+	out[3] = (uint8_t)base64[quad >> 8 & 63];
+}
 
 /* One line of kind @kind around @len raw bytes. */
 static size_t build_line(enum line_kind kind, const uint8_t *raw, size_t len, uint8_t out[WIRE_LINE_MAX])
@@ -48,18 +77,14 @@ static size_t build_line(enum line_kind kind, const uint8_t *raw, size_t len, ui
 
 	*p++ = markers[kind][0];
 	*p++ = markers[kind][1];
-	for (size_t i = 0; i < len; i += 3) {
-		size_t left = len - i;
-		uint32_t quad = (uint32_t)raw[i] << 16;
-
-		if (left > 1)
-			quad |= (uint32_t)raw[i + 1] << 8;
-		if (left > 2)
-			quad |= raw[i + 2];
-		*p++ = (uint8_t)base64[quad >> 18];
-		*p++ = (uint8_t)base64[quad >> 12 & 63];
-		*p++ = left > 1 ? (uint8_t)base64[quad >> 6 & 63] : '=';
-		*p++ = left > 2 ? (uint8_t)base64[quad & 63] : '=';
+	for (; len > 3; len -= 3, raw += 3, p += 4) /* four bytes are loaded, of which three count */
+		put_quad(p, get_be32(raw));
+	if (len > 0) {
+		put_quad(p, (uint32_t)raw[0] << 24 | (len > 1 ? (uint32_t)raw[1] << 16 : 0) |
+				    (len > 2 ? (uint32_t)raw[2] << 8 : 0));
+		p[2] = len > 1 ? p[2] : '=';
+		p[3] = len > 2 ? p[3] : '=';
+		p += 4;
 	}
 	*p++ = '\n';
 	return (size_t)(p - out);
@@ -70,29 +95,28 @@ void wire_send_begin(struct wire_sender *s, const void *body, size_t len)
 	*s = (struct wire_sender){.body = body, .len = len, .crc = wire_crc16(0, body, len)};
 }
 
-/* Byte @at of length field, body and CRC in a row. */
-static uint8_t frame_byte(const struct wire_sender *s, size_t at)
+/* Copies the part of @piece, which lies at @start of the frame, that is within @at and @at + @len. */
+static void copy_piece(uint8_t *out, size_t at, size_t len, const uint8_t *piece, size_t start, size_t size)
 {
-	size_t stated = s->len + CRC_BYTES;
+	size_t from = at > start ? at : start, to = MIN(at + len, start + size);
 
-	if (at < LENGTH_BYTES)
-		return (uint8_t)(stated >> (8 * (1 - at)));
-	at -= LENGTH_BYTES;
-	if (at < s->len)
-		return s->body[at];
-	return (uint8_t)(s->crc >> (8 * (1 - (at - s->len))));
+	if (from < to)
+		memcpy(out + (from - at), piece + (from - start), to - from);
 }
 
 size_t wire_send_line(struct wire_sender *s, uint8_t out[WIRE_LINE_MAX])
 {
 	size_t total = s->len + WIRE_OVERHEAD, n = MIN(total - s->sent, WIRE_LINE_RAW);
 	enum line_kind kind = s->sent == 0 ? LINE_FIRST : LINE_NEXT;
-	uint8_t raw[WIRE_LINE_RAW];
+	uint8_t raw[WIRE_LINE_RAW], length[LENGTH_BYTES], crc[CRC_BYTES];
 
 	if (n == 0)
 		return 0;
-	for (size_t i = 0; i < n; i++)
-		raw[i] = frame_byte(s, s->sent + i);
+	put_be16(length, (uint16_t)(s->len + CRC_BYTES));
+	put_be16(crc, s->crc);
+	copy_piece(raw, s->sent, n, length, 0, LENGTH_BYTES);
+	copy_piece(raw, s->sent, n, s->body, LENGTH_BYTES, s->len);
+	copy_piece(raw, s->sent, n, crc, LENGTH_BYTES + s->len, CRC_BYTES);
 	s->sent += n;
 	return build_line(kind, raw, n, out);
 }
