@@ -146,6 +146,7 @@ enum status control_task_start(struct machine *machine, struct uart *management,
 	config.counters = counters;
 	config.counter_count = ARRAY_SIZE(counters);
 	config.reset = host_reset;
+	config.entropy = cpu_entropy;
 	st = host_task_start(&task, "control", serve, NULL, CONTROL_STACK_BYTES / PAGE_SIZE);
 	if (st != ST_OK)
 		return fail(err, st, "no memory for the control plane's stack");

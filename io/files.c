@@ -44,11 +44,19 @@ enum status files_mount(struct files *f, const struct block_range *range, uint64
 		return ST_OK;
 	}
 	format(f->why_not, sizeof f->why_not, "%s", why.text);
+	f->unreadable = true;
 	return fail(err, st, "%s", why.text);
 }
 
-static enum status check_kv(const struct files *f, struct error *err)
+static bool is_own(const char *name)
 {
+	return strncmp(name, FILES_OWN, sizeof FILES_OWN - 1) == 0;
+}
+
+static enum status check_write(const struct files *f, const char *name, struct error *err)
+{
+	if (is_own(name))
+		return fail(err, ST_DENIED, "names below " FILES_OWN " are the machine's own");
 	if (f->kv)
 		return ST_OK;
 	return fail(err, ST_DENIED, "there is no writable store: %.180s", f->why_not);
@@ -79,11 +87,11 @@ enum status files_find(const struct files *f, const char *name, struct file *out
 	struct blob blob;
 
 	/* A name that cannot be in the one may well be in the other. */
-	if (f->kv && kvlog_stat(f->kv, name, &info, NULL) == ST_OK) {
+	if (!is_own(name) && f->kv && kvlog_stat(f->kv, name, &info, NULL) == ST_OK) {
 		from_kv(&info, out);
 		return ST_OK;
 	}
-	if (f->seed && store_find(f->seed, name, &blob, NULL) == ST_OK) {
+	if (!is_own(name) && f->seed && store_find(f->seed, name, &blob, NULL) == ST_OK) {
 		from_seed(&blob, out);
 		return ST_OK;
 	}
@@ -112,7 +120,7 @@ static bool seed_next(const struct files *f, const char *prefix, const char *aft
 	bool any = false;
 
 	while (f->seed && store_next(f->seed, &cursor, &b) == ST_OK) {
-		if (strncmp(b.name, prefix, len) != 0 || strcmp(b.name, after) <= 0)
+		if (is_own(b.name) || strncmp(b.name, prefix, len) != 0 || strcmp(b.name, after) <= 0)
 			continue;
 		if (!any || strcmp(b.name, out->name) < 0)
 			*out = b;
@@ -121,11 +129,22 @@ static bool seed_next(const struct files *f, const char *prefix, const char *aft
 	return any;
 }
 
+/* The writable store's. */
+static bool kv_next(const struct files *f, const char *prefix, const char *after, struct kvlog_info *out)
+{
+	while (f->kv && kvlog_next(f->kv, prefix, after, out) == ST_OK) {
+		if (!is_own(out->key))
+			return true;
+		after = out->key;
+	}
+	return false;
+}
+
 enum status files_next(const struct files *f, const char *prefix, const char *after, struct file *out)
 {
 	struct kvlog_info info;
 	struct blob blob;
-	bool in_kv = f->kv && kvlog_next(f->kv, prefix, after, &info) == ST_OK;
+	bool in_kv = kv_next(f, prefix, after, &info);
 	bool in_seed = seed_next(f, prefix, after, &blob);
 
 	if (!in_kv && !in_seed)
@@ -142,7 +161,7 @@ enum status files_next(const struct files *f, const char *prefix, const char *af
 
 enum status files_put(struct files *f, const char *name, const void *data, size_t len, struct error *err)
 {
-	enum status st = check_kv(f, err);
+	enum status st = check_write(f, name, err);
 
 	return st == ST_OK ? kvlog_put(f->kv, name, data, len, err) : st;
 }
@@ -150,7 +169,7 @@ enum status files_put(struct files *f, const char *name, const void *data, size_
 enum status files_put_begin(struct files *f, const char *name, uint64_t size_hint, struct kvlog_put **out,
 			    struct error *err)
 {
-	enum status st = check_kv(f, err);
+	enum status st = check_write(f, name, err);
 
 	return st == ST_OK ? kvlog_put_begin(f->kv, name, size_hint, out, err) : st;
 }
@@ -162,8 +181,10 @@ enum status files_delete(struct files *f, const char *name, struct error *err)
 	struct kvlog_info info;
 	bool in_seed = f->seed && store_find(f->seed, name, &blob, NULL) == ST_OK;
 
+	if (is_own(name))
+		return check_write(f, name, err);
 	if (in_seed && !(f->kv && kvlog_stat(f->kv, name, &info, NULL) == ST_OK))
 		return fail(err, ST_DENIED, "'%s' came with the loader and cannot be deleted",
 			    log_clean(clean, sizeof clean, name, strlen(name)));
-	return f->kv ? kvlog_delete(f->kv, name, err) : check_kv(f, err);
+	return f->kv ? kvlog_delete(f->kv, name, err) : check_write(f, name, err);
 }

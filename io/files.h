@@ -13,10 +13,14 @@
 #include "io/store.h"
 #include "lib/counter.h"
 
+/* Names below this are the control plane's own (keys, the audit log): they are in the stores but not in the view. */
+#define FILES_OWN "system/"
+
 struct files {
 	const struct store *seed; /* may be NULL: none */
 	struct kvlog *kv;         /* NULL: there is no writable store */
 	char why_not[ERROR_TEXT_MAX]; /* while kv is NULL: a sentence */
+	bool unreadable;          /* there is a store, but it could not be opened */
 };
 
 /* Of a struct files; host.store. */
@@ -55,7 +59,10 @@ enum status files_read(const struct files *f, const struct file *file, uint64_t 
  */
 enum status files_next(const struct files *f, const char *prefix, const char *after, struct file *out) MUST_CHECK;
 
-/* Writes: as their namesakes in io/kvlog.h; ST_DENIED with the reason where there is no writable store. */
+/*
+ * Writes: as their namesakes in io/kvlog.h; ST_DENIED with the reason where there is no writable store, and for
+ * names below FILES_OWN.
+ */
 enum status files_put(struct files *f, const char *name, const void *data, size_t len, struct error *err) MUST_CHECK;
 enum status files_put_begin(struct files *f, const char *name, uint64_t size_hint, struct kvlog_put **out,
 			    struct error *err) MUST_CHECK;

@@ -205,6 +205,7 @@ static int set(lua_State *L)
 static int unset(lua_State *L)
 {
 	struct control *c = control_of(L);
+	char from[SETTINGS_WHERE_MAX];
 	struct tree_item item;
 	struct error err;
 	size_t len;
@@ -214,8 +215,9 @@ static int unset(lua_State *L)
 		return luaL_error(L, "a definition cannot unset %s", path);
 	if (change_find(c, path, len, &item, &err) != ST_OK)
 		return raise(L, &err);
+	where(L, c, from);
 	interp_shelter();
-	change_reset(c, &item);
+	change_reset(c, &item, from);
 	interp_unshelter();
 	return 0;
 }

@@ -157,6 +157,7 @@ static void run_command(lua_State *L, struct control *c, unsigned group, unsigne
 	struct failure f;
 	enum status st;
 
+	req.op = req.command->ops & BIT(SMP_READ) ? SMP_READ : SMP_WRITE;
 	if (args->overflow)
 		luaL_error(L, "%s: the arguments are too long", req.command->name);
 	if (c->collect && req.command->ops & BIT(SMP_WRITE))

@@ -101,14 +101,15 @@ static enum status read_value(const struct knob *k, struct cbor_value v, bool un
 
 /* ---- the whole ---- */
 
-static enum status check_role(const struct control *c, const struct change_request *r, const struct knob *k,
-			      struct error *err)
+enum status change_allowed(struct control *c, const struct tree_item *item, struct error *err)
 {
-	enum role least = k->by == KNOB_OWNER ? ROLE_OWNER : ROLE_OPERATOR;
+	enum role least = item_knob(item)->by == KNOB_OWNER ? ROLE_OWNER : ROLE_OPERATOR;
 
-	if (r->script || session_is(c, least))
-		return ST_OK;
-	return fail(err, ST_DENIED, "only the %s sets it", role_name(least));
+	if (!session_is(c, least))
+		return fail(err, ST_DENIED, "only the %s sets it", role_name(least));
+	if (!session_may(c, item->table.vm))
+		return fail(err, ST_DENIED, "the key %s has no rights on it", c->session.who);
+	return ST_OK;
 }
 
 static enum status check_why(const struct change_request *r, struct error *err)
@@ -129,7 +130,7 @@ enum status change_decode(struct control *c, const struct change_request *r, str
 
 	if (st != ST_OK)
 		return st;
-	st = check_role(c, r, item_knob(&change.item), &why);
+	st = r->script ? ST_OK : change_allowed(c, &change.item, &why);
 	if (st == ST_OK)
 		st = check_why(r, &why);
 	if (st == ST_OK)
@@ -159,20 +160,23 @@ void change_apply(struct control *c, const struct setting_change *change)
 		events_post(&c->events, EVENT_OVERRIDE_SET, change->item.table.vm, "%s: %s for %s", path,
 			    knob_text(k, change->value, after),
 			    measure_format(MEASURE_NS, change->for_ns, time, sizeof time));
+	audit_setting(c, change->where, path, knob_text(k, old.next_value, before), knob_text(k, change->value, after));
 	log_info("setting %s: %s, was %s%s%s%s%s%s%s", path, knob_text(k, change->value, after),
 		 knob_text(k, old.next_value, before), change->for_ns ? ", for " : "",
 		 change->for_ns ? measure_format(MEASURE_NS, change->for_ns, time, sizeof time) : "",
 		 change->where[0] ? ", by " : "", change->where, change->why[0] ? ": " : "", change->why);
 }
 
-void change_reset(struct control *c, const struct tree_item *item)
+void change_reset(struct control *c, const struct tree_item *item, const char *where)
 {
 	const struct knob *k = item_knob(item);
-	char path[TREE_PATH_MAX], text[KNOB_TEXT_MAX];
-	struct setting_state now;
+	char path[TREE_PATH_MAX], text[KNOB_TEXT_MAX], before[KNOB_TEXT_MAX];
+	struct setting_state old, now;
 
+	settings_state(c, item, &old);
 	settings_reset(c, item);
 	settings_state(c, item, &now);
 	tree_path(item, path);
+	audit_setting(c, where, path, knob_text(k, old.next_value, before), knob_text(k, now.next_value, text));
 	log_info("setting %s: unset, %s counts again", path, knob_text(k, now.next_value, text));
 }

@@ -29,10 +29,12 @@ MUST_CHECK enum status change_find(struct control *c, const char *path, size_t l
 /* Reads and checks the whole request. Changes nothing. */
 MUST_CHECK enum status change_decode(struct control *c, const struct change_request *r, struct setting_change *out,
 				     struct error *err);
-/* Makes a change that was decoded, with nothing in between, and logs it. */
+/* May the session at the line change it? ST_DENIED: its role or the VMs that its key is limited to do not allow it. */
+MUST_CHECK enum status change_allowed(struct control *c, const struct tree_item *item, struct error *err);
+/* Makes a change that was decoded, with nothing in between, and logs it, in the audit log too. */
 void change_apply(struct control *c, const struct setting_change *change);
-/* Takes all changes of a setting back, and logs it. */
-void change_reset(struct control *c, const struct tree_item *item);
+/* Takes all changes of a setting back, and logs it. @where: as in struct change_request. */
+void change_reset(struct control *c, const struct tree_item *item, const char *where);
 
 /* Pushes the value of a counter or setting as Lua has it: a quantity, a number, a boolean, a word. */
 struct lua_State;

@@ -192,12 +192,14 @@ static const struct command console_commands[] = {
 		.decode = read_decode, .apply = read_apply,
 	},
 	{
-		.id = CONSOLE_ATTACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .target = TARGET_CONSOLE, .name = "attach",
+		.id = CONSOLE_ATTACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .unaudited = true,
+		.target = TARGET_CONSOLE, .name = "attach",
 		.help = "pushes a console's output on the line", .args = attach_args,
 		.arg_count = ARRAY_SIZE(attach_args), .decode = attach_decode, .apply = attach_apply,
 	},
 	{
-		.id = CONSOLE_DETACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .target = TARGET_CONSOLE, .name = "detach",
+		.id = CONSOLE_DETACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .unaudited = true,
+		.target = TARGET_CONSOLE, .name = "detach",
 		.help = "ends the push", .args = target_args, .arg_count = ARRAY_SIZE(target_args),
 		.apply = detach_apply,
 	},

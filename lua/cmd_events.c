@@ -267,12 +267,12 @@ static const struct command events_commands[] = {
 		.arg_count = ARRAY_SIZE(read_args), .decode = read_decode, .apply = read_apply,
 	},
 	{
-		.id = EVENTS_ATTACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .name = "attach",
+		.id = EVENTS_ATTACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .unaudited = true, .name = "attach",
 		.help = "pushes events on the line", .args = attach_args, .arg_count = ARRAY_SIZE(attach_args),
 		.decode = attach_decode, .apply = attach_apply,
 	},
 	{
-		.id = EVENTS_DETACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .name = "detach",
+		.id = EVENTS_DETACH, .ops = BIT(SMP_WRITE), .role = ROLE_OBSERVER, .unaudited = true, .name = "detach",
 		.help = "ends the push", .apply = detach_apply,
 	},
 	{

@@ -146,6 +146,8 @@ static enum status upload(struct control *c, struct command_args *a, struct cbor
 	enum status st = take_name(a, FILE_USE_WRITE, name, f);
 	bool complete;
 
+	if (st == ST_OK && !session_may_write(c, name))
+		st = fail(&f->error, ST_DENIED, "%.100s is or holds a script: only the owner writes it", name);
 	if (st != ST_OK)
 		return st;
 	st = upload_take(c, &c->upload, &chunk, &complete, &fault, &f->error);

@@ -95,6 +95,8 @@ static void put_store(struct control *c, struct cbor_writer *w)
 
 static enum status host_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
+	char text[ERROR_TEXT_MAX];
+
 	(void)a;
 	(void)f;
 	command_put_text(w, "version", c->cfg.version);
@@ -104,6 +106,8 @@ static enum status host_apply(struct control *c, struct command_args *a, struct 
 		command_put_text(w, "processor", c->cfg.processor);
 	command_put_uint(w, "uptime_ns", ticks_to_ns(control_ticks(c) - c->started, c->cfg.clock->hz));
 	command_put_uint(w, "clock_hz", c->cfg.clock->hz);
+	keystore_describe(c, text, sizeof text);
+	command_put_text(w, "trust", text);
 	put_memory(c, w);
 	put_vms(c, w);
 	put_line(c, w);

@@ -140,7 +140,8 @@ static const struct arg info_args[] = {{"format", ARG_TEXT, ARG_OF(format), fals
 
 static const struct command os_commands[] = {
 	{
-		.id = 0, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_NONE, .name = "echo", .help = "sends a text back",
+		.id = 0, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_NONE, .unaudited = true, .name = "echo",
+		.help = "sends a text back",
 		.args = echo_args, .arg_count = ARRAY_SIZE(echo_args), .apply = echo_apply,
 	},
 	{.id = 5, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "reset", .help = "resets the machine",

@@ -132,8 +132,9 @@ static enum status access_apply(struct control *c, struct command_args *a, struc
 static enum status delete_decode(struct control *c, struct command_args *a, struct failure *f)
 {
 	struct tree_item item;
+	enum status st = find(c, a, SETTINGS_DELETE_NOT_SUPPORTED, &item, f);
 
-	return find(c, a, SETTINGS_DELETE_NOT_SUPPORTED, &item, f);
+	return st == ST_OK ? change_allowed(c, &item, &f->error) : st;
 }
 
 static enum status delete_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
@@ -143,7 +144,7 @@ static enum status delete_apply(struct control *c, struct command_args *a, struc
 
 	(void)w;
 	if (st == ST_OK)
-		change_reset(c, &item);
+		change_reset(c, &item, "");
 	return st;
 }
 
@@ -166,16 +167,17 @@ static const struct arg delete_args[] = {{"name", ARG_TEXT, ARG_OF(name), true}}
 static const struct command settings_commands[] = {
 	{
 		.id = 0, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OPERATOR,
+		.checks_rights = true,
 		.name = "access", .help = "reads or writes a setting", .args = access_args,
 		.arg_count = ARRAY_SIZE(access_args), .decode = access_decode, .apply = access_apply,
 	},
 	{
-		.id = 1, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "delete",
+		.id = 1, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .name = "delete",
 		.help = "takes the changes of a setting back", .args = delete_args,
 		.arg_count = ARRAY_SIZE(delete_args), .decode = delete_decode, .apply = delete_apply,
 	},
 	{
-		.id = 2, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "commit",
+		.id = 2, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .unaudited = true, .name = "commit",
 		.help = "makes sure that every write counts", .apply = commit_apply,
 	},
 };

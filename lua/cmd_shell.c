@@ -11,29 +11,6 @@
 #include "lib/format.h"
 #include "lua/control_internal.h"
 
-static enum status execute_decode(struct control *c, struct command_args *a, struct failure *f)
-{
-	size_t len, total = 0;
-	struct cbor_iter it;
-	struct cbor_value e;
-	const char *text;
-
-	(void)c;
-	if (cbor_type_of(a->argv.value) != CBOR_ARRAY || !cbor_iterate(a->argv.value, &it))
-		return fail(&f->error, ST_INVALID, "argv takes a list of texts");
-	while (cbor_next(&it, &e)) {
-		if (!cbor_get_text(e, &text, &len))
-			return fail(&f->error, ST_INVALID, "argv takes a list of texts, not %s",
-				    cbor_type_name(cbor_type_of(e)));
-		total += len + 1;
-	}
-	if (total == 0)
-		return fail(&f->error, ST_INVALID, "argv is empty");
-	if (total > PROMPT_MAX)
-		return fail(&f->error, ST_INVALID, "argv has more than %u bytes", PROMPT_MAX);
-	return ST_OK;
-}
-
 /* The words of @argv in one line. */
 static size_t join(struct cbor_value argv, char *line)
 {
@@ -51,6 +28,29 @@ static size_t join(struct cbor_value argv, char *line)
 		at += len;
 	}
 	return at;
+}
+
+static enum status execute_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	size_t len, total = 0;
+	struct cbor_iter it;
+	struct cbor_value e;
+	const char *text;
+
+	if (cbor_type_of(a->argv.value) != CBOR_ARRAY || !cbor_iterate(a->argv.value, &it))
+		return fail(&f->error, ST_INVALID, "argv takes a list of texts");
+	while (cbor_next(&it, &e)) {
+		if (!cbor_get_text(e, &text, &len))
+			return fail(&f->error, ST_INVALID, "argv takes a list of texts, not %s",
+				    cbor_type_name(cbor_type_of(e)));
+		total += len + 1;
+	}
+	if (total == 0)
+		return fail(&f->error, ST_INVALID, "argv is empty");
+	if (total > PROMPT_MAX)
+		return fail(&f->error, ST_INVALID, "argv has more than %u bytes", PROMPT_MAX);
+	audit_on(c, c->prompt, join(a->argv.value, c->prompt));
+	return ST_OK;
 }
 
 /* Adds the sentence of an error, and what was cut off, to what the line printed. */

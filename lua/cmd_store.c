@@ -190,7 +190,7 @@ static const struct command store_commands[] = {
 		.help = "says how the writable store is", .apply = info_apply,
 	},
 	{
-		.id = STORE_DELETE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "delete",
+		.id = STORE_DELETE, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "delete",
 		.help = "deletes a file of the writable store", .args = delete_args,
 		.arg_count = ARRAY_SIZE(delete_args), .apply = delete_apply,
 	},

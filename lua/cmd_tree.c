@@ -217,8 +217,9 @@ static enum status set_apply(struct control *c, struct command_args *a, struct c
 static enum status unset_decode(struct control *c, struct command_args *a, struct failure *f)
 {
 	struct tree_item item;
+	enum status st = change_find(c, a->path.text, a->path.len, &item, &f->error);
 
-	return change_find(c, a->path.text, a->path.len, &item, &f->error);
+	return st == ST_OK && a->op == SMP_WRITE ? change_allowed(c, &item, &f->error) : st;
 }
 
 static enum status unset_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
@@ -228,7 +229,7 @@ static enum status unset_apply(struct control *c, struct command_args *a, struct
 
 	if (st != ST_OK)
 		return st;
-	change_reset(c, &item);
+	change_reset(c, &item, "");
 	put_item(c, &item, NULL, w);
 	return ST_OK;
 }
@@ -498,10 +499,10 @@ static const struct command tree_commands[] = {
 	 .apply = list_apply},
 	{.id = TREE_GET, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "get",
 	 .help = "reads one counter or setting", ARGS(path_args), .decode = path_decode, .apply = get_apply},
-	{.id = TREE_SET, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "set",
+	{.id = TREE_SET, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .name = "set",
 	 .help = "changes a setting, for good or for a time", ARGS(set_args), .decode = set_decode,
 	 .apply = set_apply},
-	{.id = TREE_UNSET, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "unset",
+	{.id = TREE_UNSET, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .name = "unset",
 	 .help = "takes every change of a setting back", ARGS(path_args), .decode = unset_decode,
 	 .apply = unset_apply},
 	{.id = TREE_WHY, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "why",

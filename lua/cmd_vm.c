@@ -262,6 +262,7 @@ static enum status define_decode_args(struct control *c, struct command_args *a,
 	if (a->config.given)
 		return decode_config(c, a, f);
 	copy_origin(&a->origin, "define", origin);
+	audit_on(c, origin, strlen(origin));
 	st = script_collect(c, a->text.text, a->text.len, origin, &f->error);
 	if (st == ST_OK && c->pending_count == 0)
 		return fail(&f->error, ST_INVALID, "%s: the text defines no VM", origin);

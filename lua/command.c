@@ -18,8 +18,8 @@
 #define REPLY_ENDS 32 /* what closing the open containers may add */
 
 static const struct command_group *const groups[] = {
-	&os_group, &stat_group, &settings_group, &file_group, &shell_group, &enum_group, &vm_group, &events_group,
-	&console_group, &inspect_group, &tree_group, &store_group,
+	&os_group, &stat_group, &settings_group, &file_group, &shell_group, &enum_group, &session_group, &vm_group,
+	&events_group, &console_group, &inspect_group, &tree_group, &store_group,
 };
 
 const struct command_group *command_group_at(size_t i)
@@ -194,6 +194,22 @@ static enum status find_target(struct machine *m, const struct command *cmd, str
 	return ST_OK;
 }
 
+/* A key that is limited to VMs acts on those, and on nothing that is the whole machine's. */
+static enum status check_rights(const struct control *c, const struct command_request *req,
+				const struct command_args *a, struct failure *f)
+{
+	bool changes = req->op == SMP_WRITE && command_role(req->command, req->op) >= ROLE_OPERATOR;
+
+	if (req->from_script || req->command->checks_rights)
+		return ST_OK;
+	if (a->vm && !session_may(c, a->vm))
+		return fail(&f->error, ST_DENIED, "the key %s has no rights on VM %s", c->session.who, a->vm->config.name);
+	if (req->command->target == TARGET_NONE && changes && !session_may(c, NULL))
+		return fail(&f->error, ST_DENIED, "%s is not for the key %s, which is limited to VMs", req->command->name,
+			    c->session.who);
+	return ST_OK;
+}
+
 static enum status check_state(const struct command *cmd, const struct vm *vm, struct failure *f)
 {
 	char wanted[64] = "";
@@ -230,6 +246,10 @@ static enum status decode(struct control *c, const struct command_request *req,
 
 	if (st == ST_OK)
 		st = find_target(c->cfg.machine, req->command, a, f);
+	if (st == ST_OK && a->vm)
+		audit_on(c, a->vm->config.name, strlen(a->vm->config.name));
+	if (st == ST_OK)
+		st = check_rights(c, req, a, f);
 	if (st == ST_OK)
 		st = check_state(req->command, a->vm, f);
 	if (st == ST_OK && req->command->decode)
@@ -237,21 +257,14 @@ static enum status decode(struct control *c, const struct command_request *req,
 	return st;
 }
 
-enum status command_run(struct control *c, const struct command_request *req, struct cbor_writer *w, struct failure *f)
+/* Writes the reply of a command that was decoded; takes it back when it fails. */
+static enum status apply(struct control *c, const struct command_request *req, struct command_args *a,
+			 struct cbor_writer *w, struct failure *f)
 {
-	struct command_args a = {.from_script = req->from_script, .op = req->op};
 	struct cbor_checkpoint start = cbor_save(w);
-	struct cbor_mark map;
-	enum status st;
+	struct cbor_mark map = cbor_open(w);
+	enum status st = req->command->apply(c, a, w, f);
 
-	*f = (struct failure){.group_rc = -1};
-	st = check_role(c, req, f);
-	if (st == ST_OK)
-		st = decode(c, req, &a, f);
-	if (st != ST_OK)
-		return st;
-	map = cbor_open(w);
-	st = req->command->apply(c, &a, w, f);
 	cbor_close_map(w, map);
 	if (st == ST_OK && w->overflow) {
 		f->reply_too_long = true;
@@ -259,6 +272,24 @@ enum status command_run(struct control *c, const struct command_request *req, st
 	}
 	if (st != ST_OK)
 		cbor_restore(w, start);
+	return st;
+}
+
+enum status command_run(struct control *c, const struct command_request *req, struct cbor_writer *w, struct failure *f)
+{
+	struct command_args a = {.from_script = req->from_script, .op = req->op};
+	struct audit_entry entry, *outer;
+	enum status st;
+
+	*f = (struct failure){.group_rc = -1};
+	outer = audit_command_begin(c, &entry);
+	st = check_role(c, req, f);
+	if (st == ST_OK)
+		st = decode(c, req, &a, f);
+	if (st == ST_OK)
+		st = apply(c, req, &a, w, f);
+	audit_command_end(c, req, &a, st, &f->error);
+	c->audit.running = outer;
 	return st;
 }
 

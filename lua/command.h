@@ -25,6 +25,7 @@ enum command_group_id {
 	GROUP_FILE = 8,
 	GROUP_SHELL = 9,
 	GROUP_ENUM = 10,
+	GROUP_SESSION = 64,
 	GROUP_VM = 65,
 	GROUP_EVENTS = 71,
 	GROUP_CONSOLE = 72,
@@ -33,6 +34,17 @@ enum command_group_id {
 	GROUP_STORE = 77,
 };
 
+enum session_command {
+	SESSION_WHOAMI,
+	SESSION_CHALLENGE,
+	SESSION_LOGIN,
+	SESSION_LOGOUT,
+	SESSION_KEYS,
+	SESSION_ENROLL,
+	SESSION_REVOKE,
+	SESSION_TRUST,
+	SESSION_AUDIT
+};
 enum vm_command {
 	VM_LIST,
 	VM_DEFINE,
@@ -79,9 +91,9 @@ struct arg_value {
 
 /* All arguments that any command takes, by their names on the wire, and what they name. */
 struct command_args {
-	struct arg_text name, text, origin, format, d, data;
+	struct arg_text name, text, origin, format, d, data, role;
 	struct arg_number id, after, max, from, last, credit, offset, index;
-	struct arg_value config, groups, argv;
+	struct arg_value config, groups, argv, message, key, vms, on;
 	bool as_text;
 	/* the tree of counters and settings */
 	struct arg_text path, prefix, group, why, val;
@@ -127,6 +139,8 @@ struct command {
 	uint8_t states;       /* BIT(enum vm_state) in which it is legal; 0: any */
 	enum role role;       /* the least role that may run it; unset: only the owner */
 	enum role write_role; /* for its write, where that takes another role than its read */
+	bool unaudited;       /* its write changes nothing that matters to anybody else, or notes it itself */
+	bool checks_rights;   /* its decode asks session_may() itself; else a write without a target is not for limited keys */
 	enum target target;
 	const char *name;     /* a verb, for sentences and for Lua */
 	const char *help;
@@ -145,8 +159,8 @@ struct command_group {
 	size_t count;
 };
 
-extern const struct command_group os_group, shell_group, enum_group, vm_group, console_group, inspect_group,
-	stat_group, settings_group, tree_group, events_group, file_group, store_group;
+extern const struct command_group os_group, shell_group, enum_group, session_group, vm_group, console_group,
+	inspect_group, stat_group, settings_group, tree_group, events_group, file_group, store_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

@@ -39,13 +39,14 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	memset(c, 0, sizeof *c);
 	c->cfg = *cfg;
 	c->started = cfg->clock->ticks();
-	c->session.role = ROLE_OWNER; /* whoever is at the serial line is trusted */
 	ring_init(&c->input, c->input_buf, INPUT_BYTES);
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
 	events_init(&c->events, cfg->clock);
 	settings_init(c);
 	timer_init(&c->wake_timer, on_time);
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
+	keystore_load(c);
+	audit_init(c);
 	*out = c;
 	return ST_OK;
 }
@@ -180,6 +181,12 @@ static void send_failure(struct control *c, const struct smp_header *request, en
 	send_error(c, request, e);
 }
 
+void control_line_dropped(struct control *c)
+{
+	c->login.open = false;
+	session_end(c, ENDED_LINE_DROPPED);
+}
+
 /* Finds the command of @h, or refuses. */
 static bool find_command(struct control *c, const struct smp_header *h, struct command_request *out)
 {
@@ -266,6 +273,7 @@ static void take_frame(struct control *c)
 		send_refusal(c, &h, SMP_TOO_NEW, "version field %u is newer than 1", h.version);
 		return;
 	}
+	session_touch(c);
 	req.op = (enum smp_op)h.op;
 	if (!find_command(c, &h, &req))
 		return;
@@ -389,6 +397,7 @@ static bool run_policies(struct control *c)
 	c->wake_at = TIMERQ_NEVER;
 	more = policy_step(c);
 	later_wake(c);
+	audit_wake(c);
 	if (!more && (c->wake_at != TIMERQ_NEVER || timer_is_set(&c->wake_timer)))
 		arm(c);
 	return more;
@@ -399,6 +408,7 @@ static bool keep_house(struct control *c)
 {
 	bool more = settings_step(c);
 
+	session_tick(c);
 	watch_vms(c);
 	more |= vm_reap(c->cfg.machine);
 	upload_tick(c, &c->upload);
@@ -413,6 +423,8 @@ bool control_step(struct control *c)
 	if (!send(c))
 		return more; /* the line is full: woken when it drains */
 	if (c->reset_due) {
+		if (audit_flush(c))
+			return true;
 		if (c->cfg.line.queued(c->cfg.line.ctx) == 0)
 			c->cfg.reset();
 		return false;
@@ -422,6 +434,7 @@ bool control_step(struct control *c)
 	if (!send(c))
 		return more;
 	more |= push(c);
+	more |= audit_step(c);
 	if (!more)
 		more = storage_step(c);
 	return more || ring_used(&c->input) > 0;

@@ -74,6 +74,8 @@ struct control_config {
 	const struct control_counter_source *counters;
 	unsigned counter_count;
 	void (*reset)(void);         /* resets the machine; called once the reply to a reset has left the line */
+	/* Random bytes fit for secrets, or ST_IO and why there are none. NULL: there are none. */
+	enum status (*entropy)(void *out, size_t len, struct error *err);
 };
 
 /* @cfg is copied; what it points at is not. ST_NO_MEMORY when memory_bytes is too small. */
@@ -87,6 +89,12 @@ void control_run_boot_script(struct control *c);
 
 /* Takes received bytes; returns how many. What is not taken waits for a control_step() (or is lost, as on any line). */
 size_t control_rx(struct control *c, const void *data, size_t len);
+
+/*
+ * The line was interrupted (carrier or data-set-ready lost, a break): whoever was logged in is not there any more.
+ * In the control task.
+ */
+void control_line_dropped(struct control *c);
 
 /*
  * One bounded piece of work: sends what waits, reaps VMs, runs at most one

@@ -8,12 +8,15 @@
 
 #include "guest/machine.h"
 #include "lib/ring.h"
+#include "lua/audit.h"
 #include "lua/command.h"
 #include "lua/control.h"
 #include "lua/define.h"
 #include "lua/digest.h"
 #include "lua/event_push.h"
 #include "lua/events.h"
+#include "lua/keys.h"
+#include "lua/login.h"
 #include "lua/later.h"
 #include "lua/policy.h"
 #include "lua/session.h"
@@ -76,6 +79,14 @@ struct control {
 	struct control_config cfg;
 	uint64_t started; /* ticks */
 	struct session session;
+
+	/* who may log in */
+	struct keyring keys, keys_next; /* as believed; as a command would have them */
+	char keys_trouble[ERROR_TEXT_MAX]; /* why those in the store cannot be read: then nobody is trusted */
+	bool trust_boot;                /* the boot arguments say that the line is trusted */
+	struct login login;
+	uint8_t keys_blob[KEYRING_BYTES_MAX];
+	struct audit audit;
 
 	/* in */
 	struct ring input;
@@ -143,6 +154,15 @@ void control_reply_begin(struct control *c, struct cbor_writer *w);
 /* Sends the reply to @h: what is in @w, or, unless @st is ST_OK, the error. */
 void control_reply_end(struct control *c, const struct smp_header *h, enum status st, const struct cbor_writer *w,
 		       const struct failure *f);
+
+/* ---- keystore.c ---- */
+
+/* Reads the keys that are stored and says whether the line is trusted; then begins the session that it is worth. */
+void keystore_load(struct control *c);
+/* Writes c->keys_next and believes it. Nothing is changed when it cannot be written. */
+MUST_CHECK enum status keystore_commit(struct control *c, struct error *err);
+/* One sentence on whether the line is trusted, and why. */
+void keystore_describe(const struct control *c, char *out, size_t size);
 
 /* ---- push.c: consoles onto the line ---- */
 

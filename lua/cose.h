@@ -14,11 +14,11 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lua/digest.h"
 
 #define P256_POINT_BYTES 65 /* 04h, x, y: SEC 1 section 2.3.3, uncompressed */
 #define P256_COORDINATE_BYTES 32
 #define ES256_SIGNATURE_BYTES 64 /* r, s, big-endian */
-#define SHA256_BYTES 32
 #define COSE_THUMBPRINT_BYTES SHA256_BYTES
 /* The longest a COSE_Key of one is that cose_key_encode() writes. */
 #define COSE_KEY_BYTES 75

@@ -15,6 +15,7 @@ COMMANDS = {
     8: ("file", {0: "transfer", 1: "status", 2: "hash", 3: "types", 4: "close"}),
     9: ("shell", {0: "execute"}),
     10: ("enumeration", {0: "count", 1: "list", 2: "single", 3: "details"}),
+    64: ("session", dict(enumerate("whoami challenge login logout keys enroll revoke trust audit".split()))),
     65: ("vm", dict(enumerate("list define start stop pause resume destroy info power report".split()))),
     71: ("events", dict(enumerate("read attach detach kinds".split()))),
     72: ("console", dict(enumerate("list read attach detach input".split()))),

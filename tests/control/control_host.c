@@ -5,6 +5,7 @@
  * management line. One client at a time, as on a cable.
  *
  *	control_host --store FILE [--disk FILE | --disk none] [--args TEXT] [--megs N] [--rate BYTES_PER_S]
+ *	             [--speed N]
  *
  * prints "port N" when it listens, then the hypervisor's log; "reset" and exit
  * status 42 when the machine is reset. It ends when its standard input does. The writable store is on the
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,11 +68,11 @@ static uint64_t real_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
-static uint64_t start_ns;
+static uint64_t start_ns, speed = 1;
 
 static uint64_t real_ticks(void)
 {
-	return ns_to_ticks(real_ns() - start_ns, VM_RIG_HZ);
+	return ns_to_ticks((real_ns() - start_ns) * speed, VM_RIG_HZ);
 }
 
 static uint64_t control_ticks_now(void)
@@ -165,6 +167,7 @@ static void line_receive(struct control *c)
 	else if (got == 0 || errno != EAGAIN) {
 		close(line.client);
 		line.client = -1;
+		control_line_dropped(c);
 	}
 }
 
@@ -210,6 +213,11 @@ static void reset_machine(void)
 	printf("reset\n");
 	fflush(stdout);
 	_exit(RESET_STATUS);
+}
+
+static enum status entropy(void *out, size_t len, struct error *err)
+{
+	return getrandom(out, len, 0) == (ssize_t)len ? ST_OK : fail(err, ST_IO, "no source of entropy: getrandom");
 }
 
 static void *read_file(const char *path, size_t *size)
@@ -303,6 +311,8 @@ static struct options parse(int argc, char **argv)
 			o.megs = strtoull(argv[i + 1], NULL, 0);
 		else if (strcmp(argv[i], "--rate") == 0)
 			line.rate = strtoull(argv[i + 1], NULL, 0);
+		else if (strcmp(argv[i], "--speed") == 0)
+			speed = strtoull(argv[i + 1], NULL, 0);
 	}
 	return o;
 }
@@ -352,6 +362,7 @@ int main(int argc, char **argv)
 		.counters = counters,
 		.counter_count = sizeof counters / sizeof counters[0],
 		.reset = reset_machine,
+		.entropy = entropy,
 	};
 	cfg.memory = aligned_alloc(4096, cfg.memory_bytes);
 	if (control_init(&cfg, &control, &err) != ST_OK)

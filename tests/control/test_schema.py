@@ -2,11 +2,13 @@
 """The schema against the machine: every rule is met by a real message, so none is a dead letter."""
 import time
 
+import cbor2
 import checked
 import pytest
 import smp
 from checked import COMMANDS, SCHEMA
 from conftest import vm
+from signer import Key, enroll, login, payload_of
 from smp import READ, WRITE
 from test_consoles import pushes
 from test_events import flood
@@ -57,6 +59,14 @@ def test_no_rule_is_a_dead_letter(host):
         (READ, 76, 1, {"path": "host.mem.free"}), (READ, 76, 4, {"path": "log.level"}),
         (WRITE, 76, 3, {"path": "log.level"}), (READ, 76, 5, {"after": 0}), (READ, 76, 6, {"group": "vm", "after": 0}),
     ]
+    everything += [(READ, 64, 0, {}), (READ, 64, 4, {"after": 0}), (READ, 64, 7, {}), (READ, 64, 8, {"from": 0, "max": 5})]
+    key = Key()
+    enroll(client, "bob", "operator", key, vms=["b"])
+    SCHEMA.check("login-payload", cbor2.loads(payload_of(client.write_request(64, 1))))
+    login(client, key)
+    client.write_request(64, 3)
+    client.read_request(64, 4)
+    client.write_request(64, 6, {"name": "bob"})
     for op, group, command, payload in everything:
         client.exchange(op, group, command, payload).map()
         SCHEMA.check(checked.rule(group, command) + "-request", payload)

@@ -82,8 +82,9 @@ def test_what_was_put_is_there_after_a_restart(host, tmp_path):
     machine.wait_for(b"from the writable store")
     machine.wait_for(b"kept")
     info = machine.smp.read_request(77, INFO)
-    assert info["writable"] and info["keys"] == 2 and info["opens"] == 2 and info["damaged"] == 0
-    assert machine.smp.read_request(74, 0)["store"]["keys"] == 2
+    # these two, and the audit log
+    assert info["writable"] and info["keys"] == 3 and info["opens"] == 2 and info["damaged"] == 0
+    assert machine.smp.read_request(74, 0)["store"]["keys"] == 3
 
 
 def test_a_guest_boots_from_the_writable_store(host):
@@ -131,7 +132,7 @@ def test_a_store_that_cannot_be_written(host, tmp_path):
             byte = f.read(1)
             f.seek(at)
             f.write(bytes([byte[0] ^ 1]))
-    machine = host(options=["--disk", str(disk)])
+    machine = host(options=["--disk", str(disk)], args="trust=line")  # it may hold keys
     machine.wait_for(b"store: file: neither superblock, sectors 0 and 8, is good")
     assert machine.smp.read_request(77, INFO)["writable"] is False
     assert os.path.getsize(disk) == 8 << 20
@@ -141,7 +142,7 @@ def test_more_is_written_than_the_disk_holds(host):
     client = host().smp
     for _ in range(300):
         good(client, 'store.put("x", ("x"):rep(30000))')
-    assert client.read_request(76, 1, {"path": "host.store.put"})["value"] == 300 * 30000
+    assert client.read_request(76, 1, {"path": "host.store.put"})["value"] >= 300 * 30000
     assert client.read_request(76, 1, {"path": "host.store.writable"})["value"] == 1
     assert good(client, '#store.get("x", 10000)') == "20000"
     assert client.read_request(74, 1) == {"checked": True}

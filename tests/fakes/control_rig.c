@@ -9,6 +9,7 @@
 #include "io/store.h"
 
 #define MEMORY_BYTES (1u << 20)
+#define DISK_BYTES (1u << 20)
 #define STEPS_MAX 100000u
 
 struct control_rig control_rig;
@@ -80,14 +81,60 @@ static void open_store(void)
 		fprintf(stderr, "control_rig: %s\n", err.text);
 		abort();
 	}
+}
+
+static enum status entropy(void *out, size_t len, struct error *err)
+{
+	uint8_t *p = out;
+
+	if (control_rig.no_entropy)
+		return fail(err, ST_IO, "no source of entropy: told to fail");
+	for (size_t i = 0; i < len; i++)
+		p[i] = control_rig.entropy++;
+	return ST_OK;
+}
+
+static void mount(void)
+{
+	struct block_range range = fault_disk_range(&control_rig.disk);
+	bool formatted;
+	struct error err;
+
+	if (files_mount(&control_rig.files, &range, 1, control_rig.kv_memory, kvlog_memory_bytes(&range), &formatted,
+			&err) != ST_OK)
+		fprintf(stderr, "control_rig: %s\n", err.text);
+}
+
+void control_rig_restart(bool with_disk)
+{
+	struct control_config cfg = {
+		.machine = &vm_rig.machine,
+		.log = &control_rig.log,
+		.line = {.room = line_room, .queued = line_queued, .write = line_write},
+		.args = control_rig.args ? control_rig.args : "",
+		.clock = fake_host.ops.clock,
+		.memory = control_rig.memory,
+		.memory_bytes = MEMORY_BYTES,
+		.version = "1.2.3",
+		.build = "rig",
+		.reset = reset,
+		.entropy = entropy,
+	};
+	struct error err;
+
 	files_init(&control_rig.files, &control_rig.store, "a test");
 	vm_rig.machine.files = &control_rig.files;
+	if (with_disk)
+		mount();
+	if (control_init(&cfg, &control_rig.control, &err) != ST_OK) {
+		fprintf(stderr, "control_rig: %s\n", err.text);
+		abort();
+	}
 }
 
 void control_rig_init(uint64_t ram_bytes)
 {
-	struct control_config cfg;
-	struct error err;
+	struct block_range range;
 
 	memset(&control_rig, 0, sizeof control_rig);
 	vm_rig_init(ram_bytes);
@@ -95,28 +142,18 @@ void control_rig_init(uint64_t ram_bytes)
 	bytelog_init(&control_rig.log, control_rig.log_buf, sizeof control_rig.log_buf);
 	control_rig.room = CONTROL_RIG_LINE;
 	control_rig.memory = aligned_alloc(4096, MEMORY_BYTES);
-	cfg = (struct control_config){
-		.machine = &vm_rig.machine,
-		.log = &control_rig.log,
-		.line = {.room = line_room, .queued = line_queued, .write = line_write},
-		.args = "",
-		.clock = fake_host.ops.clock,
-		.memory = control_rig.memory,
-		.memory_bytes = MEMORY_BYTES,
-		.version = "1.2.3",
-		.build = "rig",
-		.reset = reset,
-	};
-	if (control_init(&cfg, &control_rig.control, &err) != ST_OK) {
-		fprintf(stderr, "control_rig: %s\n", err.text);
-		abort();
-	}
+	fault_disk_init(&control_rig.disk, DISK_BYTES, 512);
+	range = fault_disk_range(&control_rig.disk);
+	control_rig.kv_memory = aligned_alloc(64, (kvlog_memory_bytes(&range) + 63) & ~63ul);
+	control_rig_restart(true);
 }
 
 void control_rig_fini(void)
 {
 	vm_rig_fini();
 	free(control_rig.memory);
+	free(control_rig.kv_memory);
+	fault_disk_fini(&control_rig.disk);
 }
 
 unsigned control_rig_settle(unsigned max)

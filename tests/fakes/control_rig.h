@@ -7,6 +7,7 @@
 #define CORBEL_TESTS_CONTROL_RIG_H
 
 #include "lua/control_internal.h"
+#include "tests/fakes/fault_disk.h"
 #include "tests/fakes/vm_rig.h"
 
 #define CONTROL_RIG_LINE 65536u
@@ -23,12 +24,19 @@ struct control_rig {
 	struct files files;
 	struct bytelog log;
 	uint8_t log_buf[4096];
+	struct fault_disk disk; /* of the writable store; outlives control_rig_restart() */
+	void *kv_memory;
+	bool no_entropy;        /* the source fails from now on */
+	uint8_t entropy;        /* what the next byte of it is */
+	const char *args;       /* boot arguments of the next restart */
 };
 
 extern struct control_rig control_rig;
 
 /* @ram_bytes of host memory below the VM rig; no boot script. Aborts on failure. */
 void control_rig_init(uint64_t ram_bytes);
+/* The machine is reset: a new control plane with what is in the store and nothing else; without the disk, if so asked. */
+void control_rig_restart(bool with_disk);
 /* Frees everything; the VM rig checks that nothing is left. */
 void control_rig_fini(void);
 /* Sends one request body as a frame and steps until nothing is left to do. */

@@ -416,7 +416,7 @@ static void every_command_is_complete(void **state)
 			assert_int_not_equal(cmd->role, ROLE_UNSET); /* every row says who may */
 		}
 	}
-	assert_null(command_group_find(64));
+	assert_null(command_group_find(63));
 	assert_null(command_find(GROUP_VM, 200));
 }
 
