@@ -57,8 +57,9 @@ static void do_write(struct fault_disk *d, const struct block_request *r, uint64
 static void do_flush(struct fault_disk *d)
 {
 	d->flushes++;
+	for (unsigned i = 0; i < d->pending_count; i++)
+		memcpy(d->platter + d->pending[i].at, d->pending[i].data, d->pending[i].bytes);
 	drop_pending(d);
-	memcpy(d->platter, d->view, d->bytes);
 }
 
 static bool reads_bad(const struct fault_disk *d, const struct block_request *r)
