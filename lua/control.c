@@ -398,6 +398,7 @@ static bool run_policies(struct control *c)
 	more = policy_step(c);
 	later_wake(c);
 	audit_wake(c);
+	control_wake_at(c, c->settings.next);
 	if (!more && (c->wake_at != TIMERQ_NEVER || timer_is_set(&c->wake_timer)))
 		arm(c);
 	return more;

@@ -68,9 +68,6 @@ static unsigned chain_length(const struct settings *s, const struct tree_item *i
 
 static void find_next_end(struct settings *s)
 {
-	const struct host_ops *host = s->c->cfg.machine->host;
-	unsigned long state;
-
 	s->next = TIMERQ_NEVER;
 	s->overrides = 0;
 	for (unsigned i = 0; i < s->count; i++) {
@@ -79,11 +76,6 @@ static void find_next_end(struct settings *s)
 		s->overrides++;
 		s->next = MIN(s->next, s->entries[i].expires);
 	}
-	state = control_mask(s->c);
-	timerq_set(host->timers, &s->timer, s->next);
-	if (host->timers_changed)
-		host->timers_changed();
-	control_unmask(s->c, state);
 }
 
 static void remove_entry(struct settings *s, struct setting_entry *e)
@@ -338,19 +330,9 @@ unsigned settings_chain(struct control *c, const struct tree_item *item, struct 
 
 /* ---- time ---- */
 
-/* A host timer's handler: only wakes the control task. Any context. */
-static void on_time(struct timer *t, uint64_t now)
-{
-	const struct settings *s = container_of(t, struct settings, timer);
-
-	(void)now;
-	s->c->cfg.machine->host->notify();
-}
-
 void settings_init(struct control *c)
 {
-	c->settings = (struct settings){.next = TIMERQ_NEVER, .c = c};
-	timer_init(&c->settings.timer, on_time);
+	c->settings = (struct settings){.next = TIMERQ_NEVER};
 	c->cfg.machine->starting = on_start;
 	c->cfg.machine->starting_ctx = c;
 }

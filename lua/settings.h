@@ -53,10 +53,8 @@ struct setting_entry {
 struct settings {
 	struct setting_entry entries[SETTINGS_ENTRIES_MAX]; /* each chain in its order, chains mixed */
 	unsigned count, overrides;
-	uint64_t next; /* ticks: the earliest end of an override, TIMERQ_NEVER for none */
-	struct timer timer;
+	uint64_t next; /* ticks: the earliest end of an override, TIMERQ_NEVER for none; the control task is woken then */
 	uint64_t changes, expired;
-	struct control *c;
 };
 
 /* A change that is asked for. */
