@@ -19,6 +19,7 @@
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "lib/x86_asm.h"
+#include "lua/state.h"
 
 #define CONTROL_MEMORY_ORDER 9u /* 2 MiB for control and its interpreters */
 #define LIBC_HEAP_ORDER 7u      /* 512 KiB for the C library */
@@ -87,6 +88,19 @@ static bool feed(struct control *c)
 	return taken > 0;
 }
 
+/*
+ * Time that others had is not the script's. One that is past ten times its own is left here, interrupt frame and all:
+ * only its memory belongs to it, and nothing that is sheltered is under way.
+ */
+static void interrupted(uint64_t away)
+{
+	interp_exclude(away);
+	if (!interp_overdue())
+		return;
+	sti();
+	interp_abandon();
+}
+
 static void serve(void *arg)
 {
 	struct control *c;
@@ -147,6 +161,7 @@ enum status control_task_start(struct machine *machine, struct uart *management,
 	config.counter_count = ARRAY_SIZE(counters);
 	config.reset = host_reset;
 	config.entropy = cpu_entropy;
+	task.task.interrupted = interrupted;
 	st = host_task_start(&task, "control", serve, NULL, CONTROL_STACK_BYTES / PAGE_SIZE);
 	if (st != ST_OK)
 		return fail(err, st, "no memory for the control plane's stack");

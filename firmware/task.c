@@ -11,6 +11,7 @@
 #include "firmware/percpu.h"
 #include "firmware/stack.h"
 #include "firmware/text.h"
+#include "firmware/tsc.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/x86_asm.h"
@@ -127,6 +128,17 @@ void task_preempt_point(void)
 
 	if (p->task && p->need_resched && p->preempt_held == 0)
 		leave(TASK_PREEMPTED);
+}
+
+void task_interrupt_end(void)
+{
+	struct percpu *p = this_cpu();
+	struct task *t = p->task;
+	uint64_t before = host_clock.ticks();
+
+	task_preempt_point();
+	if (t && t->interrupted && p->preempt_held == 0)
+		t->interrupted(host_clock.ticks() - before);
 }
 
 void task_preempt_disable(void)

@@ -35,6 +35,11 @@ struct task {
 	struct xsave_area *fpu; /* at the top of the stack */
 	enum task_end end;
 	bool woken; /* since it last looked for something to do */
+	/*
+	 * Called at the end of each interrupt that came while the task ran, on its stack, masked; @away: ticks for which
+	 * others had the CPU meanwhile. It may leave the task's work by longjmp, once it has enabled interrupts. NULL: not.
+	 */
+	void (*interrupted)(uint64_t away);
 };
 
 /*
@@ -70,7 +75,9 @@ void task_yield(void);
 void task_preempt_disable(void);
 void task_preempt_enable(void);
 
-/* Called at the end of each interrupt, still masked: gives the CPU back when it is wanted. */
+/* Gives the CPU back when it is wanted. Masked. */
 void task_preempt_point(void);
+/* Called at the end of each interrupt, still masked: the same, and tells the task. */
+void task_interrupt_end(void);
 
 #endif

@@ -201,7 +201,7 @@ void trap_dispatch(struct trap_frame *f)
 {
 	if (f->vector >= VEC_FIRST_EXTERNAL) {
 		irq_dispatch((uint8_t)f->vector);
-		task_preempt_point();
+		task_interrupt_end();
 		return;
 	}
 	if (f->vector == VEC_NMI) {

@@ -12,6 +12,12 @@
 #include "lib/clock.h"
 #include "lib/timerq.h"
 
+/* The longest that a host task kept interrupts masked; whoever reads it may set it to 0. */
+struct host_masked {
+	uint64_t ticks;
+	uint64_t where; /* address behind the end of that section */
+};
+
 struct host_ops {
 	const struct clock *clock;       /* the host TSC */
 	struct timerq *timers;           /* host timers, host TSC; per CPU (one CPU in this slice) */
@@ -34,6 +40,8 @@ struct host_ops {
 	void (*timers_changed)(void);
 	/* Wakes the control task because of @vm (console output, state change, work for the reaper). Any context. */
 	void (*notify)(void);
+	/* How long that took at most. NULL: not measured. */
+	struct host_masked *masked;
 	/* Masks interrupts around manager calls made by a host task; nests by value. */
 	unsigned long (*mask)(void);
 	void (*unmask)(unsigned long state);

@@ -72,6 +72,26 @@ static void put_lua(struct control *c, struct cbor_writer *w)
 	cbor_close_map(w, map);
 }
 
+/* Since it was asked last: figures that are to be watched, not summed. */
+static void put_masked(struct control *c, struct cbor_writer *w)
+{
+	struct host_masked *masked = c->cfg.machine->host->masked, seen;
+	struct cbor_mark map;
+	unsigned long state;
+
+	if (!masked)
+		return;
+	state = control_mask(c);
+	seen = *masked;
+	*masked = (struct host_masked){0};
+	control_unmask(c, state);
+	cbor_put_text(w, "masked");
+	map = cbor_open(w);
+	command_put_uint(w, "ticks", seen.ticks);
+	command_put_uint(w, "where", seen.where);
+	cbor_close_map(w, map);
+}
+
 static void put_facts(struct control *c, struct cbor_writer *w)
 {
 	struct cbor_mark map;
@@ -113,6 +133,7 @@ static enum status host_apply(struct control *c, struct command_args *a, struct 
 	put_line(c, w);
 	put_lua(c, w);
 	put_store(c, w);
+	put_masked(c, w);
 	put_facts(c, w);
 	return ST_OK;
 }
