@@ -25,6 +25,7 @@
 #define HOST_TIMERS_MAX 256u    /* a wake timer for each vcpu, and a few of our own */
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
 #define SCHED_STORAGE_BYTES 4096u
+#define TASK_SLICE_US 2000u     /* a turn of a host task while others wait, at most */
 
 struct sched *host_sched;
 
@@ -143,6 +144,8 @@ static enum sched_end task_turn(struct sched_entity *e, uint64_t slice_end)
 	enum task_end end;
 
 	turn_end = slice_end;
+	if (sched_others_ready(host_sched, BOOT_CPU))
+		turn_end = MIN(turn_end, host_clock.ticks() + mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
 	arm_timer();
 	end = task_run(&t->task);
 	host_timer_disarm();

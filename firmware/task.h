@@ -36,8 +36,9 @@ struct task {
 	enum task_end end;
 	bool woken; /* since it last looked for something to do */
 	/*
-	 * Called at the end of each interrupt that came while the task ran, on its stack, masked; @away: ticks for which
-	 * others had the CPU meanwhile. It may leave the task's work by longjmp, once it has enabled interrupts. NULL: not.
+	 * Called at the end of each interrupt that came while the task ran, on its stack, masked; @away: ticks for
+	 * which others had the CPU meanwhile. It may leave the task's work by longjmp, once it has enabled interrupts.
+	 * NULL: not.
 	 */
 	void (*interrupted)(uint64_t away);
 };

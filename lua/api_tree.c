@@ -178,10 +178,11 @@ static int set(lua_State *L)
 	uint8_t value[VALUE_CBOR_MAX];
 	struct cbor_writer w;
 	struct error err;
+	enum status st = ST_OK;
 
 	lua_settop(L, 3);
 	r.path = path_argument(L, "set", &r.path_len);
-	if (c->collect)
+	if (c->collect && !c->planning)
 		return luaL_error(L, "a definition cannot set %s", r.path);
 	where(L, c, from);
 	r.where = from;
@@ -196,9 +197,12 @@ static int set(lua_State *L)
 	if (change_decode(c, &r, &change, &err) != ST_OK)
 		return raise(L, &err);
 	interp_shelter();
-	change_apply(c, &change);
+	if (c->planning)
+		st = generation_record(c, &change, &err);
+	else
+		change_apply(c, &change);
 	interp_unshelter();
-	return 0;
+	return st == ST_OK ? 0 : raise(L, &err);
 }
 
 /* unset "vm.alpha.on_reset" */

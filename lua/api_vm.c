@@ -82,9 +82,9 @@ static enum status take_definition(struct control *c, const struct vm_config *cf
 			log_info("VM %s: defined (%s)", cfg->name, cfg->origin);
 		return st;
 	}
-	if (c->pending_count == DEFINE_MAX)
+	if (c->pending_count == c->pending_max)
 		return fail(err, ST_OVER_LIMIT, "VM %s (%.64s): one text defines at most %u VMs", cfg->name,
-			    cfg->origin, DEFINE_MAX);
+			    cfg->origin, c->pending_max);
 	c->pending[c->pending_count++] = *cfg;
 	return ST_OK;
 }
@@ -332,6 +332,30 @@ static int inspect(lua_State *L)
 	return 1;
 }
 
+/* plan "scripts/site.lua", apply, run: texts of the store; upvalue 2 is the command's number. */
+static int source_command(lua_State *L)
+{
+	unsigned id = (unsigned)lua_tointeger(L, lua_upvalueindex(2));
+	uint8_t args[ARGS_MAX];
+	struct cbor_mark map;
+	struct cbor_writer w;
+	const char *file;
+	size_t len;
+
+	if (lua_type(L, 1) != LUA_TSTRING)
+		return luaL_error(L, "%s takes the name of a file of the store", command_find(GROUP_POLICY, id)->name);
+	file = lua_tolstring(L, 1, &len);
+	if (!cbor_utf8_valid(file, len))
+		return luaL_error(L, "there is no file of that name");
+	cbor_writer_init(&w, args, sizeof args);
+	map = cbor_open(&w);
+	cbor_put_text(&w, "file");
+	cbor_put_text_n(&w, file, len);
+	cbor_close_map(&w, map);
+	run_command(L, control_of(L), GROUP_POLICY, id, &w);
+	return 1;
+}
+
 static void set_function(lua_State *L, struct control *c, const char *name, lua_CFunction fn, unsigned number)
 {
 	lua_pushlightuserdata(L, c);
@@ -352,6 +376,9 @@ void api_open_vm(lua_State *L, struct control *c)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		set_function(L, c, command_find(GROUP_VM, verbs[i])->name, verb, verbs[i]);
+	set_function(L, c, "plan", source_command, POLICY_PLAN);
+	set_function(L, c, "apply", source_command, POLICY_APPLY);
+	set_function(L, c, "run", source_command, POLICY_RUN);
 	set_function(L, c, "vm", vm_name, 0);
 	set_function(L, c, "vms", vms, 0);
 	set_function(L, c, "vm_list", vm_list, 0);

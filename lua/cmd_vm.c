@@ -195,11 +195,11 @@ enum status vm_decode_definition(struct control *c, const struct define_source *
 	if (strcmp(cfg.name, LOG_CONSOLE_NAME) == 0)
 		return fail(err, ST_EXISTS, "VM %s: the name is that of the hypervisor's log among the consoles",
 			    cfg.name);
-	vm = vm_find(c->cfg.machine, cfg.name);
+	vm = c->planning ? NULL : vm_find(c->cfg.machine, cfg.name);
 	other = vm ? &vm->config : find_pending(c, cfg.name);
 	if (other)
 		return refuse_second(other, &cfg, err);
-	if (free_places(c->cfg.machine) <= c->pending_count)
+	if (!c->planning && free_places(c->cfg.machine) <= c->pending_count)
 		return fail(err, ST_OVER_LIMIT, "VM %s: there are %d VMs already, which is all this version has",
 			    cfg.name, VMS_MAX);
 	*out = cfg;
@@ -349,6 +349,7 @@ static enum status destroy_apply(struct control *c, struct command_args *a, stru
 	(void)w;
 	if (st == ST_OK) {
 		push_forget(c, id);
+		c->generation.owned[id] = false;
 		settings_forget_vm(c, id);
 	}
 	return st;

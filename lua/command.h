@@ -27,6 +27,7 @@ enum command_group_id {
 	GROUP_ENUM = 10,
 	GROUP_SESSION = 64,
 	GROUP_VM = 65,
+	GROUP_POLICY = 70,
 	GROUP_EVENTS = 71,
 	GROUP_CONSOLE = 72,
 	GROUP_INSPECT = 74,
@@ -58,6 +59,16 @@ enum vm_command {
 	VM_REPORT
 };
 enum console_command { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
+enum policy_command {
+	POLICY_SCRIPTS,
+	POLICY_HOOKS,
+	POLICY_PLAN,
+	POLICY_APPLY,
+	POLICY_RUN,
+	POLICY_STOP,
+	POLICY_GENERATIONS,
+	POLICY_ROLLBACK
+};
 enum events_command { EVENTS_READ, EVENTS_ATTACH, EVENTS_DETACH, EVENTS_KINDS_LIST };
 enum store_command { STORE_LIST, STORE_INFO, STORE_DELETE };
 enum inspect_command { INSPECT_HOST, INSPECT_CHECK };
@@ -103,6 +114,10 @@ struct command_args {
 
 	/* the store */
 	struct arg_text after_name;
+
+	/* scripts */
+	struct arg_text file;
+	struct arg_number number;
 
 	/* events */
 	struct arg_value kinds;
@@ -160,7 +175,7 @@ struct command_group {
 };
 
 extern const struct command_group os_group, shell_group, enum_group, session_group, vm_group, console_group,
-	inspect_group, stat_group, settings_group, tree_group, events_group, file_group, store_group;
+	inspect_group, stat_group, settings_group, tree_group, events_group, file_group, store_group, policy_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

@@ -44,6 +44,8 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	events_init(&c->events, cfg->clock);
 	settings_init(c);
 	timer_init(&c->wake_timer, on_time);
+	c->pending = c->own_pending;
+	c->pending_max = DEFINE_MAX;
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
 	keystore_load(c);
 	audit_init(c);
@@ -53,20 +55,24 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 
 _Static_assert(sizeof(struct control) + 2 * INTERP_MEMORY_MIN + 64 < CONTROL_MEMORY_MIN, "the minimum is enough");
 
-/* The name behind script= in the boot arguments, else the default. */
-static void script_argument(const char *args, char *out, size_t size)
+/* The name behind script= in the boot arguments, else the default; true when it was given. */
+static bool script_argument(const char *args, char *out, size_t size)
 {
 	size_t prefix = strlen(SCRIPT_ARGUMENT);
+	bool given = false;
 
 	format(out, size, "%s", SCRIPT_DEFAULT);
 	while (*args) {
 		size_t len = strcspn(args, " \t\n");
 
-		if (len > prefix && strncmp(args, SCRIPT_ARGUMENT, prefix) == 0)
+		if (len > prefix && strncmp(args, SCRIPT_ARGUMENT, prefix) == 0) {
 			format(out, size, "%.*s", (int)(len - prefix), args + prefix);
+			given = true;
+		}
 		args += len;
 		args += strspn(args, " \t\n");
 	}
+	return given;
 }
 
 /* The script as named, or in the store's folder of scripts. */
@@ -95,24 +101,36 @@ static void start_automatic(struct control *c)
 	}
 }
 
-void control_run_boot_script(struct control *c)
+/* The seed's script, or the one that the boot arguments name. */
+static void run_seed_script(struct control *c, const char *name)
 {
-	char name[VM_PATH_MAX], shown[PRINT_NAME_MAX];
 	struct loaded_file file = {0};
+	char shown[PRINT_NAME_MAX];
 	struct script *script;
 	struct error err;
 	enum status st;
 
-	script_argument(c->cfg.args, name, sizeof name);
 	log_clean(shown, sizeof shown, name, strlen(name));
 	st = find_script(c, name, &file, &err);
 	if (st == ST_OK)
 		st = policy_load(c, shown, file.data, file.size, &script, &err);
 	loadfile_drop(c->cfg.machine, &file);
-	if (st == ST_OK)
-		policy_keep(c, script);
-	else
+	generation_own_all(c);
+	if (st != ST_OK) {
 		log_error("script %s: %s", shown, err.text);
+		return;
+	}
+	script->of_generation = true;
+	policy_keep(c, script);
+}
+
+void control_run_boot_script(struct control *c)
+{
+	char name[VM_PATH_MAX];
+
+	/* Whoever names a script at the loader's prompt wants that one: a way out of a bad generation. */
+	if (script_argument(c->cfg.args, name, sizeof name) || !generation_boot(c))
+		run_seed_script(c, name);
 	start_automatic(c);
 }
 
@@ -396,6 +414,7 @@ static bool run_policies(struct control *c)
 
 	c->wake_at = TIMERQ_NEVER;
 	more = policy_step(c);
+	generation_step(c);
 	later_wake(c);
 	audit_wake(c);
 	control_wake_at(c, c->settings.next);

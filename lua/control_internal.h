@@ -15,6 +15,7 @@
 #include "lua/digest.h"
 #include "lua/event_push.h"
 #include "lua/events.h"
+#include "lua/generation.h"
 #include "lua/keys.h"
 #include "lua/login.h"
 #include "lua/later.h"
@@ -128,6 +129,7 @@ struct control {
 
 	/* scripts that stay, and when the task is to be woken for them */
 	struct policy policy;
+	struct generation_state generation;
 	struct view_cache view;
 	uint64_t view_stamp;
 	struct timer wake_timer;
@@ -142,7 +144,11 @@ struct control {
 	char prompt[PROMPT_MAX];            /* the line, its words joined */
 	uint8_t script_reply[SMP_BODY_MAX]; /* of a command that a script called */
 	bool collect;                       /* vm{} collects into pending[] */
-	struct vm_config pending[DEFINE_MAX];
+	bool planning;                      /* and set{} into the plan: generation.c */
+	bool booting;                       /* a generation that is kept is brought up */
+	struct vm_config own_pending[DEFINE_MAX];
+	struct vm_config *pending;          /* those, or a plan's */
+	unsigned pending_max;
 	unsigned pending_count;
 	char unfinished[ERROR_TEXT_MAX];    /* a vm "name" that still wants its table */
 };

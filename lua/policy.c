@@ -83,7 +83,7 @@ static struct script *free_place(struct control *c)
 }
 
 /* A text that was loaded leaves neither memory nor name behind. */
-static void drop(struct control *c, struct script *s)
+void policy_drop(struct control *c, struct script *s)
 {
 	give_memory(c, s);
 	memset(s, 0, sizeof *s);
@@ -111,7 +111,7 @@ enum status policy_load(struct control *c, const char *name, const char *text, s
 	if (st == ST_OK)
 		*out = s;
 	else
-		drop(c, s);
+		policy_drop(c, s);
 	return st;
 }
 
@@ -120,7 +120,7 @@ void policy_unload(struct control *c, struct script *s)
 	ASSERT(s->state != SCRIPT_FREE && c->policy.running != s);
 	events_post(&c->events, EVENT_SCRIPT_ENDED, NULL, "%s", s->name);
 	if (s->interp.memory)
-		drop(c, s);
+		policy_drop(c, s);
 	else
 		memset(s, 0, sizeof *s);
 }
@@ -131,7 +131,7 @@ void policy_keep(struct control *c, struct script *s)
 
 	ASSERT(s->state == SCRIPT_LOADING);
 	if (s->hook_count == 0) {
-		drop(c, s);
+		policy_drop(c, s);
 		return;
 	}
 	s->state = SCRIPT_READY;

@@ -75,6 +75,8 @@ MUST_CHECK enum status policy_load(struct control *c, const char *name, const ch
 void policy_keep(struct control *c, struct script *s);
 /* Ends a script and gives its memory back. Not the one that runs. */
 void policy_unload(struct control *c, struct script *s);
+/* Takes back what was loaded and not kept. */
+void policy_drop(struct control *c, struct script *s);
 struct script *policy_find(struct control *c, const char *name);
 
 /* Runs one hook that is due. True when another one may be. */

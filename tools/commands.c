@@ -191,7 +191,7 @@ static enum exit_status vm_report(struct client *c, int argc, char **argv)
 }
 
 /* The file's text, NUL-terminated; "-" is the standard input. NULL after a sentence. */
-static char *read_text(const char *path)
+char *command_read_text(const char *path)
 {
 	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
 	char *text = malloc(FILE_MAX + 1);
@@ -217,7 +217,7 @@ static char *read_text(const char *path)
 static enum exit_status vm_define(struct client *c, int argc, char **argv)
 {
 	const char *slash = strrchr(argv[0], '/');
-	char *text = read_text(argv[0]), name[40];
+	char *text = command_read_text(argv[0]), name[40];
 	struct cbor_value reply, list, vm;
 	enum exit_status st;
 	struct cbor_iter it;
@@ -395,6 +395,13 @@ const struct ctl_command ctl_commands[] = {
 	{"top", "[SECONDS]", "the VMs by what they use, again and again", 0, false, top_run},
 	{"metrics", "", "all counters as Prometheus reads them", 0, false, metrics_print},
 	{"exporter", "[PORT]", "serves them on a port of this machine, 9532 without PORT", 0, false, metrics_serve},
+	{"plan", "FILE", "says what apply would change; FILE is here, or store:NAME", 1, false, policy_plan},
+	{"apply", "FILE", "makes a Lua text the site's next generation, all or nothing", 1, false, policy_apply},
+	{"generations", "", "the generations that are kept", 0, false, policy_generations},
+	{"rollback", "NUMBER", "applies a generation that is kept", 1, false, policy_rollback},
+	{"run", "FILE", "runs a script; one with hooks stays", 1, false, policy_run},
+	{"script list", "[NAME]", "the scripts that stay, or the hooks of one", 0, false, policy_scripts},
+	{"script stop", "NAME", "ends a script that stays", 1, false, policy_stop},
 	{"check", "", "walks the machine's memory and queues, and says whether all is in order", 0, false, check},
 	{"echo", "[TEXT]", "has a text sent back: is anybody there?", 0, false, echo},
 	{"reset", "", "resets the machine, with every VM on it", 0, false, reset},

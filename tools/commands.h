@@ -30,6 +30,19 @@ enum exit_status command_run_words(struct client *c, int argc, char **argv);
 /* The list of commands. */
 void command_help(void);
 
+/* The text of a file, NUL-terminated, for free(); "-" is the standard input. NULL after a sentence. */
+char *command_read_text(const char *path);
+
+/* ---- policy.c ---- */
+
+enum exit_status policy_plan(struct client *c, int argc, char **argv);
+enum exit_status policy_apply(struct client *c, int argc, char **argv);
+enum exit_status policy_run(struct client *c, int argc, char **argv);
+enum exit_status policy_stop(struct client *c, int argc, char **argv);
+enum exit_status policy_rollback(struct client *c, int argc, char **argv);
+enum exit_status policy_scripts(struct client *c, int argc, char **argv);
+enum exit_status policy_generations(struct client *c, int argc, char **argv);
+
 /* ---- live.c ---- */
 
 enum exit_status live_console(struct client *c, int argc, char **argv);

@@ -44,6 +44,10 @@ def test_no_rule_is_a_dead_letter(host):
                                                 "mem": {"size": 2 << 20, "reservation": "all"}}}),
         *((WRITE, 65, command, {"name": "c"}) for command in (2, 4, 5, 8, 3, 6)),
         (READ, 74, 0, {}), (READ, 74, 1, {}), (WRITE, 72, 3, {"name": "b"}),
+        (WRITE, 70, 4, {"text": "every(sec(9), print) on('vm', print)", "origin": "p"}), (READ, 70, 0, {}),
+        (READ, 70, 1, {"name": "p"}), (WRITE, 70, 5, {"name": "p"}),
+        (WRITE, 70, 2, {"text": vm("a", "say=hi echo end=exit:3", more="autostart = true") + vm("b", "end=crash")
+                        + "set('log.level', 'info')"}),
         (READ, 71, 0, {"from": 0, "kinds": ["vm", "fault"], "max": 2, "wait": 5}), (READ, 71, 0, {"last": 5, "kinds": "*"}),
         (WRITE, 71, 1, {"from": 0, "kinds": ["vm"], "credit": 40}), (WRITE, 71, 1, {"last": 4}), (READ, 71, 3, {}),
         (WRITE, 8, 0, {"off": 0, "name": "x", "len": 6, "data": b"abc"}), (READ, 77, 1, {}), (WRITE, 8, 4, {}),
@@ -85,6 +89,14 @@ def test_no_rule_is_a_dead_letter(host):
     client.write_request(71, 2)
     for push in pushes(machine):
         SCHEMA.check("pushed", push)
+    client.write_request(70, 3, {"text": vm("e", more="autostart = true") + vm("f", "x")})
+    client.write_request(65, 3, {"name": "e"})
+    client.write_request(70, 3, {"text": vm("f"), "origin": "x"})
+    client.write_request(70, 7, {"number": 1})
+    client.read_request(70, 6)
+    for command, payload in ((0, {}), (1, {"name": "p"}), (2, {"file": "x"}), (3, {"text": ""}), (4, {"text": ""}),
+                             (5, {"name": "p"}), (6, {}), (7, {"number": 1})):
+        SCHEMA.check(checked.rule(70, command) + "-request", payload)
     client.read_request(65, 0)
     client.write_request(0, 5)
     SCHEMA.check("os-reset-request", {})

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripts that misbehave, beside guests whose timers keep their beat.
+
+The emulator's ticks are instructions. What a guest measures as lateness is what its vcpu waited for
+the control task and for the other guest's turn; with one guest it is the control task's alone.
+"""
+import re
+import time
+
+import conftest
+import pytest
+import vms
+
+LATE_MAX = 100_000      # instructions that a runnable vcpu waits for the control task
+MASKED_MAX = 20_000     # and of these in one apply section
+
+# What a script does: (text for the prompt, status that the prompt answers)
+HOSTILE = {
+    "endless loop": "while true do end",
+    "kill caught": "while true do pcall(function() while true do end end) end",
+    "string.rep": "return #string.rep('', 1e15)",
+    "table.move": "table.move({}, 1, 1e15, 2)",
+    "table.insert": "table.insert(setmetatable({}, {__len = function() return 1 << 60 end}), 1, 1)",
+    "patterns": "return (('a'):rep(65536)):find('.-.-.-.-b')",
+    "comparator": "local t = {} for i = 1, 3000 do t[i] = i end table.sort(t, function() return true end)"
+                  " while true do end",
+    "collection": "local t = {} for i = 1, 3000 do t[i] = { i } end for i = 1, 20 do collectgarbage() end error('done')",
+    "memory": "local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end",
+    "recursion": "local function f() return f() + 1 end f()",
+    "metamethod": "local t = setmetatable({}, {__index = function(t, k) return t[k .. 'x'] end}) return t.a",
+    "close": "local t <close> = setmetatable({}, {__close = function() while true do end end}) error('x')",
+    "handler": "xpcall(function() while true do end end, function() while true do end end)",
+    "handlers' handler": "xpcall(error, function() xpcall(error, function() error() end) error() end) error('x')",
+    "coroutines": "for i = 1, 1000000 do pcall(coroutine.wrap(function() while true do end end)) end",
+    "all coroutines": "local t = {} for i = 1, 1000000 do t[i] = coroutine.create(print) end",
+    "strings": "local s = 'x' while true do s = s .. s end",
+}
+
+
+@pytest.fixture(scope="module", params=["", "busy"], ids=["halting", "busy"])
+def machine(request, boot_shared):
+    text = vms.guest("beat", cmdline=request.param, more="autostart = true")
+    machine = boot_shared(store={"scripts/boot.lua": text, **conftest.guest_files("beat", "echo")}, megs=96)
+    machine.operator.wait_output("beat", rb"beat: 500 ")
+    yield machine
+    machine.stop()
+
+
+def worst(operator, start):
+    """The worst lateness that the guest printed from @start on, once it printed a whole line more."""
+    head = operator.head("beat")
+    operator.wait_output("beat", rb"beat: \d+ worst \d+\r?\n[^\n]*worst \d+\r?\n", start=head)
+    lines = re.findall(rb"beat: (\d+) worst (\d+)\r?\n", operator.output("beat", start))
+    beats = [int(n) for n, _ in lines]
+    assert beats == sorted(beats) and beats[-1] > beats[0]
+    return max(int(late) for _, late in lines)
+
+
+def test_the_measure_at_rest(machine, record_property):
+    operator = machine.operator
+    late = worst(operator, operator.head("beat"))
+    record_property("late", late)
+    assert late <= LATE_MAX
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_line(machine, name, record_property):
+    operator = machine.operator
+    operator.host()
+    start = operator.head("beat")
+    text, status = machine.smp.shell(HOSTILE[name], seconds=240)
+    masked = operator.host()["masked"]
+    late = worst(operator, start)
+    record_property("late", late)
+    record_property("masked", masked["ticks"])
+    print("%-18s late %6d masked %6d at %x: %s" % (name, late, masked["ticks"], masked["where"], text.strip()))
+    assert status == 1, text
+    assert late <= LATE_MAX
+    assert masked["ticks"] <= MASKED_MAX, "%x" % masked["where"]
+
+
+def test_apply_sections_are_short(machine):
+    """A VM's whole life is made of short masked sections."""
+    operator = machine.operator
+    longest = {}
+    for verb in ("define", "start", "info", "pause", "resume", "stop", "start", "power", "stop", "destroy"):
+        operator.host()
+        start = operator.head("beat")
+        if verb == "define":
+            operator.define(vms.guest("other", "echo", mem="MiB(16)"))
+        elif verb == "info":
+            operator.info("other")
+        else:
+            getattr(operator, verb)("other")
+        if verb == "start":
+            time.sleep(1)
+        masked = operator.host()["masked"]
+        late = worst(operator, start)
+        print("%-8s late %6d masked %6d at %x" % (verb, late, masked["ticks"], masked["where"]))
+        longest[verb] = (masked["ticks"], late, "%x" % masked["where"])
+    too_long = {verb: seen for verb, seen in longest.items() if seen[0] > MASKED_MAX}
+    assert not too_long
