@@ -190,7 +190,7 @@ static void lists_in_order_by_prefix(void **state)
 
 static void ranges_and_versions(void **state)
 {
-	struct kvlog_info old, new;
+	struct kvlog_info old, fresh;
 	size_t got;
 
 	(void)state;
@@ -205,8 +205,8 @@ static void ranges_and_versions(void **state)
 	assert_int_equal(got, 0);
 	assert_refused(kvlog_read(kv, "a", 0, 100001, back, 1, &got, &err), ST_INVALID, "none at 100001");
 	assert_put("a", data, 100000);
-	assert_int_equal(kvlog_stat(kv, "a", &new, &err), ST_OK);
-	assert_true(new.version != old.version && new.version != 0);
+	assert_int_equal(kvlog_stat(kv, "a", &fresh, &err), ST_OK);
+	assert_true(fresh.version != old.version && fresh.version != 0);
 	assert_refused(kvlog_read(kv, "a", old.version, 0, back, 1, &got, &err), ST_NOT_FOUND, "replaced");
 	assert_refused(kvlog_read(kv, "b", 0, 0, back, 1, &got, &err), ST_NOT_FOUND, "no 'b'");
 }
