@@ -360,7 +360,7 @@ $(B)/ctl/liblib.a: $(CTL_LIB:%.c=$(B)/ctl/%.o)
 	$(Q)rm -f $@ && ar rcs $@ $^
 $(B)/corbelctl: $(CTL_SRC:%.c=$(B)/ctl/%.o) $(B)/ctl/liblib.a
 	$(call say,LINK,$@)
-	$(Q)$(CC) -o $@ $^ -ledit
+	$(Q)$(CC) -o $@ $^ -ledit -lcrypto
 
 .PHONY: corbelctl
 corbelctl: $(B)/corbelctl ## the operator's command, $(B)/corbelctl

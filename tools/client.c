@@ -22,6 +22,7 @@
 
 #define HEADER_BYTES 8
 #define VERSION_2 (1u << 3)
+#define RC_DENIED 11
 #define WHY_MAX 256
 
 void complain(const char *fmt, ...)
@@ -233,7 +234,7 @@ static enum exit_status judge(struct client *c, struct cbor_value map)
 			fprintf(stderr, "the machine refused with code %llu", (unsigned long long)rc);
 		fputs(terminal_is_raw() ? "\r\n" : "\n", stderr);
 	}
-	return EXIT_REFUSED;
+	return rc == RC_DENIED ? EXIT_DENIED : EXIT_REFUSED;
 }
 
 enum exit_status client_request(struct client *c, enum client_op op, unsigned group, unsigned command,

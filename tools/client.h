@@ -14,7 +14,7 @@
 #include "lua/wire.h"
 
 /* Exit statuses, documented in docs/corbelctl.md. */
-enum exit_status { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
+enum exit_status { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3, EXIT_DENIED = 4 };
 
 /* Groups and commands that we use. */
 #define GROUP_OS 0

@@ -11,6 +11,7 @@
 
 #include "lib/bits.h"
 #include "tools/reply.h"
+#include "tools/session.h"
 #include "tools/show.h"
 
 #define FILE_MAX 60000u
@@ -402,6 +403,15 @@ const struct ctl_command ctl_commands[] = {
 	{"run", "FILE", "runs a script; one with hooks stays", 1, false, policy_run},
 	{"script list", "[NAME]", "the scripts that stay, or the hooks of one", 0, false, policy_scripts},
 	{"script stop", "NAME", "ends a script that stays", 1, false, policy_stop},
+	{"login", "FILE", "logs in with the private key in a PEM file, until the line drops", 1, false, session_login},
+	{"logout", "", "ends the login", 0, false, session_logout},
+	{"whoami", "", "who is logged in, and whether the line is trusted", 0, false, session_whoami},
+	{"keygen", "FILE", "makes a key to log in with; needs no machine", 1, false, session_keygen},
+	{"key list", "", "the keys that may log in", 0, false, session_key_list},
+	{"key add", "NAME ROLE FILE [VM...]", "lets a key log in: observer, operator or owner", 3, false, session_key_add},
+	{"key remove", "NAME", "takes that back", 1, false, session_key_remove},
+	{"trust", "[on|off]", "whether the serial line needs no login", 0, false, session_trust},
+	{"audit", "[FROM]", "who did what, all or from a number on", 0, false, session_audit},
 	{"check", "", "walks the machine's memory and queues, and says whether all is in order", 0, false, check},
 	{"echo", "[TEXT]", "has a text sent back: is anybody there?", 0, false, echo},
 	{"reset", "", "resets the machine, with every VM on it", 0, false, reset},

@@ -8,20 +8,22 @@
 #include <string.h>
 
 #include "tools/commands.h"
+#include "tools/session.h"
 
 #define TIMEOUT_DEFAULT_MS 30000
 #define TIMEOUT_MAX_S 3600.0
 
 static void usage(FILE *out)
 {
-	fputs("usage: corbelctl [-t TARGET] [--json] [--timeout SECONDS] [COMMAND ...]\n"
+	fputs("usage: corbelctl [-t TARGET] [--key FILE] [--json] [--timeout SECONDS] [COMMAND ...]\n"
 	      "TARGET is a serial device or HOST:PORT; without -t it is taken from CORBEL_TARGET.\n"
+	      "FILE is the private key to log in with; without --key it is taken from CORBEL_KEY, if that is set.\n"
 	      "Without a command there is a prompt.\n",
 	      out);
 }
 
 struct options {
-	const char *target;
+	const char *target, *key;
 	int timeout_ms;
 	bool json, help;
 	int first; /* index of the command's first word */
@@ -48,9 +50,9 @@ static bool parse(int argc, char **argv, struct options *o)
 	for (; i < argc && argv[i][0] == '-' && argv[i][1]; i++) {
 		const char *word = argv[i];
 		bool target = strcmp(word, "-t") == 0 || strcmp(word, "--target") == 0;
-		bool timeout = strcmp(word, "--timeout") == 0;
+		bool timeout = strcmp(word, "--timeout") == 0, key = strcmp(word, "--key") == 0;
 
-		if ((target || timeout) && i + 1 >= argc) {
+		if ((target || timeout || key) && i + 1 >= argc) {
 			complain("%s needs a value", word);
 			return false;
 		}
@@ -63,6 +65,8 @@ static bool parse(int argc, char **argv, struct options *o)
 				return false;
 		} else if (target) {
 			o->target = argv[++i];
+		} else if (key) {
+			o->key = argv[++i];
 		} else {
 			complain("there is no option %s; try --help", word);
 			return false;
@@ -85,6 +89,10 @@ static bool answer_alone(const struct options *o, int argc, char **argv, enum ex
 		*st = EXIT_USAGE;
 		return true;
 	}
+	if (argc > 0 && strcmp(argv[0], "keygen") == 0) {
+		*st = session_keygen(&(struct client){.json = o->json}, argc - 1, argv + 1);
+		return true;
+	}
 	if (o->target)
 		return false;
 	complain("no target: give -t TARGET or set CORBEL_TARGET");
@@ -95,7 +103,7 @@ static bool answer_alone(const struct options *o, int argc, char **argv, enum ex
 int main(int argc, char **argv)
 {
 	static struct client client;
-	struct options o = {.target = getenv("CORBEL_TARGET"), .timeout_ms = TIMEOUT_DEFAULT_MS};
+	struct options o = {.target = getenv("CORBEL_TARGET"), .key = getenv("CORBEL_KEY"), .timeout_ms = TIMEOUT_DEFAULT_MS};
 	enum exit_status st;
 
 	if (!parse(argc, argv, &o))
@@ -108,7 +116,12 @@ int main(int argc, char **argv)
 	client.json = o.json;
 	if (!client_open(&client, o.target))
 		return EXIT_UNREACHABLE;
-	st = argc > 0 ? command_run_words(&client, argc, argv) : prompt_run(&client);
+	st = o.key ? session_log_in(&client, o.key) : EXIT_OK;
+	if (st == EXIT_OK) {
+		st = argc > 0 ? command_run_words(&client, argc, argv) : prompt_run(&client);
+		if (o.key && st != EXIT_UNREACHABLE)
+			session_log_out(&client);
+	}
 	client_close(&client);
 	if (fflush(stdout) != 0 && st == EXIT_OK)
 		st = EXIT_REFUSED;
