@@ -5,6 +5,7 @@
  */
 #include "lua/later.h"
 
+#include "lib/crc32.h"
 #include "lua/control_internal.h"
 
 static const struct later_ops *const kinds[LATER_KINDS] = {
@@ -40,12 +41,15 @@ static bool step(struct control *c, enum later_kind kind, bool last, bool *busy)
 
 void later_begin(struct control *c, const struct smp_header *h, enum later_kind kind)
 {
+	uint32_t crc = crc32(0, c->rx_buf, c->rx.len);
 	bool busy = false;
 
+	if (c->later[kind].on && c->later[kind].crc == crc)
+		return;
 	if (c->later[kind].on)
 		step(c, kind, true, &busy);
 	kinds[kind]->begin(c);
-	c->later[kind] = (struct later){.on = true, .request = *h};
+	c->later[kind] = (struct later){.on = true, .request = *h, .crc = crc};
 }
 
 bool later_step(struct control *c)

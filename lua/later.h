@@ -4,7 +4,7 @@
  * computation, leaves its header here and the line goes on serving others. Each
  * kind waits once: a second request of a kind takes the place of the first, which is
  * answered at that moment with what there is, so that a client that died waiting
- * is in nobody's way.
+ * is in nobody's way. A repetition of the first changes nothing.
  */
 #ifndef CORBEL_LUA_LATER_H
 #define CORBEL_LUA_LATER_H
@@ -19,6 +19,7 @@ enum later_kind { LATER_NONE, LATER_EVENTS, LATER_DIGEST, LATER_KINDS };
 struct later {
 	bool on;
 	struct smp_header request;
+	uint32_t crc; /* of its frame: the same one again is a repetition, which waits with it */
 };
 
 /* What a kind does. What apply asked for is taken over by begin; step puts the reply's pairs, or ST_AGAIN. */
@@ -35,7 +36,7 @@ extern const struct later_ops events_later, digest_later;
 /* For an apply: the reply to this request comes later. */
 MUST_CHECK enum status later_reply(struct failure *f, enum later_kind kind);
 
-/* A command said so: @h waits from here on, and one of its kind that waited is answered. */
+/* A command said so: @h, of the frame just received, waits from here on; one of its kind that waited is answered. */
 void later_begin(struct control *c, const struct smp_header *h, enum later_kind kind);
 /* Looks at what waits while no reply is on its way. True when there is more to do at once. */
 bool later_step(struct control *c);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,6 +25,9 @@
 #define VERSION_2 (1u << 3)
 #define RC_DENIED 11
 #define WHY_MAX 256
+#define REPEAT_MS 2000 /* a request that may be sent twice is, after this long without its reply */
+#define BACK_OFF_MS 200 /* before the first attempt to connect again, */
+#define BACK_OFF_MAX_MS 5000 /* and at most, after doubling */
 
 void complain(const char *fmt, ...)
 {
@@ -99,16 +103,25 @@ void request_bytes(struct request *r, const char *key, const void *data, size_t 
 
 static bool lost(struct client *c, const char *why)
 {
-	if (!c->quiet)
+	snprintf(c->why, sizeof c->why, "%s", why);
+	if (!c->quiet && !c->patient)
 		complain("lost %s: %s", c->target, why);
 	return false;
+}
+
+/* write(), without the signal that a closed socket sends. */
+static ssize_t write_some(int fd, const uint8_t *data, size_t len)
+{
+	ssize_t n = send(fd, data, len, MSG_NOSIGNAL);
+
+	return n < 0 && errno == ENOTSOCK ? write(fd, data, len) : n;
 }
 
 /* Writes all of @data before the deadline. */
 static bool write_all(struct client *c, const uint8_t *data, size_t len, long long deadline)
 {
 	while (len > 0) {
-		ssize_t n = write(c->fd, data, len);
+		ssize_t n = write_some(c->fd, data, len);
 		struct pollfd p = {.fd = c->fd, .events = POLLOUT};
 
 		if (n > 0) {
@@ -176,6 +189,7 @@ static int take(struct client *c, const uint8_t *want, unsigned op)
 				return got;
 		}
 		event = wire_receive(&c->rx, c->in[c->in_at++]);
+		c->damaged |= event >= WIRE_OVERSIZED;
 		if (event == WIRE_PUSHED && c->pushed)
 			c->pushed(c->pushed_ctx, c->rx.push, c->rx.push_len);
 		if (event == WIRE_FRAME && want && is_reply(c, want, op))
@@ -188,21 +202,41 @@ bool client_poll(struct client *c)
 	return take(c, NULL, 0) >= 0;
 }
 
-static bool wait_reply(struct client *c, const uint8_t *want, unsigned op, long long deadline)
+/* 1: the reply is there; 0: not by the deadline, or, for who may @repeat, it came damaged; -1: the line is gone. */
+static int wait_reply(struct client *c, const uint8_t *want, unsigned op, bool repeat, long long deadline)
 {
+	c->damaged = false;
 	for (;;) {
 		struct pollfd p = {.fd = c->fd, .events = POLLIN};
 		long long left = deadline - now_ms();
 		int got = take(c, want, op);
 
 		if (got != 0)
-			return got > 0;
-		if (left <= 0) {
-			if (!c->quiet)
-				complain("%s does not answer", c->target);
-			return false;
-		}
+			return got;
+		if (left <= 0 || (repeat && c->damaged))
+			return 0;
 		poll(&p, 1, (int)left);
+	}
+}
+
+/* Sends a request, again and again if that does no harm, until its reply is there. */
+static bool exchange(struct client *c, const uint8_t *body, size_t len, unsigned op)
+{
+	bool repeat = op == CLIENT_READ || c->repeatable;
+	long long deadline = now_ms() + c->timeout_ms;
+
+	for (;;) {
+		long long until = repeat ? MIN(deadline, now_ms() + REPEAT_MS) : deadline;
+		int got = send_body(c, body, len, deadline) ? wait_reply(c, body, op, repeat, until) : -1;
+
+		if (got != 0)
+			return got > 0;
+		if (now_ms() < deadline)
+			continue;
+		snprintf(c->why, sizeof c->why, "it does not answer");
+		if (!c->quiet && !c->patient)
+			complain("%s does not answer", c->target);
+		return false;
 	}
 }
 
@@ -241,7 +275,6 @@ enum exit_status client_request(struct client *c, enum client_op op, unsigned gr
 				struct request *r, struct cbor_value *out)
 {
 	static uint8_t body[HEADER_BYTES + sizeof r->payload];
-	long long deadline = now_ms() + c->timeout_ms;
 	size_t used;
 
 	cbor_close_map(&r->w, r->map);
@@ -256,7 +289,7 @@ enum exit_status client_request(struct client *c, enum client_op op, unsigned gr
 	body[6] = c->sequence++;
 	body[7] = (uint8_t)command;
 	memcpy(body + HEADER_BYTES, r->payload, r->w.len);
-	if (!send_body(c, body, HEADER_BYTES + r->w.len, deadline) || !wait_reply(c, body, op, deadline))
+	if (!exchange(c, body, HEADER_BYTES + r->w.len, op))
 		return EXIT_UNREACHABLE;
 	*out = cbor_root(c->body + HEADER_BYTES, c->rx.len - HEADER_BYTES);
 	if (cbor_check(c->body + HEADER_BYTES, c->rx.len - HEADER_BYTES, &used) != ST_OK ||
@@ -265,4 +298,52 @@ enum exit_status client_request(struct client *c, enum client_op op, unsigned gr
 		return EXIT_UNREACHABLE;
 	}
 	return judge(c, *out);
+}
+
+/* ---- reconnecting ---- */
+
+/* Waits; false when the operator interrupted. */
+static bool wait_ms(int ms)
+{
+	poll(NULL, 0, ms);
+	return !terminal_interrupted();
+}
+
+static bool try_again(struct client *c)
+{
+	struct cbor_value reply;
+	struct request r;
+
+	client_close(c);
+	c->fd = target_open(c->target, c->timeout_ms, c->why, sizeof c->why);
+	if (c->fd < 0)
+		return false;
+	c->in_at = c->in_len = 0;
+	wire_receiver_init(&c->rx, c->body, sizeof c->body);
+	request_begin(&r);
+	request_text(&r, "d", "again");
+	return client_request(c, CLIENT_READ, GROUP_OS, OS_ECHO, &r, &reply) == EXIT_OK;
+}
+
+bool client_reconnect(struct client *c, int limit_ms)
+{
+	int back_off = BACK_OFF_MS, timeout_ms = c->timeout_ms;
+	long long end = now_ms() + limit_ms;
+	bool patient = c->patient, again = false;
+
+	if (!c->quiet)
+		complain("lost %s: %s; trying again", c->target, c->why);
+	c->patient = true;
+	c->timeout_ms = MIN(timeout_ms, REPEAT_MS);
+	while (!again && wait_ms(back_off) && (limit_ms == 0 || now_ms() < end)) {
+		again = try_again(c);
+		back_off = MIN(2 * back_off, BACK_OFF_MAX_MS);
+	}
+	c->timeout_ms = timeout_ms;
+	c->patient = patient;
+	if (!c->quiet && again)
+		complain("%s answers again", c->target);
+	else if (!c->quiet && !terminal_interrupted())
+		complain("gave up: %s", c->why);
+	return again;
 }

@@ -18,17 +18,25 @@ enum exit_status { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHAB
 
 /* Groups and commands that we use. */
 #define GROUP_OS 0
+#define GROUP_IMAGE 1
 #define GROUP_STAT 2
+#define GROUP_FILE 8
 #define GROUP_SHELL 9
 #define GROUP_VM 65
+#define GROUP_EVENTS 71
 #define GROUP_CONSOLE 72
 #define GROUP_INSPECT 74
+#define GROUP_STORE 77
 #define GROUP_TREE 76
 
 enum { OS_ECHO = 0, OS_RESET = 5, OS_INFO = 7 };
 enum { VM_LIST, VM_DEFINE, VM_START, VM_STOP, VM_PAUSE, VM_RESUME, VM_DESTROY, VM_INFO, VM_POWER, VM_REPORT };
 enum { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
 enum { INSPECT_HOST, INSPECT_CHECK };
+enum { IMAGE_STATE = 0, IMAGE_UPLOAD = 1, IMAGE_ERASE = 5 };
+enum { FILE_TRANSFER, FILE_STATUS, FILE_HASH, FILE_TYPES, FILE_CLOSE };
+enum { EVENTS_READ, EVENTS_ATTACH, EVENTS_DETACH, EVENTS_KINDS };
+enum { STORE_LIST, STORE_INFO, STORE_DELETE };
 enum { STAT_DATA, STAT_LIST };
 enum { TREE_LIST, TREE_GET, TREE_SET, TREE_UNSET, TREE_WHY, TREE_DESCRIBE, TREE_VALUES };
 
@@ -38,6 +46,10 @@ struct client {
 	int timeout_ms;  /* for each request */
 	bool json;       /* machine-readable output, errors included */
 	bool quiet;      /* no sentence on the error stream (completion) */
+	bool patient;    /* who asks reconnects when the line drops: no sentence about that */
+	bool repeatable; /* a write may be sent twice: it is sent again when no reply comes */
+	bool damaged;    /* a frame came that was none */
+	char why[256];   /* what was wrong with the line */
 	uint8_t sequence;
 	struct wire_receiver rx;
 	uint8_t body[WIRE_BODY_MAX];
@@ -72,6 +84,12 @@ enum client_op { CLIENT_READ = 0, CLIENT_WRITE = 2 };
  */
 enum exit_status client_request(struct client *c, enum client_op op, unsigned group, unsigned command,
 				struct request *r, struct cbor_value *out);
+
+/*
+ * The line dropped: opens it again, waiting longer after each failure, until the machine answers. False when that took
+ * longer than @limit_ms (0: no limit), which is explained, or the operator interrupted.
+ */
+bool client_reconnect(struct client *c, int limit_ms);
 
 /* Takes what has arrived without waiting; false when the line is gone (explained). */
 bool client_poll(struct client *c);

@@ -9,12 +9,15 @@
 
 #define WORDS_MAX 64
 
+/* What a command's arguments name: they are completed from the machine. */
+enum ctl_names { NAMES_NONE, NAMES_VMS, NAMES_FILES };
+
 struct ctl_command {
 	const char *words;     /* "vm start" */
 	const char *arguments; /* "NAME..." */
 	const char *help;
 	unsigned least;        /* arguments at least */
-	bool names_vms;        /* its arguments complete to names of VMs */
+	enum ctl_names names;  /* what its arguments complete to */
 	enum exit_status (*run)(struct client *c, int argc, char **argv);
 };
 
@@ -47,6 +50,16 @@ enum exit_status policy_generations(struct client *c, int argc, char **argv);
 
 enum exit_status live_console(struct client *c, int argc, char **argv);
 enum exit_status live_log(struct client *c, int argc, char **argv);
+
+/* ---- events.c ---- */
+
+enum exit_status events_show(struct client *c, int argc, char **argv);
+
+/* ---- files.c, copy.c ---- */
+
+enum exit_status files_list(struct client *c, int argc, char **argv);
+enum exit_status files_remove(struct client *c, int argc, char **argv);
+enum exit_status files_copy(struct client *c, int argc, char **argv);
 
 /* ---- tree.c ---- */
 

@@ -39,6 +39,7 @@ struct live {
 	uint64_t renewed_at; /* sequence number: what came since is off the credit */
 	bool attached, gone;
 	bool raw;          /* its bytes go to the terminal as they are */
+	bool lasting;      /* a line that drops is opened again */
 	long long renewed, heard; /* ms */
 };
 
@@ -146,6 +147,7 @@ static void on_push(void *ctx, const uint8_t *body, size_t len)
 static enum exit_status attach(struct live *l, uint64_t backlog, bool place)
 {
 	struct cbor_value reply, v;
+	uint64_t head;
 	enum exit_status st;
 	struct request r;
 
@@ -156,8 +158,16 @@ static enum exit_status attach(struct live *l, uint64_t backlog, bool place)
 		request_uint(&r, "from", l->expected);
 	if (!l->attached)
 		request_uint(&r, "last", backlog);
+	l->c->repeatable = true;
 	st = client_request(l->c, CLIENT_WRITE, GROUP_CONSOLE, CONSOLE_ATTACH, &r, &reply);
+	l->c->repeatable = false;
 	l->renewed_at = l->expected;
+	if (st == EXIT_OK && l->attached && cbor_find(reply, "head", &v) && cbor_get_uint(v, &head) &&
+	    head < l->expected) {
+		note(l, "%s begins anew", l->name);
+		l->expected = 0;
+		return attach(l, 0, true);
+	}
 	if (st != EXIT_OK || l->attached)
 		return st;
 	if (cbor_find(reply, "id", &v))
@@ -212,6 +222,21 @@ static enum exit_status renew_when_due(struct live *l)
 	return l->expected - l->renewed_at < CREDIT / 2 ? EXIT_OK : attach(l, 0, false);
 }
 
+/* The line is gone: opens it again and goes on where it was, as often as it takes. */
+static enum exit_status carry_on(struct live *l)
+{
+	enum exit_status st = EXIT_UNREACHABLE;
+	bool raw = terminal_is_raw();
+
+	terminal_restore(); /* Ctrl-C ends the attempts */
+	while (st == EXIT_UNREACHABLE && client_reconnect(l->c, 0))
+		st = attach(l, 0, true);
+	if (raw)
+		terminal_raw();
+	l->renewed = now_ms();
+	return terminal_interrupted() ? EXIT_OK : st;
+}
+
 /* ---- console ---- */
 
 /* Sends what was typed; the guest may take it in parts. */
@@ -264,14 +289,17 @@ static enum exit_status console_loop(struct live *l)
 	enum exit_status st = EXIT_OK;
 
 	while (st == EXIT_OK && !leave && !l->gone && !terminal_interrupted()) {
+		typed = false;
 		if (!wait_any(l, open ? STDIN_FILENO : -1, &typed))
-			return EXIT_UNREACHABLE;
-		if (typed)
+			st = EXIT_UNREACHABLE;
+		if (st == EXIT_OK && typed)
 			st = take_input(l, &open, &leave);
 		if (!open && now_ms() - l->heard > SILENCE_MS)
 			break;
 		if (st == EXIT_OK)
 			st = renew_when_due(l);
+		if (st == EXIT_UNREACHABLE && l->lasting)
+			st = carry_on(l);
 	}
 	return st;
 }
@@ -288,7 +316,9 @@ enum exit_status live_console(struct client *c, int argc, char **argv)
 		note(l, "console of %s, Ctrl-] leaves", l->name);
 	terminal_raw();
 	terminal_catch();
+	l->lasting = c->patient = isatty(STDIN_FILENO);
 	st = console_loop(l);
+	c->patient = false;
 	terminal_restore();
 	if (l->gone)
 		note(l, "%s is gone", l->name);
@@ -341,12 +371,13 @@ static enum exit_status log_follow(struct client *c)
 	bool typed;
 
 	terminal_catch();
+	c->patient = true;
 	while (st == EXIT_OK && !terminal_interrupted()) {
-		if (!wait_any(l, -1, &typed))
-			st = EXIT_UNREACHABLE;
-		else
-			st = renew_when_due(l);
+		st = wait_any(l, -1, &typed) ? renew_when_due(l) : EXIT_UNREACHABLE;
+		if (st == EXIT_UNREACHABLE)
+			st = carry_on(l);
 	}
+	c->patient = false;
 	if (st == EXIT_OK)
 		detach(l);
 	terminal_release();

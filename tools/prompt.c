@@ -169,7 +169,7 @@ static bool wants_name(char *start)
 	int used, argc = split(start, argv);
 	const struct ctl_command *cmd = argc > 0 ? command_match(argc, argv, &used) : NULL;
 
-	return cmd && cmd->names_vms;
+	return cmd && cmd->names == NAMES_VMS;
 }
 
 static char **complete(const char *text, int start, int end)

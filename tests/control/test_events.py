@@ -152,6 +152,17 @@ def test_a_second_poll_takes_the_place_of_the_first(host):
     assert kinds(answers[201]) == ["vm.running"]
 
 
+def test_a_repeated_poll_is_the_same_one(host):
+    machine = host(vm("a", "echo"))
+    head = read(machine)["head"]
+    for _ in range(3):
+        ask(machine, 200, **{"from": head, "wait": 1900})
+    machine.smp.send(smp.frame(smp.message(WRITE, VMS, START, {"name": "a"}, 202)))
+    answers = [machine.smp.next_frame(5) for _ in range(2)]
+    assert [a.sequence for a in answers] == [202, 200] and kinds(answers[1].map()) == ["vm.running"]
+    assert machine.smp.echo("x") == "x", "and no further answer to the first"
+
+
 def test_a_client_that_dies_waiting_is_in_nobodys_way(host):
     machine = host()
     line = machine.connect()

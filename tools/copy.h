@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files that move files share: cp and image upload. */
+#ifndef CORBEL_TOOLS_COPY_H
+#define CORBEL_TOOLS_COPY_H
+
+#define COPY_CHUNK 4096u /* of an upload: half a second on a line of 115200 baud */
+
+/* A name in the store as it is typed, less the colon that marks it. */
+const char *file_name(const char *word);
+
+#endif
