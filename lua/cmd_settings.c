@@ -11,6 +11,8 @@
 #include "lib/bits.h"
 #include "lua/change.h"
 #include "lua/control_internal.h"
+#include "lua/keep.h"
+#include "lua/saved.h"
 
 /* The group's own codes. */
 enum settings_rc {
@@ -19,6 +21,7 @@ enum settings_rc {
 	SETTINGS_READ_NOT_SUPPORTED = 4,
 	SETTINGS_WRITE_NOT_SUPPORTED = 6,
 	SETTINGS_DELETE_NOT_SUPPORTED = 7,
+	SETTINGS_SAVE_NOT_SUPPORTED = 8,
 };
 
 /* The setting that is named, or the group's code for what is wrong; @counter: the one for a counter. */
@@ -157,6 +160,30 @@ static enum status commit_apply(struct control *c, struct command_args *a, struc
 	return ST_OK;
 }
 
+/* ---- load, save ---- */
+
+static enum status store_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	if (a->op == SMP_READ || keep_lasts(c))
+		return ST_OK;
+	f->group_rc = SETTINGS_SAVE_NOT_SUPPORTED;
+	return fail(&f->error, ST_IO, "this machine has no store that can be written");
+}
+
+static enum status store_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	enum status st;
+
+	(void)w;
+	if (a->op == SMP_READ)
+		return saved_read(c, "", 0, &f->error);
+	st = saved_write(c, a->name.text, a->name.len, &f->error);
+	if (st == ST_NOT_FOUND)
+		f->group_rc = SETTINGS_KEY_NOT_FOUND;
+	return st;
+}
+
+static const struct arg store_args[] = {{"name", ARG_TEXT, ARG_OF(name), false}};
 static const struct arg access_args[] = {
 	{"name", ARG_TEXT, ARG_OF(name), true},
 	{"val", ARG_DATA, ARG_OF(val), false},
@@ -179,6 +206,11 @@ static const struct command settings_commands[] = {
 	{
 		.id = 2, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .unaudited = true, .name = "commit",
 		.help = "makes sure that every write counts", .apply = commit_apply,
+	},
+	{
+		.id = 3, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OWNER, .write_role = ROLE_OPERATOR,
+		.name = "store", .help = "loads what was saved, or saves what the operator set", .args = store_args,
+		.arg_count = ARRAY_SIZE(store_args), .decode = store_decode, .apply = store_apply,
 	},
 };
 

@@ -10,6 +10,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "lua/control_internal.h"
+#include "lua/saved.h"
 
 #define LIST_ENTRY_MAX 256   /* bytes that one VM takes in a list, at most */
 #define REPORT_CHUNK 4096u
@@ -206,6 +207,17 @@ enum status vm_decode_definition(struct control *c, const struct define_source *
 	return ST_OK;
 }
 
+/* What operators saved for a VM of that name counts from its definition on. */
+static void recall_settings(struct control *c, const char *name)
+{
+	char place[TREE_PATH_MAX];
+	struct error err;
+	size_t len = format(place, sizeof place, "vm.%s", name);
+
+	if (saved_read(c, place, len, &err) != ST_OK)
+		log_error("VM %s: its saved settings cannot be read: %s", name, err.text);
+}
+
 enum status vm_apply_definitions(struct control *c, const struct vm_config *cfg, unsigned count, struct error *err)
 {
 	for (unsigned i = 0; i < count; i++) {
@@ -222,6 +234,8 @@ enum status vm_apply_definitions(struct control *c, const struct vm_config *cfg,
 		}
 		return st;
 	}
+	for (unsigned i = 0; i < count; i++)
+		recall_settings(c, cfg[i].name);
 	return ST_OK;
 }
 

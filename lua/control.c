@@ -14,6 +14,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "lua/control_internal.h"
+#include "lua/saved.h"
 #include "lua/script.h"
 
 #define DROP_LOG_NS 1000000000ull /* one log line on dropped frames in this time */
@@ -127,10 +128,13 @@ static void run_seed_script(struct control *c, const char *name)
 void control_run_boot_script(struct control *c)
 {
 	char name[VM_PATH_MAX];
+	struct error err;
 
 	/* Whoever names a script at the loader's prompt wants that one: a way out of a bad generation. */
 	if (script_argument(c->cfg.args, name, sizeof name) || !generation_boot(c))
 		run_seed_script(c, name);
+	if (saved_read(c, "", 0, &err) != ST_OK)
+		log_error("saved settings cannot be read: %s", err.text);
 	start_automatic(c);
 }
 

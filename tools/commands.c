@@ -396,6 +396,7 @@ const struct ctl_command ctl_commands[] = {
 	{"get", "[--changed] [PATH]", "counters and settings, all or what is below PATH", 0, false, tree_get},
 	{"set", "PATH VALUE [--for TIME] [--why TEXT]", "changes a setting, for good or for a time", 2, false, tree_set},
 	{"unset", "PATH", "takes all changes of a setting back", 1, false, tree_unset},
+	{"save", "[PATH]", "keeps what operators set, all or below PATH, over a reset", 0, false, tree_save},
 	{"why", "PATH", "where a setting's value comes from", 1, false, tree_why},
 	{"stats", "[PLACE]", "the places that have counters, or one place's counters", 0, false, tree_stats},
 	{"top", "[SECONDS]", "the VMs by what they use, again and again", 0, false, top_run},

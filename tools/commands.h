@@ -66,6 +66,7 @@ enum exit_status files_copy(struct client *c, int argc, char **argv);
 enum exit_status tree_get(struct client *c, int argc, char **argv);
 enum exit_status tree_set(struct client *c, int argc, char **argv);
 enum exit_status tree_unset(struct client *c, int argc, char **argv);
+enum exit_status tree_save(struct client *c, int argc, char **argv);
 enum exit_status tree_why(struct client *c, int argc, char **argv);
 enum exit_status tree_stats(struct client *c, int argc, char **argv);
 

@@ -227,6 +227,21 @@ enum exit_status tree_unset(struct client *c, int argc, char **argv)
 	return show_change(c, TREE_UNSET, &r, NULL);
 }
 
+enum exit_status tree_save(struct client *c, int argc, char **argv)
+{
+	struct cbor_value reply;
+	enum exit_status st;
+	struct request r;
+
+	request_begin(&r);
+	if (argc > 0)
+		request_text(&r, "name", argv[0]);
+	st = client_request(c, CLIENT_WRITE, GROUP_SETTINGS, SETTINGS_STORE, &r, &reply);
+	if (st == EXIT_OK && c->json)
+		puts("{}");
+	return st;
+}
+
 /* ---- why ---- */
 
 static void print_link(struct cbor_value link, const char *unit)

@@ -97,6 +97,12 @@ def test_refusals(machine, words, status, sentence):
     assert failed(machine, status, *words) == sentence
 
 
+def test_save(machine):
+    machine.ctl("set", "log.level", "debug")
+    assert machine.ctl("save") == "" and machine.ctl("--json", "save", "log") == "{}\n"
+    assert failed(machine, REFUSED, "save", "lag") == "the machine refused with code 3"
+
+
 def test_stats(machine):
     assert {"host", "host.mem", "vm.alpha", "line"} <= set(machine.ctl("stats").split())
     fields = dict(line.split() for line in machine.ctl("stats", "vm.beta").splitlines())

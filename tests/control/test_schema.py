@@ -57,7 +57,7 @@ def test_no_rule_is_a_dead_letter(host):
         (READ, 8, 2, {"name": "x", "type": "crc32", "off": 1, "len": 1}),
         (WRITE, 77, 2, {"name": "x"}),
         (READ, 2, 0, {"name": "vm.b"}), (READ, 2, 1, {}), (READ, 3, 0, {"name": "log.level", "max_size": 100}),
-        (WRITE, 3, 0, {"name": "log.level", "val": b"warn"}), (WRITE, 3, 1, {"name": "log.level"}), (WRITE, 3, 2, {}),
+        (WRITE, 3, 0, {"name": "log.level", "val": b"warn"}), (WRITE, 3, 1, {"name": "log.level"}), (WRITE, 3, 2, {}), (READ, 3, 3, {}),
         (WRITE, 76, 2, {"path": "log.level", "value": "info", "why": "x", "for_ns": 10 ** 12}),
         (READ, 76, 0, {"prefix": "vm", "settings": True, "changed": False, "after": 0, "max": 3}),
         (READ, 76, 1, {"path": "host.mem.free"}), (READ, 76, 4, {"path": "log.level"}),

@@ -317,7 +317,9 @@ def test_settings_group(host):
     (smp.WRITE, 0, {"name": "log.level"}, (smp.BAD_VALUE, None), smp.BAD_VALUE),
     (smp.READ, 0, {"name": "log.level", "max_size": 3}, (smp.BAD_VALUE, None), smp.BAD_VALUE),
     (smp.READ, 0, {}, (smp.BAD_VALUE, None), smp.BAD_VALUE),
-    (smp.READ, 3, {}, (smp.NOT_SUPPORTED, None), smp.NOT_SUPPORTED),
+    (smp.WRITE, 3, {"name": "host.men"}, (3, SETTINGS), smp.NO_ENTRY),
+    (smp.WRITE, 3, {"name": "host.mem.free"}, (3, SETTINGS), smp.NO_ENTRY),
+    (smp.WRITE, 3, {"name": 5}, (smp.BAD_VALUE, None), smp.BAD_VALUE),
     (smp.READ, 2, {}, (smp.NOT_SUPPORTED, None), smp.NOT_SUPPORTED),
 ])
 def test_settings_group_refuses(host, op, command, payload, v2, v1):
@@ -325,6 +327,60 @@ def test_settings_group_refuses(host, op, command, payload, v2, v1):
     assert refused(machine, op, SETTINGS, command, payload)[:2] == v2
     assert refused(machine, op, SETTINGS, command, payload, smp.V1)[:2] == (v1, None)
     assert get(machine, "log.level")["value"] == "info"
+
+
+def save(machine, **name):
+    return machine.smp.write_request(SETTINGS, 3, name)
+
+
+def test_saved_settings_outlive_a_reset(host, tmp_path):
+    disk = ("--disk", str(tmp_path / "disk"))
+    machine = host(vm("a") + vm("b"), options=disk)
+    change(machine, "log.level", "debug", why="why not")
+    change(machine, "vm.a.on_reset", "restart")
+    change(machine, "vm.b.mem.size", 4 * MIB)
+    change(machine, "host.cpu.slice", "7 ms")
+    change(machine, "host.cpu.slice", "8 ms", for_ns=10 ** 12)  # an override ends with the machine
+    assert save(machine) == {}
+    change(machine, "vm.a.acpi", False)                         # not saved
+    machine.close()
+    machine = host(vm("a") + 'set("vm.a.on_reset", "stop")\n', options=disk)
+    assert chain(machine, "vm.a.on_reset")[:2] == [("operator", "restart"), ("script", "stop")]
+    assert chain(machine, "log.level") == [("operator", "debug"), ("default", "info")]
+    assert machine.smp.read_request(TREE, WHY, {"path": "log.level"})["chain"][0]["why"] == "saved"
+    assert chain(machine, "host.cpu.slice")[0] == ("operator", 7_000_000)
+    assert chain(machine, "vm.a.acpi") == [("default", True)]
+    assert b"saved setting vm.b.mem.size: vm.b.mem.size: there is no VM called b" in machine.log
+    machine.smp.write_request(VMS, 1, {"text": vm("b")})        # it comes later, and has what was saved
+    assert get(machine, "vm.b.mem.size")["value"] == 4 * MIB
+    machine.smp.write_request(TREE, UNSET, {"path": "log.level"})
+    change(machine, "vm.b.mem.size", 6 * MIB)
+    save(machine, name="log")                                   # what is below log, and nothing else
+    machine.close()
+    machine = host(vm("a") + vm("b"), options=disk)
+    assert chain(machine, "log.level") == [("default", "info")]
+    assert get(machine, "vm.b.mem.size")["value"] == 4 * MIB and get(machine, "host.cpu.slice")["value"] == 7_000_000
+    machine.smp.write_request(TREE, UNSET, {"path": "host.cpu.slice"})
+    assert machine.smp.read_request(SETTINGS, 3) == {}          # load: as it was saved
+    assert get(machine, "host.cpu.slice")["value"] == 7_000_000
+
+
+def test_saved_settings_are_the_machines_own(host):
+    """No file of a client's: neither read nor written by name."""
+    machine = host()
+    change(machine, "log.level", "debug")
+    save(machine)
+    for op, payload in ((smp.READ, {"name": "system/settings", "off": 0}),
+                        (smp.WRITE, {"name": "system/settings", "off": 0, "len": 1, "data": b"x"})):
+        with pytest.raises(smp.SmpError):
+            machine.smp.exchange(op, 8, 0, payload).map()
+
+
+def test_saving_needs_a_store(host):
+    machine = host(options=("--disk", "none"))
+    assert refused(machine, smp.WRITE, SETTINGS, 3, {})[:2] == (8, SETTINGS)
+    assert refused(machine, smp.WRITE, SETTINGS, 3, {}, smp.V1)[:2] == (smp.UNKNOWN, None)
+    assert machine.smp.read_request(SETTINGS, 3) == {}
 
 
 # ---- Lua ----
