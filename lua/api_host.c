@@ -11,6 +11,8 @@
 #include "lua/api.h"
 #include "lua/control_internal.h"
 
+#define USED_FILE_MAX 65536u
+
 static struct control *control_of(lua_State *L)
 {
 	return lua_touserdata(L, lua_upvalueindex(1));
@@ -70,6 +72,46 @@ static int host_files(lua_State *L)
 	return 1;
 }
 
+/* The file's bytes in memory of Lua's, so that nothing has to be given back when the script ends here. */
+static const char *read_source(lua_State *L, struct control *c, const char *name, size_t *len)
+{
+	struct files *files = c->cfg.machine->files;
+	struct error err = {""};
+	enum status st;
+	struct file f;
+	char *text;
+
+	if (files_find(files, name, &f, &err) != ST_OK)
+		luaL_error(L, "%s", err.text);
+	if (f.size > USED_FILE_MAX)
+		luaL_error(L, "%s has more than %d bytes", f.name, (int)USED_FILE_MAX);
+	text = lua_newuserdatauv(L, f.size ? (size_t)f.size : 1, 0);
+	interp_shelter();
+	st = files_read(files, &f, 0, text, (size_t)f.size, len, &err);
+	interp_unshelter();
+	if (st != ST_OK)
+		luaL_error(L, "%s", err.text);
+	return text;
+}
+
+/* use(name [, ...]): runs a script of the store here, with these arguments, as a part of this one. */
+static int host_use(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1), *slash = strrchr(name, '/'), *text;
+	size_t len = 0;
+
+	text = read_source(L, control_of(L), name, &len);
+	lua_insert(L, 2);
+	lua_pushfstring(L, "=%s", slash ? slash + 1 : name);
+	if (luaL_loadbufferx(L, text, len, lua_tostring(L, -1), "t") != LUA_OK)
+		return lua_error(L);
+	lua_replace(L, 1);
+	lua_pop(L, 1); /* the chunk's name */
+	lua_remove(L, 2);
+	lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+	return lua_gettop(L);
+}
+
 static const char *const help_lines[] = {
 	"vm_list()                  the VMs, one a line; vms() gives them as a table",
 	"start \"a\"  stop \"a\"        also pause, resume, destroy, power (the power button)",
@@ -80,6 +122,9 @@ static const char *const help_lines[] = {
 	"unset \"path\"  why \"path\"   takes changes of a setting back; says where its value comes from",
 	"host()  check()  files()   the machine, its invariants, the store",
 	"store.get(\"name\")          also put(name, text), list(prefix), delete(name)",
+	"now.vm.a.state  now.host.free   what is, at this moment",
+	"every(sec(5), f)  on(\"vm.crashed\", f)   hooks, in a script that stays",
+	"plan(FILE)  apply(FILE)  run(FILE)  use(FILE)   scripts of the store",
 	"KiB MiB GiB us ms sec min hour pct   units; print, log, and Lua's own libraries",
 };
 
@@ -95,7 +140,8 @@ static int host_help(lua_State *L)
 void api_open_host(lua_State *L, struct control *c)
 {
 	static const luaL_Reg functions[] = {
-		{"print", host_print}, {"log", host_log}, {"files", host_files}, {"help", host_help}, {NULL, NULL},
+		{"print", host_print}, {"log", host_log},   {"files", host_files},
+		{"use", host_use},     {"help", host_help}, {NULL, NULL},
 	};
 
 	lua_pushglobaltable(L);

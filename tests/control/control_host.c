@@ -5,7 +5,7 @@
  * management line. One client at a time, as on a cable.
  *
  *	control_host --store FILE [--disk FILE | --disk none] [--args TEXT] [--megs N] [--rate BYTES_PER_S]
- *	             [--speed N]
+ *	             [--speed N] [--wall SECONDS]
  *
  * prints "port N" when it listens, then the hypervisor's log; "reset" and exit
  * status 42 when the machine is reset. It ends when its standard input does. The writable store is on the
@@ -291,6 +291,14 @@ static void mount_store(struct files *files, const char *path)
 		 (unsigned long long)stats.generation);
 }
 
+/* The calendar, when there is one. */
+static uint64_t wall_start;
+
+static uint64_t wall_clock(void)
+{
+	return wall_start + (real_ns() - start_ns) * speed / 1000000000ull;
+}
+
 struct options {
 	const char *store, *disk, *args;
 	uint64_t megs;
@@ -311,6 +319,8 @@ static struct options parse(int argc, char **argv)
 			o.megs = strtoull(argv[i + 1], NULL, 0);
 		else if (strcmp(argv[i], "--rate") == 0)
 			line.rate = strtoull(argv[i + 1], NULL, 0);
+		else if (strcmp(argv[i], "--wall") == 0)
+			wall_start = strtoull(argv[i + 1], NULL, 0);
 		else if (strcmp(argv[i], "--speed") == 0)
 			speed = strtoull(argv[i + 1], NULL, 0);
 	}
@@ -339,6 +349,7 @@ int main(int argc, char **argv)
 	log_init(log_sink, log_us);
 	vm_rig_init(o.megs << 20);
 	hand = fake_host.ops.clock;
+	fake_host.ops.wall_clock = wall_start ? wall_clock : NULL;
 	if (o.store) {
 		image = read_file(o.store, &size);
 		if (store_open(&store, image, size, &err) != ST_OK)
