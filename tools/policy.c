@@ -131,19 +131,18 @@ static void print_run(struct cbor_value reply)
 
 /* ---- a text for the machine ---- */
 
-/* FILE of this computer, or store:NAME. */
+/* FILE of this computer, or :NAME in the store. */
 static enum exit_status send_text(struct client *c, unsigned command, const char *path,
 				  void (*print)(struct cbor_value reply))
 {
-	static const char prefix[] = "store:";
 	const char *slash = strrchr(path, '/');
 	enum exit_status st;
 	struct request r;
 	char *text;
 
 	request_begin(&r);
-	if (strncmp(path, prefix, sizeof prefix - 1) == 0) {
-		request_text(&r, "file", path + sizeof prefix - 1);
+	if (path[0] == ':') {
+		request_text(&r, "file", path + 1);
 		return show(c, CLIENT_WRITE, command, &r, print);
 	}
 	text = command_read_text(path);

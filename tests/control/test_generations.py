@@ -262,6 +262,8 @@ def test_corbelctl(host, disk, tmp_path):
     assert json.loads(machine.ctl("--json", "plan", str(site)))["hooks"] == 1
     assert "ready" in machine.ctl("script", "list")
     assert "every 1" in machine.ctl("script", "list", "site.lua")
+    machine.ctl("stop", "b")
+    assert machine.ctl("plan", ":scripts/boot.lua") == "- vm a\n- vm b\n0 hooks\n"
     done = machine.ctl_run("rollback", "x")
     assert done.returncode == 2
     done = machine.ctl_run("rollback", "9")
