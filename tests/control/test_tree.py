@@ -5,6 +5,7 @@ import time
 import pytest
 import smp
 from conftest import vm
+from signer import Key, enroll, login, own
 
 STAT, SETTINGS, TREE = 2, 3, 76
 LIST, GET, SET, UNSET, WHY, DESCRIBE, VALUES = range(7)
@@ -246,7 +247,8 @@ def test_bad_reads(host):
                                    (DESCRIBE, {"max": 1}, "describe takes no argument max"),
                                    (GET, {"path": "x" * 5000}, "there is no xxx")):
         assert want in refused(machine, smp.READ, TREE, command, payload)[2]
-    assert refused(machine, smp.READ, TREE, LIST, {"prefix": "host.men"})[0] == smp.NO_ENTRY
+    for prefix in ("host.men", "host.c", "hos", "vm.", "host.mem.free."):
+        assert refused(machine, smp.READ, TREE, LIST, {"prefix": prefix})[0] == smp.NO_ENTRY, prefix
 
 
 def test_overrides_are_bounded(host):
@@ -262,6 +264,23 @@ def test_overrides_are_bounded(host):
     change(machine, "vm.v33.acpi", False)                  # for good
     machine.smp.write_request(TREE, UNSET, {"path": "vm.v1.acpi"})
     change(machine, "vm.v34.acpi", False, for_ns=10 ** 12)
+
+
+def test_some_settings_are_the_owners(host):
+    machine = host(vm("a"))
+    own(machine.smp)
+    bob = Key()
+    enroll(machine.smp, "bob", "operator", bob)
+    change(machine, "host.cpu.slice", "7 ms")
+    login(machine.smp, bob)
+    for op, group, command, payload in ((smp.WRITE, TREE, SET, {"path": "host.cpu.slice", "value": "8 ms"}),
+                                        (smp.WRITE, TREE, UNSET, {"path": "host.cpu.slice"}),
+                                        (smp.WRITE, SETTINGS, 0, {"name": "host.cpu.slice", "val": b"8 ms"}),
+                                        (smp.WRITE, SETTINGS, 1, {"name": "host.cpu.slice"})):
+        rc, _, text = refused(machine, op, group, command, payload)
+        assert rc == smp.DENIED and "only the owner sets it" in text, (rc, text)
+    assert get(machine, "host.cpu.slice")["value"] == 7_000_000
+    assert change(machine, "vm.a.acpi", False)["value"] is False
 
 
 # ---- group 2 ----

@@ -441,6 +441,78 @@ static void odd_map_is_our_bug_made_visible(void **state)
 	assert_true(w.overflow);
 }
 
+/* Texts are looked at a word at a time: whatever is wrong must be seen at each place of each length. */
+static void utf8_at_every_place(void **state)
+{
+	static const char *const bad[] = {"\xff", "\x80", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80", "\xf5"};
+	char text[40];
+
+	(void)state;
+	for (size_t len = 1; len < sizeof text; len++) {
+		memset(text, 'a', len);
+		assert_true(cbor_utf8_valid(text, len));
+		for (size_t at = 0; at < len; at++) {
+			for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+				memset(text, 'a', len);
+				memcpy(text + at, bad[i], strlen(bad[i]) < len - at ? strlen(bad[i]) : len - at);
+				assert_false(cbor_utf8_valid(text, len));
+			}
+			memset(text, 'a', len);
+			if (at + 2 > len)
+				continue;
+			memcpy(text + at, "\xc3\xbc", 2);
+			assert_true(cbor_utf8_valid(text, len));
+		}
+	}
+	assert_true(cbor_utf8_valid("", 0));
+}
+
+/* The accessors stay inside bytes that nobody checked, and make no item of what is none. */
+static void unchecked_bytes(void **state)
+{
+	static const struct {
+		uint8_t bytes[6];
+		size_t len;
+	} rows[] = {
+		{{0x81, 0x1f}, 2}, {{0x81, 0x3f}, 2}, {{0x81, 0xff}, 2}, {{0x81, 0x1c}, 2}, {{0x81, 0x5f}, 2},
+		{{0x81, 0x7f}, 2}, {{0x81, 0x62, 'a'}, 3}, {{0x81, 0x19, 0x01}, 3}, {{0x81, 0x82, 0x01}, 3}, {{0x81}, 1},
+		{{0x81, 0xdf}, 2}, {{0x81, 0x7b, 0xff, 0xff, 0xff}, 5},
+	};
+	struct cbor_value v;
+	struct cbor_iter it;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		assert_true(cbor_iterate(cbor_root(rows[i].bytes, rows[i].len), &it));
+		assert_false(cbor_next(&it, &v));
+	}
+}
+
+/* What does not fit leaves no room for what would: nothing comes behind a gap. */
+static void nothing_follows_an_overflow(void **state)
+{
+	uint8_t out[8];
+	struct cbor_writer w;
+	struct cbor_checkpoint start;
+
+	(void)state;
+	cbor_writer_init(&w, out, sizeof out);
+	cbor_put_uint(&w, 1);
+	start = cbor_save(&w);
+	cbor_put_text(&w, "much too long");
+	assert_true(w.overflow);
+	memset(out + 1, 0xee, sizeof out - 1);
+	cbor_put_uint(&w, 2);
+	cbor_put_key(&w, "k");
+	cbor_put_text(&w, "k");
+	assert_true(w.overflow);
+	for (size_t i = 1; i < sizeof out; i++)
+		assert_int_equal(out[i], 0xee);
+	cbor_restore(&w, start);
+	cbor_put_key(&w, "k");
+	assert_writes(&w, "01616b");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -460,6 +532,9 @@ int main(void)
 		cmocka_unit_test(writer_takes_back),
 		cmocka_unit_test(writer_never_passes_its_end),
 		cmocka_unit_test(odd_map_is_our_bug_made_visible),
+		cmocka_unit_test(utf8_at_every_place),
+		cmocka_unit_test(unchecked_bytes),
+		cmocka_unit_test(nothing_follows_an_overflow),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
