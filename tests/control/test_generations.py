@@ -147,6 +147,7 @@ def test_run_and_stop(host):
     assert [(h["number"], h["where"], h.get("event"), h.get("period_ns")) for h in hooks] == [
         (1, "p.lua:1", "vm", None), (2, "p.lua:2", None, 20000000)]
     assert hooks[1]["runs"] >= 1 and hooks[1]["most_steps"] > 0 and not hooks[1]["quarantined"]
+    assert scripts(machine)["p.lua"]["heap_used"] <= 48 << 10    # a state with its libraries, and two hooks
     # an applied text leaves it alone
     apply(machine, "")
     assert set(scripts(machine)) == {"p.lua"}

@@ -13,6 +13,7 @@ import vms
 
 LATE_MAX = 100_000      # instructions that a runnable vcpu waits for the control task
 MASKED_MAX = 20_000     # and of these in one apply section
+POLICY, SCRIPTS, RUN, STOP = 70, 0, 4, 5
 
 # What a script does: (text for the prompt, status that the prompt answers)
 HOSTILE = {
@@ -100,3 +101,39 @@ def test_apply_sections_are_short(machine):
         longest[verb] = (masked["ticks"], late, "%x" % masked["where"])
     too_long = {verb: seen for verb, seen in longest.items() if seen[0] > MASKED_MAX}
     assert not too_long
+
+
+def test_a_script_that_stays_is_abandoned(machine):
+    """A hook that hangs where no meter looks: its memory comes back, and the guest does not notice."""
+    operator = machine.operator
+    before = operator.host()["memory"]
+    start = operator.head("beat")
+    text = "local n = 0\nevery(ms(50), function() n = n + 1 if n > 3 then string.rep('', 1e15) end end)\n"
+    operator.client.write_request(POLICY, RUN, {"text": text, "origin": "stuck"})
+    machine.log.wait_for(r"script stuck: abandoned, the hook of stuck:2 did not return", 120)
+    assert worst(operator, start) <= LATE_MAX
+    assert operator.client.read_request(POLICY, SCRIPTS)["scripts"][0]["state"] == "abandoned"
+    after = operator.host()["memory"]
+    assert (after["committed"], after["host"]) == (before["committed"], before["host"])
+    operator.client.write_request(POLICY, STOP, {"name": "stuck"})
+    operator.check()
+
+
+def test_hooks_beside_a_beat(machine):
+    """Bad neighbours together: killed and quarantined, while one that behaves goes on."""
+    operator = machine.operator
+    start = operator.head("beat")
+    text = """
+every(ms(20), function() while true do pcall(function() while true do end end) end end)
+every(ms(20), function() error("oops") end)
+every(ms(20), function() local t = {} while true do t[#t + 1] = ("x"):rep(1000) .. #t end end)
+local n = 0
+every(ms(100), function(now) n = n + 1 log("good", n, now.vm.beat.state) end)
+"""
+    operator.client.write_request(POLICY, RUN, {"text": text, "origin": "mixed"})
+    machine.log.wait_for(r"the hook of mixed:2 is quarantined", 120)
+    machine.log.wait_for(r"the hook of mixed:3 is quarantined", 120)
+    machine.log.wait_for(r"the hook of mixed:4 is quarantined", 120)
+    machine.log.wait_for(r"mixed: good 2\d running", 120)
+    assert worst(operator, start) <= LATE_MAX
+    operator.client.write_request(POLICY, STOP, {"name": "mixed"})
