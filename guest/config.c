@@ -17,6 +17,8 @@
 
 #define TEXT_MAX 160
 
+const char *const reset_action_names[] = {[ON_RESET_RESTART] = "restart", [ON_RESET_STOP] = "stop", NULL};
+
 void vm_config_init(struct vm_config *cfg)
 {
 	memset(cfg, 0, sizeof *cfg);

@@ -23,6 +23,8 @@
 enum boot_protocol { BOOT_LINUX, BOOT_PVH, BOOT_MULTIBOOT };
 
 enum reset_action { ON_RESET_RESTART, ON_RESET_STOP };
+/* Their words, by number; NULL at the end. */
+extern const char *const reset_action_names[];
 
 struct boot_module {
 	char image[VM_PATH_MAX]; /* name in the store */

@@ -227,8 +227,6 @@ static void set_debug_exit(void *vm, uint64_t on)
 	((struct vm *)vm)->config.debug_exit = on != 0;
 }
 
-static const char *const reset_actions[] = {[ON_RESET_RESTART] = "restart", [ON_RESET_STOP] = "stop", NULL};
-
 static const struct knob vm_knob_rows[] = {
 	{
 		.name = "mem.size", .type = KNOB_NUMBER, .measure = MEASURE_BYTES, .when = KNOB_AT_START,
@@ -247,7 +245,7 @@ static const struct knob vm_knob_rows[] = {
 		.help = "The guest's processors",
 	},
 	{
-		.name = "on_reset", .type = KNOB_CHOICE, .names = reset_actions, .otherwise = ON_RESET_RESTART,
+		.name = "on_reset", .type = KNOB_CHOICE, .names = reset_action_names, .otherwise = ON_RESET_RESTART,
 		.get = get_on_reset, .set = set_on_reset, .help = "What happens when the guest resets itself",
 	},
 	{

@@ -51,9 +51,6 @@ struct decoder {
 static const char *const protocols[] = {
 	[BOOT_LINUX] = "linux", [BOOT_PVH] = "pvh", [BOOT_MULTIBOOT] = "multiboot", NULL,
 };
-static const char *const reset_actions[] = {
-	[ON_RESET_RESTART] = "restart", [ON_RESET_STOP] = "stop", NULL,
-};
 
 static const struct setting boot_rows[] = {
 	{"protocol", KIND_CHOICE, AT(boot.protocol), 0, protocols},
@@ -78,7 +75,7 @@ static const struct setting top_rows[] = {
 	{"boot", KIND_SECTION, 0, 0, &boot_section},
 	{"cpu", KIND_SECTION, 0, 0, &cpu_section},
 	{"mem", KIND_SECTION, 0, 0, &mem_section},
-	{"on_reset", KIND_CHOICE, AT(on_reset), 0, reset_actions},
+	{"on_reset", KIND_CHOICE, AT(on_reset), 0, reset_action_names},
 	{"autostart", KIND_BOOL, AT(autostart), 0, NULL},
 	{"acpi", KIND_BOOL, AT(acpi), 0, NULL},
 	{"debug_exit", KIND_BOOL, AT(debug_exit), 0, NULL},
@@ -453,7 +450,7 @@ void define_encode(const struct vm_config *cfg, struct cbor_writer *w)
 	put_number(w, "size", cfg->memory.size);
 	put_number(w, "reservation", cfg->memory.reservation);
 	cbor_close_map(w, sub);
-	put_text_field(w, "on_reset", reset_actions[cfg->on_reset]);
+	put_text_field(w, "on_reset", reset_action_names[cfg->on_reset]);
 	put_flag(w, "autostart", cfg->autostart);
 	put_flag(w, "acpi", cfg->acpi);
 	put_flag(w, "debug_exit", cfg->debug_exit);
