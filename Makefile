@@ -316,7 +316,7 @@ EMULATE = $(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.
 
 .PHONY: run boot
 run: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## start the emulator with the default script and open a prompt
-	$(Q)$(EMULATE) --store $(B)/store.cpio --ready '] ready' --prompt $(B)/corbelctl
+	$(Q)$(EMULATE) --store $(B)/store.cpio --keep $(B)/run.img --ready '] ready' --prompt $(B)/corbelctl
 boot: $(B)/corbel.elf $(B)/sector.bin ## show the boot log for SECONDS (20); STORE, CMDLINE, MODEL_CPU, MEGS
 	$(Q)$(EMULATE) --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
 
@@ -329,7 +329,7 @@ $(B)/$(1)/libcorbel.a: $(H_SRC:%.c=$(B)/$(1)/%.o)
 endef
 $(foreach f,host fuzz,$(eval $(call hostlib,$(f))))
 
-$(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%): %: %.o $(B)/host/libcorbel.a $(B)/host/libthird.a
+$(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(B)/host/bench/kvlog: %: %.o $(B)/host/libcorbel.a $(B)/host/libthird.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(SANITIZE) -o $@ $^ -lcmocka -lm
 
@@ -398,6 +398,9 @@ $(B)/bench/host_libcbor: $(B)/ctl/bench/host_libcbor.o
 .PHONY: bench-host
 bench-host: $(B)/bench/host_managers $(B)/bench/host_control $(B)/bench/host_libcbor ## instructions per operation of memmgr/, sched/ and lua/, without an emulator
 	$(Q)$(PYTHON) bench/host.py $^
+.PHONY: bench-kvlog
+bench-kvlog: $(B)/host/bench/kvlog ## bytes that the writable store writes for each byte put
+	$(Q)$<
 soak: $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## fuzz and system tests over and over for SOAK_SECONDS (3600), until one fails
 	$(Q)end=$$(($$(date +%s) + $(SOAK_SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
 		tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) --fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest tests/system || exit 1; \

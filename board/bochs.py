@@ -161,6 +161,7 @@ class Bochs:
         self.lines = {"com1": Serial(), "com2": Serial()}
         if com3:
             self.lines["com3"] = Serial()
+        self.disk = disk
         size = os.path.getsize(disk)
         if size % CYLINDER:
             raise ValueError("%s is %d bytes, not a whole number of cylinders" % (disk, size))
@@ -276,6 +277,14 @@ class Bochs:
                 return f.read()
         except OSError:
             return ""
+
+    def cut_power(self):
+        """Ends the emulator at once, as it stands; its disk can be given to another one."""
+        self.process.kill()
+        self.process.wait()
+        if os.path.exists(self.disk + ".lock"):  # the emulator's, which had no time to remove it
+            os.unlink(self.disk + ".lock")
+        self.stop()
 
     def stop(self):
         """Ends the emulator if it runs, and closes the lines. The logs stay readable."""

@@ -41,9 +41,11 @@ def show_log(stream, until, seconds):
 def disk_for(options, directory):
     if options.disk:
         return options.disk
-    path = os.path.join(directory, "disk.img")
+    path = options.keep or os.path.join(directory, "disk.img")
+    if os.path.exists(path + ".lock"):
+        raise SystemExit("emulate: %s is in use by another emulator; if there is none, remove %s.lock" % (path, path))
     modules = [(options.store, "store")] if options.store else []
-    mkdisk.make_disk(path, options.loader, options.elf, modules, options.cmdline)
+    mkdisk.make_disk(path, options.loader, options.elf, modules, options.cmdline, keep=options.keep)
     return path
 
 
@@ -68,6 +70,7 @@ def main():
     parser.add_argument("--elf", default="build/corbel.elf")
     parser.add_argument("--store")
     parser.add_argument("--cmdline", default="")
+    parser.add_argument("--keep", metavar="DISK", help="where the disk is made; what the writable store on it holds stays")
     parser.add_argument("--model", default=bochs.ICELAKE)
     parser.add_argument("--megs", type=int, default=512)
     parser.add_argument("--ips", type=int, default=10_000_000)
@@ -79,7 +82,8 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
         disk = disk_for(options, directory)
-        with bochs.Bochs(disk, model=options.model, megs=options.megs, ips=options.ips, errors=options.errors) as machine:
+        with bochs.Bochs(disk, model=options.model, megs=options.megs, ips=options.ips, errors=options.errors,
+                         keep=bool(options.keep)) as machine:
             if options.prompt:
                 return interact(machine, options)
             show_log(machine.log, options.ready, options.seconds)

@@ -90,7 +90,16 @@ class Booter:
         self.directory = directory
         self.machines = []
 
-    def __call__(self, store=None, cmdline="", grub=False, elf=None, **machine):
+    def __call__(self, store=None, cmdline="", grub=False, elf=None, disk=None, writable=mkdisk.WRITABLE_MIB,
+                 take_over=None, **machine):
+        if disk is None:
+            disk = self.make_disk(store, cmdline, grub, elf, writable, take_over)
+        made = Machine(disk, workdir=str(self.directory), **machine)
+        self.machines.append(made)
+        made.start()
+        return made
+
+    def make_disk(self, store, cmdline, grub, elf, writable, take_over):
         number = len(self.machines)
         disk = str(self.directory / ("disk%d.img" % number))
         elf = elf or os.path.join(BUILD, "corbel.elf")
@@ -99,14 +108,11 @@ class Booter:
             write_store(path, store)
             store = path
         if grub:
-            mkimage.make_image(disk, elf, str(store), cmdline)
+            mkimage.make_image(disk, elf, str(store), cmdline, writable=writable)
         else:
             modules = [(str(store), "store")] if store else []
-            mkdisk.make_disk(disk, os.path.join(BUILD, "sector.bin"), elf, modules, cmdline)
-        made = Machine(disk, workdir=str(self.directory), **machine)
-        self.machines.append(made)
-        made.start()
-        return made
+            mkdisk.make_disk(disk, os.path.join(BUILD, "sector.bin"), elf, modules, cmdline, writable, take_over)
+        return disk
 
     def end(self):
         for machine in self.machines:
@@ -133,7 +139,8 @@ def failed(request):
 def boot(tmp_path, request):
     """Starts machines that end with the test: boot(store=..., cmdline=..., grub=..., megs=...).
 
-    @store is None, the path of a cpio archive, or a map as for write_store(). Other arguments go to
+    @store is None, the path of a cpio archive, or a map as for write_store(). @disk boots one that is there, such
+    as another machine's .disk; @writable and @take_over are mkdisk's. Other arguments go to
     bochs.Bochs. When the test fails, the ends of its machines' logs are shown.
     """
     booter = Booter(tmp_path)

@@ -43,6 +43,12 @@ static int full_tree(void **state)
 	fdt_setprop_u32(blob, path("/b"), "corbel,irq", 10);
 	fdt_setprop_u32(blob, path("/b"), "current-speed", 921600);
 	fdt_setprop_u32(blob, path("/b"), "clock-frequency", 14745600);
+	fdt_setprop_string(blob, path("/chosen"), "corbel,store", "/d");
+	fdt_add_subnode(blob, 0, "d");
+	fdt_setprop_string(blob, path("/d"), "compatible", "corbel,ata-pio");
+	fdt_setprop_u32(blob, path("/d"), "corbel,port", 0x1e8);
+	fdt_setprop_u32(blob, path("/d"), "corbel,control-port", 0x3ee);
+	fdt_setprop_u32(blob, path("/d"), "corbel,drive", 1);
 	node = fdt_add_subnode(blob, 0, "reserved-memory");
 	fdt_setprop_u32(blob, node, "#address-cells", 2);
 	fdt_setprop_u32(blob, path("/reserved-memory"), "#size-cells", 1);
@@ -75,6 +81,10 @@ static void reads(void **state)
 	assert_int_equal(board.reserved[0].start, 0x123456000);
 	assert_int_equal(board.reserved[0].len, 0x2000);
 	assert_int_equal(board.shutdown_port, 0x8900);
+	assert_true(board.store_disk.named);
+	assert_int_equal(board.store_disk.command, 0x1e8);
+	assert_int_equal(board.store_disk.control, 0x3ee);
+	assert_int_equal(board.store_disk.drive, 1);
 }
 
 static void may_say_nothing(void **state)
@@ -84,6 +94,7 @@ static void may_say_nothing(void **state)
 	assert_int_equal(read_board(), ST_OK);
 	assert_false(board.log.named);
 	assert_false(board.management.named);
+	assert_false(board.store_disk.named);
 	assert_int_equal(board.reserved_count, 0);
 	fdt_add_subnode(blob, 0, "chosen");
 	assert_int_equal(read_board(), ST_OK);
@@ -94,6 +105,25 @@ static void expect_error(const char *node, const char *property)
 	assert_int_equal(read_board(), ST_INVALID);
 	if (!strstr(err.text, node) || !strstr(err.text, property))
 		fail_msg("'%s' does not name %s and %s", err.text, node, property);
+}
+
+static void refuses_disks_by_name(void **state)
+{
+	(void)state;
+	fdt_setprop_string(blob, path("/chosen"), "corbel,store", "/nowhere");
+	expect_error("/chosen", "corbel,store");
+	full_tree(NULL);
+	fdt_setprop_string(blob, path("/chosen"), "corbel,store", "/a"); /* a UART */
+	expect_error("/a", "compatible");
+	full_tree(NULL);
+	fdt_delprop(blob, path("/d"), "corbel,port");
+	expect_error("/d", "corbel,port");
+	full_tree(NULL);
+	fdt_delprop(blob, path("/d"), "corbel,control-port");
+	expect_error("/d", "corbel,control-port");
+	full_tree(NULL);
+	fdt_setprop_u32(blob, path("/d"), "corbel,drive", 2);
+	expect_error("/d", "corbel,drive");
 }
 
 static void refuses_by_name(void **state)
@@ -198,7 +228,8 @@ static void names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(reads),        TEST(may_say_nothing), TEST(refuses_by_name), TEST(refuses_bad_ranges),
+		TEST(reads),        TEST(may_say_nothing), TEST(refuses_by_name), TEST(refuses_disks_by_name),
+		TEST(refuses_bad_ranges),
 		TEST(damaged_blob), TEST(names),
 	};
 
