@@ -236,9 +236,10 @@ $(B)/corbel.debug.elf: $(B)/pass1.elf $(B)/target/gen/symtab1.o $(B)/nosse.ok
 	$(Q)$(LINK) -Map $(B)/corbel.map -o $@ $(LINK_OBJ) $(B)/target/gen/symtab1.o $(LINK_LIB)
 	$(Q)$(PYTHON) board/symtab.py $@ | cmp -s - $(B)/gen/symtab1.S || \
 		{ echo "code moved between the two links" >&2; rm -f $@; exit 1; }
-$(B)/corbel.elf: $(B)/corbel.debug.elf
+$(B)/target/firmware/image_note.o: $(B)/gen/version.h
+$(B)/corbel.elf: $(B)/corbel.debug.elf board/stamp.py
 	$(call say,STRIP,$@)
-	$(Q)strip -s -o $@ $<
+	$(Q)strip -s -o $@ $< && $(PYTHON) board/stamp.py $@
 	@size $@
 
 # The sector loader of test disks: real-mode code at a fixed address, no ELF around it.

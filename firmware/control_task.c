@@ -12,6 +12,7 @@
 #include "firmware/cpuloop.h"
 #include "firmware/hostlog.h"
 #include "firmware/libc.h"
+#include "firmware/paging.h"
 #include "firmware/power.h"
 #include "firmware/tsc.h"
 #include "gen/version.h"
@@ -24,6 +25,8 @@
 #define CONTROL_MEMORY_ORDER 9u /* 2 MiB for control and its interpreters */
 #define LIBC_HEAP_ORDER 7u      /* 512 KiB for the C library */
 #define RX_CHUNK 256u
+
+extern const uint8_t image_stamp[]; /* firmware/image_note.S, at its physical address */
 
 static struct host_task task;
 static struct control_config config;
@@ -154,6 +157,7 @@ enum status control_task_start(struct machine *machine, struct uart *management,
 	config.version = CORBEL_VERSION;
 	config.build = CORBEL_COMMIT;
 	config.processor = the_cpu.brand;
+	config.image_stamp = direct_map((hpa_t){(uint64_t)image_stamp});
 	config.facts = facts;
 	config.fact_count = fact_count;
 	counters[0] = (struct control_counter_source){&uart_counters, management};

@@ -130,7 +130,7 @@ static unsigned put_page(struct control *c, struct event_poll *p, struct cbor_wr
 	cbor_put_text(w, "events");
 	list = cbor_open(w);
 	while (n < p->max && command_fits(w, ENTRY_MAX) && (e = events_next(&c->events, &p->cursor, &p->missed))) {
-		if (!(p->kinds & BIT(e->kind)))
+		if (!event_wanted(c, e, p->kinds))
 			continue;
 		put_event(e, w);
 		n++;

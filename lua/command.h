@@ -20,6 +20,7 @@ struct control;
 /* Groups of our own (the numbers below 64 are SMP's). */
 enum command_group_id {
 	GROUP_OS = 0,
+	GROUP_IMAGE = 1,
 	GROUP_STAT = 2,
 	GROUP_SETTINGS = 3,
 	GROUP_FILE = 8,
@@ -125,6 +126,10 @@ struct command_args {
 	/* files */
 	struct arg_number off, len;
 	struct arg_text type;
+	/* images */
+	struct arg_text hash, sha;
+	struct arg_number image, slot;
+	bool confirm, upgrade;
 
 	struct vm *vm;        /* what name or id says, for commands on a VM or its console */
 	unsigned console;     /* 0: the log; else vm->id */
@@ -175,7 +180,7 @@ struct command_group {
 };
 
 extern const struct command_group os_group, shell_group, enum_group, session_group, vm_group, console_group,
-	inspect_group, stat_group, settings_group, tree_group, events_group, file_group, store_group, policy_group;
+	inspect_group, stat_group, settings_group, tree_group, events_group, file_group, image_group, store_group, policy_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

@@ -436,6 +436,7 @@ static bool keep_house(struct control *c)
 	watch_vms(c);
 	more |= vm_reap(c->cfg.machine);
 	upload_tick(c, &c->upload);
+	upload_tick(c, &c->slots.upload);
 	watch_vms(c);
 	return run_policies(c) || more;
 }

@@ -22,6 +22,7 @@
 #include "lua/policy.h"
 #include "lua/session.h"
 #include "lua/settings.h"
+#include "lua/slots.h"
 #include "lua/smp.h"
 #include "lua/state.h"
 #include "lua/upload.h"
@@ -121,6 +122,7 @@ struct control {
 
 	/* files on their way, and read through for a hash */
 	struct upload upload;
+	struct slots slots;
 	struct download download;
 	struct digest_job hash, hash_asked;
 

@@ -16,6 +16,13 @@ enum push_kind { PUSH_EVENT = 3, PUSH_EVENT_TEXT = 4, PUSH_EVENTS_MISSED = 5 };
 #define TEXT_HEAD_MAX 2 /* header of a text of at most 255 bytes */
 #define MORE_BYTES 1
 
+bool event_wanted(const struct control *c, const struct event_record *e, uint32_t kinds)
+{
+	const struct rights *r = &c->session.rights;
+
+	return (kinds & BIT(e->kind)) && (!rights_limited(r) || (e->vm && rights_on(r, e->vm_name)));
+}
+
 void event_push_begin(struct control *c, uint64_t from, uint32_t kinds, uint64_t credit)
 {
 	struct event_push *p = &c->event_push;
@@ -81,7 +88,7 @@ static const struct event_record *find_due(struct control *c, uint64_t *behind, 
 
 	*behind = p->cursor;
 	*missed = 0;
-	while ((e = events_next(&c->events, behind, missed)) && *missed == 0 && !(p->kinds & BIT(e->kind)))
+	while ((e = events_next(&c->events, behind, missed)) && *missed == 0 && !event_wanted(c, e, p->kinds))
 		p->cursor = *behind;
 	return e;
 }

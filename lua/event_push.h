@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 struct control;
+struct event_record;
 
 /* A read that waits for an event: cmd_events.c. */
 struct event_poll {
@@ -34,6 +35,8 @@ struct event_push {
 	size_t text_at;    /* of the event at the cursor: what of its text is out */
 };
 
+/* True for an event of @kinds that the session may know of: a key limited to VMs hears of those alone. */
+bool event_wanted(const struct control *c, const struct event_record *e, uint32_t kinds);
 /* From event @from on; @credit: events, UINT64_MAX for no bound. */
 void event_push_begin(struct control *c, uint64_t from, uint32_t kinds, uint64_t credit);
 void event_push_end(struct control *c);

@@ -7,11 +7,11 @@
 
 #include <string.h>
 
-#include "io/kvlog.h"
+#include "io/files.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "lua/image.h"
 
-#define SYSTEM_FOLDER "system/"
 #define SHOWN_MAX 64
 
 static bool begins(const char *name, const char *folder)
@@ -21,7 +21,7 @@ static bool begins(const char *name, const char *folder)
 
 bool filename_hidden(const char *name)
 {
-	return begins(name, SYSTEM_FOLDER);
+	return begins(name, FILES_OWN);
 }
 
 enum status filename_take(const struct arg_text *t, enum file_use use, char out[FILE_NAME_MAX], struct error *err)

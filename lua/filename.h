@@ -11,7 +11,6 @@
 
 #include "lua/command.h"
 
-#define IMAGE_FOLDER "image/"
 #define FILE_NAME_MAX 256 /* with its NUL */
 
 /* What a client wants with a name. */

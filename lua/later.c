@@ -11,6 +11,7 @@
 static const struct later_ops *const kinds[LATER_KINDS] = {
 	[LATER_EVENTS] = &events_later,
 	[LATER_DIGEST] = &digest_later,
+	[LATER_IMAGE] = &image_later,
 };
 
 enum status later_reply(struct failure *f, enum later_kind kind)

@@ -13,7 +13,7 @@
 
 #include "lua/command.h"
 
-enum later_kind { LATER_NONE, LATER_EVENTS, LATER_DIGEST, LATER_KINDS };
+enum later_kind { LATER_NONE, LATER_EVENTS, LATER_DIGEST, LATER_IMAGE, LATER_KINDS };
 
 /* One request that waits. */
 struct later {
@@ -31,7 +31,7 @@ struct later_ops {
 	uint64_t (*deadline)(const struct control *c);
 };
 
-extern const struct later_ops events_later, digest_later;
+extern const struct later_ops events_later, digest_later, image_later;
 
 /* For an apply: the reply to this request comes later. */
 MUST_CHECK enum status later_reply(struct failure *f, enum later_kind kind);

@@ -61,6 +61,14 @@ enum exit_status files_list(struct client *c, int argc, char **argv);
 enum exit_status files_remove(struct client *c, int argc, char **argv);
 enum exit_status files_copy(struct client *c, int argc, char **argv);
 
+/* ---- image.c ---- */
+
+enum exit_status image_list(struct client *c, int argc, char **argv);
+enum exit_status image_upload(struct client *c, int argc, char **argv);
+enum exit_status image_test(struct client *c, int argc, char **argv);
+enum exit_status image_confirm(struct client *c, int argc, char **argv);
+enum exit_status image_erase(struct client *c, int argc, char **argv);
+
 /* ---- tree.c ---- */
 
 enum exit_status tree_get(struct client *c, int argc, char **argv);

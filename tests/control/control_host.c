@@ -366,6 +366,7 @@ int main(int argc, char **argv)
 		.clock = &control_clock,
 		.memory_bytes = 1 << 20,
 		.version = "0.0-test",
+		.image_stamp = (const uint8_t *)"the hash of the image that runs.",
 		.build = "host",
 		.processor = "fake processor",
 		.facts = facts,

@@ -14,6 +14,7 @@ from conftest import CORBELCTL, vm
 from relay import Relay
 from test_corbelctl import OK, REFUSED, UNREACHABLE, USAGE, Terminal, as_json, failed
 from test_files import chunk, download, noise
+from test_images import RUNNING, image, stamp_of
 
 VMS, START, PAUSE, RESUME = 65, 2, 4, 5
 
@@ -225,6 +226,42 @@ def test_giving_up(host, tmp_path):
         assert process.wait(20) == UNREACHABLE
         said = process.stderr.read()
         assert "trying again" in said and "gave up" in said
+
+
+# ---- images ----
+
+def test_images(host, tmp_path):
+    machine = host()
+    data = image(size=30_000)
+    path = str(tmp_path / "corbel.elf")
+    (tmp_path / "corbel.elf").write_bytes(data)
+    hash_ = stamp_of(data).hex()
+    running = "0  0.0-test  %s  active  confirmed" % RUNNING["hash"].hex()
+    assert machine.ctl("image", "list") == running + "\n"
+    assert machine.ctl("image", "upload", path).splitlines() == [running, "1  0.2.0  " + hash_]
+    assert machine.ctl("image", "test", hash_[:8]).splitlines()[1].endswith("  pending")
+    assert as_json(machine, "image", "list")["images"][1]["pending"] is True
+    assert failed(machine, REFUSED, "image", "upload", path)[0]
+    assert machine.ctl("image", "confirm", "1").splitlines()[1].endswith("  pending  permanent")
+    assert machine.ctl("image", "confirm").splitlines()[0] == running
+    assert machine.ctl("image", "erase") == "" and len(machine.ctl("image", "list").splitlines()) == 1
+    for word in ("1", "abcd", "x"):
+        assert failed(machine, REFUSED, "image", "test", word)[0] == \
+            "no slot holds an image %s: give its slot, or four digits of its hash" % word
+    (tmp_path / "corbel.elf").write_bytes(image(b"0.0.0"))
+    failed(machine, REFUSED, "image", "upload", "--upgrade", path)
+    assert failed(machine, USAGE, "image", "upload", "--frob", path)[0] == "usage: image upload [--upgrade] FILE"
+    assert "cannot read" in failed(machine, USAGE, "image", "upload", str(tmp_path))[0]
+
+
+def test_an_image_through_a_line_that_drops(host, tmp_path):
+    machine = host()
+    data = image(size=60_000)
+    (tmp_path / "corbel.elf").write_bytes(data)
+    with Relay(machine.port, up=relay.cut_after(20_011, 3)) as cable:
+        done = run(cable.target, "image", "upload", str(tmp_path / "corbel.elf"), seconds=60)
+        assert done.returncode == OK and cable.connections >= 3
+        assert stamp_of(data).hex() in done.stdout
 
 
 # ---- damage ----

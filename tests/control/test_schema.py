@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schema against the machine: every rule is met by a real message, so none is a dead letter."""
+import hashlib
 import time
 
 import cbor2
@@ -12,6 +13,9 @@ from signer import Key, enroll, login, payload_of
 from smp import READ, WRITE
 from test_consoles import pushes
 from test_events import flood
+from test_images import image, stamp_of
+
+SMALL = image(size=9000)
 
 
 def test_every_group_and_command_has_its_rules(host):
@@ -50,6 +54,9 @@ def test_no_rule_is_a_dead_letter(host):
                         + "set('log.level', 'info')"}),
         (READ, 71, 0, {"from": 0, "kinds": ["vm", "fault"], "max": 2, "wait": 5}), (READ, 71, 0, {"last": 5, "kinds": "*"}),
         (WRITE, 71, 1, {"from": 0, "kinds": ["vm"], "credit": 40}), (WRITE, 71, 1, {"last": 4}), (READ, 71, 3, {}),
+        (WRITE, 1, 1, {"off": 0, "data": SMALL[:5000], "len": 9000, "sha": hashlib.sha256(SMALL).digest(), "image": 0,
+                       "upgrade": True}), (WRITE, 1, 1, {"off": 5000, "data": SMALL[5000:]}),
+        (WRITE, 1, 0, {"hash": stamp_of(SMALL), "confirm": False}), (READ, 1, 0, {}), (WRITE, 1, 5, {"slot": 1}),
         (WRITE, 8, 0, {"off": 0, "name": "x", "len": 6, "data": b"abc"}), (READ, 77, 1, {}), (WRITE, 8, 4, {}),
         (WRITE, 8, 0, {"off": 0, "name": "x", "len": 3, "data": b"abc"}), (READ, 8, 0, {"off": 0, "name": "x"}),
         (READ, 77, 0, {"prefix": "", "after": "a", "max": 1}), (READ, 77, 1, {}),
