@@ -44,17 +44,27 @@ const struct counter_table control_counters = {
 
 struct lua_figures {
 	uint64_t heap, peak, kills, discards;
+	uint64_t scripts, hooks_run, hooks_failed, quarantined, abandoned, generation;
 };
 
 static void lua_figures(const void *object, void *out)
 {
 	const struct control *c = object;
+	uint64_t scripts = 0;
 
+	for (unsigned i = 0; i < SCRIPTS_MAX; i++)
+		scripts += c->policy.scripts[i].state == SCRIPT_READY;
 	*(struct lua_figures *)out = (struct lua_figures){
 		.heap = c->shell.size,
 		.peak = MAX(c->shell.heap.peak, c->script.heap.peak),
 		.kills = c->shell.kills + c->script.kills,
 		.discards = c->shell.discards + c->script.discards,
+		.scripts = scripts,
+		.hooks_run = c->policy.hooks_run,
+		.hooks_failed = c->policy.hooks_failed,
+		.quarantined = c->policy.quarantined,
+		.abandoned = c->policy.abandoned,
+		.generation = c->generation.current,
 	};
 }
 
@@ -65,6 +75,12 @@ static const struct counter lua_rows[] = {
 	LUA(peak, COUNTER_GAUGE, MEASURE_BYTES, "The most that one has used"),
 	LUA(kills, COUNTER_TOTAL, MEASURE_COUNT, "Scripts stopped because they used up their budget"),
 	LUA(discards, COUNTER_TOTAL, MEASURE_COUNT, "Interpreters dropped with what ran in them"),
+	LUA(scripts, COUNTER_GAUGE, MEASURE_COUNT, "Scripts that stay, with hooks"),
+	LUA(hooks_run, COUNTER_TOTAL, MEASURE_COUNT, "Calls of hooks"),
+	LUA(hooks_failed, COUNTER_TOTAL, MEASURE_COUNT, "Of these, those that failed"),
+	LUA(quarantined, COUNTER_TOTAL, MEASURE_COUNT, "Hooks that failed too often and are not called any more"),
+	LUA(abandoned, COUNTER_TOTAL, MEASURE_COUNT, "Scripts left for good because they did not return"),
+	LUA(generation, COUNTER_GAUGE, MEASURE_COUNT, "The generation in force, 0 for the seed's script"),
 };
 
 const struct counter_table lua_counters = {

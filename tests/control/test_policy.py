@@ -137,6 +137,7 @@ on("hook.quarantined", function(e) log("told:", e.text) end)
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert lua(machine, "now.vm.a.state") == "running\n"
+    assert lua(machine, "get 'lua.hooks_failed', get 'lua.quarantined', get 'lua.scripts'") == "3\n1\n1\n"
     assert machine.log.decode().count("failed:") == 3
 
 
@@ -159,6 +160,7 @@ every(ms(20), function() n = n + 1 if n > 2 then %s end end)
     before = lua(machine, "now.host.committed_bytes")
     machine.wait_for("script boot.lua: abandoned, the hook of boot.lua:4 did not return", 60)
     assert int(lua(machine, "now.host.committed_bytes")) == int(before) - (1 << 20)
+    assert lua(machine, "get 'lua.abandoned', get 'lua.scripts'") == "1\n0\n"
     assert lua(machine, "start 'a' return now.vm.a.state") == "running\n"
     assert lua(machine, "check().checked") == "true\n"
 
