@@ -16,7 +16,7 @@ import time
 import pytest
 from conftest import CORBELCTL, vm
 
-OK, REFUSED, USAGE, UNREACHABLE = range(4)
+OK, REFUSED, USAGE, UNREACHABLE, DENIED = range(5)
 
 
 def failed(machine, status, *words, **more):

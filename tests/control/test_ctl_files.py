@@ -12,7 +12,7 @@ import pytest
 import relay
 from conftest import CORBELCTL, vm
 from relay import Relay
-from test_corbelctl import OK, REFUSED, UNREACHABLE, USAGE, Terminal, as_json, failed
+from test_corbelctl import DENIED, OK, REFUSED, UNREACHABLE, USAGE, Terminal, as_json, failed
 from test_files import chunk, download, noise
 from test_images import RUNNING, image, stamp_of
 
@@ -71,7 +71,7 @@ def test_names_and_folders(host, tmp_path):
     assert as_json(machine, "ls", ":scripts/a") == {"files": [{"name": "scripts/a.lua", "size": 4}]}
     assert machine.ctl("rm", ":a.lua", "scripts/a.lua") == ""
     assert as_json(machine, "ls", "scripts/a") == {"files": []}
-    assert "came with the loader" in failed(machine, REFUSED, "rm", "kernel")[0]
+    assert "came with the loader" in failed(machine, DENIED, "rm", "kernel")[0]
     crc = as_json(machine, "cp", str(tmp_path / "a.lua"), ":x")
     assert crc == {"name": "x", "size": 4, "resumed": 0, "crc32": crc["crc32"]}
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_copied(host, tmp_path):
         assert failed(machine, USAGE, "cp", *words)[0] == "usage: cp FILE :NAME, or cp :NAME FILE"
     failed(machine, REFUSED, "cp", ":nothing", nothing)
     assert not os.path.exists(nothing) and not os.path.exists(nothing + ".part")
-    failed(machine, REFUSED, "cp", str(tmp_path / "x"), ":system/keys")
+    failed(machine, DENIED, "cp", str(tmp_path / "x"), ":system/keys")
     small = host(options=("--disk", "none"))
     failed(small, REFUSED, "cp", str(tmp_path / "x"), ":x")
 
