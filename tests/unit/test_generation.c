@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Applying a text over a disk that fails and a supply that is cut: at every
+ * write, with any part of what was not flushed. Whatever happens, the machine has
+ * the old generation or the new one, in memory and after the next start, and
+ * what was acknowledged is there.
+ */
+#include "tests/cmocka_all.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lua/generation.h"
+#include "lib/log.h"
+#include "tests/fakes/control_rig.h"
+#include "tests/fakes/hand_clock.h"
+#include "tests/model/random.h"
+
+#define VM(name) \
+	"vm '" name "' { boot = multiboot { image = 'kernel' }, mem = { size = MiB(1) } }\n"
+
+static const char first[] = VM("one") VM("both") "every(sec(1), print)";
+static const char second[] = VM("two") VM("both") "on('vm', print)";
+
+static struct cbor_writer reply;
+static uint8_t reply_buf[SMP_BODY_MAX];
+static struct error err;
+
+static struct control *c(void)
+{
+	return control_rig.control;
+}
+
+static enum status apply(const char *text)
+{
+	err.text[0] = '\0';
+	cbor_writer_init(&reply, reply_buf, sizeof reply_buf);
+	return generation_apply(c(), "site.lua", text, strlen(text), &reply, &err);
+}
+
+/* The machine loses everything but its disk. */
+static void lose_memory(void)
+{
+	struct vm *vm;
+
+	for (unsigned i = 0; i < SCRIPTS_MAX; i++)
+		if (c()->policy.scripts[i].state != SCRIPT_FREE)
+			policy_unload(c(), &c()->policy.scripts[i]);
+	while ((vm = vm_next(&vm_rig.machine, NULL)))
+		assert_int_equal(vm_destroy(vm, &err), ST_OK);
+	assert_int_equal(vm_rig.machine.committed, 0);
+}
+
+static void start_again(void)
+{
+	lose_memory();
+	control_rig_restart(true);
+	control_run_boot_script(c());
+}
+
+static bool there(const char *name)
+{
+	return vm_find(&vm_rig.machine, name) != NULL;
+}
+
+static unsigned scripts(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SCRIPTS_MAX; i++)
+		n += c()->policy.scripts[i].state == SCRIPT_READY;
+	return n;
+}
+
+/* All of generation @n, and nothing of the other. */
+static void assert_in_force(unsigned n)
+{
+	assert_int_equal(c()->generation.current, n);
+	assert_int_equal(there("one"), n == 1);
+	assert_int_equal(there("two"), n == 2);
+	assert_true(there("both"));
+	assert_int_equal(scripts(), 1);
+}
+
+static void begin(void)
+{
+	control_rig_init(32ull << 20);
+	assert_int_equal(apply(first), ST_OK);
+	assert_in_force(1);
+}
+
+static bool keep_some(void *ctx)
+{
+	return random_next(ctx) & 1;
+}
+
+static void power_is_cut_at_each_write(void **state)
+{
+	struct random_state random = random_seed(20261121);
+	unsigned old = 0, new = 0;
+	bool cut = true;
+
+	(void)state;
+	for (unsigned at = 1; cut; at++) {
+		enum status st;
+
+		begin();
+		control_rig.disk.cut_at = control_rig.disk.writes + at;
+		st = apply(second);
+		cut = control_rig.disk.dead;
+		fault_disk_power_on(&control_rig.disk, keep_some, &random);
+		start_again();
+		if (st == ST_OK && !cut)
+			assert_in_force(2);
+		else
+			assert_in_force(there("two") ? 2 : 1);
+		old += there("one");
+		new += there("two");
+		lose_memory();
+		control_rig_fini();
+	}
+	assert_true(old >= 2 && new >= 1);
+}
+
+static void the_disk_fails_at_each_request(void **state)
+{
+	enum status st = ST_INVALID;
+	unsigned refused = 0;
+
+	(void)state;
+	for (unsigned at = 1; st != ST_OK; at++) {
+		begin();
+		control_rig.disk.fail_from = control_rig.disk.requests + at;
+		control_rig.disk.fail_count = 1;
+		st = apply(second);
+		assert_in_force(st == ST_OK ? 2 : 1);
+		assert_true(st == ST_OK || err.text[0]);
+		refused += st != ST_OK;
+		lose_memory();
+		control_rig_fini();
+		assert_true(at < 1000);
+	}
+	assert_true(refused >= 2);
+}
+
+static void without_a_disk_it_ends_with_the_start(void **state)
+{
+	(void)state;
+	control_rig_init(32ull << 20);
+	control_rig_restart(false);
+	assert_int_equal(apply(first), ST_OK);
+	assert_in_force(1);
+	assert_int_equal(apply(second), ST_OK);
+	assert_in_force(2);
+	assert_int_equal(generation_rollback(c(), 1, &reply, &err), ST_NOT_FOUND);
+	lose_memory();
+	control_rig_restart(false);
+	control_run_boot_script(c());
+	assert_int_equal(c()->generation.current, 0);
+	assert_false(there("two"));
+	lose_memory();
+	control_rig_fini();
+}
+
+static void a_damaged_state_is_the_seeds(void **state)
+{
+	static const char *const damaged[] = {"", "\xa0", "\xa1", "not CBOR at all", "\xa4\x61x\x01\x61y\x02\x61z\x03\x61w\x04"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+		begin();
+		assert_int_equal(files_put(&control_rig.files, "generations/state", damaged[i], strlen(damaged[i]), &err),
+				 ST_OK);
+		start_again();
+		assert_int_equal(c()->generation.current, 0);
+		assert_false(there("one"));
+		lose_memory();
+		control_rig_fini();
+	}
+}
+
+static void time_makes_it_good(void **state)
+{
+	(void)state;
+	begin();
+	assert_int_equal(c()->generation.good, 0);
+	hand_clock_advance(ns_to_ticks(GENERATION_TRIAL_NS / 2, VM_RIG_HZ));
+	control_rig_settle(1000);
+	assert_int_equal(c()->generation.good, 0);
+	hand_clock_advance(ns_to_ticks(GENERATION_TRIAL_NS / 2 + 1000000, VM_RIG_HZ));
+	control_rig_settle(1000);
+	assert_int_equal(c()->generation.good, 1);
+	start_again();
+	assert_int_equal(c()->generation.good, 1);
+	assert_int_equal(c()->generation.tries, 1);
+	assert_in_force(1);
+	hand_clock_advance(ns_to_ticks(GENERATION_TRIAL_NS + 1000000, VM_RIG_HZ));
+	control_rig_settle(1000);
+	assert_int_equal(c()->generation.tries, 0);
+	/* one that never becomes good is left at its second start */
+	assert_int_equal(apply(second), ST_OK);
+	start_again();
+	assert_in_force(2);
+	start_again();
+	assert_in_force(1);
+	/* the good one is tried three times, then the seed's script */
+	start_again();
+	start_again();
+	assert_in_force(1);
+	start_again();
+	assert_false(there("one"));
+	lose_memory();
+	control_rig_fini();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(power_is_cut_at_each_write),
+		cmocka_unit_test(the_disk_fails_at_each_request),
+		cmocka_unit_test(without_a_disk_it_ends_with_the_start),
+		cmocka_unit_test(a_damaged_state_is_the_seeds),
+		cmocka_unit_test(time_makes_it_good),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
