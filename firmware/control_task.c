@@ -42,6 +42,15 @@ void control_task_wake(void)
 
 /* ---- the line ---- */
 
+static bool line_was_dropped;
+
+static void line_dropped(struct uart *u)
+{
+	(void)u;
+	line_was_dropped = true;
+	control_task_wake();
+}
+
 static void line_received(struct uart *u)
 {
 	(void)u;
@@ -75,6 +84,18 @@ static void line_write(void *ctx, const void *data, size_t len)
 }
 
 /* ---- the task ---- */
+
+/* Whoever was at the line is gone. Bytes that they had sent are judged as the next one's. */
+static void end_session(struct control *c)
+{
+	unsigned long state = irq_save();
+	bool dropped = line_was_dropped;
+
+	line_was_dropped = false;
+	irq_restore(state);
+	if (dropped)
+		control_line_dropped(c);
+}
 
 /* True when bytes were moved. What control does not take stays for the next round. */
 static bool feed(struct control *c)
@@ -115,7 +136,10 @@ static void serve(void *arg)
 	control_run_boot_script(c);
 	log_info("ready");
 	for (;;) {
-		bool fed = feed(c);
+		bool fed;
+
+		end_session(c);
+		fed = feed(c);
 
 		/* A wake that comes after this look is remembered. */
 		if (!control_step(c) && !fed)
@@ -147,6 +171,7 @@ enum status control_task_start(struct machine *machine, struct uart *management,
 		return fail(err, st, "no memory for the control plane");
 	line = management;
 	line->received = line_received;
+	line->dropped = line_dropped;
 	line->drained = line_drained;
 	line->drain_mark = CONTROL_PUSH_AHEAD;
 	config.machine = machine;

@@ -24,7 +24,10 @@
 #define IER_RX 0x01
 #define IER_TX 0x02
 #define IER_LINE 0x04
+#define IER_MODEM 0x08
 #define IIR_NONE 0x01
+#define IIR_ID 0x0e
+#define IIR_MODEM 0x00
 #define IIR_FIFO 0xc0
 #define FCR_ENABLE 0x01
 #define FCR_RESET 0x06
@@ -38,8 +41,13 @@
 #define LSR_DR 0x01
 #define LSR_OE 0x02
 #define LSR_ERROR 0x1c /* parity, framing, break */
+#define LSR_BREAK 0x10
 #define LSR_THRE 0x20
 #define LSR_NONE 0xff /* nobody at this port */
+#define MSR_DSR_CHANGED 0x02
+#define MSR_DCD_CHANGED 0x08
+#define MSR_DSR 0x20
+#define MSR_DCD 0x80
 #define MSR_LOOP_MASK 0xf0
 #define MSR_LOOP_RTS_OUT2 0x90 /* CTS and DCD follow RTS and OUT2 in loop-back */
 
@@ -134,6 +142,24 @@ static void unthrottle(struct uart *u)
 	set_ier(u, u->ier | IER_RX | IER_LINE);
 }
 
+static void drop(struct uart *u)
+{
+	u->stats.drops++;
+	if (u->dropped)
+		u->dropped(u);
+}
+
+/* A modem line changed. One that was never up, as on a three-wire cable, cannot go. */
+static void modem_changed(struct uart *u)
+{
+	uint8_t msr = reg_read(u, UART_MSR);
+	bool carrier_lost = (msr & MSR_DCD_CHANGED) && !(msr & MSR_DCD);
+	bool set_lost = (msr & MSR_DSR_CHANGED) && !(msr & MSR_DSR);
+
+	if (carrier_lost || set_lost)
+		drop(u);
+}
+
 /* Empties the receiver; @lsr is the line status just read. Returns true when bytes came. */
 static bool receive(struct uart *u, uint8_t lsr)
 {
@@ -148,6 +174,8 @@ static bool receive(struct uart *u, uint8_t lsr)
 			u->stats.overruns++;
 		if (lsr & LSR_ERROR)
 			u->stats.errors++;
+		if (lsr & LSR_BREAK)
+			drop(u);
 		(void)ring_put(&u->rx, reg_read(u, UART_DATA));
 		u->stats.rx_bytes++;
 	}
@@ -170,10 +198,12 @@ static void transmit(struct uart *u)
 /* Serves what the chip reports; true when it has nothing more to say. */
 static bool serve(struct uart *u, bool *came)
 {
-	uint8_t lsr;
+	uint8_t iir = reg_read(u, UART_IIR), lsr;
 
-	if (reg_read(u, UART_IIR) & IIR_NONE)
+	if (iir & IIR_NONE)
 		return true;
+	if ((iir & IIR_ID) == IIR_MODEM)
+		modem_changed(u);
 	lsr = reg_read(u, UART_LSR);
 	if (lsr == LSR_NONE)
 		return true;
@@ -213,7 +243,8 @@ enum status uart_start(struct uart *u, const char *name)
 	if (st != ST_OK)
 		return st;
 	u->ier = 0;
-	set_ier(u, IER_RX | IER_LINE | IER_TX);
+	(void)reg_read(u, UART_MSR); /* what changed before is no news */
+	set_ier(u, IER_RX | IER_LINE | IER_TX | IER_MODEM);
 	return ST_OK;
 }
 

@@ -34,6 +34,7 @@ struct uart_stats {
 	uint64_t overruns;  /* the chip lost bytes */
 	uint64_t errors;    /* parity, framing, break */
 	uint64_t throttles; /* times the receive ring was full */
+	uint64_t drops;     /* times the other end went: carrier or data-set-ready lost, or a break */
 	uint64_t interrupts;
 };
 
@@ -48,6 +49,8 @@ struct uart {
 	size_t (*pull)(struct uart *u, uint8_t *out, size_t max);
 	/* Bytes have arrived. From the interrupt handler; may be NULL. */
 	void (*received)(struct uart *u);
+	/* The other end is gone, or says so by a break. From the interrupt handler; may be NULL. */
+	void (*dropped)(struct uart *u);
 	/* The transmit ring has fallen to drain_mark bytes or less, or is empty. From its interrupt; may be NULL. */
 	void (*drained)(struct uart *u);
 	uint32_t drain_mark;

@@ -18,6 +18,7 @@ static const struct counter counters[] = {
 	STAT(overruns, "overruns", MEASURE_COUNT, "Times the chip lost received bytes"),
 	STAT(errors, "errors", MEASURE_COUNT, "Parity and framing errors, and breaks"),
 	STAT(throttles, "throttles", MEASURE_COUNT, "Times the receive ring was full"),
+	STAT(drops, "drops", MEASURE_COUNT, "Times the other end hung up, or sent a break"),
 	STAT(interrupts, "interrupts", MEASURE_COUNT, "Interrupts of the line's chip"),
 };
 

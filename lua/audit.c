@@ -18,6 +18,7 @@
 
 #define SEGMENT_DIGITS 12
 #define SCRIPT_PREFIX "script "
+#define SESSION_PREFIX "session." /* of what must not wait to be written */
 #define PLAIN_PREFIX "corbel " /* of our groups' names */
 
 _Static_assert(AUDIT_RING % AUDIT_SEGMENT == 0, "a segment is whole in the ring");
@@ -130,6 +131,7 @@ static void append(struct control *c, struct audit_entry *e)
 	}
 	e->seq = c->audit.head;
 	*at(c, c->audit.head++) = *e;
+	c->audit.urgent |= strncmp(e->what, SESSION_PREFIX, strlen(SESSION_PREFIX)) == 0;
 }
 
 static void copy(char *out, size_t size, const char *text)
@@ -294,6 +296,7 @@ bool audit_flush(struct control *c)
 	c->audit.kept = MAX(c->audit.kept, seq);
 	c->audit.stale = c->audit.stale < seq ? UINT64_MAX : c->audit.stale;
 	c->audit.written = control_ticks(c);
+	c->audit.urgent = c->audit.urgent && c->audit.kept < c->audit.head;
 	return true;
 }
 
@@ -305,7 +308,7 @@ static uint64_t due(const struct control *c)
 
 	if (!keep_lasts(c))
 		return UINT64_MAX;
-	if (a->head - a->kept >= AUDIT_SEGMENT)
+	if (a->urgent || a->head - a->kept >= AUDIT_SEGMENT)
 		return 0; /* a burst: before the ring comes round */
 	if (a->kept < a->head)
 		return a->written + ns_to_ticks(AUDIT_PAUSE_NS, hz);

@@ -55,6 +55,7 @@ struct audit {
 	uint64_t kept;      /* all below are in the store, */
 	uint64_t stale;     /* but for counts from here on; UINT64_MAX: none */
 	uint64_t written;   /* ticks, of the last write */
+	bool urgent;        /* the next one is due now */
 	struct audit_entry *running; /* of the command that runs: what it says of itself */
 	uint8_t blob[AUDIT_SEGMENT * AUDIT_ENTRY_BYTES + 16];
 	uint64_t lost;      /* segments that could not be written */
@@ -82,7 +83,8 @@ void audit_command_end(struct control *c, const struct command_request *req, con
 
 /*
  * Writes what is not in the store yet, a segment at a time, when it is due: the first entry after a quiet second at
- * once, a burst once a second or when it fills a segment. True when it did something.
+ * once and so what is about logins and keys, a burst once a second or when it fills a segment. True when it did
+ * something.
  */
 bool audit_step(struct control *c);
 /* Has the task woken in time for the next write. */
