@@ -66,11 +66,14 @@ static inline size_t head_build(uint8_t out[HEAD_MAX], unsigned major, uint64_t 
 static inline void put_head(struct cbor_writer *w, unsigned major, uint64_t value)
 {
 	uint8_t head[HEAD_MAX];
+	size_t len;
 
-	if (likely(w->size - w->len >= HEAD_MAX))
+	if (likely(w->size - w->len >= HEAD_MAX)) {
 		w->len += head_build(w->buf + w->len, major, value);
-	else
-		append(w, head, head_build(head, major, value));
+		return;
+	}
+	len = head_build(head, major, value);
+	append(w, head, len);
 }
 
 static inline void put_item(struct cbor_writer *w, unsigned major, uint64_t value)
