@@ -4,16 +4,22 @@
 The emulator's ticks are instructions. What a guest measures as lateness is what its vcpu waited for
 the control task and for the other guest's turn; with one guest it is the control task's alone.
 """
+import os
 import re
+import sys
 import time
 
 import conftest
 import pytest
 import vms
 
+sys.path.append(os.path.join(conftest.ROOT, "tests", "control"))
+
+import signer  # noqa: E402
+
 LATE_MAX = 100_000      # instructions that a runnable vcpu waits for the control task
 MASKED_MAX = 20_000     # and of these in one apply section
-POLICY, SCRIPTS, RUN, STOP = 70, 0, 4, 5
+POLICY, SCRIPTS, APPLY, RUN, STOP = 70, 0, 3, 4, 5
 
 # What a script does: (text for the prompt, status that the prompt answers)
 HOSTILE = {
@@ -137,3 +143,53 @@ every(ms(100), function(now) n = n + 1 log("good", n, now.vm.beat.state) end)
     machine.log.wait_for(r"mixed: good 2\d running", 120)
     assert worst(operator, start) <= LATE_MAX
     operator.client.write_request(POLICY, STOP, {"name": "mixed"})
+
+
+def test_a_hash_beside_a_beat(machine):
+    operator = machine.operator
+    text, status = machine.smp.shell('store.put("big", ("0123456789abcdef"):rep(16384))')
+    assert status == 0, text
+    start = operator.head("beat")
+    for _ in range(4):
+        answer = operator.client.read_request(8, 2, {"name": "big", "type": "sha256"}, seconds=120)
+        assert answer["len"] == 262144
+    late = worst(operator, start)
+    print("sha256 late %d" % late)
+    assert late <= LATE_MAX
+
+
+def test_a_signature_beside_a_beat(machine):
+    """A whole login, and one with a signature that is checked and wrong."""
+    operator = machine.operator
+    start = operator.head("beat")
+    alice = signer.own(machine.smp)
+    signer.login(machine.smp, alice)
+    machine.smp.write_request(signer.SESSION, signer.LOGOUT)
+    signer.login(machine.smp, alice)
+    late = worst(operator, start)
+    print("signature late %d" % late)
+    assert late <= LATE_MAX
+
+
+def test_a_generation_comes_back(boot):
+    """Applied, then the power is cut: the next start has its VMs and its hooks."""
+    machine = boot(store={"scripts/boot.lua": vms.guest("seed", "echo"), **conftest.guest_files("echo")}, megs=96,
+                   keep=True)
+    operator = machine.operator
+    text = vms.guest("site", "echo", more="autostart = true") + 'every(ms(100), function() log("beat") end)\n'
+    answer = operator.client.write_request(POLICY, APPLY, {"text": text, "origin": "site.lua"}, seconds=120)
+    assert (answer["generation"], answer["kept"], answer["removed"]) == (1, True, ["seed"])
+    assert answer["started"] == [{"name": "site"}]
+    operator.wait_output("site", rb"echo: ready")
+    machine.cut_power()
+    machine = boot(disk=machine.disk, megs=96, keep=True)
+    machine.log.wait_for(r"generation 1 is in force: site.lua", 120)
+    machine.log.wait_for(r"site.lua: beat", 120)
+    operator = machine.operator
+    operator.wait_output("site", rb"echo: ready")
+    assert list(operator.vms()) == ["site"]
+    # it has not been good yet, and is cut once more: what there was before it, which is the seed's
+    machine.cut_power()
+    machine = boot(disk=machine.disk, megs=96)
+    machine.log.wait_for(r"generation 1 did not become good: back to 0, the seed's script", 120)
+    assert list(machine.operator.vms()) == ["seed"]
