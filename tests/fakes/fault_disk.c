@@ -50,7 +50,7 @@ static void do_write(struct fault_disk *d, const struct block_request *r, uint64
 	d->writes++;
 	keep_pending(d, at, r->data, bytes);
 	memcpy(d->view + at, r->data, bytes);
-	if (d->writes == d->cut_at)
+	if (d->writes == d->cut_at || (at < d->cut_below && --d->cut_low == 0))
 		d->dead = true;
 }
 
@@ -159,7 +159,7 @@ void fault_disk_power_on(struct fault_disk *d, bool (*keep)(void *ctx), void *ct
 	drop_pending(d);
 	memcpy(d->view, d->platter, d->bytes);
 	d->dead = d->fail_writes = false;
-	d->cut_at = d->fail_from = d->bad_count = 0;
+	d->cut_at = d->cut_below = d->fail_from = d->bad_count = 0;
 	d->held = NULL;
 }
 

@@ -30,6 +30,8 @@ struct fault_disk {
 
 	uint64_t reads, writes, flushes, requests;
 	uint64_t cut_at;      /* the write with this number is the last thing before power is gone; 0: never */
+	uint64_t cut_below;   /* bytes: likewise the cut_low-th write from now on that begins below; 0: never */
+	unsigned cut_low;
 	bool dead;            /* no power: every request fails */
 	uint64_t fail_from, fail_count; /* requests that fail, by number; 0: none */
 	uint64_t bad_first, bad_count;  /* sectors that cannot be read */

@@ -504,6 +504,72 @@ static void every_byte_wrong(void **state)
 	}
 }
 
+/* At any moment either superblock may be lost: the log that the other one describes is whole. */
+static void either_superblock_is_enough(void **state)
+{
+	uint8_t *other = aligned_alloc(64, memory_bytes);
+	struct kvlog *again;
+	struct kvlog_stats s;
+	struct kvlog_info info;
+	size_t got;
+
+	(void)state;
+	assert_put("cold", data, 200000);
+	for (unsigned i = 0; i < 150; i++) {
+		assert_put(i % 2 ? "hot" : "warm", data + i, 30000);
+		for (unsigned slot = 0; slot < 2; slot++) {
+			fault_disk_xor(&disk, slot * 4096 + 100, 1);
+			assert_int_equal(kvlog_open(&range, true, other, memory_bytes, &again, &err), ST_OK);
+			kvlog_stats(again, &s);
+			if (s.bad_superblocks != 1 || s.damaged_bytes || s.damaged_keys)
+				fail_msg("put %u, without superblock %u: %llu bytes, %u names damaged", i, slot,
+					 (unsigned long long)s.damaged_bytes, s.damaged_keys);
+			assert_int_equal(kvlog_stat(again, i % 2 ? "hot" : "warm", &info, &err), ST_OK);
+			assert_int_equal(kvlog_read(again, info.key, 0, 0, back, 30000, &got, &err), ST_OK);
+			assert_memory_equal(back, data + i, 30000);
+			assert_int_equal(kvlog_read(again, "cold", 0, 0, back, 200000, &got, &err), ST_OK);
+			assert_memory_equal(back, data, 200000);
+			fault_disk_xor(&disk, slot * 4096 + 100, 1);
+		}
+	}
+	kvlog_stats(kv, &s);
+	assert_true(s.moves > 20);
+	free(other);
+}
+
+static bool keep_by_list(void *ctx)
+{
+	const char **list = ctx;
+
+	return **list == '\0' || *(*list)++ == 'k';
+}
+
+/*
+ * A cut leaves the second piece and the commit of a blob, not the first; the next life of the machine writes another
+ * blob's first piece in its place, and is cut off, too. What then follows it by number is of the life before.
+ */
+static void leftovers_are_not_taken_for_what_follows(void **state)
+{
+	const char *list = "dk"; /* drop the first 512 bytes, keep all that follows */
+	struct kvlog_stats s;
+	struct kvlog_info info;
+	struct kvlog_put *p;
+
+	(void)state;
+	disk.cut_at = disk.writes + 3;
+	assert_int_equal(kvlog_put(kv, "never", data, 2 * PIECE + 10, &err), ST_IO);
+	fault_disk_power_on(&disk, keep_by_list, &list);
+	assert_int_equal(open_store(false), ST_OK);
+	assert_int_equal(kvlog_stat(kv, "never", &info, &err), ST_NOT_FOUND);
+	assert_int_equal(kvlog_put_begin(kv, "neither", 0, &p, &err), ST_OK);
+	assert_int_equal(kvlog_put_append(p, data, PIECE + 1, &err), ST_OK);
+	list = "k";
+	fault_disk_power_on(&disk, keep_by_list, &list);
+	assert_int_equal(open_store(false), ST_OK);
+	kvlog_stats(kv, &s);
+	assert_int_equal(s.keys + s.damaged_keys + s.damaged_bytes, 0);
+}
+
 /* Behind the superblock's mark: what was acknowledged last has no witness, what came before it has. */
 static void damage_behind_the_mark(void **state)
 {
@@ -682,6 +748,8 @@ int main(void)
 		WITH_STORE(read_only),
 		WITH_STORE(what_it_costs),
 		WITH_STORE(every_byte_wrong),
+		WITH_STORE(either_superblock_is_enough),
+		WITH_STORE(leftovers_are_not_taken_for_what_follows),
 		WITH_STORE(damage_behind_the_mark),
 		WITH_STORE(compaction_of_what_is_damaged),
 		WITH_STORE(every_request_fails),
