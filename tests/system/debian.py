@@ -77,5 +77,5 @@ class Debian:
 def vm(name, boot, image, more=""):
     """Lua text of one Debian guest by protocol @boot; the command line as in scripts/boot.lua."""
     return ('vm "%s" { boot = %s { image = "debian/%s", initrd = "debian/initrd", cmdline = "console=ttyS0 '
-            'initcall_blacklist=load_system_certificate_list corbel.name=%s" }, mem = { size = MiB(128) }, %s }\n'
+            'cryptomgr.notests initcall_blacklist=load_system_certificate_list corbel.name=%s" }, mem = { size = MiB(128) }, %s }\n'
             % (name, boot, image, name, more))
