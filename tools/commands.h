@@ -10,7 +10,7 @@
 #define WORDS_MAX 64
 
 /* What a command's arguments name: they are completed from the machine. */
-enum ctl_names { NAMES_NONE, NAMES_VMS, NAMES_FILES };
+enum ctl_names { NAMES_NONE, NAMES_VMS, NAMES_FILES, NAMES_PATHS, NAMES_SETTINGS };
 
 struct ctl_command {
 	const char *words;     /* "vm start" */

@@ -12,12 +12,13 @@
 #include <unistd.h>
 
 #include "tools/commands.h"
+#include "tools/reply.h"
 #include "tools/show.h"
 
 #define HISTORY_FILE "/.corbelctl_history"
 #define HISTORY_LINES 500
 #define NAMES_MAX 256
-#define NAME_BYTES 33
+#define NAME_BYTES 97
 
 static struct client *completing; /* the client, for libedit's callbacks */
 static char names[NAMES_MAX][NAME_BYTES];
@@ -108,6 +109,64 @@ static void fetch_names(struct client *c)
 	c->quiet = false;
 }
 
+/* ---- completion of paths ---- */
+
+struct path_run {
+	const char *text; /* what is typed */
+	bool settings;
+};
+
+/* Asks below the last whole part of what is typed: "vm.a" may become vm.alpha or vm.another. */
+static void fill_path(struct request *r, void *ctx)
+{
+	const struct path_run *run = ctx;
+	const char *dot = strrchr(run->text, '.');
+
+	if (dot) {
+		cbor_put_text(&r->w, "prefix");
+		cbor_put_text_n(&r->w, run->text, (size_t)(dot - run->text));
+	}
+	if (run->settings) {
+		cbor_put_text(&r->w, "settings");
+		cbor_put_bool(&r->w, true);
+	}
+}
+
+/* Keeps the name up to the end of the part that is being typed, once. */
+static void take_path(struct cbor_value item, void *ctx)
+{
+	const struct path_run *run = ctx;
+	size_t typed = strlen(run->text);
+	char path[NAME_BYTES], *dot;
+
+	reply_text(item, "path", path, sizeof path);
+	if (name_count == NAMES_MAX || strncmp(path, run->text, typed) != 0)
+		return;
+	dot = strchr(path + typed, '.');
+	if (dot)
+		dot[1] = '\0';
+	for (unsigned i = 0; i < name_count; i++)
+		if (strcmp(names[i], path) == 0)
+			return;
+	memcpy(names[name_count++], path, sizeof path);
+}
+
+/* The parts that may come next in a path, quietly. What ends in a dot goes on. */
+static void fetch_paths(struct client *c, const char *text, bool settings)
+{
+	struct path_run run = {.text = text, .settings = settings};
+	struct page_list list = {
+		.group = GROUP_TREE, .command = TREE_LIST, .key = "items", .fill = fill_path, .each = take_path, .ctx = &run,
+	};
+
+	name_count = 0;
+	c->quiet = true;
+	if (page_list_read(c, &list) != EXIT_OK)
+		name_count = 0;
+	c->quiet = false;
+	rl_completion_append_character = name_count == 1 && strchr(names[0], '\0')[-1] == '.' ? '\0' : ' ';
+}
+
 static char *copy(const char *text, size_t len)
 {
 	char *s = malloc(len + 1);
@@ -163,30 +222,33 @@ static char *next_word(const char *text, int state)
 	return NULL;
 }
 
-static bool wants_name(char *start)
+/* What the words before the one that is completed want it to be. */
+static enum ctl_names wanted_names(char *start)
 {
 	char *argv[WORDS_MAX];
 	int used, argc = split(start, argv);
 	const struct ctl_command *cmd = argc > 0 ? command_match(argc, argv, &used) : NULL;
 
-	return cmd && cmd->names == NAMES_VMS;
+	return cmd ? cmd->names : NAMES_NONE;
 }
 
 static char **complete(const char *text, int start, int end)
 {
 	char *before = copy(rl_line_buffer, (size_t)start), *words = copy(rl_line_buffer, (size_t)start);
 	char **found = NULL;
+	enum ctl_names wanted;
 
 	(void)end;
 	rl_attempted_completion_over = 1;
+	rl_completion_append_character = ' ';
 	if (before && words) {
-		if (wants_name(words)) {
+		wanted = wanted_names(words);
+		if (wanted == NAMES_VMS)
 			fetch_names(completing);
-			found = rl_completion_matches(text, next_name);
-		} else {
-			line_start = before;
-			found = rl_completion_matches(text, next_word);
-		}
+		else if (wanted == NAMES_PATHS || wanted == NAMES_SETTINGS)
+			fetch_paths(completing, text, wanted == NAMES_SETTINGS);
+		line_start = before;
+		found = rl_completion_matches(text, wanted == NAMES_NONE || wanted == NAMES_FILES ? next_word : next_name);
 	}
 	free(before);
 	free(words);

@@ -260,6 +260,12 @@ def test_prompt_on_a_terminal(host, tmp_path):
     terminal.wait_for("corbel> ")
     terminal.type("=info 'beta'.state\r")
     assert b"running" in terminal.wait_for("corbel> ")
+    terminal.type("get vm.be\tmem.ov\t\r")  # a part of the path at a time
+    assert b" KiB" in terminal.wait_for("corbel> ")
+    terminal.type("set vm.beta.mem.\t\x15")   # several: nothing is chosen
+    terminal.type("why log.l\t\r")
+    assert b"default   info" in terminal.wait_for("default   info\r\n")
+    terminal.wait_for("corbel> ")
     terminal.type("lua print(\"a  b\")\r")
     assert b"\r\na  b\r\n" in terminal.wait_for("corbel> ")
     terminal.type("nonsense here\r")
