@@ -28,6 +28,7 @@ BARS = {
     "alloc_and_free": 350,
     "sched_turn": 150,
     "sched_wake": 60,
+    "tree_find": 8000,
 }
 
 

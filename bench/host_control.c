@@ -144,6 +144,26 @@ static unsigned run_policy_tick(void)
 	return TICK_ROUNDS;
 }
 
+/* ---- a name of the tree ---- */
+
+static struct tree_item found;
+
+/* The last counter of the last of 64 VMs. */
+CASE case_tree_find(void)
+{
+	static const char path[] = "vm.vm63.report";
+	struct error err;
+
+	must(tree_find(control_rig.control, path, sizeof path - 1, &found, &err) == ST_OK, "a name is not found");
+}
+static unsigned run_tree_find(void)
+{
+	start_vms();
+	for (unsigned i = 0; i < ROUNDS; i++)
+		case_tree_find();
+	return ROUNDS;
+}
+
 /* ---- CBOR ---- */
 
 CASE case_cbor_encode(void)
@@ -231,6 +251,7 @@ static unsigned run_cbor_decode(void)
 static const struct bench_case cases[] = {
 	{"vm_list", run_vm_list},
 	{"policy_tick", run_policy_tick},
+	{"tree_find", run_tree_find},
 	{"cbor_encode", run_cbor_encode},
 	{"cbor_decode", run_cbor_decode},
 };

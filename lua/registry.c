@@ -202,6 +202,26 @@ size_t tree_path(const struct tree_item *item, char *out)
 	return len + format(out + len, TREE_PATH_MAX - len, ".%s", member);
 }
 
+/* What @text, of *len bytes, has in common with @part at its start is taken off; false when they differ there. */
+static bool take_part(const char **text, size_t *len, const char *part)
+{
+	size_t n = strlen(part), common = MIN(*len, n);
+
+	if (memcmp(*text, part, common) != 0)
+		return false;
+	*text += common;
+	*len -= common;
+	return true;
+}
+
+/* True when names below the table's place can begin with @prefix. Most tables fail here, before any name is made. */
+static bool place_fits(const struct tree_table *t, const char *prefix, size_t len)
+{
+	if (!take_part(&prefix, &len, t->counters ? t->counters->group : t->knobs->group))
+		return false;
+	return !t->vm || (take_part(&prefix, &len, ".") && take_part(&prefix, &len, t->vm->config.name));
+}
+
 bool tree_below(const struct tree_item *item, const char *prefix, size_t len)
 {
 	char path[TREE_PATH_MAX];
@@ -209,6 +229,8 @@ bool tree_below(const struct tree_item *item, const char *prefix, size_t len)
 
 	if (len == 0)
 		return true;
+	if (!place_fits(&item->table, prefix, len))
+		return false;
 	path_len = tree_path(item, path);
 	return path_len >= len && memcmp(path, prefix, len) == 0 && (path[len] == '.' || path[len] == '\0');
 }
@@ -365,20 +387,37 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 	return fail(err, ST_NOT_FOUND, "there is no %s%s", clean, advice);
 }
 
+/* Among the VMs: only the tables of one whose name the path begins with are looked at. */
+static bool find_in_vms(struct control *c, const char *path, size_t len, struct tree_item *out)
+{
+	const char *name = after(path, len, vm_counters.group, strlen(vm_counters.group));
+	size_t left = name ? len - (size_t)(name - path) : 0;
+	struct vm *vm = NULL;
+
+	while (name && (vm = vm_next(c->cfg.machine, vm))) {
+		const char *rest = after(name, left, vm->config.name, strlen(vm->config.name));
+		size_t rest_len = rest ? left - (size_t)(rest - name) : 0;
+		struct tree_table counters = {.counters = &vm_counters, .object = vm, .vm = vm};
+		struct tree_table knobs = {.knobs = &vm_knobs, .object = vm, .vm = vm};
+
+		if (rest && (find_row(&counters, rest, rest_len, out) || find_row(&knobs, rest, rest_len, out)))
+			return true;
+	}
+	return false;
+}
+
 enum status tree_find(struct control *c, const char *path, size_t len, struct tree_item *out, struct error *err)
 {
-	char place[TREE_PATH_MAX];
 	struct tree_table t;
-	uint32_t cursor = 0;
 
-	while (tree_next_table(c, &cursor, &t)) {
-		size_t place_len = tree_place(&t, place);
-		const char *rest = after(path, len, place, place_len);
+	for (unsigned i = 0; i < HOST_TABLES + c->cfg.counter_count && table_at(c, i, &t); i++) {
+		const char *group = t.counters ? t.counters->group : t.knobs->group;
+		const char *rest = after(path, len, group, strlen(group));
 
 		if (rest && find_row(&t, rest, len - (size_t)(rest - path), out))
 			return ST_OK;
 	}
-	return unknown(c, path, len, err);
+	return find_in_vms(c, path, len, out) ? ST_OK : unknown(c, path, len, err);
 }
 
 /* ---- values ---- */

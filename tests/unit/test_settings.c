@@ -100,6 +100,7 @@ static void declarations_are_whole(void **state)
 	struct tree_table t;
 
 	(void)state;
+	assert_string_equal(vm_counters.group, vm_knobs.group);
 	for (unsigned kind = 0; tree_kind(control(), kind, &t); kind++) {
 		assert_true((t.counters != NULL) != (t.knobs != NULL));
 		for (size_t i = 0; t.counters && i < t.counters->count; i++) {
