@@ -10,6 +10,7 @@
 #include "lib/bits.h"
 #include "lua/api.h"
 #include "lua/control_internal.h"
+#include "lua/filename.h"
 
 #define USED_FILE_MAX 65536u
 
@@ -66,6 +67,8 @@ static int host_files(lua_State *L)
 
 	lua_newtable(L);
 	while (files_next(c->cfg.machine->files, "", file.name, &file) == ST_OK) {
+		if (filename_hidden(file.name))
+			continue;
 		lua_pushinteger(L, (lua_Integer)file.size);
 		lua_setfield(L, -2, file.name);
 	}

@@ -12,6 +12,7 @@
 #include "lib/bits.h"
 #include "lua/api.h"
 #include "lua/control_internal.h"
+#include "lua/filename.h"
 
 #define GET_MAX (256u * 1024) /* in one string: an interpreter has about 1 MiB */
 #define COPY_BYTES 2048u
@@ -21,18 +22,18 @@ static struct control *control_of(lua_State *L)
 	return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-static const char *name_argument(lua_State *L, const char *function)
+/* The name at index 1, by the rule for clients: what is the control plane's own is nobody else's. */
+static void name_argument(lua_State *L, const char *function, enum file_use use, char out[FILE_NAME_MAX])
 {
-	size_t len;
-	const char *name;
+	struct arg_text arg = {.given = true};
+	struct error err;
 
 	if (lua_type(L, 1) != LUA_TSTRING)
 		luaL_error(L, "store.%s takes a name, as in store.%s(\"scripts/a.lua\"), not a %s", function, function,
 			   luaL_typename(L, 1));
-	name = lua_tolstring(L, 1, &len);
-	if (strlen(name) != len)
-		luaL_error(L, "store.%s: there is a zero byte in the name", function);
-	return name;
+	arg.text = lua_tolstring(L, 1, &arg.len);
+	if (filename_take(&arg, use, out, &err) != ST_OK)
+		luaL_error(L, "%s", err.text);
 }
 
 static struct files *writable(lua_State *L, const char *function)
@@ -62,7 +63,8 @@ static int store_put(lua_State *L)
 {
 	const struct control *c = control_of(L);
 	struct files *files = writable(L, "put");
-	const char *name = name_argument(L, "put"), *text;
+	char name[FILE_NAME_MAX];
+	const char *text;
 	uint64_t entered;
 	struct error err;
 	enum status st;
@@ -70,6 +72,7 @@ static int store_put(lua_State *L)
 
 	if (lua_type(L, 2) != LUA_TSTRING)
 		return luaL_error(L, "store.put takes a name and a text, not a %s", luaL_typename(L, 2));
+	name_argument(L, "put", FILE_USE_WRITE, name);
 	text = lua_tolstring(L, 2, &len);
 	entered = enter_store(c);
 	st = files_put(files, name, text, len, &err);
@@ -82,11 +85,12 @@ static int store_delete(lua_State *L)
 {
 	const struct control *c = control_of(L);
 	struct files *files = writable(L, "delete");
-	const char *name = name_argument(L, "delete");
+	char name[FILE_NAME_MAX];
 	uint64_t entered;
 	struct error err;
 	enum status st;
 
+	name_argument(L, "delete", FILE_USE_WRITE, name);
 	entered = enter_store(c);
 	st = files_delete(files, name, &err);
 	leave_store(c, entered);
@@ -108,7 +112,7 @@ static enum status sheltered_read(struct files *files, const struct file *file, 
 static int store_get(lua_State *L)
 {
 	struct files *files = control_of(L)->cfg.machine->files;
-	const char *name = name_argument(L, "get");
+	char name[FILE_NAME_MAX];
 	lua_Integer offset = luaL_optinteger(L, 2, 0), length;
 	struct file file;
 	struct error err;
@@ -116,6 +120,7 @@ static int store_get(lua_State *L)
 	luaL_Buffer b;
 	size_t got;
 
+	name_argument(L, "get", FILE_USE_READ, name);
 	if (files_find(files, name, &file, &err) != ST_OK)
 		return luaL_error(L, "%s", err.text);
 	if (offset < 0 || (uint64_t)offset > file.size)
@@ -144,6 +149,8 @@ static int store_list(lua_State *L)
 
 	lua_newtable(L);
 	while (files_next(files, prefix, file.name, &file) == ST_OK) {
+		if (filename_hidden(file.name))
+			continue;
 		lua_pushinteger(L, (lua_Integer)file.size);
 		lua_setfield(L, -2, file.name);
 	}
