@@ -47,7 +47,7 @@ def test_writable_names_lie_over_the_seed(host, tmp_path):
                         ('store.put("a//b", "")', "an empty part"), ('store.put("a b", "")', "without blanks"),
                         ('store.put(("n"):rep(128), "")', "at most 127"), ('store.put("a", {})', "not a table"),
                         ('store.put("a\\0b", "")', "or has a NUL"), ('store.get("nobody")', "no file 'nobody'"),
-                        ('store.get("keys")', "control plane's own"), ('store.put("x", "")', "control plane's own"),
+                        ('store.get("system/keys")', "control plane's own"), ('store.put("system/x", "")', "control plane's own"),
                         ('store.get("kernel", 1000)', "no byte 1000"), ('store.get("uploads/x", 0, 1e9 // 1 | 0)', "at most"),
                         ('store.put("big", ("x"):rep(700000) )', None)):
         output, ret = evaluate(client, line)
