@@ -47,15 +47,15 @@ struct block_ops {
 };
 
 /*
- * Completed requests are in the order of no particular kind; what was written and completed is
- * durable only once a flush that was submitted after that completion has completed.
+ * A disk or the part of one. What was written is durable only once a flush that was submitted after the
+ * write had completed has completed itself.
  */
 struct block_device {
 	const struct block_ops *ops;
-	void *ctx;               /* the driver's */
-	char name[BLOCK_NAME_MAX]; /* "ide0 master", printable */
-	uint32_t sector_bytes;   /* a power of two, BLOCK_SECTOR_MIN .. BLOCK_SECTOR_MAX */
-	uint32_t max_count;      /* sectors in one request, at least 64 KiB of them */
+	void *ctx;                 /* the driver's */
+	char name[BLOCK_NAME_MAX]; /* "drive 0 at 0x1f0", printable */
+	uint32_t sector_bytes;     /* a power of two, BLOCK_SECTOR_MIN .. BLOCK_SECTOR_MAX */
+	uint32_t max_count;        /* sectors in one request, at least 64 KiB of them */
 	uint64_t sectors;
 	bool read_only;
 	/* Called between polls without progress; may be NULL. A task gives the CPU away in here. */

@@ -101,7 +101,8 @@ enum status kvlog_delete(struct kvlog *kv, const char *key, struct error *err) M
  * A blob in a stream. Until the commit the old content stays; what was appended lasts no longer than the
  * machine: after a restart an unfinished stream is gone, and starts over. ST_BUSY: KVLOG_PUTS_MAX streams are open.
  * @size_hint: the size that is to come, 0 when not known; refused at once when it cannot fit.
- * A failed append leaves the stream as it was before; abort and a successful or failed commit end it.
+ * An append refused with ST_OVER_LIMIT leaves the stream as it was; after any other failure only abort is
+ * left. Abort and commit, successful or not, end it.
  * Of two streams for one name the last to commit wins.
  */
 enum status kvlog_put_begin(struct kvlog *kv, const char *key, uint64_t size_hint, struct kvlog_put **out,
