@@ -93,6 +93,16 @@ static void differences(const struct vm_config *a, const struct vm_config *b, vo
 	each_key(v[0], v[1], true, fn, ctx);
 }
 
+/* What a new definition changes in the present one; settings that were changed since do not count. */
+static void redefinition(struct control *c, struct vm *vm, const struct vm_config *cfg,
+			 void (*fn)(void *ctx, const char *key), void *ctx)
+{
+	static struct vm_config present;
+
+	settings_definition(c, vm, &present);
+	differences(&present, cfg, fn, ctx);
+}
+
 static void note_any(void *ctx, const char *key)
 {
 	(void)key;
@@ -136,13 +146,13 @@ static struct vm *next_removed(struct control *c, const struct vm *prev)
 	return vm;
 }
 
-static enum status check_changed(const struct vm *vm, const struct vm_config *cfg, struct error *err)
+static enum status check_changed(struct control *c, struct vm *vm, const struct vm_config *cfg, struct error *err)
 {
 	char key[KEY_MAX] = "";
 
 	if (at_rest(vm))
 		return ST_OK;
-	differences(&vm->config, cfg, note_fixed, key);
+	redefinition(c, vm, cfg, note_fixed, key);
 	if (!key[0])
 		return ST_OK;
 	return fail(err, ST_BAD_STATE, "VM %s (%.64s): %s differs, and it is %s: stop it first", cfg->name, cfg->origin,
@@ -160,9 +170,9 @@ static enum status compare(struct control *c, struct error *err)
 		added += plan.vms[i] == NULL;
 		if (!plan.vms[i])
 			continue;
-		differences(&plan.vms[i]->config, &plan.wanted[i], note_any, &plan.changed[i]);
+		redefinition(c, plan.vms[i], &plan.wanted[i], note_any, &plan.changed[i]);
 		if (plan.changed[i])
-			st = check_changed(plan.vms[i], &plan.wanted[i], err);
+			st = check_changed(c, plan.vms[i], &plan.wanted[i], err);
 	}
 	for (struct vm *vm = next_removed(c, NULL); vm && st == ST_OK; vm = next_removed(c, vm)) {
 		removed++;
@@ -265,14 +275,14 @@ static void drop_plan(struct control *c)
 
 /* ---- saying it ---- */
 
-static void put_changed(struct cbor_writer *w, unsigned i)
+static void put_changed(struct control *c, struct cbor_writer *w, unsigned i)
 {
 	struct cbor_mark map = cbor_open(w), list;
 
 	command_put_text(w, "name", plan.wanted[i].name);
 	cbor_put_text(w, "settings");
 	list = cbor_open(w);
-	differences(&plan.vms[i]->config, &plan.wanted[i], put_key, w);
+	redefinition(c, plan.vms[i], &plan.wanted[i], put_key, w);
 	cbor_close_array(w, list);
 	cbor_close_map(w, map);
 }
@@ -310,7 +320,7 @@ static void put_plan(struct control *c, struct cbor_writer *w)
 	list = cbor_open(w);
 	for (unsigned i = 0; i < plan.wanted_count; i++)
 		if (plan.changed[i])
-			put_changed(w, i);
+			put_changed(c, w, i);
 	cbor_close_array(w, list);
 	cbor_put_text(w, "removed");
 	list = cbor_open(w);
@@ -364,9 +374,16 @@ static void redefine(struct control *c, struct vm *vm, const struct vm_config *c
 {
 	unsigned long masked = control_mask(c);
 
-	vm->config = *cfg;
+	if (at_rest(vm)) {
+		vm->config = *cfg;
+	} else { /* the rest is equal, or what the machine was built with by an operator's setting */
+		vm->config.on_reset = cfg->on_reset;
+		vm->config.autostart = cfg->autostart;
+		vm->config.given = cfg->given;
+		memcpy(vm->config.origin, cfg->origin, sizeof vm->config.origin);
+	}
 	control_unmask(c, masked);
-	settings_forget_vm(c, vm->id);
+	settings_redefined(c, vm);
 	log_info("VM %s: defined anew (%s)", cfg->name, cfg->origin);
 }
 

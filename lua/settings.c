@@ -383,6 +383,78 @@ bool settings_step(struct control *c)
 	return any;
 }
 
+/* ---- definitions ---- */
+
+void settings_definition(struct control *c, struct vm *vm, struct vm_config *out)
+{
+	const struct settings *s = &c->settings;
+	uint64_t live[SETTINGS_ENTRIES_MAX];
+	unsigned long masked = control_mask(c);
+
+	for (unsigned i = 0; i < s->count; i++) {
+		const struct setting_entry *e = &s->entries[i];
+
+		if (!e->ground || e->vm != vm->id)
+			continue;
+		live[i] = e->knob->get(vm);
+		e->knob->set(vm, e->value);
+	}
+	*out = vm->config;
+	for (unsigned i = 0; i < s->count; i++)
+		if (s->entries[i].ground && s->entries[i].vm == vm->id)
+			s->entries[i].knob->set(vm, live[i]);
+	control_unmask(c, masked);
+}
+
+static void forget_scripts_changes(struct settings *s, unsigned id)
+{
+	for (unsigned i = 0; i < s->count;) {
+		const struct setting_entry *e = &s->entries[i];
+
+		if (e->vm == id && !e->ground && (e->origin == ORIGIN_SCRIPT || e->by_script))
+			remove_entry(s, &s->entries[i]);
+		else
+			i++;
+	}
+}
+
+static struct setting_entry *ground_of(struct settings *s, const struct tree_item *item)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		if (belongs(&s->entries[i], item) && s->entries[i].ground)
+			return &s->entries[i];
+	return NULL;
+}
+
+/* The chain of one setting of a VM that was defined anew. */
+static void reground(struct control *c, const struct tree_item *item)
+{
+	struct setting_entry *ground = ground_of(&c->settings, item);
+	const struct knob *k = item_knob(item);
+	struct error err;
+
+	if (!ground)
+		return;
+	describe_ground(item, ground);
+	if (knob_check(k, item->table.object, top_of(&c->settings, item)->value, &err) != ST_OK) {
+		log_warn("VM %s: what was set for %s is forgotten, the new definition rules it out: %s",
+			 item->table.vm->config.name, k->name, err.text);
+		settings_reset(c, item);
+	} else {
+		turn_when_allowed(c, item);
+	}
+}
+
+void settings_redefined(struct control *c, struct vm *vm)
+{
+	struct tree_item item = {.table = {.knobs = &vm_knobs, .object = vm, .vm = vm}};
+
+	forget_scripts_changes(&c->settings, vm->id);
+	for (item.row = 0; item.row < vm_knobs.count; item.row++)
+		reground(c, &item);
+	find_next_end(&c->settings);
+}
+
 void settings_forget_vm(struct control *c, unsigned id)
 {
 	struct settings *s = &c->settings;

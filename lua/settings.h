@@ -14,6 +14,7 @@
 #ifndef CORBEL_LUA_SETTINGS_H
 #define CORBEL_LUA_SETTINGS_H
 
+#include "guest/config.h"
 #include "lib/timerq.h"
 #include "lua/registry.h"
 
@@ -97,5 +98,13 @@ void settings_reset(struct control *c, const struct tree_item *item);
 bool settings_step(struct control *c);
 /* The VM is gone, or about to go: its changes are forgotten. */
 void settings_forget_vm(struct control *c, unsigned id);
+
+/* What @vm was defined as, without the changes that were made since. */
+void settings_definition(struct control *c, struct vm *vm, struct vm_config *out);
+/*
+ * @vm has a new definition: its config was replaced. What scripts had set is forgotten with the scripts; what the
+ * operator set stays above it, unless the new definition does not allow it, which is logged.
+ */
+void settings_redefined(struct control *c, struct vm *vm);
 
 #endif

@@ -62,6 +62,32 @@ def test_plan_changes_nothing(host):
     assert machine.smp.shell("check().checked")[0] == "true\n"
 
 
+def test_what_the_operator_set_stays_above_a_new_definition(host):
+    machine = host(script=vm("a"))
+    machine.smp.write_request(65, 2, {"name": "a"})
+    shell = lambda line: machine.smp.shell(line)[0]
+    shell('set("vm.a.on_reset", "restart", { for_ = min(5), why = "looking" })')
+    assert plan(machine, vm("a")) == NOTHING
+    answer = apply(machine, vm("a", more="autostart = true"))
+    assert answer["changed"] == [{"name": "a", "settings": ["autostart"]}]
+    assert shell('get "vm.a.on_reset"') == "restart\n"
+    assert "looking" in shell('why "vm.a.on_reset"') and "site.lua:1" in shell('why "vm.a.on_reset"')
+    shell('unset "vm.a.on_reset"')
+    assert shell('get "vm.a.on_reset"') == "stop\n"
+
+
+def test_what_a_new_definition_rules_out_is_forgotten(host):
+    machine = host(script=vm("a", size="MiB(4)"))
+    shell = lambda line: machine.smp.shell(line)[0]
+    shell('set("vm.a.mem.reservation", MiB(4))')
+    shell('set("vm.a.acpi", false)')
+    answer = apply(machine, vm("a", size="MiB(3)"))
+    assert answer["changed"] == [{"name": "a", "settings": ["mem"]}]
+    assert shell('get("vm.a.mem.reservation") == MiB(3)') == "true\n"
+    assert shell('get "vm.a.acpi"') == "false\n"
+    assert "rules it out" in shell('print(console("corbel"))')
+
+
 def test_apply_does_it_all(host):
     machine = host(script=vm("a", size="MiB(3)") + vm("old") + 'on("vm", function() log("seed") end)\n',
                    options=("--disk", "none"))
