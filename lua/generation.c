@@ -189,6 +189,19 @@ static enum status compare(struct control *c, struct error *err)
 	return st;
 }
 
+/* What the text sets must be there afterwards, and all of it must fit. */
+static enum status check_settings(struct control *c, struct error *err)
+{
+	for (unsigned i = 0; i < plan.setting_count; i++) {
+		const struct vm *vm = plan.settings[i].item.table.vm;
+
+		if (vm && c->generation.owned[vm->id] && !find_wanted(vm->config.name))
+			return fail(err, ST_INVALID, "%s: a setting of VM %s, which is not in the text any more",
+				    plan.settings[i].where, vm->config.name);
+	}
+	return settings_check_room(c, plan.settings, plan.setting_count, err);
+}
+
 /* ---- running the text ---- */
 
 static enum status take_wanted(struct control *c, hfn_t *frame, struct error *err)
@@ -217,7 +230,8 @@ enum status generation_record(struct control *c, const struct setting_change *ch
 	(void)c;
 	if (plan.setting_count == PLAN_SETTINGS_MAX)
 		return fail(err, ST_OVER_LIMIT, "a text sets at most %u settings", PLAN_SETTINGS_MAX);
-	plan.settings[plan.setting_count++] = *change;
+	plan.settings[plan.setting_count] = *change;
+	plan.settings[plan.setting_count++].generation = true;
 	return ST_OK;
 }
 
@@ -258,6 +272,8 @@ static enum status make_plan(struct control *c, const char *origin, const char *
 	st = collect(c, origin, text, len, err);
 	if (st == ST_OK)
 		st = compare(c, err);
+	if (st == ST_OK)
+		st = check_settings(c, err);
 	if (st == ST_OK)
 		return ST_OK;
 	if (plan.script)
@@ -433,6 +449,7 @@ static void commit(struct control *c, uint64_t number, const char *origin)
 			log_info("VM %s: defined (%s)", vm->config.name, vm->config.origin);
 		c->generation.owned[vm->id] = true;
 	}
+	settings_drop_generation(c);
 	for (unsigned i = 0; i < plan.setting_count; i++)
 		change_apply(c, &plan.settings[i]);
 	swap_scripts(c, number);

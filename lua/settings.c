@@ -206,6 +206,27 @@ static enum status check_room(struct settings *s, const struct setting_change *c
 	return ST_OK;
 }
 
+enum status settings_check_room(struct control *c, const struct setting_change *changes, unsigned count,
+				struct error *err)
+{
+	struct settings *s = &c->settings;
+	unsigned entries = s->count, overrides = s->overrides;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (replaced_by(s, &changes[i]))
+			continue;
+		entries += top_of(s, &changes[i].item) ? 1 : 2;
+		overrides += changes[i].for_ns != 0;
+	}
+	if (overrides > SETTINGS_OVERRIDES_MAX)
+		return fail(err, ST_OVER_LIMIT, "there would be %u temporary overrides, at most %u are possible",
+			    overrides, SETTINGS_OVERRIDES_MAX);
+	if (entries > SETTINGS_ENTRIES_MAX)
+		return fail(err, ST_OVER_LIMIT, "%u changes of settings would be kept, at most %u are possible", entries,
+			    SETTINGS_ENTRIES_MAX);
+	return ST_OK;
+}
+
 static enum status check_time(const struct setting_change *change, struct error *err)
 {
 	if (change->for_ns == 0)
@@ -246,6 +267,7 @@ void settings_apply(struct control *c, const struct setting_change *change)
 	e = add_entry(s, &change->item, change->for_ns ? ORIGIN_OVERRIDE : change->origin);
 	e->value = change->value;
 	e->by_script = change->origin == ORIGIN_SCRIPT;
+	e->generation = change->generation;
 	if (change->for_ns)
 		e->expires = control_ticks(c) + ns_to_ticks(change->for_ns, c->cfg.clock->hz);
 	memcpy(e->where, change->where, sizeof e->where);
@@ -268,6 +290,25 @@ void settings_reset(struct control *c, const struct tree_item *item)
 	s->changes++;
 	find_next_end(s);
 	turn_when_allowed(c, item);
+}
+
+void settings_drop_generation(struct control *c)
+{
+	struct settings *s = &c->settings;
+
+	for (unsigned i = 0; i < s->count;) {
+		struct setting_entry dropped = s->entries[i];
+		struct tree_item item;
+
+		if (!dropped.generation || dropped.origin != ORIGIN_SCRIPT) {
+			i++;
+			continue;
+		}
+		remove_entry(s, &s->entries[i]);
+		if (item_of(c, &dropped, &item))
+			turn_when_allowed(c, &item);
+		i = 0; /* a ground may have gone with it */
+	}
 }
 
 /* ---- reading ---- */

@@ -45,6 +45,7 @@ struct setting_entry {
 	enum origin origin;
 	bool ground;         /* the lowest: what was there before any change */
 	bool by_script;      /* an override's maker */
+	bool generation;     /* set by the text of the site's generation, with which it goes */
 	uint64_t value;
 	uint64_t expires;    /* ticks; an override's */
 	char where[SETTINGS_WHERE_MAX]; /* file and line, or empty */
@@ -64,6 +65,7 @@ struct setting_change {
 	uint64_t value;
 	uint64_t for_ns;    /* 0: for good */
 	enum origin origin; /* SCRIPT or OPERATOR: who asks */
+	bool generation;    /* the text of a generation does */
 	char where[SETTINGS_WHERE_MAX];
 	char why[SETTINGS_WHY_MAX];
 };
@@ -89,11 +91,16 @@ unsigned settings_chain(struct control *c, const struct tree_item *item, struct 
 
 /* ST_INVALID: not this value; ST_OVER_LIMIT: too many changes; ST_DENIED: not for scripts. Changes nothing. */
 MUST_CHECK enum status settings_check(struct control *c, const struct setting_change *change, struct error *err);
+/* ST_OVER_LIMIT unless there is room for all of @changes, each of which was checked by itself. */
+MUST_CHECK enum status settings_check_room(struct control *c, const struct setting_change *changes, unsigned count,
+					   struct error *err);
 /* Makes a change that was checked, with nothing in between. */
 void settings_apply(struct control *c, const struct setting_change *change);
 /* Drops every entry of the setting but its ground. */
 void settings_reset(struct control *c, const struct tree_item *item);
 
+/* Another generation comes: what the text of the last one set for good goes. */
+void settings_drop_generation(struct control *c);
 /* Ends overrides whose time is over; true when there were any. */
 bool settings_step(struct control *c);
 /* The VM is gone, or about to go: its changes are forgotten. */

@@ -6,6 +6,7 @@ import pytest
 import smp
 from conftest import vm
 from signer import Key, enroll, login, own
+from test_generations import apply, plan
 
 STAT, SETTINGS, TREE = 2, 3, 76
 LIST, GET, SET, UNSET, WHY, DESCRIBE, VALUES = range(7)
@@ -476,3 +477,43 @@ def test_a_script_does_not_move_a_reservation(host):
     machine = host(vm("a") + 'set("vm.a.mem.reservation", MiB(2))')
     assert b"boot.lua:2: vm.a.mem.reservation: a reservation is a floor: a definition or the operator sets it" \
         in machine.log
+
+
+# ---- generations ----
+
+def test_what_a_generation_sets_goes_with_it(host):
+    machine = host(vm("a"))
+    apply(machine, vm("a") + 'set("log.level", "debug")\nset("vm.a.acpi", false)')
+    assert chain(machine, "log.level") == [("script", "debug"), ("default", "info")]
+    change(machine, "host.cpu.slice", "7 ms")
+    apply(machine, vm("a") + 'set("vm.a.acpi", false)')
+    assert chain(machine, "log.level") == [("default", "info")]
+    assert chain(machine, "vm.a.acpi") == [("script", False), ("default", True)]
+    assert chain(machine, "host.cpu.slice")[0] == ("operator", 7_000_000)
+    apply(machine, vm("a"))
+    assert chain(machine, "vm.a.acpi") == [("default", True)]
+
+
+def test_a_generation_cannot_set_what_it_takes_away(host):
+    machine = host(vm("a") + vm("b"))
+    for send in (plan, apply):
+        with pytest.raises(smp.SmpError) as error:
+            send(machine, vm("a") + 'set("vm.b.acpi", false)')
+        assert error.value.text == "site.lua:2: a setting of VM b, which is not in the text any more"
+    assert chain(machine, "vm.b.acpi") == [("default", True)]
+
+
+def test_a_generation_that_sets_too_much(host):
+    """Each of its settings would fit, all of them do not: nothing is done."""
+    machine = host("for i = 1, 40 do vm(('v%d'):format(i)) "
+                   "{ boot = multiboot { image = 'kernel' }, mem = { size = MiB(1) } } end")
+    for i in range(1, 31):
+        for key in ("acpi", "debug_exit"):
+            change(machine, "vm.v%d.%s" % (i, key), False)
+    text = "for i = 1, 40 do vm(('v%d'):format(i)) { boot = multiboot { image = 'kernel' }, " \
+           "mem = { size = MiB(1) } } end\nfor i = 31, 40 do set('vm.v' .. i .. '.acpi', false) end"
+    with pytest.raises(smp.SmpError) as error:
+        apply(machine, text)
+    assert error.value.text == "140 changes of settings would be kept, at most 128 are possible"
+    assert chain(machine, "vm.v31.acpi") == [("default", True)]
+    assert apply(machine, text.replace("31, 40", "31, 34"))["generation"] >= 1
