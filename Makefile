@@ -363,11 +363,16 @@ $(B)/corbelctl: $(CTL_SRC:%.c=$(B)/ctl/%.o) $(B)/ctl/liblib.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) -o $@ $^ -ledit -lcrypto
 
+# The manual's list of commands is the program's own.
+$(B)/corbelctl.1: tools/manpage.py tools/corbelctl.1.in $(B)/corbelctl
+	$(call say,MAN,$@)
+	$(Q)$(B)/corbelctl --json help | $(PYTHON) tools/manpage.py tools/corbelctl.1.in $(VERSION) >$@
+
 .PHONY: corbelctl
-corbelctl: $(B)/corbelctl ## the operator's command, $(B)/corbelctl
+corbelctl: $(B)/corbelctl $(B)/corbelctl.1 ## the operator's command, $(B)/corbelctl, and its manual page
 
 # What the emulator's machines are made of.
-SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $(GUESTS)
+SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $(B)/corbelctl.1 $(GUESTS)
 
 # ---- figures and endurance ---------------------------------------------------------------------
 
@@ -446,7 +451,7 @@ format: ## print what clang-format would change
 # ---- everything --------------------------------------------------------------------------------
 
 .PHONY: test system control
-control: $(CONTROL:%=$(B)/host/%) $(B)/corbelctl ## the control plane in a host process, over the wire
+control: $(CONTROL:%=$(B)/host/%) $(B)/corbelctl $(B)/corbelctl.1 ## the control plane in a host process, over the wire
 	$(Q)tests/run --jobs $(JOBS) --pytest tests/control
 system: $(SYSTEM_NEEDS) ## system tests in the emulator; T=expression chooses (pytest -k)
 	$(Q)tests/run --jobs $(JOBS) --pytest-args '$(if $(T),-k "$(T)")' --pytest tests/system

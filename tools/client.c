@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/bits.h"
+#include "tools/session.h"
 #include "tools/show.h"
 #include "tools/target.h"
 #include "tools/terminal.h"
@@ -57,7 +58,8 @@ bool client_open(struct client *c, const char *target)
 	c->target = target;
 	c->fd = target_open(target, c->timeout_ms, why, sizeof why);
 	if (c->fd < 0) {
-		complain("%s", why);
+		if (!c->quiet)
+			complain("%s", why);
 		return false;
 	}
 	clock_gettime(CLOCK_REALTIME, &t);
@@ -322,7 +324,9 @@ static bool try_again(struct client *c)
 	wire_receiver_init(&c->rx, c->body, sizeof c->body);
 	request_begin(&r);
 	request_text(&r, "d", "again");
-	return client_request(c, CLIENT_READ, GROUP_OS, OS_ECHO, &r, &reply) == EXIT_OK;
+	if (client_request(c, CLIENT_READ, GROUP_OS, OS_ECHO, &r, &reply) != EXIT_OK)
+		return false;
+	return !c->key || session_log_in(c, c->key) == EXIT_OK;
 }
 
 bool client_reconnect(struct client *c, int limit_ms)

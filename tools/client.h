@@ -47,6 +47,7 @@ struct client {
 	const char *target;
 	int timeout_ms;  /* for each request */
 	bool json;       /* machine-readable output, errors included */
+	const char *key; /* PEM file to log in with when the line is opened again, or NULL */
 	bool quiet;      /* no sentence on the error stream (completion) */
 	bool patient;    /* who asks reconnects when the line drops: no sentence about that */
 	bool repeatable; /* a write may be sent twice: it is sent again when no reply comes */

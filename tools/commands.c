@@ -363,10 +363,9 @@ static enum exit_status lua(struct client *c, int argc, char **argv)
 
 static enum exit_status help(struct client *c, int argc, char **argv)
 {
-	(void)c;
 	(void)argc;
 	(void)argv;
-	command_help();
+	command_help(c->json);
 	return EXIT_OK;
 }
 
@@ -432,8 +431,33 @@ const struct ctl_command ctl_commands[] = {
 	{NULL, NULL, NULL, 0, false, NULL},
 };
 
-void command_help(void)
+static void help_member(const char *key, const char *text)
 {
+	printf("\"%s\": ", key);
+	show_json_string(stdout, text, strlen(text));
+}
+
+static void help_json(void)
+{
+	fputs("{\"commands\": [", stdout);
+	for (const struct ctl_command *cmd = ctl_commands; cmd->words; cmd++) {
+		fputs(cmd == ctl_commands ? "{" : ", {", stdout);
+		help_member("words", cmd->words);
+		fputs(", ", stdout);
+		help_member("arguments", cmd->arguments);
+		fputs(", ", stdout);
+		help_member("help", cmd->help);
+		putchar('}');
+	}
+	puts("]}");
+}
+
+void command_help(bool json)
+{
+	if (json) {
+		help_json();
+		return;
+	}
 	for (const struct ctl_command *cmd = ctl_commands; cmd->words; cmd++) {
 		char usage[64];
 

@@ -30,8 +30,8 @@ const struct ctl_command *command_match(int argc, char **argv, int *used);
 bool command_words_good(int argc, char **argv);
 /* Finds and runs; explains what is wrong with the words. */
 enum exit_status command_run_words(struct client *c, int argc, char **argv);
-/* The list of commands. */
-void command_help(void);
+/* The list of commands, or the same as JSON. */
+void command_help(bool json);
 
 /* The text of a file, NUL-terminated, for free(); "-" is the standard input. NULL after a sentence. */
 char *command_read_text(const char *path);

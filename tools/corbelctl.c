@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "tools/commands.h"
+#include "tools/complete.h"
 #include "tools/session.h"
 
 #define TIMEOUT_DEFAULT_MS 30000
+#define COMPLETE_MS 1000 /* nobody waits longer behind a Tab */
 #define TIMEOUT_MAX_S 3600.0
 
 static void usage(FILE *out)
@@ -25,7 +27,7 @@ static void usage(FILE *out)
 struct options {
 	const char *target, *key;
 	int timeout_ms;
-	bool json, help;
+	bool json, help, complete;
 	int first; /* index of the command's first word */
 };
 
@@ -58,7 +60,11 @@ static bool parse(int argc, char **argv, struct options *o)
 		}
 		if (strcmp(word, "--json") == 0)
 			o->json = true;
-		else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
+		else if (strcmp(word, "--complete") == 0) {
+			o->complete = true;
+			i++;
+			break;
+		} else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
 			o->help = true;
 		else if (timeout) {
 			if (!parse_timeout(argv[++i], &o->timeout_ms))
@@ -81,8 +87,9 @@ static bool answer_alone(const struct options *o, int argc, char **argv, enum ex
 {
 	*st = EXIT_OK;
 	if (o->help || (argc > 0 && strcmp(argv[0], "help") == 0)) {
-		usage(stdout);
-		command_help();
+		if (!o->json)
+			usage(stdout);
+		command_help(o->json);
 		return true;
 	}
 	if (argc > 0 && !command_words_good(argc, argv)) {
@@ -100,6 +107,21 @@ static bool answer_alone(const struct options *o, int argc, char **argv, enum ex
 	return true;
 }
 
+/* For the completion files of shells: the words behind --complete, of which the last is being typed. */
+static enum exit_status complete(const struct options *o, int argc, char **argv)
+{
+	static struct client client = {.fd = -1, .timeout_ms = COMPLETE_MS, .quiet = true};
+	static struct candidates found;
+	bool open = o->target && client_open(&client, o->target);
+
+	complete_word(open ? &client : NULL, argc - 1, argv, argv[argc - 1], &found);
+	for (unsigned i = 0; i < found.count; i++)
+		puts(found.word[i]);
+	if (open)
+		client_close(&client);
+	return EXIT_OK;
+}
+
 int main(int argc, char **argv)
 {
 	static struct client client;
@@ -110,10 +132,13 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	argc -= o.first;
 	argv += o.first;
+	if (o.complete && argc > 0)
+		return complete(&o, argc, argv);
 	if (answer_alone(&o, argc, argv, &st))
 		return st;
 	client.timeout_ms = o.timeout_ms;
 	client.json = o.json;
+	client.key = o.key;
 	if (!client_open(&client, o.target))
 		return EXIT_UNREACHABLE;
 	st = o.key ? session_log_in(&client, o.key) : EXIT_OK;

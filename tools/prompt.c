@@ -12,17 +12,15 @@
 #include <unistd.h>
 
 #include "tools/commands.h"
-#include "tools/reply.h"
+#include "tools/complete.h"
 #include "tools/show.h"
+#include "tools/terminal.h"
 
 #define HISTORY_FILE "/.corbelctl_history"
 #define HISTORY_LINES 500
-#define NAMES_MAX 256
-#define NAME_BYTES 97
 
 static struct client *completing; /* the client, for libedit's callbacks */
-static char names[NAMES_MAX][NAME_BYTES];
-static unsigned name_count;
+static struct candidates found;      /* for the word that is being completed */
 
 /* ---- words ---- */
 
@@ -87,86 +85,6 @@ static enum exit_status run_line(struct client *c, char *line, bool *leave)
 
 /* ---- completion ---- */
 
-/* Asks the machine for the names of its VMs, quietly. */
-static void fetch_names(struct client *c)
-{
-	struct cbor_value reply, list, vm, v;
-	const char *text;
-	struct cbor_iter it;
-	struct request r;
-	size_t len;
-
-	name_count = 0;
-	c->quiet = true;
-	request_begin(&r);
-	if (client_request(c, CLIENT_READ, GROUP_VM, VM_LIST, &r, &reply) == EXIT_OK &&
-	    cbor_find(reply, "vms", &list) && cbor_iterate(list, &it)) {
-		while (name_count < NAMES_MAX && cbor_next(&it, &vm)) {
-			if (cbor_find(vm, "name", &v) && cbor_get_text(v, &text, &len) && len < NAME_BYTES)
-				snprintf(names[name_count++], NAME_BYTES, "%.*s", (int)len, text);
-		}
-	}
-	c->quiet = false;
-}
-
-/* ---- completion of paths ---- */
-
-struct path_run {
-	const char *text; /* what is typed */
-	bool settings;
-};
-
-/* Asks below the last whole part of what is typed: "vm.a" may become vm.alpha or vm.another. */
-static void fill_path(struct request *r, void *ctx)
-{
-	const struct path_run *run = ctx;
-	const char *dot = strrchr(run->text, '.');
-
-	if (dot) {
-		cbor_put_text(&r->w, "prefix");
-		cbor_put_text_n(&r->w, run->text, (size_t)(dot - run->text));
-	}
-	if (run->settings) {
-		cbor_put_text(&r->w, "settings");
-		cbor_put_bool(&r->w, true);
-	}
-}
-
-/* Keeps the name up to the end of the part that is being typed, once. */
-static void take_path(struct cbor_value item, void *ctx)
-{
-	const struct path_run *run = ctx;
-	size_t typed = strlen(run->text);
-	char path[NAME_BYTES], *dot;
-
-	reply_text(item, "path", path, sizeof path);
-	if (name_count == NAMES_MAX || strncmp(path, run->text, typed) != 0)
-		return;
-	dot = strchr(path + typed, '.');
-	if (dot)
-		dot[1] = '\0';
-	for (unsigned i = 0; i < name_count; i++)
-		if (strcmp(names[i], path) == 0)
-			return;
-	memcpy(names[name_count++], path, sizeof path);
-}
-
-/* The parts that may come next in a path, quietly. What ends in a dot goes on. */
-static void fetch_paths(struct client *c, const char *text, bool settings)
-{
-	struct path_run run = {.text = text, .settings = settings};
-	struct page_list list = {
-		.group = GROUP_TREE, .command = TREE_LIST, .key = "items", .fill = fill_path, .each = take_path, .ctx = &run,
-	};
-
-	name_count = 0;
-	c->quiet = true;
-	if (page_list_read(c, &list) != EXIT_OK)
-		name_count = 0;
-	c->quiet = false;
-	rl_completion_append_character = name_count == 1 && strchr(names[0], '\0')[-1] == '.' ? '\0' : ' ';
-}
-
 static char *copy(const char *text, size_t len)
 {
 	char *s = malloc(len + 1);
@@ -178,81 +96,36 @@ static char *copy(const char *text, size_t len)
 	return s;
 }
 
-static char *next_name(const char *text, int state)
+static char *next_candidate(const char *text, int state)
 {
 	static unsigned at;
 
+	(void)text;
 	if (state == 0)
 		at = 0;
-	while (at < name_count) {
-		const char *name = names[at++];
-
-		if (strncmp(name, text, strlen(text)) == 0)
-			return copy(name, strlen(name));
-	}
-	return NULL;
-}
-
-/* The next word of a command whose earlier words stand in the line. */
-static const char *line_start; /* what is before the word that is completed */
-
-static char *next_word(const char *text, int state)
-{
-	static const struct ctl_command *at;
-
-	if (state == 0)
-		at = ctl_commands;
-	for (; at->words; at++) {
-		size_t before = strlen(line_start), len;
-		const char *word;
-
-		if (strncmp(at->words, line_start, before) != 0)
-			continue;
-		word = at->words + before;
-		len = strcspn(word, " ");
-		if (len == 0 || strncmp(word, text, strlen(text)) != 0)
-			continue;
-		/* "vm" comes once, not for each of its commands. */
-		if (at > ctl_commands && strncmp(at[-1].words, at->words, before + len) == 0 &&
-		    strcspn(at[-1].words + before, " ") == len)
-			continue;
-		at++;
-		return copy(word, len);
-	}
-	return NULL;
-}
-
-/* What the words before the one that is completed want it to be. */
-static enum ctl_names wanted_names(char *start)
-{
-	char *argv[WORDS_MAX];
-	int used, argc = split(start, argv);
-	const struct ctl_command *cmd = argc > 0 ? command_match(argc, argv, &used) : NULL;
-
-	return cmd ? cmd->names : NAMES_NONE;
+	if (at == found.count)
+		return NULL;
+	at++;
+	return copy(found.word[at - 1], strlen(found.word[at - 1]));
 }
 
 static char **complete(const char *text, int start, int end)
 {
-	char *before = copy(rl_line_buffer, (size_t)start), *words = copy(rl_line_buffer, (size_t)start);
-	char **found = NULL;
-	enum ctl_names wanted;
+	char *words = copy(rl_line_buffer, (size_t)start), *argv[WORDS_MAX];
+	char **matches = NULL;
+	int argc = words ? split(words, argv) : -1;
 
 	(void)end;
 	rl_attempted_completion_over = 1;
-	rl_completion_append_character = ' ';
-	if (before && words) {
-		wanted = wanted_names(words);
-		if (wanted == NAMES_VMS)
-			fetch_names(completing);
-		else if (wanted == NAMES_PATHS || wanted == NAMES_SETTINGS)
-			fetch_paths(completing, text, wanted == NAMES_SETTINGS);
-		line_start = before;
-		found = rl_completion_matches(text, wanted == NAMES_NONE || wanted == NAMES_FILES ? next_word : next_name);
+	if (argc >= 0) {
+		complete_word(completing, argc, argv, text, &found);
+		/* A path that ends in a dot goes on. */
+		rl_completion_append_character =
+			found.count == 1 && strchr(found.word[0], '\0')[-1] == '.' ? '\0' : ' ';
+		matches = rl_completion_matches(text, next_candidate);
 	}
-	free(before);
 	free(words);
-	return found;
+	return matches;
 }
 
 /* ---- the loop ---- */
@@ -310,6 +183,17 @@ static enum exit_status read_plain(struct client *c)
 	return first;
 }
 
+/* The line dropped under a command: the prompt goes on when it is back; Ctrl-C ends the waiting. */
+static bool find_again(struct client *c)
+{
+	bool again;
+
+	terminal_catch();
+	again = client_reconnect(c, c->timeout_ms);
+	terminal_release();
+	return again;
+}
+
 enum exit_status prompt_run(struct client *c)
 {
 	enum exit_status st;
@@ -334,8 +218,9 @@ enum exit_status prompt_run(struct client *c)
 			add_history(line);
 		st = run_line(c, line, &leave);
 		free(line);
-		if (st == EXIT_UNREACHABLE)
+		if (st == EXIT_UNREACHABLE && !find_again(c))
 			break;
+		st = EXIT_OK;
 	}
 	if (!leave)
 		putchar('\n');
