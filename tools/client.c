@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "lib/bits.h"
-#include "tools/session.h"
 #include "tools/show.h"
 #include "tools/target.h"
 #include "tools/terminal.h"
@@ -324,9 +323,8 @@ static bool try_again(struct client *c)
 	wire_receiver_init(&c->rx, c->body, sizeof c->body);
 	request_begin(&r);
 	request_text(&r, "d", "again");
-	if (client_request(c, CLIENT_READ, GROUP_OS, OS_ECHO, &r, &reply) != EXIT_OK)
-		return false;
-	return !c->key || session_log_in(c, c->key) == EXIT_OK;
+	/* A login ended with the line. */
+	return client_request(c, CLIENT_READ, GROUP_OS, OS_ECHO, &r, &reply) == EXIT_OK && (!c->log_in || c->log_in(c));
 }
 
 bool client_reconnect(struct client *c, int limit_ms)

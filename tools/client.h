@@ -42,17 +42,20 @@ enum { STAT_DATA, STAT_LIST };
 enum { SETTINGS_STORE = 3 };
 enum { TREE_LIST, TREE_GET, TREE_SET, TREE_UNSET, TREE_WHY, TREE_DESCRIBE, TREE_VALUES };
 
+struct keyfile;
+
 struct client {
 	int fd;
 	const char *target;
 	int timeout_ms;  /* for each request */
 	bool json;       /* machine-readable output, errors included */
-	const char *key; /* PEM file to log in with when the line is opened again, or NULL */
 	bool quiet;      /* no sentence on the error stream (completion) */
 	bool patient;    /* who asks reconnects when the line drops: no sentence about that */
 	bool repeatable; /* a write may be sent twice: it is sent again when no reply comes */
 	bool damaged;    /* a frame came that was none */
 	char why[256];   /* what was wrong with the line */
+	struct keyfile *key; /* that we logged in with, or NULL */
+	bool (*log_in)(struct client *c); /* again, after the line dropped; NULL: nobody was logged in */
 	uint8_t sequence;
 	struct wire_receiver rx;
 	uint8_t body[WIRE_BODY_MAX];

@@ -138,7 +138,6 @@ int main(int argc, char **argv)
 		return st;
 	client.timeout_ms = o.timeout_ms;
 	client.json = o.json;
-	client.key = o.key;
 	if (!client_open(&client, o.target))
 		return EXIT_UNREACHABLE;
 	st = o.key ? session_log_in(&client, o.key) : EXIT_OK;

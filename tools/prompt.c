@@ -13,6 +13,8 @@
 
 #include "tools/commands.h"
 #include "tools/complete.h"
+#include "tools/reply.h"
+#include "tools/session.h"
 #include "tools/show.h"
 #include "tools/terminal.h"
 
@@ -146,7 +148,9 @@ static enum exit_status greet(struct client *c)
 	if (cbor_find(reply, "output", &v))
 		cbor_get_text(v, &text, &len);
 	show_clean(stdout, text, len);
-	printf(" at %s. Try:\n", c->target);
+	printf(" at %s.\n", c->target);
+	session_greet(c);
+	puts("Try:");
 	printf("  vm list                what runs\n"
 	       "  console alpha          a guest's console; Ctrl-] leaves it\n"
 	       "  vm stop alpha          and vm start alpha\n"

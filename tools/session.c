@@ -115,12 +115,32 @@ static enum exit_status answer(struct client *c, const struct keyfile *key, stru
 	return client_request(c, CLIENT_WRITE, GROUP_SESSION, S_LOGIN, &r, reply);
 }
 
+static bool log_in_again(struct client *c)
+{
+	struct cbor_value reply;
+
+	return answer(c, c->key, &reply) == EXIT_OK;
+}
+
+static void forget_key(struct client *c)
+{
+	keyfile_free(c->key);
+	c->key = NULL;
+	c->log_in = NULL;
+}
+
 static enum exit_status log_in(struct client *c, const char *path, struct cbor_value *reply)
 {
 	struct keyfile *key = keyfile_read_private(path);
 	enum exit_status st = key ? answer(c, key, reply) : EXIT_USAGE;
 
-	keyfile_free(key);
+	forget_key(c);
+	if (st == EXIT_OK) {
+		c->key = key;
+		c->log_in = log_in_again;
+	} else {
+		keyfile_free(key);
+	}
 	return st;
 }
 
@@ -137,12 +157,33 @@ void session_log_out(struct client *c)
 	struct request r;
 	bool json = c->json;
 
+	forget_key(c);
 	c->quiet = true;
 	c->json = false;
 	request_begin(&r);
 	(void)client_request(c, CLIENT_WRITE, GROUP_SESSION, S_LOGOUT, &r, &reply);
 	c->quiet = false;
 	c->json = json;
+}
+
+void session_greet(struct client *c)
+{
+	struct cbor_value reply;
+	enum exit_status st;
+	char text[TEXT_MAX * 2];
+	struct request r;
+
+	c->quiet = true;
+	request_begin(&r);
+	st = client_request(c, CLIENT_READ, GROUP_SESSION, S_WHOAMI, &r, &reply);
+	c->quiet = false;
+	if (st == EXIT_DENIED)
+		puts("A login is needed: login FILE, where FILE is the private key.");
+	if (st != EXIT_OK || reply_has(reply, "name"))
+		return;
+	reply_text(reply, "trust", text, sizeof text);
+	show_clean(stdout, text, strlen(text));
+	putchar('\n');
 }
 
 /* ---- showing ---- */
@@ -181,6 +222,7 @@ enum exit_status session_logout(struct client *c, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	forget_key(c);
 	request_begin(&r);
 	return ask(c, CLIENT_WRITE, S_LOGOUT, &r);
 }

@@ -13,6 +13,9 @@ enum exit_status session_log_in(struct client *c, const char *path);
 /* Ends what session_log_in() began; no matter if it does not work. */
 void session_log_out(struct client *c);
 
+/* For a prompt: says that a login is needed, or that none is. */
+void session_greet(struct client *c);
+
 enum exit_status session_login(struct client *c, int argc, char **argv);
 enum exit_status session_logout(struct client *c, int argc, char **argv);
 enum exit_status session_whoami(struct client *c, int argc, char **argv);

@@ -7,9 +7,11 @@ import stat
 import subprocess
 
 import pytest
+import relay
 from conftest import CORBELCTL, vm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from relay import Relay
 from signer import Key
 
 OK, REFUSED, USAGE, UNREACHABLE, DENIED = range(5)
@@ -156,3 +158,19 @@ def test_usage(host):
     machine = host()
     for words in (("key", "add", "x", "owner"), ("key", "remove"), ("trust", "maybe"), ("login",), ("key", "list2")):
         assert machine.ctl_run(*words).returncode == USAGE, words
+
+
+def test_a_login_outlives_a_dropped_line(host, tmp_path, key):
+    """An upload goes on after the line dropped, though the machine then wants a login again."""
+    machine = host(vm("a"), options=options(tmp_path))
+    machine.ctl("key", "add", "alice", "owner", key)
+    machine.ctl("--key", key, "trust", "off")
+    source = str(tmp_path / "long")
+    with open(source, "wb") as f:
+        f.write(os.urandom(60_000))
+    with Relay(machine.port, up=relay.cut_after(20_000)) as cable:
+        done = run("-t", cable.target, "--key", key, "cp", source, ":uploads/long")
+    assert done.returncode == OK, done
+    assert "answers again" in done.stderr
+    machine.wait_for("the session of alice ended: the line dropped")
+    assert "60000" in machine.ctl("--json", "--key", key, "ls", "uploads/")

@@ -13,6 +13,7 @@
 #define STEPS_MAX 100000u
 
 struct control_rig control_rig;
+bool control_rig_without_disk;
 
 static size_t line_room(void *ctx)
 {
@@ -142,6 +143,10 @@ void control_rig_init(uint64_t ram_bytes)
 	bytelog_init(&control_rig.log, control_rig.log_buf, sizeof control_rig.log_buf);
 	control_rig.room = CONTROL_RIG_LINE;
 	control_rig.memory = aligned_alloc(4096, MEMORY_BYTES);
+	if (control_rig_without_disk) {
+		control_rig_restart(false);
+		return;
+	}
 	fault_disk_init(&control_rig.disk, DISK_BYTES, 512);
 	range = fault_disk_range(&control_rig.disk);
 	control_rig.kv_memory = aligned_alloc(64, (kvlog_memory_bytes(&range) + 63) & ~63ul);

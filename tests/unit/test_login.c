@@ -375,6 +375,49 @@ static void a_dropped_line_ends_a_session_and_its_challenge(void **state)
 	assert_refused("no challenge is open: ask for one first, each is good once");
 }
 
+/* What a session asked for is nobody's when it ends, in whatever way. */
+static void nothing_is_pushed_after_the_end(void **state)
+{
+	(void)state;
+	enroll("alice", ROLE_OWNER, ALICE);
+	trust(false);
+	for (int way = 0; way < 2; way++) {
+		assert_int_equal(log_in(ALICE), ST_OK);
+		event_push_begin(c, 0, UINT32_MAX, UINT64_MAX);
+		c->later[LATER_EVENTS].on = true;
+		push_attach(c, 0, 0, 100);
+		if (way == 0)
+			session_end(c, ENDED_LOGOUT);
+		else
+			assert_int_equal(log_in(ALICE), ST_OK);
+		assert_false(c->event_push.on);
+		assert_false(c->later[LATER_EVENTS].on);
+		assert_false(c->attached[0].on);
+	}
+}
+
+/* A power cut right after a login does not hide it; a burst of other changes waits for its second. */
+static void logins_are_in_the_store_at_once(void **state)
+{
+	(void)state;
+	enroll("alice", ROLE_OWNER, ALICE);
+	trust(false);
+	control_rig_settle(100);
+	audit_note(c, "alice", "vm.start", "a", "");
+	control_rig_settle(100);
+	assert_int_equal(c->audit.kept, c->audit.head);
+	audit_note(c, "alice", "vm.stop", "a", "");
+	control_rig_settle(100);
+	assert_int_equal(c->audit.kept, c->audit.head - 1);
+	assert_int_equal(log_in(ALICE), ST_OK);
+	control_rig_settle(100);
+	assert_int_equal(c->audit.kept, c->audit.head);
+	audit_note(c, "alice", "vm.start", "a", "");
+	pass_ns(AUDIT_PAUSE_NS);
+	control_rig_settle(100);
+	assert_int_equal(c->audit.kept, c->audit.head);
+}
+
 /* A trusted line has no session that could end. */
 static void a_dropped_line_that_is_trusted_stays_as_it_is(void **state)
 {
@@ -500,6 +543,8 @@ int main(void)
 		T(silence_ends_a_session),
 		T(a_late_request_finds_the_session_ended),
 		T(a_dropped_line_ends_a_session_and_its_challenge),
+		T(nothing_is_pushed_after_the_end),
+		T(logins_are_in_the_store_at_once),
 		T(a_dropped_line_that_is_trusted_stays_as_it_is),
 		T(keys_outlive_a_restart),
 		T(the_boot_argument_opens_the_line),
