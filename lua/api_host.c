@@ -11,6 +11,7 @@
 #include "lua/api.h"
 #include "lua/control_internal.h"
 #include "lua/filename.h"
+#include "lua/filename.h"
 
 #define USED_FILE_MAX 65536u
 
@@ -78,13 +79,15 @@ static int host_files(lua_State *L)
 /* The file's bytes in memory of Lua's, so that nothing has to be given back when the script ends here. */
 static const char *read_source(lua_State *L, struct control *c, const char *name, size_t *len)
 {
+	struct arg_text arg = {.text = name, .len = strlen(name), .given = true};
 	struct files *files = c->cfg.machine->files;
 	struct error err = {""};
+	char path[FILE_NAME_MAX];
 	enum status st;
 	struct file f;
 	char *text;
 
-	if (files_find(files, name, &f, &err) != ST_OK)
+	if (filename_take(&arg, FILE_USE_READ, path, &err) != ST_OK || files_find(files, path, &f, &err) != ST_OK)
 		luaL_error(L, "%s", err.text);
 	if (f.size > USED_FILE_MAX)
 		luaL_error(L, "%s has more than %d bytes", f.name, (int)USED_FILE_MAX);

@@ -11,6 +11,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "lua/control_internal.h"
+#include "lua/filename.h"
 
 #define ORIGIN_DEFAULT_NAME "text"
 
@@ -36,18 +37,18 @@ static const char *last_part(const char *path, size_t *len)
 
 static enum status source_decode(struct control *c, struct command_args *a, struct failure *f)
 {
+	char name[FILE_NAME_MAX];
+
 	(void)c;
 	if (a->text.given == a->file.given)
 		return fail(&f->error, ST_INVALID, "either text or file is needed");
-	if (a->file.given && (a->file.len >= VM_PATH_MAX || memchr(a->file.text, '\0', a->file.len)))
-		return fail(&f->error, ST_INVALID, "file is no name of a file");
-	return ST_OK;
+	return a->file.given ? filename_take(&a->file, FILE_USE_READ, name, &f->error) : ST_OK;
 }
 
 /* On success source_drop() ends it. */
 static enum status source_open(struct control *c, const struct command_args *a, struct source *s, struct error *err)
 {
-	char path[VM_PATH_MAX];
+	char path[FILE_NAME_MAX];
 	const char *name = ORIGIN_DEFAULT_NAME;
 	size_t len = strlen(name);
 	enum status st;
@@ -63,7 +64,9 @@ static enum status source_open(struct control *c, const struct command_args *a, 
 	log_clean(s->origin, sizeof s->origin, name, len);
 	if (!a->file.given)
 		return ST_OK;
-	format(path, sizeof path, "%.*s", (int)a->file.len, a->file.text);
+	st = filename_take(&a->file, FILE_USE_READ, path, err);
+	if (st != ST_OK)
+		return st;
 	st = loadfile_get(c->cfg.machine, path, &s->file, err);
 	if (st != ST_OK)
 		return st;

@@ -143,6 +143,8 @@ def test_arguments(host):
     assert refused(machine, PLAN, {}) == "either text or file is needed"
     assert refused(machine, APPLY, {"text": "", "file": "x"}) == "either text or file is needed"
     assert refused(machine, APPLY, {"file": "nothing.lua"}, smp.NO_ENTRY)
+    assert refused(machine, PLAN, {"file": "system/keys"}, smp.DENIED)
+    assert "control plane's own" in refused(machine, RUN, {"text": "use('system/keys')"})
     assert refused(machine, RUN, {"text": "error('x')"}) == "text:1: x"
     assert refused(machine, STOP, {"name": "nobody"}, smp.NO_ENTRY) == "there is no script called nobody"
     assert refused(machine, ROLLBACK, {"number": 7}, smp.NO_ENTRY) == "generation 7 is not kept"
