@@ -157,11 +157,16 @@ $(B)/$(1)/third/%.o: $(DEPS)/src/%.c $(B)/$(1)/flags | $(DEPS)/manifest.txt
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_$(1)) $$(THIRD_$(1)) $$(if $$(filter lua,$$(LIB)),-std=gnu11 -include $$(LUACONF),-I$$(dir $$<)) \
 		$$(if $$(filter bearssl,$$(LIB)),$(BEARSSL_DEF) -I$(DEPS)/src/bearssl/src) -c -o $$@ $$<
 
-$(B)/$(1)/libthird.a: $(THIRD:%=$(B)/$(1)/third/%.o)
+$(B)/$(1)/libthird.a: $(THIRD:%=$(B)/$(1)/third/%.o) $(B)/gen/third.list
 	$$(call say,AR,$$@)
-	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+	$$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach f,target host fuzz ctl,$(eval $(call flavour,$(f))))
+
+# Archives depend on this file, which changes when a piece gains or loses a source.
+$(B)/gen/third.list: FORCE
+	@mkdir -p $(@D)
+	@printf '%s\n' $(THIRD) | cmp -s - $@ || printf '%s\n' $(THIRD) >$@
 
 # What `info` says of the build. Rewritten only when it changes.
 VERSION := 0.1.0
