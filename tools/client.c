@@ -26,6 +26,7 @@
 #define RC_DENIED 11
 #define WHY_MAX 256
 #define REPEAT_MS 2000 /* a request that may be sent twice is, after this long without its reply */
+#define MENDS_MAX 5    /* how often one read opens its line again */
 #define BACK_OFF_MS 200 /* before the first attempt to connect again, */
 #define BACK_OFF_MAX_MS 5000 /* and at most, after doubling */
 
@@ -221,7 +222,7 @@ static int wait_reply(struct client *c, const uint8_t *want, unsigned op, bool r
 }
 
 /* Sends a request, again and again if that does no harm, until its reply is there. */
-static bool exchange(struct client *c, const uint8_t *body, size_t len, unsigned op)
+static bool exchange_once(struct client *c, const uint8_t *body, size_t len, unsigned op)
 {
 	bool repeat = op == CLIENT_READ || c->repeatable;
 	long long deadline = now_ms() + c->timeout_ms;
@@ -239,6 +240,15 @@ static bool exchange(struct client *c, const uint8_t *body, size_t len, unsigned
 			complain("%s does not answer", c->target);
 		return false;
 	}
+}
+
+/* The same over a line that may drop under a read. */
+static bool exchange(struct client *c, const uint8_t *body, size_t len, unsigned op)
+{
+	for (int mended = 0; !exchange_once(c, body, len, op); mended++)
+		if (!c->mends || op != CLIENT_READ || mended == MENDS_MAX || !client_reconnect(c, c->timeout_ms))
+			return false;
+	return true;
 }
 
 /* Explains the error in @map, if it is one. */
@@ -275,7 +285,7 @@ static enum exit_status judge(struct client *c, struct cbor_value map)
 enum exit_status client_request(struct client *c, enum client_op op, unsigned group, unsigned command,
 				struct request *r, struct cbor_value *out)
 {
-	static uint8_t body[HEADER_BYTES + sizeof r->payload];
+	uint8_t body[HEADER_BYTES + sizeof r->payload]; /* opening a line again sends requests of its own */
 	size_t used;
 
 	cbor_close_map(&r->w, r->map);
@@ -331,11 +341,12 @@ bool client_reconnect(struct client *c, int limit_ms)
 {
 	int back_off = BACK_OFF_MS, timeout_ms = c->timeout_ms;
 	long long end = now_ms() + limit_ms;
-	bool patient = c->patient, again = false;
+	bool patient = c->patient, mends = c->mends, again = false;
 
 	if (!c->quiet)
 		complain("lost %s: %s; trying again", c->target, c->why);
 	c->patient = true;
+	c->mends = false;
 	c->timeout_ms = MIN(timeout_ms, REPEAT_MS);
 	while (!again && wait_ms(back_off) && (limit_ms == 0 || now_ms() < end)) {
 		again = try_again(c);
@@ -343,6 +354,7 @@ bool client_reconnect(struct client *c, int limit_ms)
 	}
 	c->timeout_ms = timeout_ms;
 	c->patient = patient;
+	c->mends = mends;
 	if (!c->quiet && again)
 		complain("%s answers again", c->target);
 	else if (!c->quiet && !terminal_interrupted())

@@ -51,6 +51,7 @@ struct client {
 	bool json;       /* machine-readable output, errors included */
 	bool quiet;      /* no sentence on the error stream (completion) */
 	bool patient;    /* who asks reconnects when the line drops: no sentence about that */
+	bool mends;      /* a read whose line drops opens it again and is repeated, some times */
 	bool repeatable; /* a write may be sent twice: it is sent again when no reply comes */
 	bool damaged;    /* a frame came that was none */
 	char why[256];   /* what was wrong with the line */

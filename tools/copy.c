@@ -254,8 +254,6 @@ static enum exit_status download(struct copy *k)
 	progress_begin(&k->bar, k->remote, k->at, k->size, !k->c->json);
 	while (st == EXIT_OK && k->at < k->size) {
 		st = take_chunk(k);
-		if (st == EXIT_UNREACHABLE && client_reconnect(k->c, k->c->timeout_ms))
-			st = EXIT_OK;
 		progress_show(&k->bar, k->at);
 	}
 	progress_end(&k->bar, k->at);
@@ -309,9 +307,9 @@ static enum exit_status copy_up(struct client *c, const char *path, const char *
 		return EXIT_USAGE;
 	}
 	k.size = (uint64_t)s.st_size;
-	c->patient = true;
+	c->patient = c->mends = true;
 	st = local_crc(k.file, k.size, &k.crc) ? upload(&k) : EXIT_USAGE;
-	c->patient = false;
+	c->patient = c->mends = false;
 	fclose(k.file);
 	if (st == EXIT_OK)
 		report(&k);
@@ -337,9 +335,9 @@ static enum exit_status copy_down(struct client *c, const char *remote, const ch
 		complain("cannot write %s: %s", part, strerror(errno));
 		return EXIT_USAGE;
 	}
-	c->patient = true;
+	c->patient = c->mends = true;
 	st = download(&k);
-	c->patient = false;
+	c->patient = c->mends = false;
 	if (fclose(k.file) != 0 && st == EXIT_OK)
 		st = (complain("cannot write %s: %s", part, strerror(errno)), EXIT_USAGE);
 	if (st == EXIT_OK && rename(part, to) != 0)
