@@ -138,23 +138,32 @@ static enum status host_apply(struct control *c, struct command_args *a, struct 
 	return ST_OK;
 }
 
-/* Masked as a whole: what it walks must stand still. An operator asks for it, or a test. */
-static enum status check_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+/* Masked as a whole, but for the store, which nobody but this task touches. */
+static enum status walk(struct control *c, struct error *err)
 {
-	unsigned long state = control_mask(c);
-	bool memory = memmgr_check(c->cfg.machine->mm, &f->error);
-	bool queues = sched_check(c->cfg.machine->sched);
 	const struct kvlog *kv = c->cfg.machine->files->kv;
+	unsigned long state = control_mask(c);
+	bool memory = memmgr_check(c->cfg.machine->mm, err);
+	bool queues = sched_check(c->cfg.machine->sched);
 
 	control_unmask(c, state);
-	(void)a;
 	if (!memory)
 		return ST_CORRUPT;
 	if (!queues)
-		return fail(&f->error, ST_CORRUPT, "a run queue is out of order");
-	/* Nobody but this task touches the store. */
-	if (kv && !kvlog_check(kv, &f->error))
-		return ST_CORRUPT;
+		return fail(err, ST_CORRUPT, "a run queue is out of order");
+	return kv && !kvlog_check(kv, err) ? ST_CORRUPT : ST_OK;
+}
+
+/* An operator asks for it, or a test; what it finds is everybody's trouble. */
+static enum status check_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	enum status st = walk(c, &f->error);
+
+	(void)a;
+	if (st != ST_OK) {
+		events_post(&c->events, EVENT_FAULT, NULL, "check: %s", f->error.text);
+		return st;
+	}
 	cbor_put_text(w, "checked");
 	cbor_put_bool(w, true);
 	return ST_OK;
