@@ -6,6 +6,7 @@ import cbor2
 import pytest
 import smp
 from conftest import vm
+from signer import Key, enroll, login, own
 from smp import READ, WRITE
 from test_consoles import pushes
 
@@ -274,3 +275,21 @@ def test_versions(host, version):
     machine = host(vm("a"))
     reply = machine.smp.exchange(READ, EVENTS, GET, {"from": 0, "wait": 100}, version=version)
     assert reply.version == version and cbor2.loads(reply.payload)["events"]
+
+
+def test_a_key_limited_to_vms_hears_of_those_alone(host, tmp_path):
+    machine = host(vm("a", "echo") + vm("b", "echo"), options=("--disk", str(tmp_path / "disk")))
+    client = machine.smp
+    bob = Key()
+    own(client)
+    enroll(client, "bob", "observer", bob, vms=["a"])
+    flood(machine, "a", 3)
+    flood(machine, "b", 3)
+    machine.smp.write_request(EVENTS, ATTACH, {"from": 0})
+    machine.smp.wait_until(lambda: len(pushed_events(machine)[0]) > 6, 5)
+    login(client, bob)
+    before = len(pushes(machine))
+    assert {e.get("name") for e in read(machine)["events"]} == {"a"}
+    machine.smp.write_request(EVENTS, ATTACH, {"from": 0})
+    machine.smp.wait_until(lambda: len(pushes(machine)) >= before + 4, 5)
+    assert {push[5] for push in pushes(machine)[before:] if push[0] == 3} == {"a"}
