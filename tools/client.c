@@ -23,6 +23,7 @@
 
 #define HEADER_BYTES 8
 #define VERSION_2 (1u << 3)
+#define USER_GROUPS 64u
 #define RC_DENIED 11
 #define WHY_MAX 256
 #define REPEAT_MS 2000 /* a request that may be sent twice is, after this long without its reply */
@@ -293,7 +294,8 @@ enum exit_status client_request(struct client *c, enum client_op op, unsigned gr
 		complain("the request is too long");
 		return EXIT_USAGE;
 	}
-	body[0] = (uint8_t)(VERSION_2 | op);
+	/* In version 2 the standard groups refuse with a number alone, in version 1 with a sentence. */
+	body[0] = (uint8_t)((group < USER_GROUPS ? 0 : VERSION_2) | op);
 	body[1] = 0;
 	put_be16(body + 2, (uint16_t)r->w.len);
 	put_be16(body + 4, (uint16_t)group);

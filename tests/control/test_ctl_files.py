@@ -85,7 +85,7 @@ def test_what_cannot_be_copied(host, tmp_path):
     assert failed(machine, USAGE, "cp", ":kernel", "/nowhere/x")[0].startswith("cannot write /nowhere/x.part: ")
     for words in (["a", "b"], [":a", ":b"], [":a", "b", "c"]):
         assert failed(machine, USAGE, "cp", *words)[0] == "usage: cp FILE :NAME, or cp :NAME FILE"
-    failed(machine, REFUSED, "cp", ":nothing", nothing)
+    assert failed(machine, REFUSED, "cp", ":nothing", nothing)[0] == "there is no file 'nothing' in the store"
     assert not os.path.exists(nothing) and not os.path.exists(nothing + ".part")
     failed(machine, DENIED, "cp", str(tmp_path / "x"), ":system/keys")
     small = host(options=("--disk", "none"))
@@ -241,7 +241,8 @@ def test_images(host, tmp_path):
     assert machine.ctl("image", "upload", path).splitlines() == [running, "1  0.2.0  " + hash_]
     assert machine.ctl("image", "test", hash_[:8]).splitlines()[1].endswith("  pending")
     assert as_json(machine, "image", "list")["images"][1]["pending"] is True
-    assert failed(machine, REFUSED, "image", "upload", path)[0]
+    assert failed(machine, REFUSED, "image", "upload", path)[0] == \
+        "the image in slot 1 is to be booted next: erase it first"
     assert machine.ctl("image", "confirm", "1").splitlines()[1].endswith("  pending  permanent")
     assert machine.ctl("image", "confirm").splitlines()[0] == running
     assert machine.ctl("image", "erase") == "" and len(machine.ctl("image", "list").splitlines()) == 1

@@ -87,7 +87,7 @@ def test_set_why_unset(machine):
     (["set", "host.mem.free", "1"], REFUSED, "host.mem.free is a counter, not a setting"),
     (["unset"], USAGE, "usage: unset PATH"),
     (["why", "host.mem.free"], REFUSED, "host.mem.free is a counter, not a setting"),
-    (["stats", "vm"], REFUSED, "the machine refused with code 2"),
+    (["stats", "vm"], REFUSED, "there is no group of counters called vm"),
     (["top", "0"], USAGE, "top takes seconds, from 0.1 to 3600, not 0"),
     (["top", "soon"], USAGE, "top takes seconds, from 0.1 to 3600, not soon"),
     (["exporter", "65536"], USAGE, "a port is a number up to 65535, not 65536"),
@@ -100,7 +100,7 @@ def test_refusals(machine, words, status, sentence):
 def test_save(machine):
     machine.ctl("set", "log.level", "debug")
     assert machine.ctl("save") == "" and machine.ctl("--json", "save", "log") == "{}\n"
-    assert failed(machine, REFUSED, "save", "lag") == "the machine refused with code 3"
+    assert failed(machine, REFUSED, "save", "lag") == "there is no setting below lag"
 
 
 def test_stats(machine):
