@@ -17,6 +17,7 @@
 
 #define SPURIOUS_VECTOR 0xffu
 #define TIMER_MEASURE_US 10000u
+#define TIMER_PROBE_US 50u
 #define ICR_TRIES 100000u
 #define XAPIC_ID_SHIFT 24
 #define LVT_MAX_WITH_CMCI 6u
@@ -156,6 +157,24 @@ static uint64_t measure_timer(void)
 	return mul_div(UINT32_MAX - left, host_clock.hz, elapsed);
 }
 
+/*
+ * Whether no deadline comes before its time. Bochs counts deadlines by the time since power-on, but a reset takes
+ * the TSC back to 0: then each is long past, and its interrupts would never end.
+ */
+static bool deadlines_hold(uint8_t vector)
+{
+	uint64_t deadline = rdtsc() + ns_to_ticks(TIMER_PROBE_US * 1000ull, host_clock.hz), now;
+	bool fired;
+
+	wrmsr(MSR_IA32_TSC_DEADLINE, deadline);
+	do {
+		fired = apic_read(APIC_REG_IRR + APIC_REG_STEP * (vector / 32)) & BIT(vector % 32);
+		now = rdtsc();
+	} while (!fired && now < deadline);
+	wrmsr(MSR_IA32_TSC_DEADLINE, 0);
+	return now >= deadline;
+}
+
 enum status host_timer_init(void (*expired)(void), struct error *err)
 {
 	uint8_t vector;
@@ -169,7 +188,10 @@ enum status host_timer_init(void (*expired)(void), struct error *err)
 		apic_write(APIC_REG_LVT_TIMER, APIC_TIMER_TSC_DEADLINE | vector);
 		/* In xAPIC mode the store above must not be overtaken by the deadline's WRMSR, SDM 3A:10.5.4.1. */
 		mfence();
-		return ST_OK;
+		if (deadlines_hold(vector))
+			return ST_OK;
+		log_warn("local APIC: TSC deadlines come early: the one-shot timer is used");
+		timer_by_deadline = false;
 	}
 	apic_write(APIC_REG_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
 	apic_write(APIC_REG_LVT_TIMER, APIC_LVT_MASKED | vector);

@@ -5,7 +5,10 @@ memory, boards that do not exist, and what follows a report. Reports themselves:
 import re
 
 import bochs
+import conftest
 import pytest
+import smp
+import vms
 
 EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 PENRYN = "core2_penryn_t9600"
@@ -81,6 +84,21 @@ def test_report_can_reset_the_machine(boot):
     machine = boot(store=EMPTY, cmdline="board=bochs fault=ud panic=reset")
     end = machine.log.wait_for("resetting", 60).end()
     machine.log.wait_for("Corbel", 60, start=end)
+
+
+@pytest.mark.parametrize("model", [bochs.ICELAKE, bochs.HASWELL])
+def test_operator_resets_the_machine(boot, model):
+    """It starts again whole, on an emulator whose timer deadlines are wrong after a reset."""
+    store = {"scripts/boot.lua": vms.guest("echo", "echo", more="autostart = true"), **conftest.guest_files("echo")}
+    machine = boot(store=store, model=model)
+    machine.operator.wait_output("echo", b"echo: ready")
+    end = machine.log.wait_for(r"\] ready", 60).end()
+    machine.smp.write_request(smp.OS, smp.RESET)
+    end = machine.log.wait_for("Corbel", 60, start=end).end()
+    machine.log.wait_for(r"\] ready", 60, start=end)
+    machine.operator.wait_output("echo", b"echo: ready")
+    machine.operator.stop("echo")
+    assert machine.operator.state("echo") == "stopped"
 
 
 def test_nmi_that_finds_the_last_one_unread_prints_at_once(boot):
