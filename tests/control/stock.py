@@ -97,8 +97,8 @@ class Refused(Exception):
 
 
 class Stock:
-    def __init__(self, connection):
-        self.client = smp.Client(connection)
+    def __init__(self, connection, client=None):
+        self.client = client or smp.Client(connection)
         self.size = None
 
     def connect(self):

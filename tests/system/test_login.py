@@ -5,7 +5,6 @@ The signature check runs beside a guest whose timer keeps its beat; with one gue
 measures as lateness is what its vcpu waited for the control task.
 """
 import os
-import re
 
 import conftest
 import mkdisk
@@ -24,13 +23,6 @@ def denied(client, op, group, command, payload=None):
     with pytest.raises(smp.SmpError) as error:
         client.exchange(op, group, command, payload).map()
     return error.value.rc == smp.DENIED
-
-
-def worst(operator, start):
-    """The worst lateness that the guest printed from @start on, once it printed a whole line more."""
-    head = operator.head("beat")
-    operator.wait_output("beat", rb"beat: \d+ worst \d+\r?\n[^\n]*worst \d+\r?\n", start=head)
-    return max(int(late) for late in re.findall(rb"worst (\d+)\r?\n", operator.output("beat", start)))
 
 
 def start_again(boot):
@@ -64,7 +56,7 @@ def test_enroll_power_off_login(boot, record_property):
     start = operator.head("beat")
     for _ in range(LOGINS):
         assert signer.login(client, alice)["name"] == "alice"
-    late = worst(operator, start)
+    late = operator.worst_beat(start)
     record_property("late", late)
     print("worst lateness beside %d logins: %d instructions" % (LOGINS, late))
     assert late <= LATE_MAX

@@ -5,7 +5,6 @@ The emulator's ticks are instructions. What a guest measures as lateness is what
 the control task and for the other guest's turn; with one guest it is the control task's alone.
 """
 import os
-import re
 import sys
 import time
 
@@ -53,19 +52,9 @@ def machine(request, boot_shared):
     machine.stop()
 
 
-def worst(operator, start):
-    """The worst lateness that the guest printed from @start on, once it printed a whole line more."""
-    head = operator.head("beat")
-    operator.wait_output("beat", rb"beat: \d+ worst \d+\r?\n[^\n]*worst \d+\r?\n", start=head)
-    lines = re.findall(rb"beat: (\d+) worst (\d+)\r?\n", operator.output("beat", start))
-    beats = [int(n) for n, _ in lines]
-    assert beats == sorted(beats) and beats[-1] > beats[0]
-    return max(int(late) for _, late in lines)
-
-
 def test_the_measure_at_rest(machine, record_property):
     operator = machine.operator
-    late = worst(operator, operator.head("beat"))
+    late = operator.worst_beat(operator.head("beat"))
     record_property("late", late)
     assert late <= LATE_MAX
 
@@ -77,7 +66,7 @@ def test_a_hostile_line(machine, name, record_property):
     start = operator.head("beat")
     text, status = machine.smp.shell(HOSTILE[name], seconds=240)
     masked = operator.host()["masked"]
-    late = worst(operator, start)
+    late = operator.worst_beat(start)
     record_property("late", late)
     record_property("masked", masked["ticks"])
     print("%-18s late %6d masked %6d at %x: %s" % (name, late, masked["ticks"], masked["where"], text.strip()))
@@ -102,7 +91,7 @@ def test_apply_sections_are_short(machine):
         if verb == "start":
             time.sleep(1)
         masked = operator.host()["masked"]
-        late = worst(operator, start)
+        late = operator.worst_beat(start)
         print("%-8s late %6d masked %6d at %x" % (verb, late, masked["ticks"], masked["where"]))
         longest[verb] = (masked["ticks"], late, "%x" % masked["where"])
     too_long = {verb: seen for verb, seen in longest.items() if seen[0] > MASKED_MAX}
@@ -117,7 +106,7 @@ def test_a_script_that_stays_is_abandoned(machine):
     text = "local n = 0\nevery(ms(50), function() n = n + 1 if n > 3 then string.rep('', 1e15) end end)\n"
     operator.client.write_request(POLICY, RUN, {"text": text, "origin": "stuck"})
     machine.log.wait_for(r"script stuck: abandoned, the hook of stuck:2 did not return", 120)
-    assert worst(operator, start) <= LATE_MAX
+    assert operator.worst_beat(start) <= LATE_MAX
     assert operator.client.read_request(POLICY, SCRIPTS)["scripts"][0]["state"] == "abandoned"
     after = operator.host()["memory"]
     assert (after["committed"], after["host"]) == (before["committed"], before["host"])
@@ -141,7 +130,7 @@ every(ms(100), function(now) n = n + 1 log("good", n, now.vm.beat.state) end)
     machine.log.wait_for(r"the hook of mixed:3 is quarantined", 120)
     machine.log.wait_for(r"the hook of mixed:4 is quarantined", 120)
     machine.log.wait_for(r"mixed: good 2\d running", 120)
-    assert worst(operator, start) <= LATE_MAX
+    assert operator.worst_beat(start) <= LATE_MAX
     operator.client.write_request(POLICY, STOP, {"name": "mixed"})
 
 
@@ -153,7 +142,7 @@ def test_a_hash_beside_a_beat(machine):
     for _ in range(8):
         answer = operator.client.read_request(8, 2, {"name": "big", "type": "sha256"}, seconds=120)
         assert answer["len"] == 131072
-    late = worst(operator, start)
+    late = operator.worst_beat(start)
     print("sha256 late %d" % late)
     assert late <= LATE_MAX
 
@@ -166,7 +155,7 @@ def test_a_signature_beside_a_beat(machine):
     signer.login(machine.smp, alice)
     machine.smp.write_request(signer.SESSION, signer.LOGOUT)
     signer.login(machine.smp, alice)
-    late = worst(operator, start)
+    late = operator.worst_beat(start)
     print("signature late %d" % late)
     assert late <= LATE_MAX
 

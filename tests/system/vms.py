@@ -136,6 +136,15 @@ class Operator:
                 pattern.decode(), name, text[-2000:].decode(errors="replace"))
             time.sleep(0.05)
 
+    def worst_beat(self, start, name="beat"):
+        """The worst lateness that the guest `beat` printed from @start on, once it printed a whole line more."""
+        head = self.head(name)
+        self.wait_output(name, rb"beat: \d+ worst \d+\r?\n[^\n]*worst \d+\r?\n", start=head)
+        lines = re.findall(rb"beat: (\d+) worst (\d+)\r?\n", self.output(name, start))
+        beats = [int(n) for n, _ in lines]
+        assert beats == sorted(beats) and beats[-1] > beats[0], "the guest's beat went on"
+        return max(int(late) for _, late in lines)
+
     def type(self, name, data):
         """Types all of @data; the console's input may take it in pieces."""
         deadline = time.monotonic() + 60
