@@ -384,7 +384,8 @@ SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $
 SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
-bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init ## measure inside the emulator, compare with the promises; BENCH='exits sizes handoff linux'
+BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_control $(B)/bench/host_libcbor
+bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) ## measure, compare with the promises; BENCH='exits sizes handoff linux host'
 	$(Q)CORBEL_BUILD=$(abspath $(B)) CORBEL_DEPS=$(DEPS) $(PYTHON) bench/run.py $(BENCH)
 # The first process of a measured Linux: no C library, so that its first instruction is user space's.
 $(B)/guests/linux_init: bench/guests/linux_init.c
@@ -407,7 +408,7 @@ $(B)/bench/host_libcbor: $(B)/ctl/bench/host_libcbor.o
 	$(call say,LINK,$@)
 	$(Q)$(CC) -o $@ $^ -lcbor
 .PHONY: bench-host
-bench-host: $(B)/bench/host_managers $(B)/bench/host_control $(B)/bench/host_libcbor ## instructions per operation of memmgr/, sched/ and lua/, without an emulator
+bench-host: $(BENCH_HOST) ## instructions per operation of memmgr/, sched/ and lua/, without an emulator
 	$(Q)$(PYTHON) bench/host.py $^
 .PHONY: bench-kvlog
 bench-kvlog: $(B)/host/bench/kvlog ## bytes that the writable store writes for each byte put

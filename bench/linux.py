@@ -116,5 +116,5 @@ def run():
             missed.append("Linux %s: %.3f times bare, at most %.2f" % (name, ratio, OVERHEAD_MAX))
         if most_exits and exits > most_exits:
             missed.append("Linux %s: %d exits, at most %d" % (name, exits, most_exits))
-    print("KVM's 16 %% are mostly its host's own 250 Hz tick; Corbel has none while a guest runs alone.")
+    print("KVM's 16 % are mostly its host's own 250 Hz tick; Corbel has none while a guest runs alone.")
     return missed

@@ -1,17 +1,21 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""make bench: measures inside the emulator, compares with the promises, names each miss.
+"""make bench: measures inside the emulator and by callgrind, compares with the promises, names each miss.
 
-    run.py [exits] [sizes] [handoff] [linux]      all of them by default
+    run.py [exits] [sizes] [handoff] [linux] [host]      all of them by default
 """
 import sys
 
 import exits
 import handoff
+import host
+import lab
 import linux
 import sizes
 
-PARTS = {"exits": exits.run, "sizes": sizes.run, "handoff": handoff.run, "linux": linux.run}
+HOST_PROGRAMS = [lab.build("bench/host_" + name) for name in ("managers", "control", "libcbor")]
+PARTS = {"exits": exits.run, "sizes": sizes.run, "handoff": handoff.run, "linux": linux.run,
+         "host": lambda: host.run(HOST_PROGRAMS)}
 
 
 def main():

@@ -106,7 +106,7 @@ use("scripts/examples/order.lua", {
 ])
 def test_order_refuses_mistakes(site, table, sentence):
     machine = site('use("scripts/examples/order.lua", %s)' % table)
-    assert sentence in machine.log.decode()
+    machine.wait_for(sentence)
 
 
 def test_night(site):

@@ -126,7 +126,8 @@ def test_discarded_interpreter(host):
 def test_start_up_script(host):
     machine = host(vm("a", "say=up", more="autostart = true") + "print('hello', 5) log 'from the script'" + vm("b"))
     machine.wait_for("VM a: started")
-    assert b"boot.lua: hello 5" in machine.log and b"boot.lua: from the script" in machine.log
+    machine.wait_for(b"boot.lua: hello 5")
+    machine.wait_for(b"boot.lua: from the script")
     states = {v["name"]: v["state"] for v in machine.smp.read_request(VMS, 0)["vms"]}
     assert states == {"a": "running", "b": "defined"}
 
@@ -163,5 +164,5 @@ def test_script_with_an_error(host, script, log, names):
 
 def test_no_script(host):
     machine = host(args="script=nowhere.lua")
-    assert b"script nowhere.lua: " in machine.log
+    machine.wait_for(b"script nowhere.lua: ")
     assert machine.smp.echo("x") == "x"

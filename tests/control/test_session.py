@@ -126,7 +126,7 @@ def test_an_operator_can_reset_the_machine(host, tmp_path):
 def test_whoami_and_trust_say_who_and_why(host, tmp_path):
     machine = host(options=keep(tmp_path))
     owner = "WHOEVER IS AT THE SERIAL LINE OWNS THIS MACHINE: "
-    assert owner.encode() + b"no key is enrolled" in machine.log
+    machine.wait_for(owner.encode() + b"no key is enrolled")
     assert machine.smp.read_request(SESSION, WHOAMI) == {"role": "owner", "trust": owner + "no key is enrolled"}
     assert machine.smp.read_request(INSPECT, 0)["trust"] == owner + "no key is enrolled"
     alice = Key()
@@ -177,7 +177,7 @@ def test_a_restart_needs_a_login_again(host, tmp_path):
 
 def test_keys_and_log_are_no_files(host, tmp_path):
     machine = host(files={"system/keys": b"of the seed"}, options=keep(tmp_path))
-    assert b"nobody can log in, the keys cannot be read" in machine.log
+    machine.wait_for(b"nobody can log in, the keys cannot be read")
     machine.close()
     machine = host(options=keep(tmp_path))
     own(machine.smp)
@@ -196,7 +196,7 @@ def test_a_store_that_cannot_be_opened_closes_the_machine(host, tmp_path):
     whole = disk.read_bytes()
     disk.write_bytes(b"\xff" * 65536 + whole[65536:])
     machine = host(options=keep(tmp_path))
-    assert b"nobody can log in, the keys cannot be read: " in machine.log
+    machine.wait_for(b"nobody can log in, the keys cannot be read: ")
     assert denied(machine.smp, READ, VMS, 0)
     machine.close()
     machine = host(args="trust=line", options=keep(tmp_path))

@@ -137,7 +137,7 @@ def test_set_and_unset(host):
             {"path": "vm.a.mem.size", "value": 4 * MIB, "unit": "bytes", "origin": "operator"}
     for value in (True, "true"):
         assert change(machine, "vm.a.acpi", value)["value"] is True
-    assert b"setting vm.a.on_reset: restart, was stop: as it was" in machine.log
+    machine.wait_for(b"setting vm.a.on_reset: restart, was stop: as it was")
 
 
 def test_what_counts_at_a_start(host):
@@ -370,7 +370,7 @@ def test_saved_settings_outlive_a_reset(host, tmp_path):
     assert machine.smp.read_request(TREE, WHY, {"path": "log.level"})["chain"][0]["why"] == "saved"
     assert chain(machine, "host.cpu.slice")[0] == ("operator", 7_000_000)
     assert chain(machine, "vm.a.acpi") == [("default", True)]
-    assert b"saved setting vm.b.mem.size: vm.b.mem.size: there is no VM called b" in machine.log
+    machine.wait_for(b"saved setting vm.b.mem.size: vm.b.mem.size: there is no VM called b")
     machine.smp.write_request(VMS, 1, {"text": vm("b")})        # it comes later, and has what was saved
     assert get(machine, "vm.b.mem.size")["value"] == 4 * MIB
     machine.smp.write_request(TREE, UNSET, {"path": "log.level"})
@@ -475,8 +475,7 @@ def test_a_definition_sets_nothing(host):
 
 def test_a_script_does_not_move_a_reservation(host):
     machine = host(vm("a") + 'set("vm.a.mem.reservation", MiB(2))')
-    assert b"boot.lua:2: vm.a.mem.reservation: a reservation is a floor: a definition or the operator sets it" \
-        in machine.log
+    machine.wait_for("boot.lua:2: vm.a.mem.reservation: a reservation is a floor: a definition or the operator sets it")
 
 
 # ---- generations ----
