@@ -64,7 +64,7 @@ def run():
         for name, (bar, kvm, kvm_default, traced) in ROWS.items():
             note = ""
             if name in THREE_EXITS and "novid" in args:
-                bar, note = None, "3 exits"
+                note = "3 exits"
             if traced and model == lab.bochs.ICELAKE and args == "mitigations=off":
                 counts = trace.dear_counts(trace.trace(*traced, mib=GUEST_MIB))
                 note = ", ".join("%d %s" % (n, kind) for kind, n in counts.items())
