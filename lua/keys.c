@@ -183,7 +183,8 @@ static bool get_rights(struct cbor_value map, struct rights *out)
 	if (cbor_type_of(list) != CBOR_ARRAY || cbor_count(list) == 0 || !cbor_iterate(list, &it))
 		return false;
 	while (cbor_next(&it, &v)) {
-		if (!cbor_get_text(v, &text, &len) || out->count == RIGHTS_VMS_MAX || len >= VM_NAME_MAX || len == 0)
+		if (!cbor_get_text(v, &text, &len) || out->count == RIGHTS_VMS_MAX || len >= VM_NAME_MAX || len == 0 ||
+		    memchr(text, '\0', len))
 			return false;
 		memcpy(out->vm[out->count], text, len);
 		out->vm[out->count++][len] = '\0';
