@@ -85,7 +85,7 @@ INCLUDE := -I. -I$(B) -isystem $(DEPS)/src/lua -isystem $(DEPS)/src/libfdt \
 # Lua's sources stay untouched: this header, seen first by them, adapts them.
 LUACONF := $(or $(wildcard lua/corbel_luaconf.h),$(B)/gen/empty.h)
 COMMON := -std=c11 -g -MMD -MP -ffile-prefix-map=$(CURDIR)/= $(ZYDIS_DEF) $(INCLUDE) \
-	$(if $(DEBUG),-DCORBEL_DEBUG)
+	$(if $(DEBUG),-DCORBEL_DEBUG -DCORBEL_LOCK_CHECKS)
 
 # Asked for when first used: on a fresh machine the compiler is installed by this very run.
 GCC_INCLUDE = $(eval GCC_INCLUDE := $(shell $(CC) -print-file-name=include))$(GCC_INCLUDE)
@@ -103,7 +103,7 @@ CC_host := $(CC)
 CC_fuzz := $(CLANG)
 CC_ctl := $(CC)
 CFLAGS_target = -O2 $(BARE) $(COMMON)
-CFLAGS_host := -O1 $(COMMON)
+CFLAGS_host := -O1 $(COMMON) -DCORBEL_LOCK_CHECKS
 CFLAGS_fuzz := -O1 $(COMMON) -fsanitize=fuzzer-no-link
 CFLAGS_ctl := -O2 $(COMMON)
 

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Spin locks between CPUs: first come, first served, because with many CPUs an
+ * unfair lock starves the far ones. A lock is only taken with interrupts masked
+ * (a holder that is interrupted would make others spin for as long) and held for
+ * a bounded piece of work; nobody waits for another CPU with one held.
+ *
+ * Each lock has a rank, and a CPU takes locks in rising rank only: with that
+ * there is no cycle to dead-lock on. CORBEL_LOCK_CHECKS builds (make DEBUG=1, and all
+ * host tests) panic at the first acquisition out of order.
+ */
+#ifndef CORBEL_LIB_LOCK_H
+#define CORBEL_LIB_LOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* In the order in which they may be taken: a CPU that holds one takes only those further down. */
+enum lock_rank {
+	LOCK_VM = 1,     /* one VM's platform devices, console and lifecycle */
+	LOCK_STAGE2,     /* one VM's page map and second-stage tables */
+	LOCK_TIMERS,     /* one CPU's timers; held while they expire */
+	LOCK_SCHED,      /* the tree of pools and who belongs where */
+	LOCK_SCHED_CPU,  /* one CPU's queue; of two the lower index first, by lock_acquire_next() */
+	LOCK_MEMORY,     /* the frame table and the allocator */
+	LOCK_LOG,        /* the ring of log text */
+};
+
+struct lock {
+	uint32_t next;    /* the ticket of whoever comes */
+	uint32_t serving; /* the ticket of the holder */
+	uint32_t rank;    /* enum lock_rank */
+};
+
+#define LOCK_DEPTH_MAX 8u
+
+/* The locks that one CPU (in tests: one thread) holds. */
+struct lock_context {
+	const struct lock *held[LOCK_DEPTH_MAX];
+	unsigned depth;
+	uint32_t seed; /* not 0: CORBEL_LOCK_CHECKS builds wait a random moment at each acquisition, to vary who comes first */
+};
+
+static inline void lock_init(struct lock *l, enum lock_rank rank) { *l = (struct lock){.rank = rank}; }
+
+#ifdef CORBEL_LOCK_CHECKS
+/* What @fn returns belongs to the calling CPU. Until it is set all share one context. */
+void lock_set_context(struct lock_context *(*fn)(void));
+/* @same_rank: a second lock of the same rank is allowed on top. */
+void lock_note_acquire(const struct lock *l, bool same_rank);
+void lock_note_release(const struct lock *l);
+/* True when the calling CPU holds @l. */
+bool lock_is_mine(const struct lock *l);
+#else
+static inline void lock_note_acquire(const struct lock *l, bool same_rank) { (void)l, (void)same_rank; }
+static inline void lock_note_release(const struct lock *l) { (void)l; }
+static inline bool lock_is_mine(const struct lock *l) { return __atomic_load_n(&l->next, __ATOMIC_RELAXED) != l->serving; }
+#endif
+
+static inline void lock_wait_turn(struct lock *l)
+{
+	uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+
+	while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket)
+		__builtin_ia32_pause();
+}
+
+/* Waits for @l. Interrupts masked. */
+static inline void lock_acquire(struct lock *l)
+{
+	lock_note_acquire(l, false);
+	lock_wait_turn(l);
+}
+
+/* The same for a second lock of the rank of the one taken last; its owner has an order among them. */
+static inline void lock_acquire_next(struct lock *l)
+{
+	lock_note_acquire(l, true);
+	lock_wait_turn(l);
+}
+
+/* Takes @l if nobody holds it or waits. Out of order is fine here: whoever does not wait closes no cycle. */
+static inline bool lock_try(struct lock *l)
+{
+	uint32_t serving = __atomic_load_n(&l->serving, __ATOMIC_RELAXED), ticket = serving;
+
+	if (!__atomic_compare_exchange_n(&l->next, &ticket, serving + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false;
+	lock_note_acquire(l, true);
+	return true;
+}
+
+static inline void lock_release(struct lock *l)
+{
+	lock_note_release(l);
+	__atomic_store_n(&l->serving, l->serving + 1, __ATOMIC_RELEASE);
+}
+
+#endif
