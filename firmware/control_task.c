@@ -113,8 +113,8 @@ static bool feed(struct control *c)
 }
 
 /*
- * Time that others had is not the script's. One that is past ten times its own is left here, interrupt frame and all:
- * only its memory belongs to it, and nothing that is sheltered is under way.
+ * Time that others had is not the script's. One that is stuck in a library function is left here, interrupt frame and
+ * all: only its memory belongs to it, and nothing that is sheltered is under way.
  */
 static void interrupted(uint64_t away)
 {

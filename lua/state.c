@@ -32,7 +32,9 @@
 #define HOOK_COUNT 500       /* instructions between two calls of the hook: 0.25 % of the smallest budget */
 #define BYTES_PER_STEP 64u   /* allocated, compared or searched */
 #define GRACE_NS 5000000ull  /* a preemption slice: how long a library function may still run */
-#define ABANDON 10u          /* times its budget */
+#define SILENCE_NS 1000000000ull /* without a sign of life: in a library function that neither meter nor hook sees */
+#define LATE_NS 100000000ull     /* past its time: the kill has long come, so it is in such a function */
+#define ABANDON 10u          /* times its budget of steps, where no clock runs */
 #define CHAIN_MAX 64u        /* threads that wait for each other; LUAI_MAXCCALLS allows fewer */
 #define KILL_MASK (LUA_MASKCOUNT | LUA_MASKLINE | LUA_MASKCALL)
 
@@ -55,6 +57,7 @@ static struct call {
 	uint64_t allowed;
 	uint64_t began;      /* ticks, moved by what is excluded */
 	uint64_t time;       /* ticks allowed */
+	volatile uint64_t alive; /* ticks since it began: when meter, hook or a shelter's end last saw it */
 	bool over;           /* the meter has seen it past its budget, first when it had run for */
 	uint64_t over_since; /* ticks */
 	bool killed;
@@ -72,12 +75,6 @@ long corbel_lua_steps = SLICE;
 
 /* ---- the meter ---- */
 
-static void settle(void)
-{
-	call.steps += (uint64_t)(SLICE - corbel_lua_steps);
-	corbel_lua_steps = SLICE;
-}
-
 static uint64_t now(void)
 {
 	return call.in->clock->ticks();
@@ -86,6 +83,13 @@ static uint64_t now(void)
 static uint64_t time_used(void)
 {
 	return now() - call.began;
+}
+
+static void settle(void)
+{
+	call.steps += (uint64_t)(SLICE - corbel_lua_steps);
+	corbel_lua_steps = SLICE;
+	call.alive = time_used();
 }
 
 static bool over_budget(void)
@@ -145,12 +149,20 @@ void interp_shelter(void)
 void interp_unshelter(void)
 {
 	ASSERT(call.sheltered > 0);
+	if (call.sheltered == 1 && call.in)
+		call.alive = time_used(); /* before it can be held against it */
 	call.sheltered--;
 }
 
 bool interp_overdue(void)
 {
-	return call.in && call.sheltered == 0 && time_used() > ABANDON * call.time;
+	uint64_t hz, used;
+
+	if (!call.in || call.sheltered != 0)
+		return false;
+	hz = call.in->clock->hz;
+	used = time_used();
+	return used > call.time + ns_to_ticks(LATE_NS, hz) || used - call.alive > ns_to_ticks(SILENCE_NS, hz);
 }
 
 void interp_abandon(void)
@@ -349,6 +361,7 @@ static void begin(struct interp *in, uint64_t allowed)
 	call.allowed = allowed;
 	call.began = in->clock->ticks();
 	call.time = ns_to_ticks(in->budget.call_ns, in->clock->hz);
+	call.alive = 0;
 	call.over = false;
 	call.killed = false;
 	call.sheltered = 0;

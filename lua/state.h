@@ -9,8 +9,10 @@
  *	           stays, with its variables
  *	discarded  in a function of Lua's library that the meter sees, a preemption slice
  *	           past its budget: the whole block is dropped
- *	abandoned  anywhere else, past ten times its time: the host's timer interrupt
- *	           leaves it for good (interp_abandon), block and all
+ *	abandoned  anywhere else, when it has given no sign of life for a second, or is a
+ *	           tenth of one past its time: the host's timer interrupt leaves it for
+ *	           good (interp_abandon), block and all. So a call takes no more than its
+ *	           time and 0.1 s, which is what a client at the line waits for at most
  *
  * A step is about one instruction of Lua's virtual machine, or as much work in
  * its library (see lua/corbel_luaconf.h). One interpreter runs at a time, in the
@@ -89,8 +91,8 @@ void interp_shelter(void);
 void interp_unshelter(void);
 
 /*
- * From the timer's interrupt, when it has interrupted the control task: true when a call is past ten times its
- * time and not sheltered. Then interp_abandon() on the control task's own stack, with interrupts as interp_call()
+ * From the timer's interrupt, when it has interrupted the control task: true when a call is stuck in a function that
+ * neither the meter nor the hook sees, and not sheltered. Then interp_abandon() on the control task's own stack, with interrupts as interp_call()
  * is to go on with: it does not come back, interp_call() returns ST_OVER_LIMIT.
  */
 bool interp_overdue(void);

@@ -19,6 +19,7 @@ import signer  # noqa: E402
 LATE_MAX = 100_000      # instructions that a runnable vcpu waits for the control task
 MASKED_MAX = 20_000     # and of these in one apply section
 POLICY, SCRIPTS, APPLY, RUN, STOP = 70, 0, 3, 4, 5
+GET = 1                 # of group 76
 
 # What a script does: (text for the prompt, status that the prompt answers)
 HOSTILE = {
@@ -73,6 +74,17 @@ def test_a_hostile_line(machine, name, record_property):
     assert status == 1, text
     assert late <= LATE_MAX
     assert masked["ticks"] <= MASKED_MAX, "%x" % masked["where"]
+
+
+def test_a_stuck_line_ends_soon(machine):
+    """The prompt is left after a second of its CPU time: two at most where a guest takes every other turn."""
+    operator = machine.operator
+    before = operator.client.read_request(76, GET, {"path": "control.uptime"})["value"]
+    text, status = machine.smp.shell("return #string.rep('', 1e15)", seconds=240)
+    took = operator.client.read_request(76, GET, {"path": "control.uptime"})["value"] - before
+    print("stuck for %d ms" % (took // 1_000_000))
+    assert (text, status) == ("stopped: it did not return from a library function; its variables are lost\n", 1)
+    assert took < 2_500_000_000
 
 
 def test_apply_sections_are_short(machine):

@@ -336,7 +336,7 @@ static void a_million_coroutines(void **state)
 /* ---- abandoned: what no meter sees, left from the timer's interrupt; here a signal ---- */
 
 static volatile unsigned interrupts;
-static bool long_ago; /* the clock: ten times the budget has passed */
+static bool long_ago; /* the clock: an hour has passed */
 
 static uint64_t far_ticks(void)
 {
@@ -389,6 +389,43 @@ static void what_no_meter_sees_is_abandoned(void **state)
 	assert_int_equal(interp.abandoned, 1);
 	assert_non_null(strstr(err.text, "its variables are lost"));
 	assert_runs("return kept", "nil");
+}
+
+/* A clock that goes on by a twentieth of a second at each interrupt. */
+#define BEAT_NS 50000000ull
+
+static uint64_t beating_ticks(void)
+{
+	return ticks + interrupts * BEAT_NS;
+}
+
+static const struct clock beating_clock = {.ticks = beating_ticks, .hz = 1000000000};
+
+/* Who makes no sound for a second is gone before its time is over; who does, has all of it, and is killed. */
+static void silence_is_what_is_abandoned(void **state)
+{
+	(void)state;
+	interp.clock = &beating_clock;
+	interp.budget.call_steps = UINT64_MAX / 16; /* time is what ends it */
+	start_timer(2);
+	assert_int_equal(run("return string.rep('', 1 << 50)"), ST_OVER_LIMIT);
+	assert_in_range(interrupts, 1000000000ull / BEAT_NS, 1000000000ull / BEAT_NS + 2);
+	assert_int_equal(interp.abandoned, 1);
+
+	start_timer(2);
+	run("kept = 1 while true do end");
+	assert_in_range(interrupts, 2000000000ull / BEAT_NS, 2100000000ull / BEAT_NS);
+	assert_int_equal(interp.abandoned, 1);
+	assert_int_equal(interp.kills, 1);
+	assert_runs("return kept", "1");
+
+	/* silent at the end of its time: a tenth of a second more, not a second */
+	interp.budget.call_ns = 300000000;
+	start_timer(2);
+	assert_int_equal(run("return string.rep('', 1 << 50)"), ST_OVER_LIMIT);
+	assert_in_range(interrupts, 400000000ull / BEAT_NS, 400000000ull / BEAT_NS + 2);
+	stop_timer();
+	assert_int_equal(interp.abandoned, 2);
 }
 
 static int sheltered_work(lua_State *L)
@@ -518,6 +555,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(kills_are_prompt, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_million_coroutines, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_no_meter_sees_is_abandoned, setup, teardown),
+		cmocka_unit_test_setup_teardown(silence_is_what_is_abandoned, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shelter_holds_it_off, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_within_another, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_empty_state_is_small, setup, teardown),
