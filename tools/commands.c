@@ -25,12 +25,8 @@ static enum exit_status read_simple(struct client *c, unsigned group, unsigned c
 
 	if (st != EXIT_OK)
 		return st;
-	if (c->json) {
-		show_json(stdout, reply);
-		putchar('\n');
-	} else {
+	if (!reply_as_json(c, reply))
 		show_pairs(stdout, reply, 0);
-	}
 	return EXIT_OK;
 }
 
@@ -112,10 +108,7 @@ static enum exit_status each(struct client *c, unsigned command, int argc, char 
 		st = client_request(c, CLIENT_WRITE, GROUP_VM, command, &r, &reply);
 		if (st != EXIT_OK)
 			return st;
-		if (c->json) {
-			show_json(stdout, reply);
-			putchar('\n');
-		}
+		(void)reply_as_json(c, reply);
 	}
 	return EXIT_OK;
 }
@@ -181,12 +174,8 @@ static enum exit_status vm_report(struct client *c, int argc, char **argv)
 		offset = reply_uint(reply, "next");
 		if (cbor_find(reply, "text", &text))
 			cbor_get_text(text, &s, &len);
-		if (c->json) {
-			show_json(stdout, reply);
-			putchar('\n');
-		} else {
+		if (!reply_as_json(c, reply))
 			show_clean(stdout, s, len);
-		}
 	} while (offset != 0);
 	return EXIT_OK;
 }
@@ -234,11 +223,8 @@ static enum exit_status vm_define(struct client *c, int argc, char **argv)
 	st = client_request(c, CLIENT_WRITE, GROUP_VM, VM_DEFINE, &r, &reply);
 	if (st != EXIT_OK)
 		return st;
-	if (c->json) {
-		show_json(stdout, reply);
-		putchar('\n');
+	if (reply_as_json(c, reply))
 		return EXIT_OK;
-	}
 	if (!cbor_find(reply, "vms", &list) || !cbor_iterate(list, &it))
 		return EXIT_OK;
 	while (cbor_next(&it, &vm)) {
@@ -283,11 +269,10 @@ static enum exit_status echo(struct client *c, int argc, char **argv)
 	st = client_request(c, CLIENT_WRITE, GROUP_OS, OS_ECHO, &r, &reply);
 	if (st != EXIT_OK)
 		return st;
-	if (c->json) {
-		show_json(stdout, reply);
-	} else if (cbor_find(reply, "r", &text) && cbor_get_text(text, &s, &len)) {
+	if (reply_as_json(c, reply))
+		return EXIT_OK;
+	if (cbor_find(reply, "r", &text) && cbor_get_text(text, &s, &len))
 		show_clean(stdout, s, len);
-	}
 	putchar('\n');
 	return EXIT_OK;
 }
@@ -354,10 +339,8 @@ static enum exit_status lua(struct client *c, int argc, char **argv)
 		cbor_get_int(v, &ret);
 	if (cbor_find(reply, "o", &v))
 		cbor_get_text(v, &text, &len);
-	if (!c->json)
+	if (!reply_as_json(c, reply))
 		return show_shell(text, len, ret != 0);
-	show_json(stdout, reply);
-	putchar('\n');
 	return ret == 0 ? EXIT_OK : EXIT_REFUSED;
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "tools/commands.h"
+#include "tools/reply.h"
 #include "tools/show.h"
 #include "tools/terminal.h"
 
@@ -104,13 +105,6 @@ static void print_state(const struct live *l, struct cbor_iter *it)
 	note(l, "%s is %.*s%s%.*s", l->name, (int)state_len, state, reason_len ? ": " : "", (int)reason_len, reason);
 }
 
-static void print_json(struct cbor_value v)
-{
-	show_json(stdout, v);
-	putchar('\n');
-	fflush(stdout);
-}
-
 /* Called by the client for each pushed line. */
 static void on_push(void *ctx, const uint8_t *body, size_t len)
 {
@@ -133,8 +127,8 @@ static void on_push(void *ctx, const uint8_t *body, size_t len)
 			return;
 		print_output(l, seq, data, data_len);
 	}
-	if (l->c->json)
-		print_json(root);
+	if (reply_as_json(l->c, root))
+		fflush(stdout);
 	else if (kind == PUSH_STATE)
 		print_state(l, &it);
 	l->gone |= kind == PUSH_CLOSED;
@@ -344,6 +338,7 @@ static enum exit_status log_once(struct client *c)
 		enum exit_status st;
 		struct request r;
 		size_t len = 0;
+		bool shown;
 
 		request_begin(&r);
 		request_text(&r, "name", "corbel");
@@ -351,11 +346,8 @@ static enum exit_status log_once(struct client *c)
 		st = client_request(c, CLIENT_READ, GROUP_CONSOLE, CONSOLE_READ, &r, &reply);
 		if (st != EXIT_OK)
 			return st;
-		if (c->json) {
-			show_json(stdout, reply);
-			putchar('\n');
-		}
-		if (cbor_find(reply, "data", &v) && cbor_get_bytes(v, &data, &len) && !c->json)
+		shown = reply_as_json(c, reply);
+		if (cbor_find(reply, "data", &v) && cbor_get_bytes(v, &data, &len) && !shown)
 			show_clean(stdout, (const char *)data, len);
 		if (!cbor_find(reply, "next", &v) || !cbor_get_uint(v, &from) || !cbor_find(reply, "head", &v) ||
 		    !cbor_get_uint(v, &head) || len == 0)

@@ -30,12 +30,8 @@ static enum exit_status show(struct client *c, enum client_op op, unsigned comma
 	c->timeout_ms = patience;
 	if (st != EXIT_OK)
 		return st;
-	if (c->json) {
-		show_json(stdout, reply);
-		putchar('\n');
-	} else if (print) {
+	if (!reply_as_json(c, reply) && print)
 		print(reply);
-	}
 	return EXIT_OK;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "lib/bits.h"
+#include "tools/show.h"
 
 void reply_text(struct cbor_value map, const char *key, char *out, size_t size)
 {
@@ -39,6 +40,15 @@ bool reply_list(struct cbor_value map, const char *key, struct cbor_iter *it)
 	struct cbor_value v;
 
 	return cbor_find(map, key, &v) && cbor_type_of(v) == CBOR_ARRAY && cbor_iterate(v, it);
+}
+
+bool reply_as_json(const struct client *c, struct cbor_value v)
+{
+	if (!c->json)
+		return false;
+	show_json(stdout, v);
+	putchar('\n');
+	return true;
 }
 
 enum exit_status page_list_read(struct client *c, const struct page_list *list)

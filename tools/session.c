@@ -190,12 +190,8 @@ void session_greet(struct client *c)
 
 static enum exit_status show(struct client *c, struct cbor_value reply)
 {
-	if (!c->json) {
+	if (!reply_as_json(c, reply))
 		show_pairs(stdout, reply, 0);
-		return EXIT_OK;
-	}
-	show_json(stdout, reply);
-	putchar('\n');
 	return EXIT_OK;
 }
 
@@ -269,11 +265,8 @@ static void key_row(struct cbor_value key, void *ctx)
 	const char *text;
 	size_t len = 0;
 
-	if (c->json) {
-		show_json(stdout, key);
-		putchar('\n');
+	if (reply_as_json(c, key))
 		return;
-	}
 	reply_text(key, "name", name, sizeof name);
 	reply_text(key, "role", role, sizeof role);
 	printf("%-20s %-9s ", name, role);
@@ -367,11 +360,8 @@ static void audit_row(struct client *c, struct cbor_value entry)
 	char time_text[TIME_MAX] = "-", who[NAME_MAX], what[NAME_MAX];
 	struct tm tm;
 
-	if (c->json) {
-		show_json(stdout, entry);
-		putchar('\n');
+	if (reply_as_json(c, entry))
 		return;
-	}
 	if (when && gmtime_r(&when, &tm))
 		strftime(time_text, sizeof time_text, "%Y-%m-%dT%H:%M:%SZ", &tm);
 	reply_text(entry, "who", who, sizeof who);

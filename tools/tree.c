@@ -148,12 +148,8 @@ static enum exit_status show_change(struct client *c, unsigned command, struct r
 
 	if (st != EXIT_OK)
 		return st;
-	if (c->json) {
-		show_json(stdout, reply);
-		putchar('\n');
-	} else {
+	if (!reply_as_json(c, reply))
 		print_setting(reply, asked);
-	}
 	return EXIT_OK;
 }
 
@@ -281,11 +277,8 @@ enum exit_status tree_why(struct client *c, int argc, char **argv)
 	st = client_request(c, CLIENT_READ, GROUP_TREE, TREE_WHY, &r, &reply);
 	if (st != EXIT_OK)
 		return st;
-	if (c->json) {
-		show_json(stdout, reply);
-		putchar('\n');
+	if (reply_as_json(c, reply))
 		return EXIT_OK;
-	}
 	print_setting(reply, NULL);
 	reply_text(reply, "unit", unit, sizeof unit);
 	if (reply_list(reply, "chain", &it))
@@ -309,10 +302,7 @@ static enum exit_status list_groups(struct client *c)
 	st = client_request(c, CLIENT_READ, GROUP_STAT, STAT_LIST, &r, &reply);
 	if (st != EXIT_OK)
 		return st;
-	if (c->json) {
-		show_json(stdout, reply);
-		putchar('\n');
-	} else if (reply_list(reply, "stat_list", &it)) {
+	if (!reply_as_json(c, reply) && reply_list(reply, "stat_list", &it)) {
 		while (cbor_next(&it, &name) && cbor_get_text(name, &text, &len)) {
 			show_clean(stdout, text, len);
 			putchar('\n');
@@ -338,11 +328,8 @@ enum exit_status tree_stats(struct client *c, int argc, char **argv)
 	st = client_request(c, CLIENT_READ, GROUP_STAT, STAT_DATA, &r, &reply);
 	if (st != EXIT_OK)
 		return st;
-	if (c->json) {
-		show_json(stdout, reply);
-		putchar('\n');
+	if (reply_as_json(c, reply))
 		return EXIT_OK;
-	}
 	if (!cbor_find(reply, "fields", &fields) || !cbor_iterate(fields, &it))
 		return EXIT_OK;
 	while (cbor_next_pair(&it, &key, &value))
