@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Brings every third-party piece below one directory: sources that are compiled into the image
-# (Lua, libfdt, Zydis, BearSSL), newlib built for the bare machine, and what test guests boot (a Debian
-# kernel, busybox). Nothing third-party is committed; nothing outside DIR is written, apart from
-# the packages that apt installs when some are missing.
+# (Lua, libfdt, Zydis, BearSSL), newlib built for the bare machine, what test guests boot (a Debian
+# kernel, busybox), and promtool for a test. Nothing third-party is committed; nothing outside DIR is
+# written, apart from the packages that apt installs when some are missing.
 #
 # Usage: deps/setup.sh DIR. Steps that are done leave a mark and are not repeated, so a run on a
 # finished DIR takes no time; a lock lets several builds share one DIR.
@@ -46,6 +46,7 @@ step zydis source.sh zydis
 step bearssl source.sh bearssl
 step kernel guests.sh kernel
 step busybox guests.sh busybox
+step promtool promtool.sh
 
 cat "$D"/dl/*.manifest | sort >"$D/manifest.new"
 mv "$D/manifest.new" "$D/manifest.txt"

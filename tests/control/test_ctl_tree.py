@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -17,8 +16,9 @@ import time
 
 import prometheus_client.parser
 import pytest
-from conftest import CORBELCTL, vm
+from conftest import BUILD, CORBELCTL, vm
 
+PROMTOOL = os.path.join(os.environ.get("CORBEL_DEPS", os.path.join(BUILD, "deps")), "bin/promtool")
 OK, REFUSED, USAGE, UNREACHABLE = range(4)
 
 
@@ -115,11 +115,10 @@ def test_stats(machine):
 # ---- metrics ----
 
 def check_metrics(text):
-    """Parsed by Prometheus' own Python library, and by promtool where it is; {name: {labels: value}}."""
+    """Parsed by Prometheus' own Python library, and by promtool; {name: {labels: value}}."""
     families = list(prometheus_client.parser.text_string_to_metric_families(text))
-    if shutil.which("promtool"):
-        done = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True)
-        assert (done.returncode, done.stdout + done.stderr) == (0, ""), done
+    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, text=True, capture_output=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, ""), done
     found, seen = {}, set()
     for family in families:
         assert family.documentation and family.type in ("counter", "gauge"), family
