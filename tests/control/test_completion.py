@@ -64,6 +64,61 @@ def test_bash(host):
     subprocess.run(["bash", "-n", os.path.join(ROOT, "tools/completion/corbelctl.bash")], check=True)
 
 
+ZSHRC = """
+PS1='zsh> '
+fpath=(%s/tools/completion $fpath)
+autoload -Uz compinit
+compinit -u -D
+show_line() { print -rn -- "<<$BUFFER>>" >$TTY }
+zle -N show_line
+bindkey -e '^G' show_line
+"""
+
+
+class Zsh(Terminal):
+    """zsh as somebody would set it up, at a terminal of its own."""
+
+    def __init__(self, machine, folder):
+        (folder / ".zshrc").write_text(ZSHRC.replace("%s", ROOT))
+        super().__init__(machine, command=["zsh", "-i"], env={
+            "ZDOTDIR": str(folder), "PATH": BUILD + ":" + os.environ["PATH"],
+            "CORBEL_TARGET": "127.0.0.1:%d" % machine.port, "LC_ALL": "C.UTF-8"})
+        self.wait_for("zsh> ")
+
+    def line(self, typed):
+        """The command line after a tab behind @typed."""
+        self.type("\x15" + typed + "\t\x07")
+        self.wait_for("<<")
+        return self.wait_for(">>")[:-2].decode()
+
+    def offered(self, typed):
+        """The words of the list that two tabs behind @typed show."""
+        self.type("\x15" + typed + "\t\t\x07")
+        screen = re.sub(rb"\x1b[\[(?=>][0-9;?]*[A-Za-z]?", b" ", self.wait_for("<<"))
+        self.wait_for(">>")
+        return screen.replace(typed.encode(), b"").decode().split()
+
+
+def test_zsh(host, tmp_path):
+    machine = host(vm("alpha") + vm("beta"))
+    target = "127.0.0.1:%d" % machine.port
+    zsh = Zsh(machine, tmp_path)
+    assert zsh.line("corbelctl im") == "corbelctl image "
+    assert zsh.line("corbelctl image er") == "corbelctl image erase "
+    assert zsh.line("corbelctl --js") == "corbelctl --json "
+    assert zsh.line("corbelctl vm start a") == "corbelctl vm start alpha "
+    assert zsh.line("corbelctl vm start alpha b") == "corbelctl vm start alpha beta "
+    assert zsh.line("corbelctl cp :scr") == "corbelctl cp :scripts/boot.lua "
+    assert zsh.line("corbelctl get vm.al") == "corbelctl get vm.alpha.", "a path goes on"
+    assert {"alpha", "beta"} <= set(zsh.offered("corbelctl vm start "))
+    assert {"list", "upload", "test", "confirm", "erase"} <= set(zsh.offered("corbelctl image "))
+    zsh.type("\x15CORBEL_TARGET=127.0.0.1:1\r")
+    assert zsh.line("corbelctl --json -t %s vm stop be" % target) == "corbelctl --json -t %s vm stop beta " % target
+    assert zsh.line("corbelctl vm stop bet") == "corbelctl vm stop bet", "no machine, no names"
+    zsh.type("\x15exit\r")
+    assert zsh.end() == 0
+
+
 def test_prompt(host, tmp_path):
     machine = host(vm("alpha"))
     terminal = Terminal(machine, env={"HOME": str(tmp_path)})

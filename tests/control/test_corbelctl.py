@@ -35,16 +35,16 @@ def as_json(machine, *words):
 
 
 class Terminal:
-    """corbelctl on a pseudo-terminal."""
+    """corbelctl, or another command, on a pseudo-terminal."""
 
-    def __init__(self, machine, *words, env=None):
+    def __init__(self, machine, *words, command=None, env=None):
         machine.disconnect()
         self.master, slave = pty.openpty()
         self.slave = slave
         self.before = termios.tcgetattr(slave)
         self.output = b""
         self.process = subprocess.Popen(
-            [CORBELCTL, "-t", "127.0.0.1:%d" % machine.port, *words], stdin=slave, stdout=slave, stderr=slave,
+            command or [CORBELCTL, "-t", "127.0.0.1:%d" % machine.port, *words], stdin=slave, stdout=slave, stderr=slave,
             close_fds=True, start_new_session=True, env=dict(os.environ, TERM="xterm", **(env or {})))
 
     def wait_for(self, text, seconds=15):
