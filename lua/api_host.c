@@ -11,9 +11,7 @@
 #include "lua/api.h"
 #include "lua/control_internal.h"
 #include "lua/filename.h"
-#include "lua/filename.h"
-
-#define USED_FILE_MAX 65536u
+#include "lua/genuse.h"
 
 static struct control *control_of(lua_State *L)
 {
@@ -87,10 +85,13 @@ static const char *read_source(lua_State *L, struct control *c, const char *name
 	struct file f;
 	char *text;
 
-	if (filename_take(&arg, FILE_USE_READ, path, &err) != ST_OK || files_find(files, path, &f, &err) != ST_OK)
+	if (filename_take(&arg, FILE_USE_READ, path, &err) != ST_OK)
 		luaL_error(L, "%s", err.text);
-	if (f.size > USED_FILE_MAX)
-		luaL_error(L, "%s has more than %d bytes", f.name, (int)USED_FILE_MAX);
+	interp_shelter();
+	st = genuse_find(c, path, &f, &err);
+	interp_unshelter();
+	if (st != ST_OK)
+		luaL_error(L, "%s", err.text);
 	text = lua_newuserdatauv(L, f.size ? (size_t)f.size : 1, 0);
 	interp_shelter();
 	st = files_read(files, &f, 0, text, (size_t)f.size, len, &err);

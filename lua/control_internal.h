@@ -16,6 +16,7 @@
 #include "lua/event_push.h"
 #include "lua/events.h"
 #include "lua/generation.h"
+#include "lua/genuse.h"
 #include "lua/keys.h"
 #include "lua/login.h"
 #include "lua/later.h"
@@ -132,6 +133,7 @@ struct control {
 	/* scripts that stay, and when the task is to be woken for them */
 	struct policy policy;
 	struct generation_state generation;
+	struct genuse uses;
 	struct view_cache view;
 	uint64_t view_stamp;
 	struct timer wake_timer;

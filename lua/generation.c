@@ -254,8 +254,10 @@ static enum status collect(struct control *c, const char *origin, const char *te
 	return st;
 }
 
-/* Runs the text and compares. On success drop_plan() ends it. */
-static enum status make_plan(struct control *c, const char *origin, const char *text, size_t len, struct error *err)
+/* Runs the text, with what generation @from holds or, for 0, the store's files, and compares. On success drop_plan()
+ * ends it. */
+static enum status make_plan(struct control *c, uint64_t from, const char *origin, const char *text, size_t len,
+			     struct error *err)
 {
 	enum status st;
 	hfn_t frame;
@@ -269,6 +271,7 @@ static enum status make_plan(struct control *c, const char *origin, const char *
 	st = take_wanted(c, &frame, err);
 	if (st != ST_OK)
 		return st;
+	genuse_begin(c, from);
 	st = collect(c, origin, text, len, err);
 	if (st == ST_OK)
 		st = compare(c, err);
@@ -350,7 +353,7 @@ static void put_plan(struct control *c, struct cbor_writer *w)
 enum status generation_plan(struct control *c, const char *origin, const char *text, size_t len,
 			    struct cbor_writer *w, struct error *err)
 {
-	enum status st = make_plan(c, origin, text, len, err);
+	enum status st = make_plan(c, 0, origin, text, len, err);
 
 	if (st != ST_OK)
 		return st;
@@ -487,7 +490,24 @@ static void start_new(struct control *c, struct cbor_writer *w)
 	cbor_close_array(w, list);
 }
 
-/* Writes the text, unless it is there, and the state; nothing without a writable store. */
+/* The text and what it uses. A number that was never in force may have remains, of another origin. */
+static enum status keep_texts(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
+			      struct error *err)
+{
+	struct error ignored;
+	enum status st = genstore_clear(c, number, err);
+
+	if (st == ST_OK)
+		st = genuse_keep(c, number, err);
+	if (st == ST_OK)
+		st = genstore_put(c, number, origin, text, len, err);
+	/* In a full store the remains would be in the way of those who make room. */
+	if (st != ST_OK && genstore_clear(c, number, &ignored) != ST_OK)
+		log_warn("generation %llu: its remains stay: %s", (unsigned long long)number, ignored.text);
+	return st;
+}
+
+/* Writes the texts, unless they are there, and the state; nothing without a writable store. */
 static enum status keep(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
 			struct error *err)
 {
@@ -502,7 +522,7 @@ static enum status keep(struct control *c, uint64_t number, const char *origin, 
 	next.tries = 0;
 	if (genstore_writable(c)) {
 		if (fresh)
-			st = genstore_put(c, number, origin, text, len, err);
+			st = keep_texts(c, number, origin, text, len, err);
 		if (st == ST_OK)
 			st = genstore_put_state(c, &next, err);
 	}
@@ -515,7 +535,8 @@ static enum status keep(struct control *c, uint64_t number, const char *origin, 
 static enum status put_in_force(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
 				struct cbor_writer *w, struct error *err)
 {
-	enum status st = make_plan(c, origin, text, len, err);
+	uint64_t from = number > c->generation.newest ? 0 : number;
+	enum status st = make_plan(c, from, origin, text, len, err);
 
 	if (st != ST_OK)
 		return st;
@@ -550,8 +571,12 @@ enum status generation_rollback(struct control *c, uint64_t number, struct cbor_
 {
 	char origin[GENERATION_ORIGIN_MAX];
 	struct loaded_file file = {0};
-	enum status st = genstore_get(c, number, origin, &file, err);
+	enum status st = ST_OK;
 
+	if (number > c->generation.newest) /* and not what an apply that failed may have left */
+		st = fail(err, ST_NOT_FOUND, "generation %llu is not kept", (unsigned long long)number);
+	if (st == ST_OK)
+		st = genstore_get(c, number, origin, &file, err);
 	if (st == ST_OK)
 		st = put_in_force(c, number, origin, file.data, file.size, w, err);
 	loadfile_drop(c->cfg.machine, &file);

@@ -17,6 +17,7 @@
 #define STATE_NAME FOLDER "state"
 #define STATE_BYTES_MAX 128u
 #define NUMBER_DIGITS 10u
+#define USE_FOLDER ".use/" /* behind the number */
 
 bool genstore_writable(const struct control *c)
 {
@@ -42,24 +43,78 @@ enum status genstore_put(struct control *c, uint64_t number, const char *origin,
 	return files_put(c->cfg.machine->files, name, text, len, err);
 }
 
+enum status genstore_use_name(uint64_t number, const char *path, char out[VM_PATH_MAX], struct error *err)
+{
+	size_t skip = format(out, VM_PATH_MAX, FOLDER "%010llu" USE_FOLDER, (unsigned long long)number);
+	size_t most = KVLOG_KEY_MAX - skip;
+	struct error why = {""};
+
+	if (strlen(path) > most)
+		return fail(err, ST_INVALID, "the name %.40s... is too long to be kept with a generation: %zu bytes are "
+			    "possible", path, most);
+	format(out + skip, VM_PATH_MAX - skip, "%s", path);
+	if (kvlog_check_key(out, &why) != ST_OK)
+		return fail(err, ST_INVALID, "%.100s cannot be kept with a generation: its name has blanks or empty parts",
+			    path);
+	return ST_OK;
+}
+
+/* The number of a name of ours, and what is behind it: a slash or USE_FOLDER; 0 for another name. */
+static uint64_t number_of(const char *name, const char **rest)
+{
+	const char *digits = name + strlen(FOLDER);
+	uint64_t n = 0;
+	unsigned i = 0;
+
+	for (; i < NUMBER_DIGITS && digits[i] >= '0' && digits[i] <= '9'; i++)
+		n = n * 10 + (uint64_t)(digits[i] - '0');
+	*rest = digits + i;
+	return i == NUMBER_DIGITS ? n : 0;
+}
+
 /* The next generation's file behind @after, its number and origin; false at the end. */
 static bool next_file(struct control *c, const char *after, struct file *out, uint64_t *number, const char **origin)
 {
 	while (files_next(c->cfg.machine->files, FOLDER, after, out) == ST_OK) {
-		const char *digits = out->name + strlen(FOLDER);
-		uint64_t n = 0;
-		unsigned i = 0;
-
-		for (; i < NUMBER_DIGITS && digits[i] >= '0' && digits[i] <= '9'; i++)
-			n = n * 10 + (uint64_t)(digits[i] - '0');
-		if (i == NUMBER_DIGITS && digits[i] == '/' && n != 0) {
-			*number = n;
-			*origin = digits + i + 1;
+		*number = number_of(out->name, origin);
+		if (*number != 0 && **origin == '/') {
+			++*origin;
 			return true;
 		}
 		after = out->name; /* not ours */
 	}
 	return false;
+}
+
+/* Deletes all below @prefix that the writable store has. */
+static enum status delete_below(struct control *c, const char *prefix, struct error *err)
+{
+	struct files *files = c->cfg.machine->files;
+	struct file f = {.name = ""};
+	enum status st = ST_OK;
+
+	while (st == ST_OK && files_next(files, prefix, f.name, &f) == ST_OK)
+		if (f.version != 0)
+			st = files_delete(files, f.name, err);
+	return st;
+}
+
+static enum status delete_uses(struct control *c, uint64_t number, struct error *err)
+{
+	char prefix[VM_PATH_MAX];
+
+	format(prefix, sizeof prefix, FOLDER "%010llu" USE_FOLDER, (unsigned long long)number);
+	return delete_below(c, prefix, err);
+}
+
+enum status genstore_clear(struct control *c, uint64_t number, struct error *err)
+{
+	char prefix[VM_PATH_MAX];
+	enum status st;
+
+	format(prefix, sizeof prefix, FOLDER "%010llu/", (unsigned long long)number);
+	st = delete_below(c, prefix, err);
+	return st == ST_OK ? delete_uses(c, number, err) : st;
 }
 
 enum status genstore_get(struct control *c, uint64_t number, char *origin, struct loaded_file *text, struct error *err)
@@ -126,6 +181,36 @@ bool genstore_get_state(struct control *c, struct generation_state *g)
 	return true;
 }
 
+static bool is_there(struct control *c, uint64_t number)
+{
+	char prefix[VM_PATH_MAX];
+	struct file f;
+
+	format(prefix, sizeof prefix, FOLDER "%010llu/", (unsigned long long)number);
+	return files_next(c->cfg.machine->files, prefix, "", &f) == ST_OK;
+}
+
+/* Texts used by generations that are gone: a power cut may have come between the two. */
+static void prune_uses(struct control *c)
+{
+	char after[VM_PATH_MAX] = "";
+	struct error err;
+	struct file f;
+
+	while (files_next(c->cfg.machine->files, FOLDER, after, &f) == ST_OK) {
+		const char *rest;
+		uint64_t n = number_of(f.name, &rest);
+
+		format(after, sizeof after, "%s", f.name);
+		if (n == 0 || strncmp(rest, USE_FOLDER, strlen(USE_FOLDER)) != 0 || is_there(c, n))
+			continue;
+		if (delete_uses(c, n, &err) != ST_OK) {
+			log_warn("what generation %llu used cannot be deleted: %s", (unsigned long long)n, err.text);
+			return;
+		}
+	}
+}
+
 void genstore_prune(struct control *c, const struct generation_state *g)
 {
 	char after[VM_PATH_MAX] = "";
@@ -150,6 +235,7 @@ void genstore_prune(struct control *c, const struct generation_state *g)
 		}
 		count--;
 	}
+	prune_uses(c);
 }
 
 void genstore_put_list(struct control *c, struct cbor_writer *w)
@@ -164,6 +250,8 @@ void genstore_put_list(struct control *c, struct cbor_writer *w)
 	list = cbor_open(w);
 	while (next_file(c, after, &f, &n, &origin)) {
 		format(after, sizeof after, "%s", f.name);
+		if (n > c->generation.newest) /* remains: it never was in force */
+			continue;
 		map = cbor_open(w);
 		command_put_uint(w, "number", n);
 		command_put_text(w, "origin", origin);

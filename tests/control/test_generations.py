@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plan, apply, rollback, and what a start makes of generations."""
 import json
+import time
 
 import pytest
 import smp
@@ -263,6 +264,86 @@ def test_rollback(host, disk):
     assert set(scripts(machine)) == {"one.lua"}
     machine = restart(host, machine, disk)
     assert names(machine) == {"first": "defined"}
+
+
+def put(machine, name, text):
+    out, status = machine.smp.shell("store.put('%s', %s)" % (name, json.dumps(text, ensure_ascii=False)))
+    assert status == 0, out
+
+
+USES = 'use("parts/vms.lua", "%s") every(ms(50), function() log("count", counted()) end)\n'
+PART = vm("a").replace('"a"', '(...)') + "%s use 'parts/deep.lua'"
+DEEP = 'function counted() return "%s" end'
+
+
+def test_what_a_text_uses_is_part_of_it(host, disk):
+    """As it was when the text was applied: changed, deleted, and back with a rollback."""
+    machine = host(options=disk)
+    put(machine, "parts/vms.lua", PART % "-- \u00fc\r\n")
+    put(machine, "parts/deep.lua", DEEP % "old")
+    apply(machine, USES % "first", "one.lua")
+    machine.wait_for("one.lua: count old")
+    kept = machine.smp.shell("store.get 'generations/0000000001.use/parts/vms.lua' == store.get 'parts/vms.lua'")[0]
+    assert kept == "true\n"
+    put(machine, "parts/deep.lua", DEEP % "new")
+    assert machine.smp.shell("store.delete 'parts/vms.lua'")[1] == 0
+    machine = restart(host, machine, disk)
+    assert names(machine) == {"first": "defined"}
+    machine.wait_for("one.lua: count old")
+    # another one has them as they are now
+    assert "parts/vms.lua" in refused(machine, PLAN, {"text": USES % "second"}, smp.BAD_VALUE)
+    put(machine, "parts/vms.lua", PART % "")
+    assert apply(machine, USES % "second", "two.lua")["generation"] == 2
+    machine.wait_for("two.lua: count new")
+    answer = machine.smp.write_request(POLICY, ROLLBACK, {"number": 1})
+    assert (answer["added"], answer["removed"]) == (["first"], ["second"])
+    mark = len(machine.log)
+    deadline = time.monotonic() + 20
+    while b"count old" not in machine.log[mark:]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    machine = restart(host, machine, disk)
+    assert names(machine) == {"first": "defined"}
+    machine.wait_for("one.lua: count old")
+    assert "count new" not in machine.log.decode()
+
+
+def test_hooks_use_what_their_generation_holds(host, disk):
+    machine = host(options=disk)
+    put(machine, "part", "return 'old'")
+    put(machine, "other", "return 'other'")
+    apply(machine, """
+local first = use "part"
+every(ms(50), function() log("part", first, use "part") end)
+every(ms(50), function() use "other" end)
+""")
+    put(machine, "part", "return 'new'")
+    machine.wait_for("site.lua: part old old")
+    machine.wait_for("generation 1 does not hold other: its text did not use it when it was applied")
+    assert "part old new" not in machine.log.decode()
+    # scripts that are no generation's, and the prompt, have the files as they are
+    machine.smp.write_request(POLICY, RUN, {"text": "log('run', use 'part')"})
+    machine.wait_for("text: run new")
+    assert machine.smp.shell("use 'part'")[0] == "new\n"
+
+
+def test_limits_of_what_is_used(host, disk):
+    machine = host(files={"has blank": "", "x" * 101: "", "many/x": ""}, options=disk)
+    for text, sentence in [
+            ("use 'has blank'", "has blank cannot be kept with a generation: its name has blanks or empty parts"),
+            ("use(('x'):rep(101))", "is too long to be kept with a generation: 100 bytes are possible"),
+            ("for i = 1, 17 do use('f' .. i) end", "f17: a text uses at most 16 files"),
+            ("use 'large'", "large has more than 65536 bytes"),
+            ("use 'generations/0000000001.use/x'", "there is no"),
+    ]:
+        if "f'" in text:
+            assert machine.smp.shell("for i = 1, 17 do store.put('f' .. i, '') end")[1] == 0
+        if "large" in text:
+            assert machine.smp.shell("store.put('large', (' '):rep(65537))")[1] == 0
+        for command in (PLAN, APPLY):
+            assert sentence in refused(machine, command, {"text": text})
+    assert generations(machine)["generations"] == []
+    assert machine.smp.shell("next(store.list 'generations/')")[0] == "nil\n"
 
 
 def test_old_generations_are_deleted(host, disk):

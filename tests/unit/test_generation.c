@@ -7,6 +7,7 @@
  */
 #include "tests/cmocka_all.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,8 +20,9 @@
 #define VM(name) \
 	"vm '" name "' { boot = multiboot { image = 'kernel' }, mem = { size = MiB(1) } }\n"
 
-static const char first[] = VM("one") VM("both") "every(sec(1), print)";
-static const char second[] = VM("two") VM("both") "on('vm', print)";
+static const char first[] = VM("one") "use('part.lua') every(sec(1), print)";
+static const char second[] = VM("two") "use 'part.lua' on('vm', print)";
+static const char part[] = VM("both");
 
 static struct cbor_writer reply;
 static uint8_t reply_buf[SMP_BODY_MAX];
@@ -36,6 +38,12 @@ static enum status apply(const char *text)
 	err.text[0] = '\0';
 	cbor_writer_init(&reply, reply_buf, sizeof reply_buf);
 	return generation_apply(c(), "site.lua", text, strlen(text), &reply, &err);
+}
+
+/* The file that both texts use. */
+static void put_part(const char *text)
+{
+	assert_int_equal(files_put(&control_rig.files, "part.lua", text, strlen(text), &err), ST_OK);
 }
 
 /* The machine loses everything but its disk. */
@@ -55,6 +63,7 @@ static void start_again(void)
 {
 	lose_memory();
 	control_rig_restart(true);
+	put_part("error('what the generation keeps is what counts')");
 	control_run_boot_script(c());
 }
 
@@ -85,8 +94,19 @@ static void assert_in_force(unsigned n)
 static void begin(void)
 {
 	control_rig_init(32ull << 20);
+	put_part(part);
 	assert_int_equal(apply(first), ST_OK);
 	assert_in_force(1);
+}
+
+static unsigned names_below(const char *prefix)
+{
+	struct file f = {.name = ""};
+	unsigned n = 0;
+
+	while (files_next(&control_rig.files, prefix, f.name, &f) == ST_OK)
+		n++;
+	return n;
 }
 
 static bool keep_some(void *ctx)
@@ -124,15 +144,18 @@ static void power_is_cut_at_each_write(void **state)
 
 static void the_disk_fails_at_each_request(void **state)
 {
-	enum status st = ST_INVALID;
 	unsigned refused = 0;
+	bool failed = true;
 
 	(void)state;
-	for (unsigned at = 1; st != ST_OK; at++) {
+	for (unsigned at = 1; failed; at++) {
+		enum status st;
+
 		begin();
 		control_rig.disk.fail_from = control_rig.disk.requests + at;
 		control_rig.disk.fail_count = 1;
 		st = apply(second);
+		failed = control_rig.disk.requests >= control_rig.disk.fail_from;
 		assert_in_force(st == ST_OK ? 2 : 1);
 		assert_true(st == ST_OK || err.text[0]);
 		refused += st != ST_OK;
@@ -148,9 +171,9 @@ static void without_a_disk_it_ends_with_the_start(void **state)
 	(void)state;
 	control_rig_init(32ull << 20);
 	control_rig_restart(false);
-	assert_int_equal(apply(first), ST_OK);
+	assert_int_equal(apply(VM("one") VM("both") "every(sec(1), print)"), ST_OK);
 	assert_in_force(1);
-	assert_int_equal(apply(second), ST_OK);
+	assert_int_equal(apply(VM("two") VM("both") "on('vm', print)"), ST_OK);
 	assert_in_force(2);
 	assert_int_equal(generation_rollback(c(), 1, &reply, &err), ST_NOT_FOUND);
 	lose_memory();
@@ -179,6 +202,69 @@ static void a_damaged_state_is_the_seeds(void **state)
 	}
 }
 
+/* What an apply wrote before the power went is nobody's: not listed, not to be had, and gone with the next. */
+static void remains_are_no_generation(void **state)
+{
+	(void)state;
+	begin();
+	assert_int_equal(files_put(&control_rig.files, "generations/0000000002/a.lua", "", 0, &err), ST_OK);
+	assert_int_equal(files_put(&control_rig.files, "generations/0000000002.use/old.lua", "x", 1, &err), ST_OK);
+	assert_int_equal(files_put(&control_rig.files, "generations/0000000077.use/old.lua", "x", 1, &err), ST_OK);
+	assert_int_equal(generation_rollback(c(), 2, &reply, &err), ST_NOT_FOUND);
+	assert_int_equal(apply(second), ST_OK);
+	assert_int_equal(names_below("generations/0000000002/"), 1);
+	assert_int_equal(names_below("generations/0000000002.use/"), 1);
+	assert_int_equal(names_below("generations/0000000077"), 0);
+	start_again();
+	assert_in_force(2);
+	lose_memory();
+	control_rig_fini();
+}
+
+/* Those that are deleted for their age take with them what they used; the one in force keeps it. */
+static void used_texts_go_with_their_generation(void **state)
+{
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < GENERATIONS_KEPT + 3; i++)
+		assert_int_equal(apply(second), ST_OK);
+	assert_int_equal(names_below("generations/0"), 2 * GENERATIONS_KEPT);
+	lose_memory();
+	control_rig_fini();
+}
+
+/* A store without room for all that the text uses: nothing is changed, and nothing left in it. */
+static void what_does_not_fit_leaves_nothing(void **state)
+{
+	static char large[GENUSE_FILE_BYTES_MAX];
+	static const char uses_two[] = "use 'l1' use 'l2'";
+	unsigned names, filled = 0;
+	char name[32];
+
+	(void)state;
+	begin();
+	memset(large, ' ', sizeof large);
+	assert_int_equal(files_put(&control_rig.files, "l1", large, sizeof large, &err), ST_OK);
+	assert_int_equal(files_put(&control_rig.files, "l2", large, sizeof large, &err), ST_OK);
+	do
+		snprintf(name, sizeof name, "fill%u", filled++);
+	while (files_put(&control_rig.files, name, large, sizeof large, &err) == ST_OK);
+	snprintf(name, sizeof name, "fill%u", filled - 2);
+	assert_int_equal(files_delete(&control_rig.files, name, &err), ST_OK);
+	names = names_below("");
+	assert_int_equal(apply(uses_two), ST_OVER_LIMIT);
+	assert_non_null(strstr(err.text, "the store is full"));
+	assert_in_force(1);
+	assert_int_equal(names_below(""), names);
+	/* and too much for any store */
+	assert_int_equal(files_put(&control_rig.files, "l3", "--", 2, &err), ST_OK);
+	assert_int_equal(apply("use 'l1' use 'l2' use 'l1' use 'l3'"), ST_INVALID);
+	assert_non_null(strstr(err.text, "l3: the files that a text uses have at most 131072 bytes together"));
+	assert_in_force(1);
+	lose_memory();
+	control_rig_fini();
+}
+
 static void time_makes_it_good(void **state)
 {
 	(void)state;
@@ -198,6 +284,7 @@ static void time_makes_it_good(void **state)
 	control_rig_settle(1000);
 	assert_int_equal(c()->generation.tries, 0);
 	/* one that never becomes good is left at its second start */
+	put_part(part);
 	assert_int_equal(apply(second), ST_OK);
 	start_again();
 	assert_in_force(2);
@@ -220,6 +307,9 @@ int main(void)
 		cmocka_unit_test(the_disk_fails_at_each_request),
 		cmocka_unit_test(without_a_disk_it_ends_with_the_start),
 		cmocka_unit_test(a_damaged_state_is_the_seeds),
+		cmocka_unit_test(remains_are_no_generation),
+		cmocka_unit_test(used_texts_go_with_their_generation),
+		cmocka_unit_test(what_does_not_fit_leaves_nothing),
 		cmocka_unit_test(time_makes_it_good),
 	};
 
