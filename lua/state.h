@@ -92,8 +92,8 @@ void interp_unshelter(void);
 
 /*
  * From the timer's interrupt, when it has interrupted the control task: true when a call is stuck in a function that
- * neither the meter nor the hook sees, and not sheltered. Then interp_abandon() on the control task's own stack, with interrupts as interp_call()
- * is to go on with: it does not come back, interp_call() returns ST_OVER_LIMIT.
+ * neither the meter nor the hook sees, and not sheltered. Then interp_abandon() on the control task's own stack, with
+ * interrupts as interp_call() is to go on with: it does not come back, interp_call() returns ST_OVER_LIMIT.
  */
 bool interp_overdue(void);
 __attribute__((noreturn)) void interp_abandon(void);
