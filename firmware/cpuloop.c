@@ -32,7 +32,7 @@ struct sched *host_sched;
 static struct memmgr *memory;
 static struct timer *timer_slots[HOST_TIMERS_MAX];
 static struct timerq timers;
-static uint64_t turn_end; /* host TSC at which the running turn should end */
+static uint64_t turn_end = TIMERQ_NEVER; /* host TSC at which the running task is told that its turn is over */
 static const struct sched_entity *running;
 static _Alignas(64) uint8_t sched_storage[SCHED_STORAGE_BYTES];
 
@@ -40,7 +40,7 @@ static _Alignas(64) uint8_t sched_storage[SCHED_STORAGE_BYTES];
 
 static void arm_timer(void)
 {
-	uint64_t deadline = MIN(timers.next, running ? turn_end : TIMERQ_NEVER);
+	uint64_t deadline = MIN(timers.next, turn_end);
 
 	if (deadline == TIMERQ_NEVER)
 		host_timer_disarm();
@@ -54,8 +54,11 @@ static void timer_interrupt(void)
 	uint64_t now = host_clock.ticks();
 
 	timerq_run(&timers, now);
-	if (running && now >= turn_end)
+	if (now >= turn_end) {
+		/* Once: a timer set to what is past would be pending at the next turn's start, and end that one too. */
+		turn_end = TIMERQ_NEVER;
 		this_cpu()->need_resched = true;
+	}
 	if (task_current() || !running)
 		arm_timer();
 }
@@ -148,6 +151,7 @@ static enum sched_end task_turn(struct sched_entity *e, uint64_t slice_end)
 		turn_end = MIN(turn_end, host_clock.ticks() + mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
 	arm_timer();
 	end = task_run(&t->task);
+	turn_end = TIMERQ_NEVER;
 	host_timer_disarm();
 	ASSERT(end != TASK_ENDED);
 	return end == TASK_BLOCKED ? SCHED_END_BLOCKED : SCHED_END_READY;

@@ -18,6 +18,7 @@ import signer  # noqa: E402
 
 LATE_MAX = 100_000      # instructions that a runnable vcpu waits for the control task
 MASKED_MAX = 20_000     # and of these in one apply section
+TURN_MAX = 30_000       # what a turn of the control task is while a vcpu waits, 2 ms, and the way into the guest
 POLICY, SCRIPTS, APPLY, RUN, STOP = 70, 0, 3, 4, 5
 GET = 1                 # of group 76
 
@@ -57,7 +58,8 @@ def test_the_measure_at_rest(machine, record_property):
     operator = machine.operator
     late = operator.worst_beat(operator.head("beat"))
     record_property("late", late)
-    assert late <= LATE_MAX
+    print("at rest late %d" % late)
+    assert late <= TURN_MAX
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -169,7 +171,7 @@ def test_a_signature_beside_a_beat(machine):
     signer.login(machine.smp, alice)
     late = operator.worst_beat(start)
     print("signature late %d" % late)
-    assert late <= LATE_MAX
+    assert late <= TURN_MAX, "the vcpu did not get its turn between two of the control task's"
 
 
 def test_a_generation_comes_back(boot):
