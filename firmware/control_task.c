@@ -183,6 +183,7 @@ enum status control_task_start(struct machine *machine, struct uart *management,
 	config.build = CORBEL_COMMIT;
 	config.processor = the_cpu.brand;
 	config.image_stamp = direct_map((hpa_t){(uint64_t)image_stamp});
+	config.image_bytes = memmap_bytes(&hardware.memory, MEMMAP_IMAGE);
 	config.facts = facts;
 	config.fact_count = fact_count;
 	counters[0] = (struct control_counter_source){&uart_counters, management};

@@ -113,6 +113,8 @@ void kvlog_put_abort(struct kvlog_put *p);
 /* Bytes appended so far: where an upload goes on. */
 uint64_t kvlog_put_size(const struct kvlog_put *p);
 const char *kvlog_put_key(const struct kvlog_put *p);
+/* The largest size_hint that would be taken now, in bytes; 0: none. */
+uint64_t kvlog_put_max(const struct kvlog *kv);
 
 /*
  * A bounded step of housekeeping (at most one record is moved), to be called when there is nothing else

@@ -62,10 +62,17 @@ static uint64_t staged_units(const struct kvlog *kv, const struct kvlog_put *exc
 	return units;
 }
 
-/* Room in the sense of the store's size for @units more. */
+/* Room in the sense of the store's size, but for what is staged elsewhere than in @p. */
+static uint64_t room_units(const struct kvlog *kv, const struct kvlog_put *p)
+{
+	uint64_t taken = kv->live + staged_units(kv, p);
+
+	return capacity_units(kv) - MIN(taken, capacity_units(kv));
+}
+
 static enum status check_size(const struct kvlog *kv, const struct kvlog_put *p, uint64_t units, struct error *err)
 {
-	uint64_t taken = kv->live + staged_units(kv, p), free = capacity_units(kv) - MIN(taken, capacity_units(kv));
+	uint64_t free = room_units(kv, p);
 
 	if (units <= free)
 		return ST_OK;
@@ -87,6 +94,13 @@ static uint64_t units_of_blob(const struct kvlog *kv, const char *key, uint64_t 
 static uint64_t units_for(const struct kvlog *kv, uint64_t bytes)
 {
 	return (bytes / kv->piece_bytes + 1) * kv->record_units;
+}
+
+uint64_t kvlog_put_max(const struct kvlog *kv)
+{
+	uint64_t records = room_units(kv, NULL) / kv->record_units;
+
+	return kv->writable && records > 0 ? records * kv->piece_bytes - 1 : 0;
 }
 
 static enum status check_new_name(const struct kvlog *kv, const char *key, struct error *err)

@@ -360,6 +360,42 @@ static enum status erase_apply(struct control *c, struct command_args *a, struct
 	return st == ST_DENIED ? ST_BAD_STATE : st;
 }
 
+/* ---- slot info ---- */
+
+/* Slot 0 is no place that images are written to: its size is the memory that the image takes. */
+static enum status slots_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	const struct kvlog *kv = c->cfg.machine->files->kv;
+	struct cbor_mark images, image, slots, slot;
+	struct kvlog_stats s = {.writable = false};
+
+	(void)a;
+	(void)f;
+	if (kv)
+		kvlog_stats(kv, &s);
+	cbor_put_text(w, "images");
+	images = cbor_open(w);
+	image = cbor_open(w);
+	command_put_uint(w, "image", 0);
+	cbor_put_text(w, "slots");
+	slots = cbor_open(w);
+	slot = cbor_open(w);
+	command_put_uint(w, "slot", 0);
+	command_put_uint(w, "size", c->cfg.image_bytes);
+	cbor_close_map(w, slot);
+	slot = cbor_open(w);
+	command_put_uint(w, "slot", SPARE_SLOT);
+	command_put_uint(w, "size", MIN(s.size_bytes, IMAGE_BYTES_MAX));
+	if (s.writable)
+		command_put_uint(w, "upload_image_id", 0);
+	cbor_close_map(w, slot);
+	cbor_close_array(w, slots);
+	command_put_uint(w, "max_image_size", kv ? MIN(kvlog_put_max(kv), IMAGE_BYTES_MAX) : 0);
+	cbor_close_map(w, image);
+	cbor_close_array(w, images);
+	return ST_OK;
+}
+
 /* ---- the table ---- */
 
 static const struct arg state_args[] = {
@@ -386,6 +422,10 @@ static const struct command image_commands[] = {
 	{
 		.id = 5, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "erase", .help = "empties slot 1",
 		.args = erase_args, .arg_count = ARRAY_SIZE(erase_args), .apply = erase_apply,
+	},
+	{
+		.id = 6, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "slots",
+		.help = "says how large images in the slots may be", .apply = slots_apply,
 	},
 };
 

@@ -74,6 +74,7 @@ struct control_config {
 	const struct control_counter_source *counters;
 	unsigned counter_count;
 	const uint8_t *image_stamp;  /* of the image that runs, 32 bytes (lua/image.h); NULL, or zeros: not known */
+	uint64_t image_bytes;        /* of memory that it takes; 0: not known */
 	void (*reset)(void);         /* resets the machine; called once the reply to a reset has left the line */
 	/* Random bytes fit for secrets, or ST_IO and why there are none. NULL: there are none. */
 	enum status (*entropy)(void *out, size_t len, struct error *err);

@@ -105,27 +105,55 @@ static void show_slot(struct client *c, const struct slot *s)
 	       flag(!s->bootable, "  not bootable"));
 }
 
-static void show_slots(struct client *c, const struct slot *slots, int count)
+/* The sizes of the slots, the first element of the reply to slot info. */
+static void show_sizes(struct client *c, struct cbor_value sizes)
+{
+	struct cbor_value list;
+	char text[24];
+
+	if (c->json && cbor_find(sizes, "slots", &list)) {
+		fputs(", \"slots\": ", stdout);
+		show_json(stdout, list);
+		printf(", \"max_image_size\": %llu", (unsigned long long)reply_uint(sizes, "max_image_size"));
+	} else if (!c->json) {
+		printf("room in slot 1 for an image of %s\n",
+		       show_bytes(reply_uint(sizes, "max_image_size"), text, sizeof text));
+	}
+}
+
+/* @sizes may be NULL: not to be shown. */
+static void show_slots(struct client *c, const struct slot *slots, int count, const struct cbor_value *sizes)
 {
 	if (c->json)
 		fputs("{\"images\": [", stdout);
 	for (int i = 0; i < count; i++)
 		show_slot(c, &slots[i]);
 	if (c->json)
-		puts("]}");
+		putchar(']');
+	if (sizes)
+		show_sizes(c, *sizes);
+	if (c->json)
+		puts("}");
 }
 
 enum exit_status image_list(struct client *c, int argc, char **argv)
 {
 	struct slot slots[SLOTS];
+	struct cbor_value reply, sizes;
 	enum exit_status st;
+	struct cbor_iter it;
+	struct request r;
 	int count;
 
 	(void)argc;
 	(void)argv;
 	st = read_slots(c, slots, &count);
+	if (st != EXIT_OK)
+		return st;
+	request_begin(&r);
+	st = client_request(c, CLIENT_READ, GROUP_IMAGE, IMAGE_SLOTS, &r, &reply);
 	if (st == EXIT_OK)
-		show_slots(c, slots, count);
+		show_slots(c, slots, count, reply_list(reply, "images", &it) && cbor_next(&it, &sizes) ? &sizes : NULL);
 	return st;
 }
 
@@ -176,7 +204,7 @@ static enum exit_status plan(struct client *c, const char *word, bool confirm)
 	cbor_put_bool(&r.w, confirm);
 	st = client_request(c, CLIENT_WRITE, GROUP_IMAGE, IMAGE_STATE, &r, &reply);
 	if (st == EXIT_OK)
-		show_slots(c, slots, take_slots(reply, slots));
+		show_slots(c, slots, take_slots(reply, slots), NULL);
 	return st;
 }
 

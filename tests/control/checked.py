@@ -10,7 +10,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 COMMANDS = {
     0: ("os", {0: "echo", 5: "reset", 6: "parameters", 7: "info"}),
-    1: ("image", {0: "state", 1: "upload", 5: "erase"}),
+    1: ("image", {0: "state", 1: "upload", 5: "erase", 6: "slots"}),
     2: ("statistics", {0: "data", 1: "list"}),
     3: ("settings", {0: "access", 1: "delete", 2: "commit", 3: "store"}),
     8: ("file", {0: "transfer", 1: "status", 2: "hash", 3: "types", 4: "close"}),

@@ -367,6 +367,7 @@ int main(int argc, char **argv)
 		.memory_bytes = 1 << 20,
 		.version = "0.0-test",
 		.image_stamp = (const uint8_t *)"the hash of the image that runs.",
+		.image_bytes = 1 << 20,
 		.build = "host",
 		.processor = "fake processor",
 		.facts = facts,

@@ -59,6 +59,8 @@ def complaint(spec, reply):
 IMAGE_STATE = {"slot": int, "version": str, "image": Optional(int), "hash": Optional(bytes), "bootable": Optional(bool),
                "pending": Optional(bool), "confirmed": Optional(bool), "active": Optional(bool),
                "permanent": Optional(bool)}
+SLOT_INFO = {"images": list_of({"image": int, "slots": list_of({"slot": int, "size": int, "upload_image_id": Optional(int)}),
+                                "max_image_size": Optional(int)})}
 IMAGES = {"images": list_of(IMAGE_STATE), "splitStatus": Optional(int)}
 HASH_TYPE = {"format": int, "size": int}
 
@@ -66,7 +68,7 @@ REPLIES = {
     (0, 0, READ): {"r": str}, (0, 0, WRITE): {"r": str}, (0, 5, WRITE): {},
     (0, 6, READ): {"buf_size": int, "buf_count": int}, (0, 7, READ): {"output": str},
     (1, 0, READ): IMAGES, (1, 0, WRITE): IMAGES, (1, 1, WRITE): {"off": Optional(int), "match": Optional(bool)},
-    (1, 5, WRITE): {},
+    (1, 5, WRITE): {}, (1, 6, READ): SLOT_INFO,
     (2, 0, READ): {"name": str, "fields": map_of(int)}, (2, 1, READ): {"stat_list": list_of(str)},
     (3, 0, READ): {"val": bytes, "max_size": Optional(int)}, (3, 0, WRITE): {}, (3, 1, WRITE): {}, (3, 2, WRITE): {},
     (8, 0, READ): {"off": int, "data": bytes, "len": Optional(int)}, (8, 0, WRITE): {"off": int},

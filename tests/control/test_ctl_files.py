@@ -237,15 +237,17 @@ def test_images(host, tmp_path):
     (tmp_path / "corbel.elf").write_bytes(data)
     hash_ = stamp_of(data).hex()
     running = "0  0.0-test  %s  active  confirmed" % RUNNING["hash"].hex()
-    assert machine.ctl("image", "list") == running + "\n"
-    assert machine.ctl("image", "upload", path).splitlines() == [running, "1  0.2.0  " + hash_]
+    room = "room in slot 1 for an image of 5."
+    assert re.fullmatch(re.escape(running + "\n" + room) + r"\d\d MiB\n", machine.ctl("image", "list"))
+    *lines, last = machine.ctl("image", "upload", path).splitlines()
+    assert lines == [running, "1  0.2.0  " + hash_] and last.startswith(room)
     assert machine.ctl("image", "test", hash_[:8]).splitlines()[1].endswith("  pending")
     assert as_json(machine, "image", "list")["images"][1]["pending"] is True
     assert failed(machine, REFUSED, "image", "upload", path)[0] == \
         "the image in slot 1 is to be booted next: erase it first"
     assert machine.ctl("image", "confirm", "1").splitlines()[1].endswith("  pending  permanent")
     assert machine.ctl("image", "confirm").splitlines()[0] == running
-    assert machine.ctl("image", "erase") == "" and len(machine.ctl("image", "list").splitlines()) == 1
+    assert machine.ctl("image", "erase") == "" and len(machine.ctl("image", "list").splitlines()) == 2
     for word in ("1", "abcd", "x"):
         assert failed(machine, REFUSED, "image", "test", word)[0] == \
             "no slot holds an image %s: give its slot, or four digits of its hash" % word

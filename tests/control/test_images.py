@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The image group over the wire: slots, uploads of real ELF files and of everything that is none."""
 import hashlib
+import json
 import random
 import struct
 
@@ -10,7 +11,7 @@ from smp import READ, WRITE
 from stamp import note, stamp, stamp_offset
 
 IMAGE = 1
-STATE, UPLOAD, ERASE = 0, 1, 5
+STATE, UPLOAD, ERASE, SLOTS = 0, 1, 5, 6
 NO_IMAGE, HASH_NOT_FOUND, NO_FREE_SLOT, WRITE_FAILED, INVALID_SLOT, INVALID_LENGTH, TOO_SMALL, NOT_OURS, INVALID_HASH, \
     NOT_NEWER, TOO_LARGE, OVERRUN, ACTIVE = 3, 8, 9, 12, 14, 21, 22, 23, 24, 27, 30, 31, 33
 RUNNING = {"slot": 0, "version": "0.0-test", "hash": b"the hash of the image that runs.", "bootable": True,
@@ -226,6 +227,34 @@ def test_refused_chunks(host):
     wrong = hashlib.sha256(b"other").digest()
     assert send_refused(machine, data, sha=wrong)[0] == INVALID_HASH
     assert state(machine) == [RUNNING]
+
+
+def sizes(machine):
+    (info,) = machine.smp.read_request(IMAGE, SLOTS)["images"]
+    return info
+
+
+def test_slot_info(host):
+    machine = host()
+    store = machine.smp.read_request(77, 1)
+    most = sizes(machine)["max_image_size"]
+    assert sizes(machine) == {"image": 0, "max_image_size": most, "slots": [
+        {"slot": 0, "size": 1 << 20}, {"slot": 1, "size": store["size"], "upload_image_id": 0}]}
+    assert 5 << 20 < most < store["size"]
+    # the figure is exact
+    first = {"off": 0, "data": image()[:5000]}
+    assert refused(machine, UPLOAD, dict(first, len=most + 1))[0] == TOO_LARGE
+    assert machine.smp.write_request(IMAGE, UPLOAD, dict(first, len=most)) == {"off": 5000}
+    # and less by what is in the slot
+    send(machine, image(size=200_000))
+    assert 6 * 32256 <= most - sizes(machine)["max_image_size"] <= 7 * 32256
+    assert json.loads(machine.ctl("--json", "image", "list"))["max_image_size"] == sizes(machine)["max_image_size"]
+    assert "room in slot 1 for an image of 5." in machine.ctl("image", "list")
+
+
+def test_slot_info_without_a_store(host):
+    assert sizes(host(options=("--disk", "none"))) == {
+        "image": 0, "slots": [{"slot": 0, "size": 1 << 20}, {"slot": 1, "size": 0}], "max_image_size": 0}
 
 
 def test_no_store(host):

@@ -56,7 +56,7 @@ def test_no_rule_is_a_dead_letter(host):
         (WRITE, 71, 1, {"from": 0, "kinds": ["vm"], "credit": 40}), (WRITE, 71, 1, {"last": 4}), (READ, 71, 3, {}),
         (WRITE, 1, 1, {"off": 0, "data": SMALL[:5000], "len": 9000, "sha": hashlib.sha256(SMALL).digest(), "image": 0,
                        "upgrade": True}), (WRITE, 1, 1, {"off": 5000, "data": SMALL[5000:]}),
-        (WRITE, 1, 0, {"hash": stamp_of(SMALL), "confirm": False}), (READ, 1, 0, {}), (WRITE, 1, 5, {"slot": 1}),
+        (WRITE, 1, 0, {"hash": stamp_of(SMALL), "confirm": False}), (READ, 1, 0, {}), (READ, 1, 6, {}), (WRITE, 1, 5, {"slot": 1}),
         (WRITE, 8, 0, {"off": 0, "name": "x", "len": 6, "data": b"abc"}), (READ, 77, 1, {}), (WRITE, 8, 4, {}),
         (WRITE, 8, 0, {"off": 0, "name": "x", "len": 3, "data": b"abc"}), (READ, 8, 0, {"off": 0, "name": "x"}),
         (READ, 77, 0, {"prefix": "", "after": "a", "max": 1}), (READ, 77, 1, {}),

@@ -79,6 +79,8 @@ def test_shell(client):
 
 def test_images(client):
     data = image(size=30_000)
+    (info,) = client.request(READ, 1, 6)["images"]
+    assert info["image"] == 0 and info["slots"][1]["upload_image_id"] == 0 and info["max_image_size"] >= len(data)
     assert client.upload_image(data)["match"] is True
     hashes = [s["hash"] for s in client.request(READ, 1, 0)["images"]]
     assert hashes[1] == stamp_of(data)
