@@ -49,7 +49,9 @@ T_SRC := $(P_SRC) $(wildcard vmx/*.c firmware/*.c)
 T_ASM := $(wildcard vmx/*.S firmware/*.S)
 $(if $(filter $(basename $(T_SRC)),$(basename $(T_ASM))),$(error one object for two sources: \
 	$(filter $(basename $(T_SRC)),$(basename $(T_ASM))) has both a .c and a .S file))
-H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c)
+# What several model tests share: references and simulated machines.
+MODEL_LIB := $(filter-out tests/model/model_%,$(wildcard tests/model/*.c))
+H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c) $(MODEL_LIB)
 # The codec and the framing that corbelctl shares with the control plane.
 CTL_SHARED := $(wildcard lua/cbor*.c lua/wire.c)
 CTL_SRC := $(wildcard tools/*.c) $(CTL_SHARED)
