@@ -36,6 +36,9 @@ void api_push_now(struct lua_State *L);
 /* The name of the VM that the view at @index (now.vm.NAME) is of, NULL when there is something else. */
 const char *api_vm_name(struct lua_State *L, int index);
 
+/* host { ... } with its table at index 1; raises Lua errors. */
+int api_host_settings(struct lua_State *L, struct control *c);
+
 /* store.get, put, list, delete */
 void api_open_store(struct lua_State *L, struct control *c);
 

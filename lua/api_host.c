@@ -128,6 +128,7 @@ static const char *const help_lines[] = {
 	"get \"host.mem.free\"        a counter or setting; set(\"a.b\", v, { why = \"...\", for_ = sec(60) })",
 	"unset \"path\"  why \"path\"   takes changes of a setting back; says where its value comes from",
 	"host()  check()  files()   the machine, its invariants, the store",
+	"host { log = { level = \"warn\" } }   settings of the machine",
 	"store.get(\"name\")          also put(name, text), list(prefix), delete(name)",
 	"now.vm.a.state  now.host.free   what is, at this moment",
 	"every(sec(5), f)  on(\"vm.crashed\", f)   hooks, in a script that stays",

@@ -17,7 +17,6 @@
 #include "lua/control_internal.h"
 #include "lua/hint.h"
 
-#define VALUE_CBOR_MAX 128u
 #define WHY_LINE_MAX 320u
 
 static struct control *control_of(lua_State *L)
@@ -107,8 +106,7 @@ static int get(lua_State *L)
 
 /* ---- set, unset ---- */
 
-/* "boot.lua:12" of the code that called us; empty at the prompt, where the operator speaks. */
-static void where(lua_State *L, const struct control *c, char out[SETTINGS_WHERE_MAX])
+void tree_where(lua_State *L, const struct control *c, char out[SETTINGS_WHERE_MAX])
 {
 	const char *text;
 	size_t len;
@@ -168,6 +166,19 @@ static void read_options(lua_State *L, struct change_request *r)
 		luaL_error(L, "why takes a text");
 }
 
+void tree_take_value(lua_State *L, int index, struct change_request *r, uint8_t buf[CHANGE_VALUE_MAX])
+{
+	struct cbor_writer w;
+	struct error err;
+
+	cbor_writer_init(&w, buf, CHANGE_VALUE_MAX);
+	if (bridge_put(L, index, &w, &err) != ST_OK)
+		luaL_error(L, "%s takes no such value", r->path);
+	if (w.overflow)
+		luaL_error(L, "%s: the value is too long", r->path);
+	r->value = cbor_root(buf, w.len);
+}
+
 /* set("vm.alpha.on_reset", "stop", { why = "...", for_ = min(5) }) */
 static int set(lua_State *L)
 {
@@ -175,8 +186,7 @@ static int set(lua_State *L)
 	struct change_request r = {.script = c->print_to != PRINT_REPLY};
 	char from[SETTINGS_WHERE_MAX];
 	struct setting_change change;
-	uint8_t value[VALUE_CBOR_MAX];
-	struct cbor_writer w;
+	uint8_t value[CHANGE_VALUE_MAX];
 	struct error err;
 	enum status st = ST_OK;
 
@@ -184,16 +194,11 @@ static int set(lua_State *L)
 	r.path = path_argument(L, "set", &r.path_len);
 	if (c->collect && !c->planning)
 		return luaL_error(L, "a definition cannot set %s", r.path);
-	where(L, c, from);
+	tree_where(L, c, from);
 	r.where = from;
 	r.units = true;
 	read_options(L, &r);
-	cbor_writer_init(&w, value, sizeof value);
-	if (bridge_put(L, 2, &w, &err) != ST_OK)
-		return luaL_error(L, "%s takes no such value", r.path);
-	if (w.overflow)
-		return luaL_error(L, "%s: the value is too long", r.path);
-	r.value = cbor_root(value, w.len);
+	tree_take_value(L, 2, &r, value);
 	if (change_decode(c, &r, &change, &err) != ST_OK)
 		return raise(L, &err);
 	interp_shelter();
@@ -219,7 +224,7 @@ static int unset(lua_State *L)
 		return luaL_error(L, "a definition cannot unset %s", path);
 	if (change_find(c, path, len, &item, &err) != ST_OK)
 		return raise(L, &err);
-	where(L, c, from);
+	tree_where(L, c, from);
 	interp_shelter();
 	change_reset(c, &item, from);
 	interp_unshelter();

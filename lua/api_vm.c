@@ -332,6 +332,12 @@ static int inspect(lua_State *L)
 	return 1;
 }
 
+/* host() as above; with a table it sets what is in it. */
+static int host(lua_State *L)
+{
+	return lua_gettop(L) == 0 ? inspect(L) : api_host_settings(L, control_of(L));
+}
+
 /* plan "scripts/site.lua", apply, run: texts of the store; upvalue 2 is the command's number. */
 static int source_command(lua_State *L)
 {
@@ -383,6 +389,6 @@ void api_open_vm(lua_State *L, struct control *c)
 	set_function(L, c, "vms", vms, 0);
 	set_function(L, c, "vm_list", vm_list, 0);
 	set_function(L, c, "console", console, 0);
-	set_function(L, c, "host", inspect, INSPECT_HOST);
+	set_function(L, c, "host", host, INSPECT_HOST);
 	set_function(L, c, "check", inspect, INSPECT_CHECK);
 }

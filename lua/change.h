@@ -39,6 +39,11 @@ void change_reset(struct control *c, const struct tree_item *item, const char *w
 /* Pushes the value of a counter or setting as Lua has it: a quantity, a number, a boolean, a word. */
 struct lua_State;
 void tree_push_value(struct lua_State *L, struct control *c, const struct tree_item *item);
+/* The other way: the value at @index as CBOR in @buf, for r->value; r->path is set. Raises Lua errors. */
+#define CHANGE_VALUE_MAX 128u
+void tree_take_value(struct lua_State *L, int index, struct change_request *r, uint8_t buf[CHANGE_VALUE_MAX]);
+/* "boot.lua:12" of the code that called us; empty at the prompt, where the operator speaks. */
+void tree_where(struct lua_State *L, const struct control *c, char out[SETTINGS_WHERE_MAX]);
 
 /* The value of a knob as the wire has it: a boolean, a number, or a word. */
 struct cbor_writer;

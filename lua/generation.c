@@ -235,6 +235,27 @@ enum status generation_record(struct control *c, const struct setting_change *ch
 	return ST_OK;
 }
 
+/* The change of @item for good that will count, when the plan has one. */
+static const struct setting_change *find_recorded(const struct tree_item *item)
+{
+	for (unsigned i = plan.setting_count; i > 0; i--) {
+		const struct setting_change *change = &plan.settings[i - 1];
+
+		if (change->for_ns == 0 && item_knob(&change->item) == item_knob(item) &&
+		    change->item.table.object == item->table.object)
+			return change;
+	}
+	return NULL;
+}
+
+const char *generation_recorded(struct control *c, const struct tree_item *item)
+{
+	const struct setting_change *change = find_recorded(item);
+
+	(void)c;
+	return change ? change->where : "";
+}
+
 static enum status collect(struct control *c, const char *origin, const char *text, size_t len, struct error *err)
 {
 	enum status st;
@@ -325,6 +346,41 @@ static void put_settings(struct cbor_writer *w)
 	cbor_close_array(w, list);
 }
 
+/* A setting that the text in force sets and the new one does not, with what counts then. */
+static void put_dropped_one(const struct tree_item *item, const struct setting_entry *after, struct cbor_writer *w)
+{
+	char path[TREE_PATH_MAX], value[KNOB_TEXT_MAX];
+	struct cbor_mark map = cbor_open(w);
+
+	tree_path(item, path);
+	command_put_text(w, "path", path);
+	command_put_text(w, "value", knob_text(item_knob(item), after->value, value));
+	command_put_text(w, "origin", origin_name(after->origin));
+	cbor_close_map(w, map);
+}
+
+/* Settings of VMs that go with the text go with them. */
+static void put_dropped(struct control *c, struct cbor_writer *w)
+{
+	struct setting_entry after;
+	struct tree_item item;
+	struct cbor_mark list;
+	unsigned cursor = 0;
+
+	cbor_put_text(w, "dropped");
+	list = cbor_open(w);
+	while (settings_next_of_generation(c, &cursor, &item)) {
+		const struct vm *vm = item.table.vm;
+		const struct vm_config *cfg = vm ? find_wanted(vm->config.name) : NULL;
+
+		if (find_recorded(&item) || (vm && c->generation.owned[vm->id] && !cfg))
+			continue;
+		settings_without_generation(c, &item, cfg, &after);
+		put_dropped_one(&item, &after, w);
+	}
+	cbor_close_array(w, list);
+}
+
 static void put_plan(struct control *c, struct cbor_writer *w)
 {
 	struct cbor_mark list;
@@ -347,6 +403,7 @@ static void put_plan(struct control *c, struct cbor_writer *w)
 		cbor_put_text(w, vm->config.name);
 	cbor_close_array(w, list);
 	put_settings(w);
+	put_dropped(c, w);
 	command_put_uint(w, "hooks", plan.script->hook_count);
 }
 

@@ -80,5 +80,7 @@ void generation_step(struct control *c);
 
 /* For set() while a plan runs: ST_OVER_LIMIT. */
 MUST_CHECK enum status generation_record(struct control *c, const struct setting_change *change, struct error *err);
+/* Where the plan that is made sets @item for good already; "" when it does not. */
+const char *generation_recorded(struct control *c, const struct tree_item *item);
 
 #endif

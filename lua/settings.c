@@ -311,6 +311,57 @@ void settings_drop_generation(struct control *c)
 	}
 }
 
+static bool of_generation(const struct setting_entry *e)
+{
+	return e->generation && e->origin == ORIGIN_SCRIPT;
+}
+
+bool settings_next_of_generation(struct control *c, unsigned *cursor, struct tree_item *out)
+{
+	struct settings *s = &c->settings;
+
+	while (*cursor < s->count) {
+		const struct setting_entry *e = &s->entries[(*cursor)++];
+
+		if (of_generation(e) && item_of(c, e, out))
+			return true;
+	}
+	return false;
+}
+
+/* The ground that the definition @cfg makes; nobody else sees the VM with it. */
+static void ground_in(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
+		      struct setting_entry *out)
+{
+	static struct vm_config kept; /* too large for the stack */
+	unsigned long masked = control_mask(c);
+
+	kept = item->table.vm->config;
+	item->table.vm->config = *cfg;
+	describe_ground(item, out);
+	item->table.vm->config = kept;
+	control_unmask(c, masked);
+}
+
+void settings_without_generation(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
+				 struct setting_entry *out)
+{
+	const struct settings *s = &c->settings;
+	const struct setting_entry *top = NULL;
+
+	for (unsigned i = 0; i < s->count; i++) {
+		const struct setting_entry *e = &s->entries[i];
+
+		if (belongs(e, item) && !of_generation(e) && (!top || above(e, top)))
+			top = e;
+	}
+	ASSERT(top); /* at least the ground */
+	if (top->ground && cfg)
+		ground_in(c, item, cfg, out);
+	else
+		*out = *top;
+}
+
 /* ---- reading ---- */
 
 void settings_state(struct control *c, const struct tree_item *item, struct setting_state *out)

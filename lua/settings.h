@@ -99,6 +99,14 @@ void settings_apply(struct control *c, const struct setting_change *change);
 /* Drops every entry of the setting but its ground. */
 void settings_reset(struct control *c, const struct tree_item *item);
 
+/* The next setting from *cursor on, 0 at first, that the text of the generation in force sets for good. */
+bool settings_next_of_generation(struct control *c, unsigned *cursor, struct tree_item *out);
+/*
+ * What will count when that text's value goes, and why. @cfg: the definition that its VM has then; NULL: it stays as
+ * it is, or is none's.
+ */
+void settings_without_generation(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
+				 struct setting_entry *out);
 /* Another generation comes: what the text of the last one set for good goes. */
 void settings_drop_generation(struct control *c);
 /* Ends overrides whose time is over; true when there were any. */

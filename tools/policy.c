@@ -87,12 +87,30 @@ static void print_settings(struct cbor_value reply)
 	}
 }
 
+static void print_dropped(struct cbor_value reply)
+{
+	struct cbor_iter it;
+	struct cbor_value v;
+
+	if (!reply_list(reply, "dropped", &it))
+		return;
+	while (cbor_next(&it, &v)) {
+		char path[100], value[40], origin[16];
+
+		reply_text(v, "path", path, sizeof path);
+		reply_text(v, "value", value, sizeof value);
+		reply_text(v, "origin", origin, sizeof origin);
+		printf("- %s: back to %s, %s\n", path, value, origin);
+	}
+}
+
 static void print_plan(struct cbor_value reply)
 {
 	print_names(reply, "added", "+");
 	print_changed(reply);
 	print_names(reply, "removed", "-");
 	print_settings(reply);
+	print_dropped(reply);
 	printf("%llu hooks\n", (unsigned long long)reply_uint(reply, "hooks"));
 }
 

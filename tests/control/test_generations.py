@@ -9,7 +9,7 @@ from conftest import vm
 
 POLICY = 70
 SCRIPTS, HOOKS, PLAN, APPLY, RUN, STOP, GENERATIONS, ROLLBACK = range(8)
-NOTHING = {"added": [], "changed": [], "removed": [], "settings": [], "hooks": 0}
+NOTHING = {"added": [], "changed": [], "removed": [], "settings": [], "dropped": [], "hooks": 0}
 
 
 def plan(machine, text, **more):
@@ -63,6 +63,125 @@ def test_plan_changes_nothing(host):
     assert machine.smp.shell("check().checked")[0] == "true\n"
 
 
+def dropped(machine, text):
+    return [(d["path"], d["value"], d["origin"]) for d in plan(machine, text)["dropped"]]
+
+
+def test_plan_says_which_settings_go(host, disk, tmp_path):
+    machine = host(options=disk)
+    text = vm("a") + vm("b")
+    sets = """
+set("log.level", "warn")
+set("host.cpu.slice", ms(2), { for_ = hour(1) })
+host { cpu = { slice = ms(3) } }
+set("vm.a.on_reset", "restart")
+set("vm.b.acpi", false)
+"""
+    apply(machine, text)
+    apply(machine, text + sets)
+    assert dropped(machine, text + sets) == []
+    assert dropped(machine, text + 'set("log.level", "warn")') == [
+        ("host.cpu.slice", "2000000", "override"),  # what it set for a time stays until its time is over
+        ("vm.a.on_reset", "stop", "script"), ("vm.b.acpi", "true", "default")]
+    # for a time is not for good; a VM that goes takes its own along; a definition that changes says what comes
+    changed = vm("a").replace('"stop"', '"restart"') + 'set("log.level", "info", { for_ = min(1) })'
+    machine.smp.shell('set("host.cpu.slice", ms(7))')
+    assert dropped(machine, changed) == [
+        ("log.level", "info", "default"), ("host.cpu.slice", "2000000", "override"),
+        ("vm.a.on_reset", "restart", "script")]
+    machine.smp.shell('unset "host.cpu.slice"')
+    machine.smp.shell('set("vm.a.on_reset", "restart")')
+    # nothing that a script or the operator set by themselves
+    site = tmp_path / "site.lua"
+    site.write_text(text)
+    assert machine.ctl("plan", str(site)) == "- log.level: back to info, default\n" \
+        "- vm.a.on_reset: back to restart, operator\n- vm.b.acpi: back to true, default\n0 hooks\n"
+    # and applying does what the plan said
+    assert apply(machine, text)["dropped"][0] == {"path": "log.level", "value": "info", "origin": "default"}
+    assert machine.smp.shell("get 'log.level', get 'vm.b.acpi'")[0] == "info\ntrue\n"
+    assert dropped(machine, "") == []
+
+
+HOST_BLOCK = """
+host {
+  ["log.level"] = "debug",
+  cpu = { slice = ms(4) },
+  mem = { clear_ahead = { ["4k"] = 100 }, ["clear_ahead.2m"] = 20 },
+  ["host.mem.clear_ahead.1g"] = 0,
+}
+"""
+
+
+def test_host_settings_are_part_of_the_text(host, disk):
+    machine = host(options=disk)
+    shell = lambda line: machine.smp.shell(line)[0]
+    wanted = {"log.level": "debug", "host.cpu.slice": "4000000", "host.mem.clear_ahead.4k": "100",
+              "host.mem.clear_ahead.2m": "20", "host.mem.clear_ahead.1g": "0"}
+    assert {s["path"]: s["value"] for s in plan(machine, HOST_BLOCK)["settings"]} == wanted
+    before = shell("get 'log.level', get 'host.cpu.slice'")
+    assert before.startswith("info\n") and "ms(4)" not in before
+    apply(machine, HOST_BLOCK)
+    assert shell("get 'log.level', get 'host.cpu.slice', get 'host.mem.clear_ahead.4k'") == "debug\nms(4)\n100\n"
+    for path in wanted:
+        assert "script" in shell("why '%s'" % path) and "site.lua:2" in shell("why '%s'" % path)
+    machine = restart(host, machine, disk)
+    assert machine.smp.shell("get 'log.level', get 'host.cpu.slice'")[0] == "debug\nms(4)\n"
+    assert {d["path"] for d in apply(machine, "")["dropped"]} == set(wanted)
+    assert machine.smp.shell("get 'log.level', get 'host.cpu.slice'")[0] == before
+
+
+def test_host_at_the_prompt_and_in_scripts(host):
+    machine = host(script='host { ["log.level"] = "info" }')
+    shell = lambda line: machine.smp.shell(line)[0]
+    assert "boot.lua:1" in shell("why 'log.level'")
+    assert shell("host { log = { level = 'debug' }, ['cpu.slice'] = ms(1) }") == ""
+    assert "operator" in shell("why 'log.level'") and shell("get 'host.cpu.slice'") == "ms(1)\n"
+    assert shell("host().engine") == "fake\n"
+    assert "a definition cannot set the host" in refused_define(machine, "host {}")
+    # all or nothing
+    out, status = machine.smp.shell("host { log = { level = 'error' }, cpu = { slice = 5 } }")
+    assert status == 1 and shell("get 'log.level'") == "debug\n"
+
+
+def refused_define(machine, text):
+    with pytest.raises(smp.SmpError) as caught:
+        machine.smp.write_request(65, 1, {"text": text})
+    return caught.value.text
+
+
+@pytest.mark.parametrize("text,sentence", [
+    ("host { keep_free = pct(6) }", "site.lua:1: there is no host.keep_free"),
+    ("host { cpu = { slize = ms(5) } }", "there is no host.cpu.slize; did you mean host.cpu.slice?"),
+    ("host { ['log.levl'] = 'warn' }", "there is no log.levl; did you mean log.level?"),
+    ("host { bridge = 'lan' }", "host.bridge; it is called network, and this version does not have it"),
+    ("host { cpu = { slice = 5 } }", "host.cpu.slice: it needs a unit: write for example ms(5), not 5"),
+    ("host { cpu = { slice = ms(500) } }", "host.cpu.slice: "),
+    ("host { cpu = 3 }", "host.cpu is no counter or setting, but has some below it"),
+    ("host { mem = { free = MiB(1) } }", "host.mem.free is a counter, not a setting"),
+    ("host { log = { level = 'loud' } }", "log.level: "),
+    ("host { log = { level = print } }", "log.level takes no such value"),
+    ("host { 'log.level' }", "host takes settings by their names, not a list"),
+    ("host { ['log.level'] = 'warn', log = { level = 'warn' } }", "log.level is set already (site.lua:1)"),
+    ("host { ['log.level'] = 'warn' }\nhost { ['log.level'] = 'info' }",
+     "site.lua:2: log.level is set already (site.lua:1)"),
+    (vm("a") + "host { ['vm.a.acpi'] = false }", "there is no VM called a"),
+    ("host 'x'", "host takes a table of settings, as in host { [\"log.level\"] = \"warn\" }, not a string"),
+    ("host { [('x'):rep(100)] = 1 }", "there is no setting xxx"),
+    ("local t = {} t.t = t host(t)", "the tables of host are more than 8 deep"),
+])
+def test_wrong_words_for_the_host(host, text, sentence):
+    machine = host()
+    for command in (PLAN, APPLY):
+        assert sentence in refused(machine, command, {"text": text, "origin": "site.lua"})
+    assert generations(machine)["current"] == 0
+
+
+def test_a_vms_setting_is_not_the_hosts(host):
+    machine = host(script=vm("a"))
+    text, status = machine.smp.shell("host { ['vm.a.acpi'] = false }")
+    assert (text, status) == ("line:1: vm.a.acpi is not the host's: it belongs into the definition of its VM\n", 1)
+
+
 def test_what_the_operator_set_stays_above_a_new_definition(host):
     machine = host(script=vm("a"))
     machine.smp.write_request(65, 2, {"name": "a"})
@@ -95,14 +214,15 @@ def test_apply_does_it_all(host):
     machine.smp.write_request(65, 1, {"text": vm("mine")})
     answer = apply(machine, SITE + 'set("log.level", "warn", { why = "quiet" })')
     assert answer == {"generation": 1, "kept": False, "added": ["b"], "changed": [{"name": "a", "settings": ["mem"]}],
-                      "removed": ["old"], "settings": [{"path": "log.level", "value": "warn"}], "hooks": 1,
+                      "removed": ["old"], "settings": [{"path": "log.level", "value": "warn"}], "dropped": [], "hooks": 1,
                       "started": [{"name": "b"}]}
     assert names(machine) == {"a": "defined", "b": "running", "mine": "defined"}
     assert set(scripts(machine)) == {"site.lua"}
     assert scripts(machine)["site.lua"]["generation"] == 1
     assert machine.smp.shell('get "log.level"')[0] == "warn\n"
     assert "site.lua:" in machine.smp.shell('why "log.level"')[0]
-    assert plan(machine, SITE) == {**NOTHING, "hooks": 1}
+    back = [{"path": "log.level", "value": "info", "origin": "default"}]
+    assert plan(machine, SITE) == {**NOTHING, "dropped": back, "hooks": 1}
     # the operator's own VM stays whatever comes; what the text no longer has goes
     machine.smp.write_request(65, 3, {"name": "b"})
     assert apply(machine, vm("a"))["removed"] == ["b"]
