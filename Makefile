@@ -3,10 +3,11 @@
 # Builds Corbel, its tests and the machine to run it in. One file, no recursion. `make help`.
 #
 # Sources are found by wildcard, room by room; adding a file needs no edit here. Every source is
-# compiled in up to four flavours, each a directory below $(B):
+# compiled in up to five flavours, each a directory below $(B):
 #   target  for the bare machine (stock gcc, newlib's headers)
 #   host    for unit and model tests: gcc with ASan and UBSan, pure rooms only
 #   fuzz    for fuzz targets: clang with libFuzzer's coverage, ASan and UBSan
+#   tsan    for tests with real threads as CPUs: gcc with ThreadSanitizer
 #   ctl     for corbelctl, the operator's program on a workstation
 # Third-party sources are never committed: deps/setup.sh unpacks them below $(D), which several
 # work trees may share.
@@ -52,6 +53,8 @@ $(if $(filter $(basename $(T_SRC)),$(basename $(T_ASM))),$(error one object for 
 # What several model tests share: references and simulated machines.
 MODEL_LIB := $(filter-out tests/model/model_%,$(wildcard tests/model/*.c))
 H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c) $(MODEL_LIB)
+# What several CPUs run at once; the control task, which is lua/, stays on one.
+TSAN_SRC := $(filter-out lua/%,$(P_SRC)) $(VMX_PURE) $(filter-out tests/tsan/tsan_%,$(wildcard tests/tsan/*.c))
 # The codec and the framing that corbelctl shares with the control plane.
 CTL_SHARED := $(wildcard lua/cbor*.c lua/wire.c)
 CTL_SRC := $(wildcard tools/*.c) $(CTL_SHARED)
@@ -60,6 +63,7 @@ HEADERS := $(foreach r,$(P_ROOMS) vmx firmware tools,$(wildcard $(r)/*.h))
 
 UNIT := $(filter %$(T),$(basename $(wildcard tests/unit/test_*.c)))
 MODEL := $(filter %$(T),$(basename $(wildcard tests/model/model_*.c)))
+TSAN := $(filter %$(T),$(basename $(wildcard tests/tsan/tsan_*.c)))
 FUZZ := $(filter %$(T),$(basename $(wildcard tests/fuzz/fuzz_*.c)))
 
 LUA_SRC := lapi lauxlib lbaselib lcode lcorolib lctype ldblib ldebug ldo ldump lfunc lgc llex \
@@ -103,10 +107,12 @@ SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-fra
 CC_target := $(CC)
 CC_host := $(CC)
 CC_fuzz := $(CLANG)
+CC_tsan := $(CC)
 CC_ctl := $(CC)
 CFLAGS_target = -O2 $(BARE) $(COMMON)
 CFLAGS_host := -O1 $(COMMON) -DCORBEL_LOCK_CHECKS
 CFLAGS_fuzz := -O1 $(COMMON) -fsanitize=fuzzer-no-link
+CFLAGS_tsan := -O1 $(COMMON) -DCORBEL_LOCK_CHECKS
 CFLAGS_ctl := -O2 $(COMMON)
 
 # The exit path runs in these rooms with the guest's vector registers live.
@@ -114,6 +120,7 @@ NO_SSE_ROOMS := lib memmgr sched io guest vmx firmware
 OWN_target = $(WARN) -Wmissing-prototypes $(if $(filter $(NO_SSE_ROOMS),$(ROOM)),-mgeneral-regs-only)
 OWN_host = $(WARN) $(SANITIZE) -D_GNU_SOURCE
 OWN_fuzz = $(WARN) $(SANITIZE) -D_GNU_SOURCE
+OWN_tsan = $(WARN) -fsanitize=thread -fno-omit-frame-pointer -D_GNU_SOURCE
 OWN_ctl = $(WARN) -D_GNU_SOURCE
 # Third-party code is not ours to warn about; ASan still sees what we hand to it.
 # BearSSL guesses what its compiler has; nothing of an operating system, no vector unit.
@@ -121,6 +128,7 @@ BEARSSL_DEF := -DBR_USE_URANDOM=0 -DBR_USE_UNIX_TIME=0 -DBR_RDRAND=0 -DBR_SSE2=0
 THIRD_target = -w -DNDEBUG $(if $(filter lua,$(LIB)),,-mgeneral-regs-only)
 THIRD_host = -w -fsanitize=address
 THIRD_fuzz = -w -fsanitize=address
+THIRD_tsan = -w -fsanitize=thread
 THIRD_ctl = -w -DNDEBUG
 
 # ---- objects -----------------------------------------------------------------------------------
@@ -163,7 +171,7 @@ $(B)/$(1)/libthird.a: $(THIRD:%=$(B)/$(1)/third/%.o) $(B)/gen/third.list
 	$$(call say,AR,$$@)
 	$$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
 endef
-$(foreach f,target host fuzz ctl,$(eval $(call flavour,$(f))))
+$(foreach f,target host fuzz tsan ctl,$(eval $(call flavour,$(f))))
 
 # Archives depend on this file, which changes when a piece gains or loses a source.
 $(B)/gen/third.list: FORCE
@@ -187,7 +195,7 @@ $(B)/gen/empty.h:
 	@mkdir -p $(@D)
 	@: >$@
 
--include $(shell find $(B)/target $(B)/host $(B)/fuzz $(B)/ctl $(B)/guest -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/target $(B)/host $(B)/fuzz $(B)/tsan $(B)/ctl $(B)/guest -name '*.d' 2>/dev/null)
 
 T_OBJ := $(T_SRC:%.c=$(B)/target/%.o) $(T_ASM:%.S=$(B)/target/%.o)
 
@@ -341,14 +349,23 @@ $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(B)/host/bench/kvlog: %: %.o $(B)/
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(SANITIZE) -o $@ $^ -lcmocka -lm
 
+$(B)/tsan/libcorbel.a: $(TSAN_SRC:%.c=$(B)/tsan/%.o)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(TSAN:%=$(B)/tsan/%): %: %.o $(B)/tsan/libcorbel.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) -fsanitize=thread -o $@ $^ -lcmocka -lpthread
+
 $(FUZZ:%=$(B)/fuzz/%): %: %.o $(B)/fuzz/libcorbel.a $(B)/fuzz/libthird.a
 	$(call say,LINK,$@)
 	$(Q)$(CLANG) $(SANITIZE) -fsanitize=fuzzer -o $@ $^ -lm
 
-.PHONY: unit model fuzz fuzz-smoke
+.PHONY: unit model tsan fuzz fuzz-smoke
 unit: $(UNIT:%=$(B)/host/%) ## unit tests under ASan and UBSan; T=name runs test_name alone
 	$(Q)tests/run --jobs $(JOBS) --cmocka $^
 model: $(MODEL:%=$(B)/host/%) ## random operations against simple models
+	$(Q)tests/run --jobs $(JOBS) --cmocka $^
+tsan: $(TSAN:%=$(B)/tsan/%) ## real threads as CPUs, under ThreadSanitizer
 	$(Q)tests/run --jobs $(JOBS) --cmocka $^
 fuzz-smoke: $(FUZZ:%=$(B)/fuzz/%) ## a short, fixed run of each fuzz target
 	$(Q)tests/run --jobs $(JOBS) --fuzz $^
@@ -438,13 +455,13 @@ json_rows = $(foreach s,$(1),$(foreach ROOM,$(firstword $(subst /, ,$(s))),$(fil
 compile_commands.json: FORCE ## for editors and clang tools
 	$(file >$@,[{"directory": "$(CURDIR)"$(comma) "file": "Makefile"$(comma) "command": "true"})
 	$(call json_rows,$(T_SRC),target)
-	$(call json_rows,$(wildcard tests/unit/*.c tests/model/*.c tests/fakes/*.c tests/control/*.c),host)
+	$(call json_rows,$(wildcard tests/unit/*.c tests/model/*.c tests/tsan/*.c tests/fakes/*.c tests/control/*.c),host)
 	$(call json_rows,$(wildcard tests/fuzz/*.c),fuzz)
 	$(call json_rows,$(wildcard tools/*.c),ctl)
 	$(file >>$@,])
 	@:
 
-OUR_C := $(wildcard $(foreach r,$(P_ROOMS) vmx firmware tools tests/unit tests/model tests/fuzz tests/fakes \
+OUR_C := $(wildcard $(foreach r,$(P_ROOMS) vmx firmware tools tests/unit tests/model tests/tsan tests/fuzz tests/fakes \
 	tests/control tests,$(r)/*.c $(r)/*.h))
 CPPCHECK := cppcheck --quiet --std=c11 --language=c --platform=unix64 --enable=warning,performance,portability \
 	--inline-suppr --suppressions-list=tests/style/cppcheck.suppressions --error-exitcode=1 \
@@ -463,8 +480,8 @@ control: $(CONTROL:%=$(B)/host/%) $(B)/corbelctl $(B)/corbelctl.1 ## the control
 	$(Q)tests/run --jobs $(JOBS) --pytest tests/control
 system: $(SYSTEM_NEEDS) ## system tests in the emulator; T=expression chooses (pytest -k)
 	$(Q)tests/run --jobs $(JOBS) --pytest-args '$(if $(T),-k "$(T)")' --pytest tests/system
-test: $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(FUZZ:%=$(B)/fuzz/%) $(CONTROL:%=$(B)/host/%) $(SYSTEM_NEEDS) ## all
-	$(Q)tests/run --jobs $(JOBS) --cmocka $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) \
+test: $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(TSAN:%=$(B)/tsan/%) $(FUZZ:%=$(B)/fuzz/%) $(CONTROL:%=$(B)/host/%) $(SYSTEM_NEEDS) ## all
+	$(Q)tests/run --jobs $(JOBS) --cmocka $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(TSAN:%=$(B)/tsan/%) \
 		--fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest $(if $(wildcard tests/control/test_*.py),tests/control) tests/system
 
 # ---- the rest ----------------------------------------------------------------------------------

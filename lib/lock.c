@@ -16,6 +16,7 @@
 
 static struct lock_context shared;
 static struct lock_context *(*context_of_caller)(void);
+static void (*while_waiting)(void);
 
 void lock_set_context(struct lock_context *(*fn)(void))
 {
@@ -73,6 +74,17 @@ void lock_note_release(const struct lock *l)
 	for (; i < c->depth; i++)
 		c->held[i - 1] = c->held[i];
 	c->depth--;
+}
+
+void lock_set_waiting(void (*fn)(void))
+{
+	while_waiting = fn;
+}
+
+void lock_note_waiting(void)
+{
+	if (while_waiting)
+		while_waiting();
 }
 
 bool lock_is_mine(const struct lock *l)

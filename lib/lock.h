@@ -51,9 +51,13 @@ void lock_note_acquire(const struct lock *l, bool same_rank);
 void lock_note_release(const struct lock *l);
 /* True when the calling CPU holds @l. */
 bool lock_is_mine(const struct lock *l);
+/* Called over and over while a CPU waits: threads that stand for more CPUs than there are give theirs to the holder. */
+void lock_set_waiting(void (*fn)(void));
+void lock_note_waiting(void);
 #else
 static inline void lock_note_acquire(const struct lock *l, bool same_rank) { (void)l, (void)same_rank; }
 static inline void lock_note_release(const struct lock *l) { (void)l; }
+static inline void lock_note_waiting(void) {}
 static inline bool lock_is_mine(const struct lock *l) { return __atomic_load_n(&l->next, __ATOMIC_RELAXED) != l->serving; }
 #endif
 
@@ -61,8 +65,10 @@ static inline void lock_wait_turn(struct lock *l)
 {
 	uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
 
-	while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket)
+	while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket) {
 		__builtin_ia32_pause();
+		lock_note_waiting();
+	}
 }
 
 /* Waits for @l. Interrupts masked. */
@@ -82,9 +88,10 @@ static inline void lock_acquire_next(struct lock *l)
 /* Takes @l if nobody holds it or waits. Out of order is fine here: whoever does not wait closes no cycle. */
 static inline bool lock_try(struct lock *l)
 {
-	uint32_t serving = __atomic_load_n(&l->serving, __ATOMIC_RELAXED), ticket = serving;
+	/* The last holder published its work by `serving`, not by `next`. */
+	uint32_t serving = __atomic_load_n(&l->serving, __ATOMIC_ACQUIRE), ticket = serving;
 
-	if (!__atomic_compare_exchange_n(&l->next, &ticket, serving + 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&l->next, &ticket, serving + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		return false;
 	lock_note_acquire(l, true);
 	return true;
