@@ -35,17 +35,45 @@ def rule(group, command):
     return "%s-%s" % (name, commands[command])
 
 
+def failed(answer):
+    return "rc" in answer or "err" in answer
+
+
+def check_reply(reply):
+    answer = cbor2.loads(reply.payload)
+    if not failed(answer):
+        SCHEMA.check(rule(reply.group, reply.command) + "-reply", answer)
+        return
+    SCHEMA.check("failure", answer)
+    if reply.group < 64 and "err" in answer:
+        assert set(answer) == {"err"}, "stock clients refuse other keys"
+
+
+def check_request(group, command, payload):
+    """Standard groups take unknown keys, ours refuse them."""
+    if group >= 64 and not isinstance(payload, bytes):
+        SCHEMA.check(rule(group, command) + "-request", {} if payload is None else payload)
+
+
 class Client(smp.Client):
+    """Each reply is checked, each request that was not refused or is good by intent, and what is pushed when asked to."""
+
+    def next_frame(self, seconds=30):
+        reply = super().next_frame(seconds)
+        check_reply(reply)
+        return reply
+
+    def post(self, op, group, command, payload=None, sequence=200):
+        check_request(group, command, payload)
+        super().post(op, group, command, payload, sequence)
+
     def exchange(self, op, group, command, payload=None, **more):
         reply = super().exchange(op, group, command, payload, **more)
-        answer = cbor2.loads(reply.payload)
-        if "rc" in answer or "err" in answer:
-            SCHEMA.check("failure", answer)
-            if group < 64 and "err" in answer:
-                assert set(answer) == {"err"}, "stock clients refuse other keys"
-            return reply
-        SCHEMA.check(rule(group, command) + "-reply", answer)
-        # standard groups take unknown keys, ours refuse them
-        if group >= 64 and not isinstance(payload, bytes):
-            SCHEMA.check(rule(group, command) + "-request", {} if payload is None else payload)
+        if not failed(cbor2.loads(reply.payload)):
+            check_request(group, command, payload)
         return reply
+
+    def check_pushed(self, start=0):
+        """All that was pushed since line @start, or was no frame: AssertionError unless it is in the schema."""
+        for line in self.deframer.other[start:]:
+            SCHEMA.check("pushed", smp.pushed(line))

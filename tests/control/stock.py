@@ -139,14 +139,16 @@ class Stock:
         overhead = len(smp.message(op, group, command, dict(fields, data=b""))) + 4
         return data[: self.size - overhead]
 
-    def upload(self, name, data):
-        off, fields = 0, {"len": len(data)}
+    def upload(self, name, data, start=0, stop=None):
+        """From @start, where another ended, to the first chunk's end at or past @stop: how much the peer has then."""
+        off = start
         while True:
-            fields.update(name=name, off=off)
+            fields = {"name": name, "off": off}
+            if off == 0:
+                fields["len"] = len(data)
             off = self.request(WRITE, 8, 0, data=self.chunk(WRITE, 8, 0, data[off:], **fields), **fields)["off"]
-            fields = {}
-            if off == len(data):
-                return
+            if off >= (len(data) if stop is None else stop):
+                return off
 
     def download(self, name):
         reply = self.request(READ, 8, 0, off=0, name=name)

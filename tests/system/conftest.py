@@ -19,8 +19,9 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "board")]
+sys.path.append(os.path.join(ROOT, "tests", "control"))  # stock.py and checked.py; behind, since it has a conftest too
 
-pytest.register_assert_rewrite("smp", "vms", "debian")
+pytest.register_assert_rewrite("smp", "vms", "debian", "checked", "cddl")
 
 import bochs  # noqa: E402
 import mkcpio  # noqa: E402

@@ -206,6 +206,10 @@ class Client:
                 return reply, have
             self.late.discard(have)
 
+    def post(self, op, group, command, payload=None, sequence=200):
+        """Sends a request and waits for nothing: its answer, if there will be one, is among the next frames."""
+        self.send(frame(message(op, group, command, payload, sequence)))
+
     def exchange(self, op, group, command, payload=None, seconds=30, version=None):
         """Sends one request and returns its Reply, which must echo what it answers."""
         version = self.version if version is None else version

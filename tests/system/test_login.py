@@ -13,8 +13,8 @@ import signer
 import smp
 import vms
 from signer import AUDIT, CHALLENGE, ENROLL, LOGIN, LOGOUT, SESSION, TRUST, WHOAMI
+from vms import LATE_MAX
 
-LATE_MAX = 100_000  # instructions that a runnable vcpu waits for the control task
 READY = rb"\] ready"
 LOGINS = 5
 

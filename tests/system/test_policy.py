@@ -4,19 +4,14 @@
 The emulator's ticks are instructions. What a guest measures as lateness is what its vcpu waited for
 the control task and for the other guest's turn; with one guest it is the control task's alone.
 """
-import os
-import sys
 import time
 
 import conftest
 import pytest
+import signer
 import vms
+from vms import LATE_MAX
 
-sys.path.append(os.path.join(conftest.ROOT, "tests", "control"))
-
-import signer  # noqa: E402
-
-LATE_MAX = 100_000      # instructions that a runnable vcpu waits for the control task
 MASKED_MAX = 20_000     # and of these in one apply section
 TURN_MAX = 30_000       # what a turn of the control task is while a vcpu waits, 2 ms, and the way into the guest
 POLICY, SCRIPTS, APPLY, RUN, STOP = 70, 0, 3, 4, 5

@@ -10,11 +10,11 @@ import pytest
 import smp
 import stock
 import vms
+from vms import LATE_MAX
 
 stock.TIMEOUT = 30  # an emulator does not keep to the wall's clock
 EVENTS, GET = 71, 0
 FILES = 8
-LATE_MAX = 100_000  # instructions that a runnable vcpu waits for the control task
 LONG = os.urandom(48 * 1024)
 NOTHING = {"scripts/boot.lua": "-- no machines\n"}
 BEAT = {"scripts/boot.lua": vms.guest("beat", more="autostart = true"), **conftest.guest_files("beat")}
@@ -50,10 +50,6 @@ def test_transfers_beside_a_beat_and_over_a_power_cut(client, record_property):
     assert one.download("uploads/long") == LONG
 
 
-def ask(machine, sequence, **arguments):
-    machine.smp.send(smp.frame(smp.message(smp.READ, EVENTS, GET, arguments, sequence)))
-
-
 def test_long_polls_wake_an_idle_machine(client):
     """Nothing runs but the poll: its end comes from the host's timer, an event's answer from the event."""
     machine, _ = client(store={**NOTHING, **conftest.guest_files("echo")})
@@ -66,8 +62,8 @@ def test_long_polls_wake_an_idle_machine(client):
 
     operator.define(vms.guest("a", "echo"))
     head = machine.smp.read_request(EVENTS, GET)["head"]
-    ask(machine, 200, **{"from": head, "wait": 1900, "kinds": "vm.running"})
-    machine.smp.send(smp.frame(smp.message(smp.WRITE, 65, 2, {"name": "a"}, 201)))
+    machine.smp.post(smp.READ, EVENTS, GET, {"from": head, "wait": 1900, "kinds": "vm.running"}, 200)
+    machine.smp.post(smp.WRITE, 65, 2, {"name": "a"}, 201)
     answers = [machine.smp.next_frame(30) for _ in range(2)]
     assert {answer.sequence for answer in answers} == {200, 201}
     polled = next(answer for answer in answers if answer.sequence == 200).map()

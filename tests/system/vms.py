@@ -18,6 +18,7 @@ HOST, CHECK = range(2)
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 PASS = 42               # what a test guest that is content writes to its debug-exit port
 ENDED = ("stopped", "crashed")
+LATE_MAX = 100_000      # instructions that a runnable vcpu waits for the control task
 
 
 def guest(name, image=None, cmdline="", mem="MiB(4)", more=""):
