@@ -142,7 +142,7 @@ void keyfile_point(const struct keyfile *k, uint8_t out[KEYFILE_POINT])
 
 void keyfile_thumbprint(const uint8_t point[KEYFILE_POINT], uint8_t out[KEYFILE_THUMBPRINT])
 {
-	/* {1: 2, -1: 1, -2: x, -3: y}, docs/protocol.md section 6a */
+	/* {1: 2, -1: 1, -2: x, -3: y}, docs/protocol.md section 7 */
 	static const uint8_t head[] = {0xa4, 0x01, 0x02, 0x20, 0x01, 0x21, 0x58, 0x20}, middle[] = {0x22, 0x58, 0x20};
 	uint8_t key[sizeof head + COORDINATE + sizeof middle + COORDINATE], *p = key;
 

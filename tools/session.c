@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A login is made as docs/protocol.md section 6a says: the machine's challenge
+ * A login is made as docs/protocol.md section 7 says: the machine's challenge
  * becomes the payload of a COSE_Sign1. The key is read before the challenge is
  * asked for, since somebody may have to type its passphrase.
  */
