@@ -25,6 +25,29 @@ void files_attach(struct files *f, struct kvlog *kv)
 {
 	f->kv = kv;
 	f->why_not[0] = '\0';
+	f->unreadable = false;
+}
+
+static enum status without(struct files *f, enum status st, const struct error *why, struct error *err)
+{
+	format(f->why_not, sizeof f->why_not, "%s", why->text);
+	f->unreadable = true;
+	return fail(err, st, "%s", why->text);
+}
+
+/* An empty store on the range, opened. */
+static enum status make(struct files *f, uint64_t id, struct error *err)
+{
+	struct error why;
+	struct kvlog *kv;
+	enum status st = kvlog_format(&f->range, id, f->memory, f->memory_bytes, &why);
+
+	if (st == ST_OK)
+		st = kvlog_open(&f->range, false, f->memory, f->memory_bytes, &kv, &why);
+	if (st != ST_OK)
+		return without(f, st, &why, err);
+	files_attach(f, kv);
+	return ST_OK;
 }
 
 enum status files_mount(struct files *f, const struct block_range *range, uint64_t id, void *memory,
@@ -34,18 +57,32 @@ enum status files_mount(struct files *f, const struct block_range *range, uint64
 	struct kvlog *kv;
 	enum status st = kvlog_open(range, false, memory, memory_bytes, &kv, &why);
 
+	f->range = *range;
+	f->memory = memory;
+	f->memory_bytes = memory_bytes;
 	*formatted = st == ST_NOT_FOUND;
 	if (*formatted)
-		st = kvlog_format(range, id, memory, memory_bytes, &why);
-	if (*formatted && st == ST_OK)
-		st = kvlog_open(range, false, memory, memory_bytes, &kv, &why);
+		return make(f, id, err);
 	if (st == ST_OK) {
 		files_attach(f, kv);
 		return ST_OK;
 	}
-	format(f->why_not, sizeof f->why_not, "%s", why.text);
-	f->unreadable = true;
-	return fail(err, st, "%s", why.text);
+	return without(f, st, &why, err);
+}
+
+enum status files_check_format(const struct files *f, struct error *err)
+{
+	if (f->range.count == 0)
+		return fail(err, ST_NOT_FOUND, "there is nothing to format: %.180s", f->why_not);
+	if (f->range.device->read_only)
+		return fail(err, ST_DENIED, "%s is read-only", f->range.device->name);
+	return ST_OK;
+}
+
+enum status files_format(struct files *f, uint64_t id, struct error *err)
+{
+	f->kv = NULL; /* its memory is used for the new one */
+	return make(f, id, err);
 }
 
 static bool is_own(const char *name)

@@ -21,6 +21,9 @@ struct files {
 	struct kvlog *kv;         /* NULL: there is no writable store */
 	char why_not[ERROR_TEXT_MAX]; /* while kv is NULL: a sentence */
 	bool unreadable;          /* there is a store, but it could not be opened */
+	struct block_range range; /* where the writable store is, or would be; of no blocks: nowhere */
+	void *memory;             /* for it */
+	size_t memory_bytes;
 };
 
 /* Of a struct files; host.store. */
@@ -42,6 +45,15 @@ void files_attach(struct files *f, struct kvlog *kv);
  */
 enum status files_mount(struct files *f, const struct block_range *range, uint64_t id, void *memory,
 			size_t memory_bytes, bool *formatted, struct error *err) MUST_CHECK;
+
+/* ST_NOT_FOUND: files_mount() was given no place for a store. ST_DENIED: it is read-only. */
+enum status files_check_format(const struct files *f, struct error *err) MUST_CHECK;
+/*
+ * Makes an empty store with @id in the place of the one that files_mount() found, whatever that was, and attaches
+ * it. All that was written is gone: nobody may hold a stream of it any more. files_check_format() has said ST_OK. After
+ * a failure there is no writable store, and why_not is the sentence in @err.
+ */
+enum status files_format(struct files *f, uint64_t id, struct error *err) MUST_CHECK;
 
 /* Finds by exact name; ST_NOT_FOUND with a sentence that names it. */
 enum status files_find(const struct files *f, const char *name, struct file *out, struct error *err) MUST_CHECK;

@@ -342,6 +342,13 @@ uint64_t audit_oldest(const struct control *c)
 	return segment == UINT64_MAX ? oldest_in_memory(c) : MIN(segment * AUDIT_SEGMENT, oldest_in_memory(c));
 }
 
+void audit_store_made(struct control *c)
+{
+	c->audit.kept = oldest_in_memory(c);
+	c->audit.stale = UINT64_MAX;
+	c->audit.urgent = true;
+}
+
 /* One entry of the page; false when it is full. */
 struct page {
 	struct cbor_writer *w;

@@ -63,6 +63,8 @@ struct audit {
 
 /* Goes on behind what the store has; without a store, from 0. */
 void audit_init(struct control *c);
+/* The store was made anew: what is still in memory is to be written to it. */
+void audit_store_made(struct control *c);
 
 /* One entry about something that is no command. @on and @failed may be "". */
 void audit_note(struct control *c, const char *who, const char *what, const char *on, const char *failed);

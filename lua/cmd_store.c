@@ -13,6 +13,7 @@
 #include "lua/control_internal.h"
 #include "lua/filename.h"
 
+#define ID_TEXT 17u /* with its NUL */
 #define FILE_ENTRY_MAX (sizeof ((struct file *)0)->name + 64)
 
 /* ---- names ---- */
@@ -112,6 +113,20 @@ void storage_put(const struct control *c, struct cbor_writer *w)
 	command_put_uint(w, "generation", s.generation);
 }
 
+/* Its identity, by which the operator says which store is to be formatted. */
+static const char *id_text(uint64_t id, char out[ID_TEXT])
+{
+	format(out, ID_TEXT, "%016llx", (unsigned long long)id);
+	return out;
+}
+
+static void put_id(struct cbor_writer *w, uint64_t id)
+{
+	char text[ID_TEXT];
+
+	command_put_text(w, "id", id_text(id, text));
+}
+
 static void put_upload(const struct upload *u, struct cbor_writer *w)
 {
 	struct cbor_mark map;
@@ -138,6 +153,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	if (!kv)
 		return ST_OK;
 	kvlog_stats(kv, &s);
+	put_id(w, s.id);
 	command_put_uint(w, "garbage", s.garbage_bytes);
 	command_put_uint(w, "streams", s.streams);
 	command_put_uint(w, "opens", s.opens);
@@ -145,6 +161,81 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	command_put_uint(w, "damaged_keys", s.damaged_keys);
 	command_put_uint(w, "bad_superblocks", s.bad_superblocks);
 	command_put_uint(w, "unfinished", s.unfinished);
+	return ST_OK;
+}
+
+/* ---- making it anew ---- */
+
+/* What can be read is deleted only for somebody who says which store it is. */
+static enum status check_confirmed(const struct control *c, const struct command_args *a, struct failure *f)
+{
+	const struct kvlog *kv = c->cfg.machine->files->kv;
+	struct kvlog_stats s;
+	char id[ID_TEXT];
+
+	if (!kv && a->store_id.given)
+		return fail(&f->error, ST_BAD_STATE, "no store is open that confirm could be about: leave it out");
+	if (!kv)
+		return ST_OK;
+	kvlog_stats(kv, &s);
+	id_text(s.id, id);
+	if (!a->store_id.given)
+		return fail(&f->error, ST_BAD_STATE,
+			    "the store can be read, and all in it would be deleted: confirm takes its id, %s", id);
+	if (a->store_id.len != strlen(id) || memcmp(a->store_id.text, id, strlen(id)) != 0)
+		return fail(&f->error, ST_INVALID, "confirm is not the store's id, which is %s", id);
+	return ST_OK;
+}
+
+/* As io/kvlog.h wants it: not to be guessed, where that can be had. */
+static uint64_t random_id(struct control *c)
+{
+	struct error ignored;
+	uint64_t id;
+
+	if (c->cfg.entropy && c->cfg.entropy(&id, sizeof id, &ignored) == ST_OK)
+		return id;
+	return control_ticks(c);
+}
+
+/* Nobody may hold on to what was in the store. */
+static void let_go(struct control *c)
+{
+	upload_end(&c->upload);
+	upload_end(&c->slots.upload);
+	c->slots.state = SLOT_EMPTY;
+	c->slots.version = 0;
+	c->slots.pending = c->slots.permanent = false;
+	/* The text in force stays, but no start can come back to it. */
+	c->generation.good = c->generation.tries = c->generation.judged_at = 0;
+}
+
+static enum status format_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	struct files *files = c->cfg.machine->files;
+	bool own_keys = keystore_is_own(c);
+	uint64_t id = random_id(c);
+	char text[ID_TEXT];
+	struct error why;
+	enum status st = files_check_format(files, &f->error);
+
+	if (st == ST_OK)
+		st = check_confirmed(c, a, f);
+	if (st != ST_OK)
+		return st == ST_DENIED ? ST_BAD_STATE : st;
+	let_go(c);
+	st = files_format(files, id, &f->error);
+	if (st != ST_OK) {
+		events_post(&c->events, EVENT_STORE, NULL, "it could not be formatted: %.180s", f->error.text);
+		return st;
+	}
+	c->storage_failed = false;
+	audit_store_made(c);
+	log_warn("store: formatted by an operator, its id is %s", id_text(id, text));
+	events_post(&c->events, EVENT_STORE, NULL, "formatted: its id is %s", text);
+	if (keystore_store_made(c, own_keys, &why) != ST_OK)
+		return fail(&f->error, ST_IO, "the store was made, but the keys are not in it: %.160s", why.text);
+	put_id(w, id);
 	return ST_OK;
 }
 
@@ -178,6 +269,7 @@ static const struct arg list_args[] = {
 	{"after", ARG_TEXT, ARG_OF(after_name), false},
 	{"max", ARG_NUMBER, ARG_OF(max), false},
 };
+static const struct arg format_args[] = {{"confirm", ARG_TEXT, ARG_OF(store_id), false}};
 static const struct arg delete_args[] = {{"name", ARG_TEXT, ARG_OF(name), true}};
 
 static const struct command store_commands[] = {
@@ -193,6 +285,11 @@ static const struct command store_commands[] = {
 		.id = STORE_DELETE, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "delete",
 		.help = "deletes a file of the writable store", .args = delete_args,
 		.arg_count = ARRAY_SIZE(delete_args), .apply = delete_apply,
+	},
+	{
+		.id = STORE_FORMAT, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "format",
+		.help = "makes the writable store anew, empty", .args = format_args,
+		.arg_count = ARRAY_SIZE(format_args), .apply = format_apply,
 	},
 };
 

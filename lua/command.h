@@ -71,7 +71,7 @@ enum policy_command {
 	POLICY_ROLLBACK
 };
 enum events_command { EVENTS_READ, EVENTS_ATTACH, EVENTS_DETACH, EVENTS_KINDS_LIST };
-enum store_command { STORE_LIST, STORE_INFO, STORE_DELETE };
+enum store_command { STORE_LIST, STORE_INFO, STORE_DELETE, STORE_FORMAT };
 enum inspect_command { INSPECT_HOST, INSPECT_CHECK };
 enum tree_command { TREE_LIST, TREE_GET, TREE_SET, TREE_UNSET, TREE_WHY, TREE_DESCRIBE, TREE_VALUES };
 
@@ -114,7 +114,7 @@ struct command_args {
 	bool changed, settings;
 
 	/* the store */
-	struct arg_text after_name;
+	struct arg_text after_name, store_id;
 
 	/* scripts */
 	struct arg_text file;

@@ -50,6 +50,8 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
 	keystore_load(c);
 	audit_init(c);
+	if (cfg->machine->files->unreadable)
+		events_post(&c->events, EVENT_STORE, NULL, "nothing can be written: %.180s", cfg->machine->files->why_not);
 	*out = c;
 	return ST_OK;
 }

@@ -171,6 +171,13 @@ void control_reply_end(struct control *c, const struct smp_header *h, enum statu
 void keystore_load(struct control *c);
 /* Writes c->keys_next and believes it. Nothing is changed when it cannot be written. */
 MUST_CHECK enum status keystore_commit(struct control *c, struct error *err);
+/* True when the keys in force are the operators' own: not the seed's, and not none. */
+bool keystore_is_own(const struct control *c);
+/*
+ * The store was made anew and is empty. Keys that could not be read are forgotten, and the seed's count; else
+ * @own ones are written to it.
+ */
+MUST_CHECK enum status keystore_store_made(struct control *c, bool own, struct error *err);
 /* One sentence on whether the line is trusted, and why. */
 void keystore_describe(const struct control *c, char *out, size_t size);
 

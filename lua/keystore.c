@@ -88,6 +88,29 @@ enum status keystore_commit(struct control *c, struct error *err)
 	return ST_OK;
 }
 
+bool keystore_is_own(const struct control *c)
+{
+	struct kvlog *kv = c->cfg.machine->files->kv;
+	struct kvlog_info info;
+
+	if (kv)
+		return kvlog_stat(kv, KEYS_NAME, &info, NULL) == ST_OK;
+	return c->keys.count > 0 && !c->keys_trouble[0];
+}
+
+enum status keystore_store_made(struct control *c, bool own, struct error *err)
+{
+	if (c->keys_trouble[0]) {
+		c->keys_trouble[0] = '\0';
+		read_keys(c);
+		if (!c->session.logged_in)
+			session_reset(c);
+		return ST_OK;
+	}
+	c->keys_next = c->keys;
+	return own ? keystore_commit(c, err) : ST_OK;
+}
+
 #define NO_LOGIN "WHOEVER IS AT THE SERIAL LINE OWNS THIS MACHINE"
 
 void keystore_describe(const struct control *c, char *out, size_t size)

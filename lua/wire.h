@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * SMP's serial framing (Zephyr's "SMP over console", docs/protocol.md section
- * 2), both directions. A frame is a 16-bit length, the body and its CRC, in
+ * 1), both directions. A frame is a 16-bit length, the body and its CRC, in
  * Base64, cut into lines; each line starts with a marker that no text contains:
  *
  *	06 09  first line of a frame

@@ -58,6 +58,8 @@ enum exit_status events_show(struct client *c, int argc, char **argv);
 /* ---- files.c, copy.c ---- */
 
 enum exit_status files_list(struct client *c, int argc, char **argv);
+enum exit_status files_store_info(struct client *c, int argc, char **argv);
+enum exit_status files_store_format(struct client *c, int argc, char **argv);
 enum exit_status files_remove(struct client *c, int argc, char **argv);
 enum exit_status files_copy(struct client *c, int argc, char **argv);
 

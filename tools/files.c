@@ -77,6 +77,37 @@ enum exit_status files_list(struct client *c, int argc, char **argv)
 	return st;
 }
 
+/* The reply to a request of the group, as it is. */
+static enum exit_status show_reply(struct client *c, enum client_op op, unsigned command, struct request *r)
+{
+	struct cbor_value reply;
+	enum exit_status st = client_request(c, op, GROUP_STORE, command, r, &reply);
+
+	if (st == EXIT_OK && !reply_as_json(c, reply))
+		show_pairs(stdout, reply, 0);
+	return st;
+}
+
+enum exit_status files_store_info(struct client *c, int argc, char **argv)
+{
+	struct request r;
+
+	(void)argc;
+	(void)argv;
+	request_begin(&r);
+	return show_reply(c, CLIENT_READ, STORE_INFO, &r);
+}
+
+enum exit_status files_store_format(struct client *c, int argc, char **argv)
+{
+	struct request r;
+
+	request_begin(&r);
+	if (argc > 0)
+		request_text(&r, "confirm", argv[0]);
+	return show_reply(c, CLIENT_WRITE, STORE_FORMAT, &r);
+}
+
 enum exit_status files_remove(struct client *c, int argc, char **argv)
 {
 	for (int i = 0; i < argc; i++) {

@@ -22,7 +22,7 @@ COMMANDS = {
     71: ("events", dict(enumerate("read attach detach kinds".split()))),
     72: ("console", dict(enumerate("list read attach detach input".split()))),
     74: ("inspect", dict(enumerate("host check".split()))),
-    77: ("store", dict(enumerate("list info delete".split()))),
+    77: ("store", dict(enumerate("list info delete format".split()))),
     76: ("tree", dict(enumerate("list get set unset why describe values".split()))),
 }
 

@@ -96,6 +96,7 @@ def test_no_rule_is_a_dead_letter(host):
     client.write_request(71, 2)
     for push in pushes(machine):
         SCHEMA.check("pushed", push)
+    client.write_request(77, 3, {"confirm": client.read_request(77, 1)["id"]})
     client.write_request(70, 3, {"text": vm("e", more="autostart = true") + vm("f", "x")})
     client.write_request(65, 3, {"name": "e"})
     client.write_request(70, 3, {"text": vm("f"), "origin": "x"})

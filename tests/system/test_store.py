@@ -6,7 +6,7 @@ import time
 import mkdisk
 import smp
 
-LIST, INFO = 0, 1
+LIST, INFO, FORMAT = 0, 1, 3
 NAMES = {"scripts/boot.lua": "log('from the seed')", "b": "seed"}
 
 
@@ -91,8 +91,18 @@ def test_a_partition_that_holds_something_else(boot):
     assert re.search(r"error: store: nothing can be written: drive 0 at 0x1f0: neither superblock, sectors %d and %d, is good"
                      % (first, first + 8), machine.log.text())
     assert files(machine) == {"b": 4, "scripts/boot.lua": 20}
+    assert "neither superblock" in machine.smp.read_request(71, 0, {"from": 0, "kinds": "store"})["events"][0]["text"]
     machine.stop()
     assert mkdisk.writable_content(machine.disk) == before
+    # an owner makes a store of it, over the wire, and it stays one
+    machine = boot(disk=machine.disk, keep=True)
+    machine.log.wait_for(r"\] ready", 120)
+    made = machine.smp.write_request(77, FORMAT)["id"]
+    prompt(machine, 'store.put("scripts/boot.lua", "log(\'a store again\')")')
+    machine.cut_power()
+    machine = boot(disk=machine.disk, keep=True)
+    machine.log.wait_for(r"a store again", 120)
+    assert machine.smp.read_request(77, INFO)["id"] == made
 
 
 def test_a_disk_made_anew_keeps_the_store(boot):

@@ -156,6 +156,40 @@ static void streams_and_mounting_again(void **state)
 	assert_content("up/load", "load");
 }
 
+static void made_anew(void **state)
+{
+	struct kvlog_stats s;
+
+	(void)state;
+	assert_int_equal(files_put(&files, "z/later", "old", 3, &err), ST_OK);
+	assert_int_equal(files_check_format(&files, &err), ST_OK);
+	assert_int_equal(files_format(&files, 9, &err), ST_OK);
+	kvlog_stats(files.kv, &s);
+	assert_true(s.writable && s.id == 9 && s.keys == 0);
+	assert_int_equal(files_find(&files, "z/later", &file, &err), ST_NOT_FOUND);
+	assert_content("m", "seed");
+
+	/* A disk that fails leaves no store, and says why; one that has come back takes one. */
+	disk.fail_from = disk.requests + 1;
+	disk.fail_count = 1000;
+	assert_int_equal(files_format(&files, 10, &err), ST_IO);
+	assert_null(files.kv);
+	assert_true(files.unreadable);
+	assert_string_equal(files.why_not, err.text);
+	assert_int_equal(files_put(&files, "a", "x", 1, &err), ST_DENIED);
+	disk.fail_from = disk.fail_count = 0;
+	assert_int_equal(files_format(&files, 11, &err), ST_OK);
+	assert_false(files.unreadable);
+	assert_int_equal(files_put(&files, "a", "x", 1, &err), ST_OK);
+
+	disk.device.read_only = true;
+	assert_int_equal(files_check_format(&files, &err), ST_DENIED);
+	assert_content("a", "x");
+	files_init(&files, &seed, "nobody has looked");
+	assert_int_equal(files_check_format(&files, &err), ST_NOT_FOUND);
+	assert_string_equal(err.text, "there is nothing to format: nobody has looked");
+}
+
 static void without_a_writable_store(void **state)
 {
 	static const char *const names[] = {"a name with blanks", "b", "m", "z/last"};
@@ -186,6 +220,7 @@ int main(void)
 		WITH_FILES(the_writable_lies_over_the_seed),
 		WITH_FILES(a_file_that_changes_under_way),
 		WITH_FILES(streams_and_mounting_again),
+		WITH_FILES(made_anew),
 		WITH_FILES(without_a_writable_store),
 	};
 
