@@ -404,7 +404,7 @@ SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
 BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_control $(B)/bench/host_libcbor
-bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) ## measure, compare with the promises; BENCH='exits sizes handoff linux host'
+bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host'
 	$(Q)CORBEL_BUILD=$(abspath $(B)) CORBEL_DEPS=$(DEPS) $(PYTHON) bench/run.py $(BENCH)
 # The first process of a measured Linux: no C library, so that its first instruction is user space's.
 $(B)/guests/linux_init: bench/guests/linux_init.c
