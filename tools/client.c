@@ -66,6 +66,7 @@ bool client_open(struct client *c, const char *target)
 	clock_gettime(CLOCK_REALTIME, &t);
 	c->sequence = (uint8_t)(t.tv_nsec >> 10 ^ getpid());
 	wire_receiver_init(&c->rx, c->body, sizeof c->body);
+	c->in_at = c->in_len = 0;
 	return true;
 }
 

@@ -393,7 +393,7 @@ const struct ctl_command ctl_commands[] = {
 	{"stats", "[PLACE]", "the places that have counters, or one place's counters", 0, false, tree_stats},
 	{"top", "[SECONDS]", "the VMs by what they use, again and again", 0, false, top_run},
 	{"metrics", "", "all counters as Prometheus reads them", 0, false, metrics_print},
-	{"exporter", "[PORT]", "serves them on a port of this machine, 9532 without PORT", 0, false, metrics_serve},
+	{"exporter", "[PORT [SECONDS]]", "serves them on a port of this machine, 9532 without PORT", 0, false, metrics_serve},
 	{"plan", "FILE", "says what apply would change; FILE is here, or :NAME in the store", 1, false, policy_plan},
 	{"apply", "FILE", "makes a Lua text the site's next generation, all or nothing", 1, false, policy_apply},
 	{"generations", "", "the generations that are kept", 0, false, policy_generations},

@@ -2,7 +2,10 @@
 /*
  * The smallest HTTP/1.1 server that a Prometheus scraper needs: one request a
  * connection, one connection at a time, GET /metrics, on the loopback interface
- * alone. Each scrape asks the machine anew; nothing is cached.
+ * alone. Each scrape asks the machine anew, and has its line for no longer than that
+ * takes, so that other commands get it in between; while they have it, what the
+ * last scrape got is given again if it is young. Only a session that has logged in keeps the line:
+ * a login for each scrape would crowd out everything else in the audit log and the events.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/bits.h"
 #include "tools/commands.h"
 #include "tools/metrics.h"
 #include "tools/terminal.h"
@@ -22,6 +26,17 @@
 #define REQUEST_MAX 4096
 #define REQUEST_MS 5000
 #define BACKLOG 8
+#define LINE_MS 4000       /* for each request and for the line: a scraper waits 10 s */
+#define AGE_DEFAULT_S 15   /* of what is given again; a scraper's usual interval */
+#define AGE_MAX_S 3600ul
+
+struct exporter {
+	struct client *c;
+	long long age_ms; /* of a result that may be given again */
+	char *text;       /* the last result, or NULL */
+	size_t len;
+	long long at;     /* when it was got */
+};
 
 static long long now_ms(void)
 {
@@ -132,11 +147,37 @@ static char *collect(struct client *c, size_t *len)
 	return text;
 }
 
-static void serve(struct client *c, int fd)
+/* As collect(), with the line taken and released. */
+static char *collect_on_line(struct client *c, size_t *len)
+{
+	char *text;
+
+	if (c->fd < 0 && !client_open(c, c->target))
+		return NULL;
+	text = collect(c, len);
+	if (!c->key)
+		client_close(c);
+	return text;
+}
+
+/* Renews the last result where that can be done; false when there is none that is young enough. */
+static bool renew(struct exporter *e)
+{
+	size_t len;
+	char *text = collect_on_line(e->c, &len);
+
+	if (!text)
+		return e->text && now_ms() - e->at <= e->age_ms;
+	free(e->text);
+	e->text = text;
+	e->len = len;
+	e->at = now_ms();
+	return true;
+}
+
+static void serve(struct exporter *e, int fd)
 {
 	char head[REQUEST_MAX], method[8], path[64], version[4];
-	char *text;
-	size_t len = 0;
 
 	if (!read_head(fd, head))
 		return;
@@ -146,43 +187,30 @@ static void serve(struct client *c, int fd)
 		refuse(fd, "405 Method Not Allowed");
 	} else if (strcmp(path, "/metrics") != 0) {
 		refuse(fd, "404 Not Found");
-	} else if (!(text = collect(c, &len))) {
+	} else if (!renew(e)) {
 		refuse(fd, "503 Service Unavailable");
 	} else {
-		answer(fd, "200 OK", "text/plain; version=0.0.4; charset=utf-8", text, len, strcmp(method, "HEAD") == 0);
-		free(text);
+		answer(fd, "200 OK", "text/plain; version=0.0.4; charset=utf-8", e->text, e->len,
+		       strcmp(method, "HEAD") == 0);
 	}
 }
 
-static bool read_port(const char *text, unsigned *out)
+/* @what begins the sentence about a number that is none: "a port is a number". */
+static bool read_number(const char *text, const char *what, unsigned long max, unsigned *out)
 {
 	char *end;
 	unsigned long n = strtoul(text, &end, 10);
 
-	if (*end || end == text || text[0] == '-' || n > UINT16_MAX) {
-		complain("a port is a number up to 65535, not %s", text);
+	if (*end || end == text || text[0] == '-' || n > max) {
+		complain("%s up to %lu, not %s", what, max, text);
 		return false;
 	}
 	*out = (unsigned)n;
 	return true;
 }
 
-enum exit_status metrics_serve(struct client *c, int argc, char **argv)
+static void serve_all(struct exporter *e, int listener)
 {
-	unsigned port = PORT_DEFAULT;
-	int listener;
-
-	if (argc > 0 && !read_port(argv[0], &port))
-		return EXIT_USAGE;
-	listener = listen_on(&port);
-	if (listener < 0)
-		return EXIT_USAGE;
-	if (c->json)
-		printf("{\"port\": %u}\n", port);
-	else
-		printf("serving http://127.0.0.1:%u/metrics\n", port);
-	fflush(stdout);
-	terminal_catch();
 	while (!terminal_interrupted()) {
 		struct pollfd p = {.fd = listener, .events = POLLIN};
 		int fd;
@@ -192,10 +220,36 @@ enum exit_status metrics_serve(struct client *c, int argc, char **argv)
 		fd = accept(listener, NULL, NULL);
 		if (fd < 0)
 			continue;
-		serve(c, fd);
+		serve(e, fd);
 		close(fd);
 	}
+}
+
+enum exit_status metrics_serve(struct client *c, int argc, char **argv)
+{
+	unsigned port = PORT_DEFAULT, age = AGE_DEFAULT_S;
+	struct exporter e = {.c = c};
+	int listener;
+
+	if ((argc > 0 && !read_number(argv[0], "a port is a number", UINT16_MAX, &port)) ||
+	    (argc > 1 && !read_number(argv[1], "an age is a number of seconds", AGE_MAX_S, &age)))
+		return EXIT_USAGE;
+	e.age_ms = age * 1000ll;
+	listener = listen_on(&port);
+	if (listener < 0)
+		return EXIT_USAGE;
+	if (c->json)
+		printf("{\"port\": %u}\n", port);
+	else
+		printf("serving http://127.0.0.1:%u/metrics\n", port);
+	fflush(stdout);
+	c->timeout_ms = MIN(c->timeout_ms, LINE_MS);
+	if (!c->key)
+		client_close(c);
+	terminal_catch();
+	serve_all(&e, listener);
 	terminal_release();
 	close(listener);
+	free(e.text);
 	return EXIT_OK;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A target with a slash or one that names a file is a device, else it is
- * HOST:PORT. A device's settings are kept and put back when we leave.
+ * HOST:PORT. A device's settings are kept and put back when we leave, and it is
+ * locked meanwhile, for two readers of one line would each get parts of the replies.
  */
 #include "tools/target.h"
 
@@ -13,16 +14,29 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 
 #define HOST_MAX 256
+#define LOCK_RETRY_MS 20
 
 static struct termios saved;
 static int saved_fd = -1;
 
-static int open_device(const char *path, char *why, size_t size)
+/* Waits for whoever has the device: an exporter's scrape is over soon. */
+static bool lock_within(int fd, int timeout_ms)
+{
+	for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited += LOCK_RETRY_MS) {
+		if (errno != EWOULDBLOCK || waited >= timeout_ms)
+			return false;
+		poll(NULL, 0, LOCK_RETRY_MS);
+	}
+	return true;
+}
+
+static int open_device(const char *path, int timeout_ms, char *why, size_t size)
 {
 	int fd = open(path, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
 	struct termios t;
@@ -34,6 +48,13 @@ static int open_device(const char *path, char *why, size_t size)
 			close(fd);
 		return -1;
 	}
+	if (!lock_within(fd, timeout_ms)) {
+		snprintf(why, size, "cannot open %s: another corbelctl has it", path);
+		close(fd);
+		return -1;
+	}
+	/* Not before: whoever had it has put the settings back. */
+	tcgetattr(fd, &t);
 	saved = t;
 	saved_fd = fd;
 	cfmakeraw(&t);
@@ -125,7 +146,7 @@ static int open_socket(const char *target, int timeout_ms, char *why, size_t siz
 int target_open(const char *target, int timeout_ms, char *why, size_t size)
 {
 	if (strchr(target, '/') || access(target, F_OK) == 0)
-		return open_device(target, why, size);
+		return open_device(target, timeout_ms, why, size);
 	return open_socket(target, timeout_ms, why, size);
 }
 

@@ -93,6 +93,7 @@ def test_set_why_unset(machine):
     (["top", "soon"], USAGE, "top takes seconds, from 0.1 to 3600, not soon"),
     (["exporter", "65536"], USAGE, "a port is a number up to 65535, not 65536"),
     (["exporter", "-1"], USAGE, "a port is a number up to 65535, not -1"),
+    (["exporter", "0", "soon"], USAGE, "an age is a number of seconds up to 3600, not soon"),
 ])
 def test_refusals(machine, words, status, sentence):
     assert failed(machine, status, *words) == sentence
@@ -154,9 +155,10 @@ def test_metrics(machine):
 
 
 @contextlib.contextmanager
-def exporter(machine, *words):
+def exporter(machine, *words, key=None):
     machine.disconnect()
-    process = subprocess.Popen([CORBELCTL, "-t", "127.0.0.1:%d" % machine.port, "exporter", *words],
+    options = ["--timeout", "2", *(["--key", str(key)] if key else [])]
+    process = subprocess.Popen([CORBELCTL, "-t", "127.0.0.1:%d" % machine.port, *options, "exporter", *words],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -178,8 +180,63 @@ def http(port, request):
     return status, dict(h.split(": ", 1) for h in headers), body.decode()
 
 
+SCRAPE = "GET /metrics HTTP/1.1\r\n\r\n"
+
+
+def test_the_line_is_free_between_scrapes(machine):
+    with exporter(machine, "0", "4") as (process, port):
+        assert json.loads(machine.ctl("--json", "vm", "list"))["vms"]
+        body = http(port, SCRAPE)[2]
+        assert check_metrics(body)["corbel_host_vms"][(("state", "running"),)] == 1
+        machine.ctl("vm", "start", "beta")
+        assert check_metrics(http(port, SCRAPE)[2])["corbel_host_vms"][(("state", "running"),)] == 2
+        # while somebody else has it the last result is given again, but not for long
+        machine.smp.read_request(65, 0)
+        status, _, again = http(port, SCRAPE)
+        assert status == "HTTP/1.1 200 OK" and check_metrics(again)["corbel_host_vms"][(("state", "running"),)] == 2
+        time.sleep(4)
+        assert http(port, SCRAPE)[0] == "HTTP/1.1 503 Service Unavailable"
+        machine.disconnect()
+        status, _, body = http(port, SCRAPE)
+        assert status == "HTTP/1.1 200 OK" and body != again
+
+
+def test_a_session_keeps_the_line(host, tmp_path):
+    machine = host(vm("alpha"))
+    key = tmp_path / "key.pem"
+    machine.ctl("keygen", str(key))
+    machine.ctl("key", "add", "prom", "observer", str(key))
+    with exporter(machine, "0", "0", key=key) as (process, port):
+        for _ in range(3):
+            assert http(port, SCRAPE)[0] == "HTTP/1.1 200 OK"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == OK
+    logins = [e for e in machine.smp.read_request(64, 8)["entries"] if e["what"] == "session.login"]
+    assert [e["who"] for e in logins] == ["prom"], "one login for all scrapes"
+
+
+def test_a_serial_device_is_locked(tmp_path):
+    master, slave = pty.openpty()
+    device = os.ttyname(slave)
+    fcntl.flock(slave, fcntl.LOCK_EX)
+    words = [CORBELCTL, "-t", device, "--timeout", "0.5", "vm", "list"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=10)
+    assert (done.returncode, done.stderr) == (UNREACHABLE, "corbelctl: cannot open %s: another corbelctl has it\n" % device)
+    # it waits for it, and then asks
+    words[4] = "8"
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    assert not select.select([master], [], [], 0)[0]
+    fcntl.flock(slave, fcntl.LOCK_UN)
+    assert os.read(master, 2) == b"\x06\x09"
+    process.kill()
+    process.wait()
+    os.close(master)
+    os.close(slave)
+
+
 def test_exporter(machine):
-    with exporter(machine, "0") as (process, port):
+    with exporter(machine, "0", "0") as (process, port):
         for _ in range(3):
             status, headers, body = http(port, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
             assert status == "HTTP/1.1 200 OK" and int(headers["Content-Length"]) == len(body)
