@@ -42,7 +42,7 @@ export CORBEL_DEPS := $(DEPS)
 P_ROOMS := lib memmgr sched io guest lua
 # Files of the target rooms that touch no hardware: also built for the host, and tested there.
 FW_PURE := $(wildcard $(patsubst %,firmware/%.c,acpi backtrace board bootinfo cmdline entropy ide memmap mtrr \
-	paging_check ptab rtcdate stack symtab uart_counters))
+	paging_check ptab rtcdate stack symtab topology tscskew uart_counters))
 VMX_PURE := $(wildcard $(addprefix vmx/,ctrl.c ept.c decode.c dump.c check.c mitigations.c vmcs_names.c rules_*.c))
 
 P_SRC := $(foreach r,$(P_ROOMS),$(wildcard $(r)/*.c))
@@ -324,16 +324,17 @@ image: $(B)/corbel.img ## a bootable disk with GRUB, the ELF and the store, $(B)
 MODEL_CPU ?= corei7_icelake_u
 MEGS ?= 512
 CMDLINE ?=
+CPUS ?= 1
 STORE ?=
 SECONDS ?= 20
 PORT ?= 18892
 EMULATE = $(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.elf \
-	--model $(MODEL_CPU) --megs $(MEGS) --cmdline '$(CMDLINE)' --port $(PORT)
+	--model $(MODEL_CPU) --cpus $(CPUS) --megs $(MEGS) --cmdline '$(CMDLINE)' --port $(PORT)
 
 .PHONY: run boot
-run: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## start the emulator with the default script and open a prompt
+run: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## start the emulator with the default script and open a prompt; CPUS (1)
 	$(Q)$(EMULATE) --store $(B)/store.cpio --keep $(B)/run.img --ready '] ready' --prompt $(B)/corbelctl
-boot: $(B)/corbel.elf $(B)/sector.bin ## show the boot log for SECONDS (20); STORE, CMDLINE, MODEL_CPU, MEGS
+boot: $(B)/corbel.elf $(B)/sector.bin ## show the boot log for SECONDS (20); STORE, CMDLINE, MODEL_CPU, CPUS, MEGS
 	$(Q)$(EMULATE) --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
 
 # ---- host tests --------------------------------------------------------------------------------

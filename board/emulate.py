@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--keep", metavar="DISK", help="where the disk is made; what the writable store on it holds stays")
     parser.add_argument("--model", default=bochs.ICELAKE)
     parser.add_argument("--megs", type=int, default=512)
+    parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("--ips", type=int, default=10_000_000)
     parser.add_argument("--errors", choices=["ignore", "report"], default="ignore", help="into Bochs' own log")
     parser.add_argument("--port", type=int, default=18892, help="of the management line")
@@ -82,8 +83,8 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
         disk = disk_for(options, directory)
-        with bochs.Bochs(disk, model=options.model, megs=options.megs, ips=options.ips, errors=options.errors,
-                         keep=bool(options.keep)) as machine:
+        with bochs.Bochs(disk, model=options.model, megs=options.megs, ips=options.ips, cpus=options.cpus,
+                         errors=options.errors, keep=bool(options.keep)) as machine:
             if options.prompt:
                 return interact(machine, options)
             show_log(machine.log, options.ready, options.seconds)

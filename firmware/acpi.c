@@ -203,6 +203,13 @@ static void madt_cpu(struct acpi_info *out, uint32_t apic_id, uint32_t uid, uint
 {
 	if (!(flags & (MADT_CPU_ENABLED | MADT_CPU_CAPABLE)))
 		return;
+	/* Some firmware lists a processor twice, once as each kind of local APIC. */
+	for (unsigned i = 0; i < out->cpu_count; i++) {
+		if (out->cpu[i].apic_id != apic_id)
+			continue;
+		out->cpu[i].enabled |= (flags & MADT_CPU_ENABLED) != 0;
+		return;
+	}
 	if (out->cpu_count == ACPI_CPUS_MAX) {
 		skip_entry(out, "processors", ACPI_CPUS_MAX);
 		return;

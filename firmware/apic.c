@@ -20,10 +20,13 @@
 #define TIMER_PROBE_US 50u
 #define ICR_TRIES 100000u
 #define XAPIC_ID_SHIFT 24
+#define XAPIC_BROADCAST 0xffu
 #define LVT_MAX_WITH_CMCI 6u
 
 static bool x2apic;
-static volatile uint8_t *registers; /* xAPIC mode */
+static volatile uint8_t *registers; /* xAPIC mode; at the same address on each CPU */
+static uint64_t registers_at;
+static uint8_t error_vector, timer_vector;
 static bool timer_by_deadline;
 static uint64_t timer_hz; /* of the one-shot timer, divided by 1 */
 static void (*timer_expired)(void);
@@ -46,25 +49,30 @@ void apic_eoi(void)
 	apic_write(APIC_REG_EOI, 0);
 }
 
-static enum status enable(const struct acpi_info *acpi, struct error *err)
+/* Once in x2APIC mode it cannot be left without passing through disabled. */
+static void enable_mode(uint64_t base)
+{
+	wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN);
+	if (x2apic)
+		wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN | APIC_BASE_EXTD);
+}
+
+static enum status enable(const struct acpi_info *acpi, bool want_x2apic, struct error *err)
 {
 	uint64_t base = rdmsr(MSR_IA32_APIC_BASE);
 
-	/* Once in x2APIC mode it cannot be left without passing through disabled. */
-	x2apic = the_cpu.x2apic || (base & APIC_BASE_EXTD);
-	if (x2apic) {
-		wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN);
-		wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN | APIC_BASE_EXTD);
+	x2apic = (the_cpu.x2apic && want_x2apic) || (base & APIC_BASE_EXTD);
+	enable_mode(base);
+	if (x2apic)
 		return ST_OK;
-	}
-	wrmsr(MSR_IA32_APIC_BASE, base | APIC_BASE_EN);
-	registers = mmio_map(hpa(base & APIC_BASE_ADDR_MASK), PAGE_SIZE);
+	registers_at = base & APIC_BASE_ADDR_MASK;
+	registers = mmio_map(hpa(registers_at), PAGE_SIZE);
 	if (!registers)
 		return fail(err, ST_NO_MEMORY, "local APIC: its registers at 0x%llx cannot be mapped",
-			    (unsigned long long)(base & APIC_BASE_ADDR_MASK));
-	if (acpi->present && acpi->lapic_address != (base & APIC_BASE_ADDR_MASK))
+			    (unsigned long long)registers_at);
+	if (acpi->present && acpi->lapic_address != registers_at)
 		log_warn("local APIC: MADT says 0x%llx, the processor 0x%llx", (unsigned long long)acpi->lapic_address,
-			 (unsigned long long)(base & APIC_BASE_ADDR_MASK));
+			 (unsigned long long)registers_at);
 	return ST_OK;
 }
 
@@ -103,33 +111,63 @@ static void error_interrupt(void *arg)
 	told = true;
 }
 
-enum status apic_init(const struct acpi_info *acpi, struct error *err)
+static uint32_t own_id(void)
+{
+	return apic_read(APIC_REG_ID) >> (x2apic ? 0 : XAPIC_ID_SHIFT);
+}
+
+/* Everything masked but errors and the NMI pins. */
+static void set_up(const struct acpi_info *acpi)
 {
 	static const uint32_t masked[] = {APIC_REG_LVT_TIMER, APIC_REG_LVT_THERMAL, APIC_REG_LVT_PMC,
 					  APIC_REG_LVT_LINT0, APIC_REG_LVT_LINT1};
-	enum status st = enable(acpi, err);
-	uint32_t version, id;
-	uint8_t vector;
+	uint32_t version = apic_read(APIC_REG_VERSION);
 
-	if (st != ST_OK)
-		return st;
-	st = irq_allocate("local APIC error", error_interrupt, NULL, &vector);
-	if (st != ST_OK)
-		return fail(err, st, "local APIC: no interrupt vector is free");
-	version = apic_read(APIC_REG_VERSION);
 	for (unsigned i = 0; i < ARRAY_SIZE(masked); i++)
 		apic_write(masked[i], APIC_LVT_MASKED);
 	if (FIELD(version, 23, 16) >= LVT_MAX_WITH_CMCI)
 		apic_write(APIC_REG_LVT_CMCI, APIC_LVT_MASKED);
 	apic_write(APIC_REG_TPR, 0);
 	apic_write(APIC_REG_SVR, APIC_SVR_ENABLE | SPURIOUS_VECTOR);
-	apic_write(APIC_REG_LVT_ERROR, vector);
-	id = apic_read(APIC_REG_ID) >> (x2apic ? 0 : XAPIC_ID_SHIFT);
-	this_cpu()->apic_id = id;
-	set_nmi_pins(acpi, id);
-	log_info("local APIC: id %u, %s mode, %s timer", id, x2apic ? "x2APIC" : "xAPIC",
+	apic_write(APIC_REG_LVT_ERROR, error_vector);
+	set_nmi_pins(acpi, own_id());
+}
+
+enum status apic_init(const struct acpi_info *acpi, bool want_x2apic, struct error *err)
+{
+	enum status st = enable(acpi, want_x2apic, err);
+
+	if (st != ST_OK)
+		return st;
+	st = irq_allocate("local APIC error", error_interrupt, NULL, &error_vector);
+	if (st != ST_OK)
+		return fail(err, st, "local APIC: no interrupt vector is free");
+	set_up(acpi);
+	this_cpu()->apic_id = own_id();
+	log_info("local APIC: id %u, %s mode, %s timer", this_cpu()->apic_id, x2apic ? "x2APIC" : "xAPIC",
 		 the_cpu.tsc_deadline ? "TSC-deadline" : "one-shot");
 	return ST_OK;
+}
+
+enum status apic_init_cpu(const struct acpi_info *acpi, struct error *err)
+{
+	uint64_t base = rdmsr(MSR_IA32_APIC_BASE);
+
+	if (!x2apic && (base & APIC_BASE_EXTD))
+		return fail(err, ST_UNSUPPORTED, "its local APIC is in x2APIC mode, the boot CPU's is not");
+	if (!x2apic && (base & APIC_BASE_ADDR_MASK) != registers_at)
+		return fail(err, ST_UNSUPPORTED, "its local APIC is at 0x%llx, the boot CPU's at 0x%llx",
+			    (unsigned long long)(base & APIC_BASE_ADDR_MASK), (unsigned long long)registers_at);
+	enable_mode(base);
+	if (own_id() != this_cpu()->apic_id)
+		return fail(err, ST_UNSUPPORTED, "its local APIC says that it has id %u", own_id());
+	set_up(acpi);
+	return ST_OK;
+}
+
+bool apic_can_reach(uint32_t apic_id)
+{
+	return x2apic || apic_id < XAPIC_BROADCAST;
 }
 
 /* ---- the timer ---- */
@@ -175,32 +213,49 @@ static bool deadlines_hold(uint8_t vector)
 	return now >= deadline;
 }
 
+/* In xAPIC mode the store must not be overtaken by the WRMSR of a deadline, SDM 3A:10.5.4.1. */
+static void set_deadline_mode(void)
+{
+	apic_write(APIC_REG_LVT_TIMER, APIC_TIMER_TSC_DEADLINE | timer_vector);
+	mfence();
+}
+
+static void set_one_shot_mode(uint32_t mask)
+{
+	apic_write(APIC_REG_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
+	apic_write(APIC_REG_LVT_TIMER, mask | timer_vector);
+}
+
 enum status host_timer_init(void (*expired)(void), struct error *err)
 {
-	uint8_t vector;
-	enum status st = irq_allocate("timer", timer_interrupt, NULL, &vector);
+	enum status st = irq_allocate("timer", timer_interrupt, NULL, &timer_vector);
 
 	if (st != ST_OK)
 		return fail(err, st, "timer: no interrupt vector is free");
 	timer_expired = expired;
 	timer_by_deadline = the_cpu.tsc_deadline;
 	if (timer_by_deadline) {
-		apic_write(APIC_REG_LVT_TIMER, APIC_TIMER_TSC_DEADLINE | vector);
-		/* In xAPIC mode the store above must not be overtaken by the deadline's WRMSR, SDM 3A:10.5.4.1. */
-		mfence();
-		if (deadlines_hold(vector))
+		set_deadline_mode();
+		if (deadlines_hold(timer_vector))
 			return ST_OK;
 		log_warn("local APIC: TSC deadlines come early: the one-shot timer is used");
 		timer_by_deadline = false;
 	}
-	apic_write(APIC_REG_TIMER_DIVIDE, APIC_TIMER_DIVIDE_BY_1);
-	apic_write(APIC_REG_LVT_TIMER, APIC_LVT_MASKED | vector);
+	set_one_shot_mode(APIC_LVT_MASKED);
 	timer_hz = measure_timer();
 	if (timer_hz == 0)
 		return fail(err, ST_IO, "timer: the local APIC timer stands still");
-	apic_write(APIC_REG_LVT_TIMER, vector);
+	set_one_shot_mode(0);
 	log_info("local APIC: timer at %llu kHz", (unsigned long long)timer_hz / 1000);
 	return ST_OK;
+}
+
+void host_timer_init_cpu(void)
+{
+	if (timer_by_deadline)
+		set_deadline_mode();
+	else
+		set_one_shot_mode(0);
 }
 
 void host_timer_arm(uint64_t deadline)
@@ -247,4 +302,14 @@ void apic_send_ipi(uint32_t apic_id, uint8_t vector)
 void apic_send_nmi(uint32_t apic_id)
 {
 	send(apic_id, APIC_DELIVERY_NMI | APIC_ICR_ASSERT);
+}
+
+void apic_send_init(uint32_t apic_id)
+{
+	send(apic_id, APIC_DELIVERY_INIT | APIC_ICR_ASSERT);
+}
+
+void apic_send_startup(uint32_t apic_id, hpa_t page)
+{
+	send(apic_id, APIC_DELIVERY_STARTUP | APIC_ICR_ASSERT | (uint32_t)(page.v >> PAGE_SHIFT));
 }

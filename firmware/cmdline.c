@@ -59,3 +59,19 @@ bool cmdline_is(const char *line, const char *key, const char *want)
 
 	return cmdline_get(line, key, value, sizeof(value)) && strcmp(value, want) == 0;
 }
+
+bool cmdline_number(const char *line, const char *key, uint64_t *value)
+{
+	char text[CMDLINE_VALUE_MAX];
+	uint64_t v = 0;
+
+	if (!cmdline_get(line, key, text, sizeof(text)) || !text[0])
+		return false;
+	for (const char *p = text; *p; p++) {
+		if (*p < '0' || *p > '9' || v > (UINT64_MAX - 9) / 10)
+			return false;
+		v = v * 10 + (uint64_t)(*p - '0');
+	}
+	*value = v;
+	return true;
+}

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * Looks @key up in @line. True when present; then the value ("" for a bare key)
@@ -15,6 +16,9 @@
  * NULL when only the presence matters. Unchanged when absent.
  */
 bool cmdline_get(const char *line, const char *key, char *value, size_t size);
+
+/* True when @key is present with a decimal number, which is then in @value; unchanged otherwise. */
+bool cmdline_number(const char *line, const char *key, uint64_t *value);
 
 /* True when @key is present with exactly the value @want. */
 bool cmdline_is(const char *line, const char *key, const char *want);

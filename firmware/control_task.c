@@ -176,6 +176,7 @@ enum status control_task_start(struct machine *machine, struct uart *management,
 	line->drain_mark = CONTROL_PUSH_AHEAD;
 	config.machine = machine;
 	config.log = &host_log;
+	config.log_lock = &host_log_lock;
 	config.line = (struct control_line){NULL, line_room, line_queued, line_write};
 	config.args = boot_args();
 	config.clock = &host_clock;

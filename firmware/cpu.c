@@ -10,6 +10,7 @@
 #include "firmware/entropy.h"
 #include "firmware/stack.h"
 #include "firmware/trap.h"
+#include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/x86_asm.h"
@@ -32,6 +33,8 @@
 struct cpu_features the_cpu;
 
 static struct percpu boot_cpu;
+static struct percpu *cpus[CPUS_MAX] = {&boot_cpu};
+unsigned cpu_count = 1;
 static uint8_t early_stack[EARLY_STACK_BYTES] __attribute__((aligned(16)));
 
 /* TSS descriptor, SDM 3A:7.2.3: base and limit scattered over two slots. */
@@ -69,20 +72,43 @@ static void load_gdt(struct percpu *p)
 	ltr(SEL_TSS);
 }
 
-void cpu_early_init(void)
+struct percpu *percpu_of(unsigned index)
 {
-	struct percpu *p = &boot_cpu;
-	uint64_t top = (uint64_t)early_stack + sizeof(early_stack);
+	ASSERT(index < cpu_count);
+	return cpus[index];
+}
 
+void cpu_add(struct percpu *p)
+{
+	ASSERT(p->id == cpu_count && cpu_count < CPUS_MAX);
+	cpus[p->id] = p;
+	__atomic_store_n(&cpu_count, cpu_count + 1, __ATOMIC_RELEASE);
+}
+
+static void load_segments(struct percpu *p)
+{
 	p->self = p;
-	for (unsigned i = IST_NONE + 1; i < IST_COUNT; i++)
-		p->tss.ist[i - 1] = top;
 	p->tss.iomap_base = sizeof(p->tss);
 	load_gdt(p);
 	/* After load_gdt(): loading GS clears its base. */
 	wrmsr(MSR_IA32_GS_BASE, (uint64_t)p);
+}
+
+void cpu_early_init(void)
+{
+	uint64_t top = (uint64_t)early_stack + sizeof(early_stack);
+
+	for (unsigned i = IST_NONE + 1; i < IST_COUNT; i++)
+		boot_cpu.tss.ist[i - 1] = top;
+	load_segments(&boot_cpu);
 	stack_register("early fault", top - sizeof(early_stack), top);
 	trap_init();
+}
+
+void cpu_load_tables(struct percpu *p)
+{
+	load_segments(p);
+	trap_load_idt();
 }
 
 static void copy_text(char *to, const uint32_t *words, unsigned count)
@@ -91,81 +117,86 @@ static void copy_text(char *to, const uint32_t *words, unsigned count)
 	to[count * sizeof(words[0])] = '\0';
 }
 
-static void detect_names(void)
+static void detect_names(struct cpu_features *f)
 {
 	struct cpuid_regs r = cpuid(CPUID_VENDOR, 0);
 	uint32_t brand[12] = {0};
 
-	the_cpu.max_leaf = r.eax;
-	copy_text(the_cpu.vendor, (uint32_t[]){r.ebx, r.edx, r.ecx}, 3);
-	the_cpu.max_ext_leaf = cpuid(CPUID_EXT_MAX, 0).eax;
-	for (unsigned i = 0; i < 3 && the_cpu.max_ext_leaf >= CPUID_BRAND2; i++) {
+	f->max_leaf = r.eax;
+	copy_text(f->vendor, (uint32_t[]){r.ebx, r.edx, r.ecx}, 3);
+	f->max_ext_leaf = cpuid(CPUID_EXT_MAX, 0).eax;
+	for (unsigned i = 0; i < 3 && f->max_ext_leaf >= CPUID_BRAND2; i++) {
 		r = cpuid(CPUID_BRAND0 + i, 0);
 		memcpy(&brand[i * 4], &r, sizeof(r));
 	}
-	copy_text(the_cpu.brand, brand, ARRAY_SIZE(brand));
+	copy_text(f->brand, brand, ARRAY_SIZE(brand));
 }
 
 /* User state that the host switches: all of x87, SSE, AVX, AVX-512 and PKRU that the CPU offers. */
-static void detect_xsave(void)
+static void detect_xsave(struct cpu_features *f)
 {
 	const uint64_t wanted = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU;
 	struct cpuid_regs r;
 
-	if (!the_cpu.xsave || the_cpu.max_leaf < CPUID_XSAVE) {
-		the_cpu.xsave = false;
+	if (!f->xsave || f->max_leaf < CPUID_XSAVE) {
+		f->xsave = false;
 		return;
 	}
 	r = cpuid(CPUID_XSAVE, 0);
-	the_cpu.xcr0 = ((uint64_t)r.edx << 32 | r.eax) & wanted;
-	the_cpu.xsaveopt = cpuid(CPUID_XSAVE, 1).eax & CPUID_D1A_XSAVEOPT;
+	f->xcr0 = ((uint64_t)r.edx << 32 | r.eax) & wanted;
+	f->xsaveopt = cpuid(CPUID_XSAVE, 1).eax & CPUID_D1A_XSAVEOPT;
 	/* Offsets are fixed in the standard format: the size is where the last component ends. */
-	the_cpu.xsave_bytes = XSAVE_LEGACY_BYTES;
+	f->xsave_bytes = XSAVE_LEGACY_BYTES;
 	for (unsigned i = bit_highest(XCR0_AVX); i < 64; i++) {
-		if (!(the_cpu.xcr0 & BIT(i)))
+		if (!(f->xcr0 & BIT(i)))
 			continue;
 		r = cpuid(CPUID_XSAVE, i);
-		the_cpu.xsave_bytes = MAX(the_cpu.xsave_bytes, r.ebx + r.eax);
+		f->xsave_bytes = MAX(f->xsave_bytes, r.ebx + r.eax);
 	}
+}
+
+static void detect(struct cpu_features *f)
+{
+	struct cpuid_regs one, seven = {0}, ext = {0};
+
+	detect_names(f);
+	one = cpuid(CPUID_FEATURES, 0);
+	if (f->max_leaf >= CPUID_EXTENDED_FEATURES)
+		seven = cpuid(CPUID_EXTENDED_FEATURES, 0);
+	if (f->max_ext_leaf >= CPUID_EXT_FEATURES)
+		ext = cpuid(CPUID_EXT_FEATURES, 0);
+	f->signature = one.eax;
+	f->vmx = one.ecx & CPUID_1C_VMX;
+	f->x2apic = one.ecx & CPUID_1C_X2APIC;
+	f->tsc_deadline = one.ecx & CPUID_1C_TSC_DEADLINE;
+	f->rdrand = one.ecx & CPUID_1C_RDRAND;
+	f->xsave = one.ecx & CPUID_1C_XSAVE;
+	f->pge = one.edx & CPUID_1D_PGE;
+	f->pat = one.edx & CPUID_1D_PAT;
+	f->mtrr = one.edx & CPUID_1D_MTRR;
+	f->mce = one.edx & CPUID_1D_MCE;
+	f->rdseed = seven.ebx & CPUID_7B_RDSEED;
+	f->smep = seven.ebx & CPUID_7B_SMEP;
+	f->smap = seven.ebx & CPUID_7B_SMAP;
+	f->umip = seven.ecx & CPUID_7C_UMIP;
+	f->nx = ext.edx & CPUID_E1D_NX;
+	f->page_1g = ext.edx & CPUID_E1D_PAGE1GB;
+	if (f->max_ext_leaf >= CPUID_EXT_POWER)
+		f->invariant_tsc = cpuid(CPUID_EXT_POWER, 0).edx & CPUID_E7D_INVARIANT_TSC;
+	f->phys_bits = 36;
+	f->linear_bits = 48;
+	if (f->max_ext_leaf >= CPUID_EXT_ADDRESS) {
+		uint32_t sizes = cpuid(CPUID_EXT_ADDRESS, 0).eax;
+
+		f->phys_bits = FIELD(sizes, 7, 0);
+		f->linear_bits = FIELD(sizes, 15, 8);
+	}
+	detect_xsave(f);
 }
 
 void cpu_detect(void)
 {
-	struct cpuid_regs one, seven = {0}, ext = {0};
-
-	detect_names();
-	one = cpuid(CPUID_FEATURES, 0);
-	if (the_cpu.max_leaf >= CPUID_EXTENDED_FEATURES)
-		seven = cpuid(CPUID_EXTENDED_FEATURES, 0);
-	if (the_cpu.max_ext_leaf >= CPUID_EXT_FEATURES)
-		ext = cpuid(CPUID_EXT_FEATURES, 0);
-	the_cpu.signature = one.eax;
-	the_cpu.vmx = one.ecx & CPUID_1C_VMX;
-	the_cpu.x2apic = one.ecx & CPUID_1C_X2APIC;
-	the_cpu.tsc_deadline = one.ecx & CPUID_1C_TSC_DEADLINE;
-	the_cpu.rdrand = one.ecx & CPUID_1C_RDRAND;
-	the_cpu.xsave = one.ecx & CPUID_1C_XSAVE;
-	the_cpu.pge = one.edx & CPUID_1D_PGE;
-	the_cpu.pat = one.edx & CPUID_1D_PAT;
-	the_cpu.mtrr = one.edx & CPUID_1D_MTRR;
-	the_cpu.mce = one.edx & CPUID_1D_MCE;
-	the_cpu.rdseed = seven.ebx & CPUID_7B_RDSEED;
-	the_cpu.smep = seven.ebx & CPUID_7B_SMEP;
-	the_cpu.smap = seven.ebx & CPUID_7B_SMAP;
-	the_cpu.umip = seven.ecx & CPUID_7C_UMIP;
-	the_cpu.nx = ext.edx & CPUID_E1D_NX;
-	the_cpu.page_1g = ext.edx & CPUID_E1D_PAGE1GB;
-	if (the_cpu.max_ext_leaf >= CPUID_EXT_POWER)
-		the_cpu.invariant_tsc = cpuid(CPUID_EXT_POWER, 0).edx & CPUID_E7D_INVARIANT_TSC;
-	the_cpu.phys_bits = 36;
-	the_cpu.linear_bits = 48;
-	if (the_cpu.max_ext_leaf >= CPUID_EXT_ADDRESS) {
-		uint32_t sizes = cpuid(CPUID_EXT_ADDRESS, 0).eax;
-
-		the_cpu.phys_bits = FIELD(sizes, 7, 0);
-		the_cpu.linear_bits = FIELD(sizes, 15, 8);
-	}
-	detect_xsave();
+	detect(&the_cpu);
 }
 
 static uint64_t cr4_wanted(void)
@@ -187,6 +218,22 @@ static uint64_t cr4_wanted(void)
 	return cr4;
 }
 
+/* Registers that must be the same on all CPUs. */
+struct control {
+	uint64_t cr0, cr4, efer, pat, xcr0;
+};
+
+static struct control boot_control;
+
+static void read_control(struct control *c)
+{
+	c->cr0 = read_cr0();
+	c->cr4 = read_cr4();
+	c->efer = rdmsr(MSR_IA32_EFER);
+	c->pat = rdmsr(MSR_IA32_PAT);
+	c->xcr0 = xgetbv(0);
+}
+
 enum status cpu_enable(struct error *err)
 {
 	if (!the_cpu.nx || !the_cpu.pat || !the_cpu.xsave)
@@ -199,10 +246,80 @@ enum status cpu_enable(struct error *err)
 	/* Entries 1, 5 and 7 change type; nothing has been mapped by them. */
 	wrmsr(MSR_IA32_PAT, PAT_HOST);
 	xsetbv(0, the_cpu.xcr0);
+	if (this_cpu()->id == 0)
+		read_control(&boot_control);
 	return ST_OK;
 }
 
-enum status cpu_create_ist_stacks(void)
+static enum status compare(const char *what, uint64_t here, uint64_t boot, struct error *err)
+{
+	if (here == boot)
+		return ST_OK;
+	return fail(err, ST_UNSUPPORTED, "its %s is 0x%llx, the boot CPU's 0x%llx", what, (unsigned long long)here,
+		    (unsigned long long)boot);
+}
+
+struct compared {
+	const char *what;
+	uint64_t here, boot;
+};
+
+static enum status compare_all(const struct compared *rows, unsigned count, struct error *err)
+{
+	enum status st = ST_OK;
+
+	for (unsigned i = 0; i < count && st == ST_OK; i++)
+		st = compare(rows[i].what, rows[i].here, rows[i].boot, err);
+	return st;
+}
+
+/* The features as one number each: the flags of struct cpu_features lie side by side. */
+static uint64_t flags_of(const struct cpu_features *f)
+{
+	const bool flags[] = {f->nx, f->page_1g, f->smep, f->smap, f->umip, f->pge, f->pat, f->mtrr, f->mce, f->x2apic,
+			      f->tsc_deadline, f->invariant_tsc, f->rdrand, f->rdseed, f->vmx, f->xsave, f->xsaveopt};
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++)
+		bits |= (uint64_t)flags[i] << i;
+	return bits;
+}
+
+static enum status compare_features(struct error *err)
+{
+	struct cpu_features f = {0};
+
+	detect(&f);
+	return compare_all((struct compared[]){
+		{"model (leaf 1 EAX)", f.signature & ~CPUID_1A_STEPPING_MASK, the_cpu.signature & ~CPUID_1A_STEPPING_MASK},
+		{"set of features", flags_of(&f), flags_of(&the_cpu)},
+		{"width of physical addresses", f.phys_bits, the_cpu.phys_bits},
+		{"width of linear addresses", f.linear_bits, the_cpu.linear_bits},
+		{"set of XSAVE components", f.xcr0, the_cpu.xcr0},
+		{"XSAVE area size", f.xsave_bytes, the_cpu.xsave_bytes},
+	}, 6, err);
+}
+
+enum status cpu_enable_same(struct error *err)
+{
+	struct control c;
+	enum status st = compare_features(err);
+
+	if (st == ST_OK)
+		st = cpu_enable(err);
+	if (st != ST_OK)
+		return st;
+	read_control(&c);
+	return compare_all((struct compared[]){
+		{"CR0", c.cr0, boot_control.cr0},
+		{"CR4", c.cr4, boot_control.cr4},
+		{"IA32_EFER", c.efer, boot_control.efer},
+		{"IA32_PAT", c.pat, boot_control.pat},
+		{"XCR0", c.xcr0, boot_control.xcr0},
+	}, 5, err);
+}
+
+enum status cpu_create_ist_stacks(struct percpu *p)
 {
 	static const char *const names[IST_COUNT] = {
 		[IST_DOUBLE_FAULT] = "double fault",
@@ -211,16 +328,31 @@ enum status cpu_create_ist_stacks(void)
 		[IST_FAULT] = "fault",
 		[IST_NESTED] = "nested fault",
 	};
+	char name[STACK_NAME_MAX];
 
 	for (unsigned i = IST_NONE + 1; i < IST_COUNT; i++) {
 		uint64_t top;
-		enum status st = stack_create(names[i], IST_STACK_PAGES, &top);
+		enum status st;
 
-		if (st != ST_OK)
+		stack_name(name, p->id, names[i]);
+		st = stack_create(name, IST_STACK_PAGES, &top);
+		if (st != ST_OK) {
+			cpu_destroy_ist_stacks(p);
 			return st;
-		this_cpu()->tss.ist[i - 1] = top;
+		}
+		p->tss.ist[i - 1] = top;
 	}
 	return ST_OK;
+}
+
+void cpu_destroy_ist_stacks(struct percpu *p)
+{
+	/* The boot CPU's early one is none of these. */
+	for (unsigned i = 0; i < IST_COUNT - 1 && p != &boot_cpu; i++) {
+		if (p->tss.ist[i])
+			stack_destroy(p->tss.ist[i]);
+		p->tss.ist[i] = 0;
+	}
 }
 
 uint64_t hv_seed(void)

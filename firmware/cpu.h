@@ -32,6 +32,11 @@ extern struct cpu_features the_cpu;
  */
 void cpu_early_init(void);
 
+/*
+ * The same for another CPU, on that CPU: @p has its number and its stacks for faults.
+ */
+void cpu_load_tables(struct percpu *p);
+
 /* Fills the_cpu from CPUID. */
 void cpu_detect(void);
 
@@ -41,8 +46,21 @@ void cpu_detect(void);
  */
 enum status cpu_enable(struct error *err) MUST_CHECK;
 
-/* Guarded stacks for faults, in place of the early one. After paging is up. */
-enum status cpu_create_ist_stacks(void) MUST_CHECK;
+/*
+ * On another CPU: ST_UNSUPPORTED with a sentence when it does not have the features of the boot CPU, else
+ * cpu_enable(); the control registers must then read as they do on the boot CPU.
+ */
+enum status cpu_enable_same(struct error *err) MUST_CHECK;
+
+/*
+ * Guarded stacks for faults of the CPU with block @p, in place of the early one. After paging is up. On failure none
+ * is left of another CPU's.
+ */
+enum status cpu_create_ist_stacks(struct percpu *p) MUST_CHECK;
+void cpu_destroy_ist_stacks(struct percpu *p);
+
+/* A CPU that has been started: its block becomes the one of index cpu_count, which must be its id. */
+void cpu_add(struct percpu *p);
 
 /* Up to 64 bits of entropy: RDRAND where there is one, always mixed with the TSC. */
 uint64_t hv_seed(void);

@@ -22,6 +22,7 @@
 #include "gen/version.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
+#include "lib/lock.h"
 #include "lib/log.h"
 
 #define IDENTITY_BYTES (4ull << 30) /* what start.S maps one to one */
@@ -49,9 +50,16 @@ static void must(enum status st, const struct error *err)
 		hardware_stop(err->text);
 }
 
+#ifdef CORBEL_LOCK_CHECKS
+static struct lock_context *own_locks(void) { return &this_cpu()->locks; }
+#endif
+
 void hardware_begin(void)
 {
 	cpu_early_init();
+#ifdef CORBEL_LOCK_CHECKS
+	lock_set_context(own_locks);
+#endif
 	tsc_mark_boot();
 	hostlog_init();
 	panic_set_handler(report_panic);
@@ -156,8 +164,10 @@ void hardware_map_memory(void)
 	for (unsigned i = 0; i < map->count; i++)
 		log_debug("memory: %012llx-%012llx %s", (unsigned long long)map->entry[i].start,
 			  (unsigned long long)map->entry[i].end, memmap_type_name(map->entry[i].type));
+	if (memmap_start_page(map, &hardware.start_page) != ST_OK)
+		hardware.start_page = hpa(0);
 	must(paging_init(map, &err), &err);
-	if (cpu_create_ist_stacks() != ST_OK)
+	if (cpu_create_ist_stacks(this_cpu()) != ST_OK)
 		hardware_stop("no memory for the fault stacks");
 	log_info("memory: %llu MiB free, %llu MiB in modules, image %llu KiB, page tables %llu KiB",
 		 (unsigned long long)memmap_bytes(map, MEMMAP_RAM) / MIB,
@@ -260,7 +270,7 @@ void hardware_start_devices(void)
 	read_acpi();
 	check_memory_types();
 	power_init(&hardware.acpi, hardware.board.shutdown_port);
-	must(apic_init(&hardware.acpi, &err), &err);
+	must(apic_init(&hardware.acpi, !cmdline_get(boot_args(), "nox2apic", NULL, 0), &err), &err);
 	must(ioapic_init(&hardware.acpi, &err), &err);
 	must(tsc_calibrate(&hardware.acpi, &err), &err);
 	if (wallclock_init(&err) != ST_OK)

@@ -22,6 +22,7 @@ struct hardware {
 	struct memmap memory;
 	struct acpi_info acpi;
 	struct mtrr_state mtrr; /* of the boot CPU */
+	hpa_t start_page;       /* where other CPUs begin; 0: there is no page for that */
 	struct uart log, management;
 };
 

@@ -21,8 +21,10 @@ static void continue_boot(void)
 	wire_store();             /* scripts, kernels, initrds */
 	wire_disk();              /* the writable store, where a disk has one */
 	selftest_run(boot_args());
-	wire_engine();            /* VMXON, scheduler, what guest/ asks of the host */
+	wire_engine();            /* VMXON, the other CPUs, scheduler, what guest/ asks of the host */
 	wire_control();           /* the control task: boot script, then the management line */
+	wire_release();           /* the other CPUs, into loops of their own */
+	selftest_run_cpu(boot_args());
 	cpu_loop();
 }
 

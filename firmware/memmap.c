@@ -11,6 +11,8 @@
 #include "lib/bits.h"
 #include "lib/checked.h"
 
+#define START_PAGE_LIMIT 0x100000u /* a start-up IPI carries a page number of 8 bits */
+
 /* May @incoming replace @present in an overlap? */
 typedef bool (*overlay_rule)(enum memmap_type present, enum memmap_type incoming);
 
@@ -174,6 +176,19 @@ enum status memmap_alloc(struct memmap *map, uint64_t len, uint64_t align, uint6
 		return ST_OK;
 	}
 	return ST_NO_MEMORY;
+}
+
+enum status memmap_start_page(struct memmap *map, hpa_t *out)
+{
+	for (unsigned i = map->count; i-- > 0;) {
+		const struct memmap_entry *e = &map->entry[i];
+
+		if (e->type != MEMMAP_LOW || e->end > START_PAGE_LIMIT || e->end <= PAGE_SIZE)
+			continue;
+		*out = hpa(e->end - PAGE_SIZE);
+		return ST_OK;
+	}
+	return memmap_alloc(map, PAGE_SIZE, PAGE_SIZE, START_PAGE_LIMIT, out);
 }
 
 uint64_t memmap_bytes(const struct memmap *map, enum memmap_type type)

@@ -73,6 +73,12 @@ enum status memmap_claim(struct memmap *map, hpa_t start, uint64_t len, enum mem
  */
 enum status memmap_alloc(struct memmap *map, uint64_t len, uint64_t align, uint64_t limit, hpa_t *out);
 
+/*
+ * A page below 1 MiB where a CPU can be started by an IPI: the last of MEMMAP_LOW but page 0, else free RAM, which is
+ * claimed. ST_NO_MEMORY when there is neither.
+ */
+enum status memmap_start_page(struct memmap *map, hpa_t *out);
+
 /* Bytes of one type. */
 uint64_t memmap_bytes(const struct memmap *map, enum memmap_type type);
 

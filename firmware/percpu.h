@@ -12,7 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "firmware/topology.h"
+#include "lib/lock.h"
 #include "lib/x86_regs.h"
+
+#define CPUS_MAX 256u
 
 /* Selectors of the per-CPU GDT. */
 #define SEL_NULL 0x00
@@ -74,10 +78,23 @@ struct percpu {
 
 	bool reporting; /* a fatal report is being printed by this CPU */
 	struct nmi_record nmi;
+	uint32_t nmi_wanted;  /* enum nmi_want of ipi.h; other CPUs set bits */
+	uint32_t nmi_answers; /* NMIs that were asked for and have been taken; others read it */
+	bool stopped;         /* halted for good, for another CPU's report; others read it */
+
+	uint32_t start;       /* enum cpu_start of smp.c, until the CPU is in its loop */
+	struct cpu_place place;
+	struct lock_context locks; /* of CORBEL_LOCK_CHECKS builds */
 
 	struct tss tss;
 	uint64_t gdt[GDT_SLOTS];
-};
+} __attribute__((aligned(64)));
+
+/* CPUs in use, the boot CPU included; their indices are 0 to cpu_count - 1. Rises while they are started. */
+extern unsigned cpu_count;
+
+/* The block of CPU @index, below cpu_count. */
+struct percpu *percpu_of(unsigned index);
 
 static inline struct percpu *this_cpu(void)
 {

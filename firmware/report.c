@@ -9,6 +9,7 @@
 
 #include "firmware/backtrace.h"
 #include "firmware/hostlog.h"
+#include "firmware/ipi.h"
 #include "firmware/percpu.h"
 #include "firmware/power.h"
 #include "firmware/stack.h"
@@ -37,6 +38,7 @@ void report_set_action(enum report_action a)
 
 __attribute__((noreturn)) static void stop_here(void)
 {
+	__atomic_store_n(&this_cpu()->stopped, true, __ATOMIC_RELEASE);
 	for (;;) {
 		cli();
 		hlt();
@@ -59,6 +61,7 @@ void report_begin(void)
 					 __ATOMIC_ACQUIRE))
 		stop_here();
 	cpu->reporting = true;
+	ipi_stop_others();
 	/* A fault from here on must not overwrite the frames of the one being reported. */
 	cpu->tss.ist[IST_FAULT - 1] = cpu->tss.ist[IST_NESTED - 1];
 	hostlog_flush(&port);
@@ -140,8 +143,28 @@ void report_stack(uint64_t rsp, uint64_t fault_address)
 		report_printf("rsp is on no known stack\n");
 }
 
+/* Where the others were when they were stopped. */
+static void report_others(void)
+{
+	char name[96];
+
+	for (unsigned i = 0; i < cpu_count; i++) {
+		const struct percpu *p = percpu_of(i);
+		const struct nmi_record *r = &p->nmi;
+
+		if (p == this_cpu())
+			continue;
+		if (!__atomic_load_n(&p->stopped, __ATOMIC_ACQUIRE))
+			report_printf("cpu %u did not stop\n", i);
+		else
+			report_printf("cpu %u stopped at %016llx %s, running: %s\n", i, (unsigned long long)r->rip,
+				      backtrace_symbol(r->rip, name, sizeof(name)), r->context ? r->context : "boot");
+	}
+}
+
 __attribute__((noreturn)) void report_end(void)
 {
+	report_others();
 	switch (action) {
 	case REPORT_RESET:
 		report_printf("*** resetting\n");

@@ -2,7 +2,7 @@
 /*
  * Reports of a machine that stops: text goes straight to the log UART by polling,
  * behind whatever of the log was still waiting, and into the log's memory.
- * No lock: the first CPU to begin prints, any other halts.
+ * No lock: the first CPU to begin stops the others by NMI and prints; one that fails meanwhile halts.
  */
 #ifndef CORBEL_FIRMWARE_REPORT_H
 #define CORBEL_FIRMWARE_REPORT_H

@@ -30,6 +30,8 @@
 #define TASK_ROUNDS 5
 #define TASK_ROUNDS_MAX 1000
 #define MXCSR_ROUND_DOWN BIT(13)
+#define SPOILED_BASE 0x123000u  /* of a memory range */
+#define SPOILED_TSC 1000000u
 #define DIRECT_MAP_HOLE (DIRECT_MAP_BASE + DIRECT_MAP_BYTES - PAGE_SIZE)
 
 static unsigned checks;
@@ -265,6 +267,14 @@ NAMED void write_rodata(void)
 	*(volatile uint8_t *)(uint64_t)rodata_start = 0;
 }
 
+/* Masked, for good: only an NMI gets through. */
+NAMED void hang(void)
+{
+	cli();
+	for (;;)
+		cpu_pause();
+}
+
 NAMED void run_fault(const char *kind)
 {
 	if (strcmp(kind, "ud") == 0)
@@ -277,12 +287,14 @@ NAMED void run_fault(const char *kind)
 		log_info("%u", overflow_stack(0));
 	else if (strcmp(kind, "df") == 0)
 		double_fault();
+	else if (strcmp(kind, "hang") == 0)
+		hang();
 	else if (strcmp(kind, "panic") == 0)
 		panic("asked for by the boot argument fault=panic");
 	else if (strcmp(kind, "nmi") == 0 || strcmp(kind, "stuck") == 0)
 		apic_send_nmi(this_cpu()->apic_id);
 	else
-		log_error("fault=%s: unknown; known are ud pf wx stack df nmi stuck panic", kind);
+		log_error("fault=%s: unknown; known are ud pf wx stack df nmi stuck hang mtrr skew panic", kind);
 	if (strcmp(kind, "stuck") == 0)
 		apic_send_nmi(this_cpu()->apic_id);
 	trap_report_nmi();
@@ -297,6 +309,41 @@ void selftest_run(const char *args)
 #endif
 	if (cmdline_get(args, "selftest", NULL, 0))
 		run_all();
-	if (cmdline_get(args, "fault", kind, sizeof(kind)))
+	if (cmdline_get(args, "fault", kind, sizeof(kind)) && !cmdline_get(args, "fault-cpu", NULL, 0))
+		run_fault(kind);
+}
+
+/* The fault for this CPU, if there is one. */
+static bool own_fault(const char *args, char *kind, size_t size)
+{
+	uint64_t cpu;
+	bool named = cmdline_number(args, "fault-cpu", &cpu) && cpu == this_cpu()->id;
+
+	return (named || cmdline_is(args, "fault-cpu", "all")) && cmdline_get(args, "fault", kind, size);
+}
+
+void selftest_spoil_cpu(const char *args)
+{
+	uint64_t registers = rdmsr(MSR_IA32_MTRRCAP) & MTRRCAP_VCNT_MASK;
+	char kind[16];
+
+	if (!own_fault(args, kind, sizeof(kind)))
+		return;
+	/* The last range, which stays invalid. */
+	if (strcmp(kind, "mtrr") == 0)
+		wrmsr(MSR_IA32_MTRR_PHYSBASE(registers - 1), SPOILED_BASE);
+	else if (strcmp(kind, "skew") == 0)
+		wrmsr(MSR_IA32_TSC, rdtsc() + SPOILED_TSC);
+}
+
+static bool spoils(const char *kind) { return strcmp(kind, "mtrr") == 0 || strcmp(kind, "skew") == 0; }
+
+void selftest_run_cpu(const char *args)
+{
+	char kind[16];
+
+	if (cmdline_get(args, "selftest", NULL, 0))
+		check_page_tables();
+	if (own_fault(args, kind, sizeof(kind)) && !spoils(kind))
 		run_fault(kind);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Checks that a booted machine runs on itself, and faults on demand, for the
- * system tests: boot arguments `selftest` and `fault=ud|pf|wx|stack|df|nmi|stuck|panic`.
+ * system tests: boot arguments `selftest` and `fault=ud|pf|wx|stack|df|nmi|stuck|hang|panic`, with
+ * `fault-cpu=N|all` on that CPU.
  */
 #ifndef CORBEL_FIRMWARE_SELFTEST_H
 #define CORBEL_FIRMWARE_SELFTEST_H
@@ -11,5 +12,14 @@
  * devices are up and before host_timer_init(), interrupts masked. Faults do not return, NMIs do.
  */
 void selftest_run(const char *args);
+
+/* fault=mtrr or skew on this CPU: it comes to differ from the boot CPU. While it starts, before it is compared. */
+void selftest_spoil_cpu(const char *args);
+
+/*
+ * On each CPU before its loop: the page tables' rules once more, with selftest; and the fault on the CPU that
+ * fault-cpu=N names, or on all.
+ */
+void selftest_run_cpu(const char *args);
 
 #endif

@@ -6,23 +6,46 @@
  */
 #include "firmware/stack.h"
 
+#include <string.h>
+
 #include "firmware/paging.h"
 #include "firmware/text.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
+#include "lib/format.h"
 
 #define SLOT_BYTES (512ull << 10)
 #define SLOT_PAGES_MAX (SLOT_BYTES / PAGE_SIZE - 1)
 _Static_assert(STACKS_MAX * SLOT_BYTES <= STACKS_BYTES, "the window holds every slot");
 
-static struct stack stacks[STACKS_MAX]; /* hi == 0: free */
+static struct stack first[STACKS_FIRST];
+static struct stack *stacks = first; /* hi == 0: free */
+static unsigned table_size = STACKS_FIRST;
 
 static struct stack *free_entry(void)
 {
-	for (unsigned i = 0; i < STACKS_MAX; i++)
+	for (unsigned i = 0; i < table_size; i++)
 		if (stacks[i].hi == 0)
 			return &stacks[i];
 	return NULL;
+}
+
+void stack_use_table(struct stack *table, unsigned count)
+{
+	ASSERT(count >= table_size && count <= STACKS_MAX);
+	memset(table, 0, count * sizeof(table[0]));
+	memcpy(table, stacks, table_size * sizeof(table[0]));
+	stacks = table;
+	table_size = count;
+}
+
+const char *stack_name(char *out, unsigned cpu, const char *what)
+{
+	if (cpu == 0)
+		format(out, STACK_NAME_MAX, "%s", what);
+	else
+		format(out, STACK_NAME_MAX, "cpu %u %s", cpu, what);
+	return out;
 }
 
 void stack_register(const char *name, uint64_t lo, uint64_t hi)
@@ -65,7 +88,7 @@ enum status stack_create(const char *name, unsigned pages, uint64_t *top)
 
 void stack_destroy(uint64_t top)
 {
-	for (unsigned i = 0; i < STACKS_MAX; i++) {
+	for (unsigned i = 0; i < table_size; i++) {
 		struct stack *s = &stacks[i];
 
 		if (!s->guarded || s->hi != top)
@@ -81,7 +104,7 @@ void stack_destroy(uint64_t top)
 
 const struct stack *stack_of(uint64_t at)
 {
-	for (unsigned i = 0; i < STACKS_MAX; i++)
+	for (unsigned i = 0; i < table_size; i++)
 		if (stacks[i].hi != 0 && stacks[i].lo <= at && at < stacks[i].hi)
 			return &stacks[i];
 	return NULL;
@@ -89,7 +112,7 @@ const struct stack *stack_of(uint64_t at)
 
 const struct stack *stack_of_guard(uint64_t at)
 {
-	for (unsigned i = 0; i < STACKS_MAX; i++)
+	for (unsigned i = 0; i < table_size; i++)
 		if (stacks[i].guarded && stacks[i].lo - PAGE_SIZE <= at && at < stacks[i].lo)
 			return &stacks[i];
 	return NULL;
@@ -97,7 +120,7 @@ const struct stack *stack_of_guard(uint64_t at)
 
 void stack_for_each(void (*fn)(void *ctx, const struct stack *s), void *ctx)
 {
-	for (unsigned i = 0; i < STACKS_MAX; i++)
+	for (unsigned i = 0; i < table_size; i++)
 		if (stacks[i].hi != 0)
 			fn(ctx, &stacks[i]);
 }

@@ -180,6 +180,7 @@ boot_gdt_ptr:
 
 	.section .boot.bss, "aw", @nobits
 	.balign TABLE_BYTES
+	.globl boot_pml4, boot_pdpt_low, boot_pd /* used again by smp.c */
 boot_pml4:
 	.skip TABLE_BYTES
 boot_pdpt_low:

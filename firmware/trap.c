@@ -7,6 +7,7 @@
 #include "firmware/trap.h"
 
 #include "firmware/backtrace.h"
+#include "firmware/ipi.h"
 #include "firmware/irq.h"
 #include "firmware/percpu.h"
 #include "firmware/report.h"
@@ -176,7 +177,9 @@ static void nmi(const struct trap_frame *f)
 	r->rflags = f->rflags;
 	r->context = trap_context ? trap_context() : NULL;
 	r->depth = backtrace_capture(f->rbp, r->trace, NMI_TRACE_MAX);
-	if (unread)
+	if (ipi_nmi())
+		r->reported = r->count;
+	else if (unread)
 		report_stuck(r, f);
 }
 

@@ -15,15 +15,19 @@
 #include "firmware/disk.h"
 #include "firmware/fpu.h"
 #include "firmware/hardware.h"
+#include "firmware/ipi.h"
 #include "firmware/irq.h"
 #include "firmware/paging.h"
 #include "firmware/percpu.h"
+#include "firmware/smp.h"
+#include "firmware/trap.h"
 #include "firmware/tsc.h"
 #include "guest/machine.h"
 #include "io/files.h"
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "lib/x86_asm.h"
 #include "memmgr/memmgr.h"
 #include "vmx/selftest.h"
 #include "vmx/vmx.h"
@@ -174,16 +178,56 @@ void wire_disk(void)
 
 static unsigned cpu_index(void) { return this_cpu()->id; }
 
-/* One CPU in this version: whoever asks runs on it, and the vcpu's loop looks before it enters. */
-static void kick_cpu(unsigned cpu) { ASSERT(cpu == this_cpu()->id); }
-
 static struct vmx_host vmx_host = {
 	.this_cpu = cpu_index,
-	.kick_cpu = kick_cpu,
+	.kick_cpu = cpu_kick,
 	.arm_timer = host_timer_arm,
 	.mitigations = true,
 	.held_interrupt_quirk = true,
 };
+
+/* ---- the other CPUs ---- */
+
+static void *give_memory(size_t bytes)
+{
+	unsigned order = 0;
+	hfn_t frames;
+
+	while (bytes > PAGE_SIZE << order)
+		order++;
+	if (order > MEMMGR_MAX_ORDER || memmgr_alloc(machine.mm, order, &frames) != ST_OK)
+		return NULL;
+	return memset(memmgr_va(machine.mm, frames), 0, PAGE_SIZE << order);
+}
+
+static enum status join_engine(struct error *err) { return vmx_cpu_init(&vmx_host, err); }
+
+static void start_cpus(void)
+{
+	const struct smp_config cfg = {
+		.acpi = &hardware.acpi,
+		.mtrr = the_cpu.mtrr ? &hardware.mtrr : NULL,
+		.page = hardware.start_page,
+		.args = boot_args(),
+		.alloc = give_memory,
+		.join = join_engine,
+	};
+
+	smp_start(&cfg);
+}
+
+/* Until each CPU has a scheduler's queue of its own. */
+static void sleep_for_good(void)
+{
+	for (;;) {
+		trap_report_nmi();
+		sti_hlt_cli();
+	}
+}
+
+void wire_release(void) { smp_release(sleep_for_good); }
+
+/* ---- engine, continued ---- */
 
 void wire_engine(void)
 {
@@ -199,6 +243,7 @@ void wire_engine(void)
 	log_info("%s", text);
 	vmx_describe_mitigations(text, sizeof(text));
 	log_info("%s", text);
+	start_cpus();
 	must(cpuloop_init(machine.mm, control_task_wake, &err), &err);
 	machine.engine = vmx_engine();
 	host_ops.line_busy = hardware_lines_busy;
@@ -210,7 +255,7 @@ void wire_engine(void)
 
 /* ---- control plane ---- */
 
-static struct control_fact facts[4];
+static struct control_fact facts[5];
 static char mitigations[TEXT_MAX], engine[TEXT_MAX], clock_rate[32];
 
 /* What follows "NAME: " in a line made for the log. */
@@ -229,6 +274,7 @@ static unsigned collect_facts(void)
 	vmx_describe_mitigations(mitigations, sizeof(mitigations));
 	format(clock_rate, sizeof(clock_rate), "%llu kHz", (unsigned long long)(host_clock.hz / 1000));
 	facts[n++] = (struct control_fact){"board", hardware.board.model};
+	facts[n++] = (struct control_fact){"cpus", smp_describe()};
 	facts[n++] = (struct control_fact){"engine", after_name(engine)};
 	facts[n++] = (struct control_fact){"mitigations", after_name(mitigations)};
 	facts[n++] = (struct control_fact){"tsc", clock_rate};

@@ -12,5 +12,6 @@ void wire_store(void);
 void wire_disk(void);
 void wire_engine(void);
 void wire_control(void);
+void wire_release(void);
 
 #endif

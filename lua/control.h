@@ -62,6 +62,7 @@ struct control_counter_source {
 struct control_config {
 	struct machine *machine;     /* host, store, managers and engine are wired; outlives control */
 	const struct bytelog *log;   /* the hypervisor's log: console 0 */
+	struct lock *log_lock;       /* over it; NULL: one CPU alone writes */
 	struct control_line line;
 	const char *args;            /* the boot arguments, "" for none; script=NAME is read here */
 	const struct clock *clock;

@@ -14,6 +14,7 @@
  * (Nagle's rule, RFC 896), or each byte would cost twenty.
  */
 #include "lib/bits.h"
+#include "lib/lock.h"
 #include "lua/control_internal.h"
 
 enum push_kind { PUSH_OUTPUT, PUSH_CLOSED, PUSH_STATE };
@@ -29,8 +30,14 @@ const struct bytelog *console_log(const struct control *c, const struct vm *vm)
 size_t console_read(const struct control *c, const struct vm *vm, uint64_t *seq, void *out, size_t max)
 {
 	unsigned long state = control_mask(c);
-	size_t len = bytelog_read(console_log(c, vm), seq, out, max);
+	struct lock *lock = vm ? NULL : c->cfg.log_lock;
+	size_t len;
 
+	if (lock)
+		lock_acquire(lock);
+	len = bytelog_read(console_log(c, vm), seq, out, max);
+	if (lock)
+		lock_release(lock);
 	control_unmask(c, state);
 	return len;
 }

@@ -25,8 +25,8 @@ static void fxrstor(const void *area) { __asm__ volatile("fxrstor64 (%0)" : : "r
 
 /*
  * Bochs 2.7 stores the compacted format of XSAVEC and XSAVES from byte 416 on, over the header, so that
- * a guest that uses it loses its registers. So it is tried, once, with one AVX component. Leaves every
- * component in its initial state.
+ * a guest that uses it loses its registers. So it is tried, once, on the first CPU, with one AVX component. Leaves
+ * every component in its initial state.
  */
 static bool compacted_works(uint64_t components)
 {
@@ -67,7 +67,7 @@ static void read_features(struct fpu_features *f)
 	f->components = ((uint64_t)r.edx << 32 | r.eax) & FPU_COMPONENTS;
 	xsetbv(0, f->components);
 	f->bytes = cpuid(CPUID_XSAVE, 0).ebx; /* for the components now in XCR0 */
-	f->compacted = compacted_works(f->components);
+	f->compacted = vmx.ready ? vmx.fpu.compacted : compacted_works(f->components);
 }
 
 enum status fpu_init_cpu(struct error *err)

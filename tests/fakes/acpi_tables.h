@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #define ACPI_FAKE_BASE 0xe0000u
-#define ACPI_FAKE_BYTES 4096u
+#define ACPI_FAKE_BYTES 8192u
 
 /* Where each table lies, as offsets in the buffer. */
 struct acpi_fake {

@@ -188,27 +188,113 @@ static void madt_entries(void **state)
 	assert_int_equal(read_all(), ST_CORRUPT);
 }
 
+/* ---- a MADT of its own, behind the other tables ---- */
+
+#define MADT_ENTRIES 44u
+
+static uint32_t own_madt;
+
+static void begin_madt(void)
+{
+	acpi_fake_build(&fake, true);
+	own_madt = fake.end;
+	memset(fake.bytes + own_madt, 0, MADT_ENTRIES);
+	memcpy(fake.bytes + own_madt, "APIC", 4);
+	fake.end += MADT_ENTRIES;
+}
+
+static void add_apic(uint8_t id, uint32_t flags)
+{
+	uint8_t *e = fake.bytes + fake.end;
+
+	e[0] = 0;
+	e[1] = 8;
+	e[2] = e[3] = id;
+	put_le32(e + 4, flags);
+	fake.end += e[1];
+}
+
+static void add_x2apic(uint32_t id, uint32_t uid, uint32_t flags)
+{
+	uint8_t *e = fake.bytes + fake.end;
+
+	memset(e, 0, 16);
+	e[0] = 9;
+	e[1] = 16;
+	put_le32(e + 4, id);
+	put_le32(e + 8, flags);
+	put_le32(e + 12, uid);
+	fake.end += e[1];
+}
+
+static enum status read_madt(void)
+{
+	assert_true(fake.end <= ACPI_FAKE_BYTES);
+	put_le32(fake.bytes + own_madt + 4, fake.end - own_madt);
+	acpi_fake_checksum(&fake, own_madt);
+	put_le64(fake.bytes + fake.root + 36 + 8, ACPI_FAKE_BASE + own_madt);
+	acpi_fake_checksum(&fake, fake.root);
+	return read_all();
+}
+
+#define ENABLED 1u
+#define ONLINE_CAPABLE 2u
+
+/* More processors than there is room for; ids that need 32 bits. */
 static void many_processors(void **state)
 {
-	uint32_t at;
-
 	(void)state;
-	acpi_fake_build(&fake, true);
-	/* A MADT of its own behind the other tables, with more processors than there is room for. */
-	at = fake.end;
-	memcpy(fake.bytes + at, "APIC", 4);
-	for (unsigned i = 0; i < ACPI_CPUS_MAX + 5; i++)
-		memcpy(fake.bytes + at + 44 + i * 8, (uint8_t[]){0, 8, (uint8_t)i, (uint8_t)i, 1, 0, 0, 0}, 8);
-	fake.end = at + 44 + (ACPI_CPUS_MAX + 5) * 8;
-	assert_true(fake.end <= ACPI_FAKE_BYTES);
-	put_le32(fake.bytes + at + 4, fake.end - at);
-	acpi_fake_checksum(&fake, at);
-	put_le64(fake.bytes + fake.root + 36 + 8, ACPI_FAKE_BASE + at);
-	acpi_fake_checksum(&fake, fake.root);
-	assert_int_equal(read_all(), ST_OK);
+	begin_madt();
+	for (unsigned i = 0; i < 100; i++)
+		add_apic((uint8_t)i, ENABLED);
+	for (unsigned i = 100; i < ACPI_CPUS_MAX + 5; i++)
+		add_x2apic(0x10000 + i, i, ENABLED);
+	assert_int_equal(read_madt(), ST_OK);
 	assert_int_equal(info.cpu_count, ACPI_CPUS_MAX);
+	assert_int_equal(info.cpu[99].apic_id, 99);
+	assert_int_equal(info.cpu[100].apic_id, 0x10000 + 100);
+	assert_int_equal(info.cpu[255].uid, 255);
 	assert_int_equal(info.skipped, 5);
 	assert_non_null(strstr(info.note.text, "processors"));
+}
+
+/* Which of them may be started: enabled ones; those that could be brought online are listed only. */
+static void processor_flags(void **state)
+{
+	(void)state;
+	begin_madt();
+	add_apic(0, ENABLED);
+	add_apic(1, 0);
+	add_apic(2, ONLINE_CAPABLE);
+	add_x2apic(300, 3, ENABLED | ONLINE_CAPABLE);
+	add_x2apic(301, 4, 0);
+	add_x2apic(302, 5, ONLINE_CAPABLE);
+	assert_int_equal(read_madt(), ST_OK);
+	assert_int_equal(info.cpu_count, 4);
+	assert_true(info.cpu[0].enabled);
+	assert_int_equal(info.cpu[1].apic_id, 2);
+	assert_false(info.cpu[1].enabled);
+	assert_int_equal(info.cpu[2].apic_id, 300);
+	assert_true(info.cpu[2].enabled);
+	assert_false(info.cpu[3].enabled);
+	assert_int_equal(info.skipped, 0);
+}
+
+/* Listed as both kinds of local APIC: one processor, which is enabled when either entry says so. */
+static void listed_twice(void **state)
+{
+	(void)state;
+	begin_madt();
+	add_apic(0, ENABLED);
+	add_apic(4, ONLINE_CAPABLE);
+	add_x2apic(0, 0, ENABLED);
+	add_x2apic(4, 4, ENABLED);
+	add_x2apic(0, 0, 0);
+	assert_int_equal(read_madt(), ST_OK);
+	assert_int_equal(info.cpu_count, 2);
+	assert_true(info.cpu[0].enabled);
+	assert_true(info.cpu[1].enabled);
+	assert_int_equal(info.skipped, 0);
 }
 
 static void every_cut_and_flip(void **state)
@@ -232,7 +318,8 @@ int main(void)
 		cmocka_unit_test(both_revisions),  cmocka_unit_test(root_pointer),
 		cmocka_unit_test(search_in_bios_area), cmocka_unit_test(required_tables),
 		cmocka_unit_test(optional_tables), cmocka_unit_test(madt_entries),
-		cmocka_unit_test(many_processors), cmocka_unit_test(every_cut_and_flip),
+		cmocka_unit_test(many_processors), cmocka_unit_test(processor_flags),
+		cmocka_unit_test(listed_twice),    cmocka_unit_test(every_cut_and_flip),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

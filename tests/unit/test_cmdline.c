@@ -45,12 +45,29 @@ static void cut(void **state)
 	assert_string_equal(v, "1=2");
 }
 
+static void numbers(void **state)
+{
+	const char *line = "a=12 b= c d=x1 e=0 f=18446744073709551616 g=-1 a=7";
+	uint64_t v = 99;
+
+	(void)state;
+	assert_true(cmdline_number(line, "a", &v));
+	assert_int_equal(v, 7);
+	assert_true(cmdline_number(line, "e", &v));
+	assert_int_equal(v, 0);
+	v = 99;
+	for (const char *key = "bcdfgz"; *key; key++)
+		assert_false(cmdline_number(line, (char[]){*key, 0}, &v));
+	assert_int_equal(v, 99);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values),
 		cmocka_unit_test(absent),
 		cmocka_unit_test(cut),
+		cmocka_unit_test(numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,6 +111,29 @@ static void allocates_from_the_top(void **state)
 	well_formed();
 }
 
+/* Where a CPU can be started: in the low pages kept for that, else in free RAM below 1 MiB, never in page 0. */
+static void start_page(void **state)
+{
+	const struct memmap_range low[] = {{0, 0x9f000, MEMMAP_RAM}, {MIB, MIB, MEMMAP_RAM}};
+	const struct memmap_range high[] = {{0, PAGE_SIZE, MEMMAP_RAM}, {0x50000, 0x10000, MEMMAP_RAM}, {MIB, MIB, MEMMAP_RAM}};
+	const struct memmap_range none[] = {{0, PAGE_SIZE, MEMMAP_RAM}, {MIB, MIB, MEMMAP_RAM}};
+	hpa_t at = {0};
+
+	(void)state;
+	assert_int_equal(memmap_build(&map, low, ARRAY_SIZE(low), &err), ST_OK);
+	assert_int_equal(memmap_claim(&map, hpa(0), 0x10000, MEMMAP_LOW, &err), ST_OK);
+	assert_int_equal(memmap_start_page(&map, &at), ST_OK);
+	assert_int_equal(at.v, 0xf000);
+	assert_int_equal(memmap_build(&map, high, ARRAY_SIZE(high), &err), ST_OK);
+	assert_int_equal(memmap_claim(&map, hpa(0), 0x10000, MEMMAP_LOW, &err), ST_OK);
+	assert_int_equal(memmap_start_page(&map, &at), ST_OK);
+	assert_int_equal(at.v, 0x5f000);
+	assert_int_equal(memmap_find(&map, at.v)->type, MEMMAP_BOOT);
+	assert_int_equal(memmap_build(&map, none, ARRAY_SIZE(none), &err), ST_OK);
+	assert_int_equal(memmap_claim(&map, hpa(0), 0x10000, MEMMAP_LOW, &err), ST_OK);
+	assert_int_equal(memmap_start_page(&map, &at), ST_NO_MEMORY);
+}
+
 static void refuses_bad_input(void **state)
 {
 	const struct memmap_range wraps = {UINT64_MAX - 100, 200, MEMMAP_RAM};
@@ -182,7 +205,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rounds_to_pages),     cmocka_unit_test(stronger_type_holds),
 		cmocka_unit_test(claims_only_ram),     cmocka_unit_test(allocates_from_the_top),
-		cmocka_unit_test(refuses_bad_input),   cmocka_unit_test(random_ranges),
+		cmocka_unit_test(start_page),          cmocka_unit_test(refuses_bad_input),
+		cmocka_unit_test(random_ranges),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

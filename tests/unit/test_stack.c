@@ -19,7 +19,7 @@ const char symtab_strings[] = "start";
 
 /* ---- the page tables, as a set of mapped pages ---- */
 
-#define PAGES_MAX 1024
+#define PAGES_MAX 4096
 
 static uint64_t mapped[PAGES_MAX];
 static unsigned mapped_count, frames_left;
@@ -99,16 +99,36 @@ static void out_of_frames(void **state)
 
 static void out_of_slots(void **state)
 {
-	uint64_t tops[STACKS_MAX];
+	static struct stack table[STACKS_MAX];
+	static uint64_t tops[STACKS_MAX];
 	unsigned n = 0;
 
 	(void)state;
-	while (n < STACKS_MAX && stack_create("s", 1, &tops[n]) == ST_OK)
+	while (n < STACKS_FIRST && stack_create("s", 1, &tops[n]) == ST_OK)
+		n++;
+	assert_int_equal(n, STACKS_FIRST);
+	assert_int_equal(stack_create("s", 1, &tops[n]), ST_OVER_LIMIT);
+	/* A larger table has the same stacks, and room. */
+	stack_use_table(table, STACKS_MAX);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(stack_of(tops[i] - 1)->hi, tops[i]);
+	while (n < STACKS_MAX && stack_create("t", 1, &tops[n]) == ST_OK)
 		n++;
 	assert_int_equal(n, STACKS_MAX);
-	assert_int_equal(stack_create("s", 1, &tops[0]), ST_OVER_LIMIT);
+	assert_true(tops[n - 1] <= STACKS_BASE + STACKS_BYTES);
+	assert_int_equal(stack_create("t", 1, &tops[0]), ST_OVER_LIMIT);
+	assert_string_equal(stack_of(tops[n - 1] - 1)->name, "t");
 	while (n > 0)
 		stack_destroy(tops[--n]);
+}
+
+static void names(void **state)
+{
+	char name[STACK_NAME_MAX];
+
+	(void)state;
+	assert_string_equal(stack_name(name, 0, "nmi"), "nmi");
+	assert_string_equal(stack_name(name, 255, "machine check"), "cpu 255 machine check");
 }
 
 static void count(void *ctx, const struct stack *s)
@@ -175,7 +195,8 @@ static void backtraces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(create_and_destroy), TEST(out_of_frames), TEST(out_of_slots), TEST(backtraces),
+		TEST(create_and_destroy), TEST(out_of_frames), TEST(out_of_slots), TEST(names),
+		TEST(backtraces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
