@@ -9,7 +9,8 @@
 
 void check_vmcs_init(struct check_vmcs *v)
 {
-	*v = (struct check_vmcs){.active_on = -1, .vpid_stale = ~0ull};
+	*v = (struct check_vmcs){.active_on = -1};
+	cpuset_fill(&v->vpid_stale);
 }
 
 const char *check_vmclear(struct check_cpu *cpu, struct check_vmcs *v, int index)
@@ -51,10 +52,10 @@ const char *check_access(const struct check_cpu *cpu, const struct check_vmcs *v
 	return cpu->current == v ? 0 : "access to the fields of a VMCS that is not current";
 }
 
-void check_vpid_stale(struct check_vmcs *v) { v->vpid_stale = ~0ull; }
-void check_invvpid(struct check_vmcs *v, int index) { v->vpid_stale &= ~BIT(index); }
-void check_lowered(struct check_stage2 *s2) { s2->stale = ~0ull; }
-void check_invept(struct check_stage2 *s2, int index) { s2->stale &= ~BIT(index); }
+void check_vpid_stale(struct check_vmcs *v) { cpuset_fill(&v->vpid_stale); }
+void check_invvpid(struct check_vmcs *v, int index) { cpuset_remove(&v->vpid_stale, (unsigned)index); }
+void check_lowered(struct check_stage2 *s2) { cpuset_fill(&s2->stale); }
+void check_invept(struct check_stage2 *s2, int index) { cpuset_remove(&s2->stale, (unsigned)index); }
 
 const char *check_entry(const struct check_cpu *cpu, struct check_vmcs *v, const struct check_stage2 *s2, int index,
 			bool launch)
@@ -65,9 +66,9 @@ const char *check_entry(const struct check_cpu *cpu, struct check_vmcs *v, const
 		return "VMLAUNCH of a launched VMCS: VMCLEAR or VMRESUME";
 	if (!launch && !v->launched)
 		return "VMRESUME of a VMCS that is clear: VMLAUNCH";
-	if (s2->stale & BIT(index))
+	if (cpuset_has(&s2->stale, (unsigned)index))
 		return "VM entry without INVEPT after a lowering of the second-stage translation";
-	if (v->vpid_stale & BIT(index))
+	if (cpuset_has(&v->vpid_stale, (unsigned)index))
 		return "VM entry without INVVPID after a change of linear translations or a reuse of the VPID";
 	v->launched = true;
 	return 0;

@@ -15,19 +15,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CHECK_CPUS_MAX 64u
+#include "lib/cpuset.h"
 
 /* One VMCS region (SDM volume 3, section 24.11.1: clear or active on one CPU; launched). */
 struct check_vmcs {
 	int active_on;       /* CPU, -1: clear */
 	bool launched;
 	bool cleared_once;   /* VMCLEAR initialises what the region holds besides fields */
-	uint64_t vpid_stale; /* bit per CPU that may cache translations made stale under this VPID */
+	struct cpuset vpid_stale; /* CPUs that may cache translations made stale under this VPID */
 };
 
 /* One guest's stage-2 translation: a CPU must INVEPT after a lowering and before it enters. */
 struct check_stage2 {
-	uint64_t stale; /* bit per CPU */
+	struct cpuset stale;
 };
 
 struct check_cpu {

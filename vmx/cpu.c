@@ -175,15 +175,33 @@ static void record_host_state(struct vmx_cpu *cpu)
 	cpu->tr_base = tss_base(gdt.base, cpu->tr);
 }
 
+/* The calling CPU's part. A CPU that fails afterwards leaves it, to be used when it comes again. */
+static enum status alloc_cpu(struct error *err)
+{
+	unsigned index = vmx.host->this_cpu();
+	hfn_t frame;
+	void *va;
+
+	ASSERT(index < VMX_CPUS_MAX);
+	if (vmx.cpus[index])
+		return ST_OK;
+	if (vmx_frame_alloc(&frame, &va) != ST_OK)
+		return fail(err, ST_NO_MEMORY, "no memory for VMX regions");
+	vmx.cpus[index] = va;
+	vmx.cpus[index]->index = (int)index;
+	return ST_OK;
+}
+
 enum status vmx_cpu_init(const struct vmx_host *host, struct error *err)
 {
 	struct vmx_cpu *cpu;
 	struct vmx_caps caps;
 	enum status st;
 
-	ASSERT(host->this_cpu() < VMX_CPUS_MAX);
 	read_caps(&caps);
 	st = vmx.ready ? check_same(&caps, err) : init_first(host, &caps, err);
+	if (st == ST_OK)
+		st = alloc_cpu(err);
 	if (st == ST_OK)
 		st = enable_feature(caps.feature_control, err);
 	if (st == ST_OK)

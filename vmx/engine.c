@@ -9,6 +9,7 @@
 #include "vmx/internal.h"
 #include "vmx/vmx_asm.h"
 
+_Static_assert(sizeof(struct vmx_cpu) <= PAGE_SIZE, "one frame each");
 _Static_assert(sizeof(struct vmx_vm) <= PAGE_SIZE, "one frame each");
 _Static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE, "one frame each");
 
@@ -106,8 +107,8 @@ static void destroy_vm(struct vm *vm)
 
 	ASSERT(!vmx_vm->vcpus);
 	for (unsigned i = 0; i < VMX_CPUS_MAX; i++)
-		if (vmx.cpus[i].last_vm == vmx_vm)
-			vmx.cpus[i].last_vm = NULL;
+		if (vmx.cpus[i] && vmx.cpus[i]->last_vm == vmx_vm)
+			vmx.cpus[i]->last_vm = NULL;
 	/* The root's frame will be another guest's root one day: nothing may be cached under it. */
 	invalidate(&vmx_vm->stage2);
 	ept_destroy(&vmx_vm->stage2);

@@ -38,8 +38,8 @@ static bool all_none(const uint64_t *t)
 
 bool ept_all_seen(const struct stage2 *s2, uint64_t generation)
 {
-	for (uint64_t cpus = s2->ran_on; cpus; cpus &= cpus - 1)
-		if (s2->seen[bit_lowest(cpus)] < generation)
+	for (unsigned cpu = cpuset_next(&s2->ran_on, 0); cpu < CPUSET_MAX; cpu = cpuset_next(&s2->ran_on, cpu + 1))
+		if (s2->seen[cpu] < generation)
 			return false;
 	return true;
 }
@@ -59,7 +59,7 @@ static void free_retired(struct stage2 *s2)
 void ept_sync(struct stage2 *s2, unsigned cpu)
 {
 	ASSERT(cpu < EPT_CPUS_MAX);
-	s2->ran_on |= BIT(cpu);
+	cpuset_add(&s2->ran_on, cpu);
 	if (!ept_stale(s2, cpu))
 		return;
 	s2->invalidate(s2);
@@ -81,7 +81,7 @@ static bool flush_done(struct stage2 *s2, struct flush_ticket ticket)
 
 	if (ticket.generation == 0)
 		return true;
-	if ((s2->ran_on & BIT(cpu)) && s2->seen[cpu] < ticket.generation)
+	if (cpuset_has(&s2->ran_on, cpu) && s2->seen[cpu] < ticket.generation)
 		ept_sync(s2, cpu);
 	return ept_all_seen(s2, ticket.generation);
 }

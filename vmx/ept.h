@@ -22,6 +22,7 @@
 
 #include "lib/addr.h"
 #include "lib/bits.h"
+#include "lib/cpuset.h"
 #include "memmgr/stage2.h"
 
 /* Entry bits, 28.3.2 tables 28-1 to 28-6. */
@@ -54,7 +55,7 @@
 #define EPT_ENTRY_NONE EPT_SUPPRESS_VE
 #define EPT_GFN_LIMIT (1ull << 36) /* a 4-level walk translates 48 bits */
 
-#define EPT_CPUS_MAX 64u
+#define EPT_CPUS_MAX CPUSET_MAX
 #define EPT_RESERVE_MAX 2u /* tables that splitting 1 GiB down to 4 KiB takes */
 
 /* Frames for tables. @alloc gives a frame (content undefined), false when there is none. */
@@ -76,7 +77,7 @@ struct stage2 {
 	hfn_t root;
 	bool use_1g, use_accessed_dirty;
 	uint64_t generation;          /* starts at 1: CPUs have seen 0 */
-	uint64_t ran_on;              /* bit per CPU that may cache translations */
+	struct cpuset ran_on;         /* CPUs that may cache translations */
 	uint64_t seen[EPT_CPUS_MAX];  /* generation at the last INVEPT on that CPU */
 	uint64_t tables;              /* frames in use for tables, the root and the retired included */
 	uint64_t *last_table;         /* where the last walk to a 4 KiB entry ended, NULL for nowhere; */

@@ -99,6 +99,7 @@ struct vmx_vcpu {
 /* One physical CPU: who is in it, and the host state that exits restore. */
 struct vmx_cpu {
 	bool on;
+	int index;
 	struct vmx_vcpu *vmcs, *loaded;
 	struct vmx_vcpu *fpu;   /* NULL: a host task's or nobody's */
 	struct vmx_vm *last_vm; /* for IBPB between VMs */
@@ -122,11 +123,11 @@ struct vmx {
 	uint64_t msr_bitmap;           /* host-physical: outside x2APIC mode */
 	uint64_t msr_bitmap_x2apic;    /* in x2APIC mode with virtual interrupts */
 	uint64_t vpids[1024];          /* in use, bit per VPID */
-	struct vmx_cpu cpus[VMX_CPUS_MAX];
+	struct vmx_cpu *cpus[VMX_CPUS_MAX]; /* each in a frame of its own; NULL: not in use */
 };
 extern struct vmx vmx;
 
-static inline struct vmx_cpu *this_cpu(void) { return &vmx.cpus[vmx.host->this_cpu()]; }
+static inline struct vmx_cpu *this_cpu(void) { return vmx.cpus[vmx.host->this_cpu()]; }
 static inline struct vmx_vcpu *hw_of(const struct vcpu *vcpu) { return vcpu->hw; }
 
 static inline void add_work(struct vmx_vcpu *hw, uint32_t work)

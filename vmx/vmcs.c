@@ -12,7 +12,7 @@
 void vmcs_make_current(struct vmx_vcpu *hw)
 {
 	struct vmx_cpu *cpu = this_cpu();
-	int index = (int)(cpu - vmx.cpus);
+	int index = cpu->index;
 
 	if (cpu->vmcs == hw)
 		return;
@@ -34,8 +34,8 @@ void vmcs_clear(struct vmx_vcpu *hw)
 {
 	struct vmx_cpu *cpu = this_cpu();
 
-	ASSERT(hw->cpu == -1 || hw->cpu == (int)(cpu - vmx.cpus));
-	CHECK(check_vmclear(&cpu->check, &hw->check, (int)(cpu - vmx.cpus)));
+	ASSERT(hw->cpu == -1 || hw->cpu == cpu->index);
+	CHECK(check_vmclear(&cpu->check, &hw->check, cpu->index));
 	if (!vmclear(hw->vmcs))
 		panic("VMCLEAR of 0x%lx failed", hw->vmcs);
 	if (cpu->vmcs == hw)

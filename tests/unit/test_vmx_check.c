@@ -24,7 +24,7 @@ static int setup(void **state)
 	cpus[0].on = cpus[1].on = true;
 	check_vmcs_init(&vmcs);
 	check_vmcs_init(&other);
-	stage2.stale = 0;
+	stage2.stale = (struct cpuset){0};
 	assert_null(check_vmclear(&cpus[0], &vmcs, 0));
 	assert_null(check_vmptrld(&cpus[0], &vmcs, 0));
 	check_invvpid(&vmcs, 0);
@@ -134,7 +134,8 @@ static void a_vpid_reused_wants_invvpid(void **state)
 	check_invvpid(&vmcs, 0);
 	assert_null(enter(0, true));
 	check_vmcs_init(&other);
-	assert_int_equal(other.vpid_stale, ~0ull);
+	for (unsigned cpu = 0; cpu < CPUSET_MAX; cpu++)
+		assert_true(cpuset_has(&other.vpid_stale, cpu));
 }
 
 static const struct check_host good_host = {
