@@ -147,15 +147,30 @@ static char *collect(struct client *c, size_t *len)
 	return text;
 }
 
-/* As collect(), with the line taken and released. */
+/* Opens the line, and a session where there was one. */
+static bool take_line(struct client *c)
+{
+	if (c->fd >= 0)
+		return true;
+	if (!client_open(c, c->target))
+		return false;
+	if (!c->log_in || c->log_in(c))
+		return true;
+	client_close(c);
+	return false;
+}
+
+/* As collect(), with the line taken and released. A line that was kept may have dropped, or its session ended: once more. */
 static char *collect_on_line(struct client *c, size_t *len)
 {
-	char *text;
+	bool kept = c->fd >= 0;
+	char *text = take_line(c) ? collect(c, len) : NULL;
 
-	if (c->fd < 0 && !client_open(c, c->target))
-		return NULL;
-	text = collect(c, len);
-	if (!c->key)
+	if (!text && kept) {
+		client_close(c);
+		text = take_line(c) ? collect(c, len) : NULL;
+	}
+	if (!text || !c->key)
 		client_close(c);
 	return text;
 }

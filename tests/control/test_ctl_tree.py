@@ -17,6 +17,8 @@ import time
 import prometheus_client.parser
 import pytest
 from conftest import BUILD, CORBELCTL, vm
+from relay import Relay
+from signer import Key, enroll, login
 
 PROMTOOL = os.path.join(os.environ.get("CORBEL_DEPS", os.path.join(BUILD, "deps")), "bin/promtool")
 OK, REFUSED, USAGE, UNREACHABLE = range(4)
@@ -155,10 +157,11 @@ def test_metrics(machine):
 
 
 @contextlib.contextmanager
-def exporter(machine, *words, key=None):
+def exporter(machine, *words, key=None, target=None):
     machine.disconnect()
     options = ["--timeout", "2", *(["--key", str(key)] if key else [])]
-    process = subprocess.Popen([CORBELCTL, "-t", "127.0.0.1:%d" % machine.port, *options, "exporter", *words],
+    target = target or "127.0.0.1:%d" % machine.port
+    process = subprocess.Popen([CORBELCTL, "-t", target, *options, "exporter", *words],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -213,6 +216,22 @@ def test_a_session_keeps_the_line(host, tmp_path):
         assert process.wait(10) == OK
     logins = [e for e in machine.smp.read_request(64, 8)["entries"] if e["what"] == "session.login"]
     assert [e["who"] for e in logins] == ["prom"], "one login for all scrapes"
+
+
+def test_a_session_that_ended_is_made_anew(host, tmp_path):
+    machine = host(vm("alpha"))
+    keys = {name: Key() for name in ("root", "prom")}
+    enroll(machine.smp, "root", "owner", keys["root"])
+    enroll(machine.smp, "prom", "observer", keys["prom"])
+    login(machine.smp, keys["root"])
+    machine.smp.write_request(64, 7, {"on": False})
+    (tmp_path / "prom.pem").write_bytes(keys["prom"].pem())
+    with Relay(machine.port) as cable, exporter(machine, "0", "0", key=tmp_path / "prom.pem", target=cable.target) as (_, port):
+        assert http(port, SCRAPE)[0] == "HTTP/1.1 200 OK"
+        cable.drop()
+        for _ in range(2):
+            assert http(port, SCRAPE)[0] == "HTTP/1.1 200 OK"
+        assert cable.connections == 2
 
 
 def test_a_serial_device_is_locked(tmp_path):
