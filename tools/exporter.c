@@ -160,7 +160,7 @@ static bool take_line(struct client *c)
 	return false;
 }
 
-/* As collect(), with the line taken and released. A line that was kept may have dropped, or its session ended: once more. */
+/* As collect(), with the line taken and released; once more when it was kept, and has dropped or its session ended. */
 static char *collect_on_line(struct client *c, size_t *len)
 {
 	bool kept = c->fd >= 0;
