@@ -316,11 +316,18 @@ static struct sched *sched;
 static struct sched_entity entities[1000];
 static uint64_t now;
 
+static void no_kick(void *ctx, unsigned cpu)
+{
+	(void)ctx;
+	(void)cpu;
+}
+
 static void setup_sched(unsigned count)
 {
+	const struct sched_config cfg = {.cpus = 1, .slice = 1000, .kick = no_kick};
 	uint64_t end;
 
-	sched = sched_init(malloc(sched_bytes(1)), 1, 1000);
+	sched = sched_init(aligned_alloc(64, sched_bytes(1)), &cfg);
 	for (unsigned i = 0; i < count; i++) {
 		sched_add(sched, &entities[i], "vcpu", 0, now);
 		sched_wake(sched, &entities[i], now);

@@ -31,16 +31,13 @@ struct sched *host_sched;
 
 static struct memmgr *memory;
 static struct timer *timer_slots[HOST_TIMERS_MAX];
-static struct timerq timers;
-static uint64_t turn_end = TIMERQ_NEVER; /* host TSC at which the running task is told that its turn is over */
-static const struct sched_entity *running;
 static _Alignas(64) uint8_t sched_storage[SCHED_STORAGE_BYTES];
 
 /* ---- timers ---- */
 
-static void arm_timer(void)
+static void arm_timer(const struct percpu *p)
 {
-	uint64_t deadline = MIN(timers.next, turn_end);
+	uint64_t deadline = MIN(host_next_timer(&p->host), p->turn_end);
 
 	if (deadline == TIMERQ_NEVER)
 		host_timer_disarm();
@@ -51,23 +48,24 @@ static void arm_timer(void)
 /* In the timer's interrupt; may come early (a one-shot timer holds no longer interval). */
 static void timer_interrupt(void)
 {
+	struct percpu *p = this_cpu();
 	uint64_t now = host_clock.ticks();
 
-	timerq_run(&timers, now);
-	if (now >= turn_end) {
+	host_run_timers(&p->host, now);
+	if (now >= p->turn_end) {
 		/* Once: a timer set to what is past would be pending at the next turn's start, and end that one too. */
-		turn_end = TIMERQ_NEVER;
-		this_cpu()->need_resched = true;
+		p->turn_end = TIMERQ_NEVER;
+		p->host.need_resched = true;
 	}
-	if (task_current() || !running)
-		arm_timer();
+	if (p->task || !p->running)
+		arm_timer(p);
 }
 
 /* A vcpu's entries look at the queue by themselves; the idle loop arms before it sleeps. */
 static void timers_changed(void)
 {
 	if (task_current())
-		arm_timer();
+		arm_timer(this_cpu());
 }
 
 /* ---- what guest/ asks of the host ---- */
@@ -114,6 +112,11 @@ static void unmask(unsigned long state)
 	irq_restore(state);
 }
 
+static struct host_cpu *host_this_cpu(void)
+{
+	return &this_cpu()->host;
+}
+
 static void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	struct cpuid_regs r = cpuid(leaf, subleaf);
@@ -126,7 +129,7 @@ static void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 
 struct host_ops host_ops = {
 	.clock = &host_clock,
-	.timers = &timers,
+	.this_cpu = host_this_cpu,
 	.irq = irq_dispatch,
 	.nmi = take_nmi,
 	.poll = poll_interrupts,
@@ -144,14 +147,15 @@ struct host_ops host_ops = {
 static enum sched_end task_turn(struct sched_entity *e, uint64_t slice_end)
 {
 	struct host_task *t = container_of(e, struct host_task, entity);
+	struct percpu *p = this_cpu();
 	enum task_end end;
 
-	turn_end = slice_end;
-	if (sched_others_ready(host_sched, BOOT_CPU))
-		turn_end = MIN(turn_end, host_clock.ticks() + mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
-	arm_timer();
+	p->turn_end = slice_end;
+	if (sched_others_ready(host_sched, p->id))
+		p->turn_end = MIN(slice_end, host_clock.ticks() + mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
+	arm_timer(p);
 	end = task_run(&t->task);
-	turn_end = TIMERQ_NEVER;
+	p->turn_end = TIMERQ_NEVER;
 	host_timer_disarm();
 	ASSERT(end != TASK_ENDED);
 	return end == TASK_BLOCKED ? SCHED_END_BLOCKED : SCHED_END_READY;
@@ -162,8 +166,7 @@ void host_task_wake(struct host_task *t)
 	uint64_t flags = irq_save();
 
 	task_wake(&t->task);
-	if (sched_wake(host_sched, &t->entity, host_clock.ticks()))
-		this_cpu()->need_resched = true;
+	sched_wake(host_sched, &t->entity, host_clock.ticks());
 	irq_restore(flags);
 }
 
@@ -182,7 +185,12 @@ enum status host_task_start(struct host_task *t, const char *name, void (*fn)(vo
 
 /* ---- the loop ---- */
 
-const char *cpuloop_context(void) { return running ? running->name : "idle"; }
+const char *cpuloop_context(void)
+{
+	const struct sched_entity *e = this_cpu()->running;
+
+	return e ? e->name : "idle";
+}
 
 /* True while there is idle work left. */
 static bool idle_work(void)
@@ -198,24 +206,54 @@ static void idle(void)
 	struct percpu *p = this_cpu();
 
 	memmgr_drain_leaving(memory);
-	while (!p->need_resched && host_clock.ticks() < timers.next && idle_work())
+	while (!p->host.need_resched && host_clock.ticks() < host_next_timer(&p->host) && idle_work())
 		;
-	if (p->need_resched)
+	if (p->host.need_resched)
 		return;
-	arm_timer();
+	arm_timer(p);
 	sti_hlt_cli();
+}
+
+/* One CPU in this version: who asks looks by itself before it enters a guest, and before it sleeps. */
+static void kick(void *ctx, unsigned cpu)
+{
+	(void)ctx;
+	ASSERT(cpu == this_cpu()->id);
+	this_cpu()->host.need_resched = true;
 }
 
 enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *err)
 {
-	ASSERT(sched_bytes(1) <= sizeof(sched_storage));
+	const struct sched_config cfg = {
+		.cpus = 1,
+		.slice = ns_to_ticks(SCHED_SLICE_NS, host_clock.hz),
+		.kick = kick,
+	};
+
+	ASSERT(sched_bytes(cfg.cpus) <= sizeof(sched_storage));
 	memory = mm;
 	host_ops.notify = notify;
-	host_ops.need_resched = &this_cpu()->need_resched;
-	timerq_init(&timers, timer_slots, HOST_TIMERS_MAX);
-	host_sched = sched_init(sched_storage, 1, ns_to_ticks(SCHED_SLICE_NS, host_clock.hz));
+	host_cpu_init(&this_cpu()->host, this_cpu()->id, timer_slots, HOST_TIMERS_MAX);
+	this_cpu()->turn_end = TIMERQ_NEVER;
+	host_sched = sched_init(sched_storage, &cfg);
 	trap_context = cpuloop_context;
 	return host_timer_init(timer_interrupt, err);
+}
+
+/*
+ * What an entity left in the CPU is taken out when another one comes, or when somebody waits for it. While the CPU is
+ * idle it stays: whoever ran last here is the likeliest to run next.
+ */
+static void put_last(struct percpu *p, const struct sched_entity *next)
+{
+	struct sched_entity *last = p->last;
+
+	if (!last || last == next || (!next && !__atomic_load_n(&last->release_due, __ATOMIC_RELAXED)))
+		return;
+	if (last->put)
+		last->put(last);
+	p->last = NULL;
+	sched_release(host_sched, p->id, last);
 }
 
 void cpu_loop(void)
@@ -228,16 +266,18 @@ void cpu_loop(void)
 		uint64_t now = host_clock.ticks(), slice_end;
 
 		trap_report_nmi();
-		p->need_resched = false;
-		timerq_run(&timers, now);
-		e = sched_pick(host_sched, BOOT_CPU, now, &slice_end);
+		p->host.need_resched = false;
+		host_run_timers(&p->host, now);
+		e = sched_pick(host_sched, p->id, now, &slice_end);
+		put_last(p, e);
 		if (!e) {
 			idle();
 			continue;
 		}
-		running = e;
+		p->last = e;
+		p->running = e;
 		end = e->run(e, slice_end);
-		running = NULL;
-		sched_charge(host_sched, BOOT_CPU, host_clock.ticks(), end);
+		p->running = NULL;
+		sched_charge(host_sched, p->id, host_clock.ticks(), end);
 	}
 }

@@ -14,7 +14,9 @@
 
 #include "firmware/topology.h"
 #include "lib/lock.h"
+#include "guest/host.h"
 #include "lib/x86_regs.h"
+#include "sched/sched.h"
 
 #define CPUS_MAX 256u
 
@@ -71,8 +73,12 @@ struct percpu {
 
 	struct task *task;     /* host task that runs, NULL in the CPU loop */
 	uint64_t loop_rsp;     /* the CPU loop's stack while a task runs */
-	bool need_resched;     /* the CPU loop should choose again; set by its own interrupts */
 	uint32_t preempt_held; /* > 0: a task is inside task_preempt_disable() */
+
+	struct host_cpu host;  /* what guest/ sees of it; need_resched: the CPU loop should choose again */
+	uint64_t turn_end;     /* host TSC at which the running task is told that its turn is over, or TIMERQ_NEVER */
+	const struct sched_entity *running; /* NULL: between turns, or idle */
+	struct sched_entity *last; /* whoever ran last, while something of it is left in the CPU */
 
 	struct xsave_area *fpu_owner; /* whose vector state the registers hold, NULL = nobody's */
 

@@ -142,7 +142,7 @@ static void work(void *arg)
 
 static void end_slice(void)
 {
-	this_cpu()->need_resched = true;
+	this_cpu()->host.need_resched = true;
 }
 
 static enum task_end run_slice(struct worker *w)

@@ -73,7 +73,7 @@ enum task_end task_run(struct task *t)
 	struct percpu *p = this_cpu();
 
 	ASSERT(!p->task && !(read_rflags() & RFLAGS_IF));
-	p->need_resched = false;
+	p->host.need_resched = false;
 	fpu_switch(t->fpu);
 	p->task = t;
 	task_switch_stack(&p->loop_rsp, t->rsp);
@@ -126,7 +126,7 @@ void task_preempt_point(void)
 {
 	struct percpu *p = this_cpu();
 
-	if (p->task && p->need_resched && p->preempt_held == 0)
+	if (p->task && p->host.need_resched && p->preempt_held == 0)
 		leave(TASK_PREEMPTED);
 }
 

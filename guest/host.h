@@ -10,7 +10,30 @@
 #include <stdint.h>
 
 #include "lib/clock.h"
+#include "lib/lock.h"
 #include "lib/timerq.h"
+
+#define HOST_CACHE_LINE 64
+
+struct vcpu;
+
+/*
+ * One CPU of the host. Its own but for need_resched and the timers' lock and queue; in cache lines of its own, since
+ * every exit looks at it.
+ */
+struct host_cpu {
+	unsigned id;
+	volatile bool need_resched; /* the current entity should give way */
+	struct vcpu *vcpu;          /* whose turn it is, NULL: no vcpu's */
+	struct timerq timers;       /* host TSC */
+	struct lock timers_lock;    /* of timers; held while they expire */
+} __attribute__((aligned(HOST_CACHE_LINE)));
+
+/* A timer on the queue of the CPU that set it. Set and cancelled by one owner at a time, who may move between CPUs. */
+struct host_alarm {
+	struct timer timer;
+	struct host_cpu *cpu; /* where it was set; NULL: it is not */
+};
 
 /* The longest that a host task kept interrupts masked; whoever reads it may set it to 0. */
 struct host_masked {
@@ -20,8 +43,7 @@ struct host_masked {
 
 struct host_ops {
 	const struct clock *clock;       /* the host TSC */
-	struct timerq *timers;           /* host timers, host TSC; per CPU (one CPU in this slice) */
-	volatile bool *need_resched;     /* of this CPU: the current entity should give way */
+	struct host_cpu *(*this_cpu)(void); /* the caller's, masked */
 	/* Handles a physical interrupt taken as an exit, as if through the IDT. */
 	void (*irq)(uint8_t vector);
 	/* Handles a physical NMI taken as an exit. */
@@ -36,7 +58,7 @@ struct host_ops {
 	 * do not make the operator wait for the end of a turn. NULL: never.
 	 */
 	bool (*line_busy)(void);
-	/* The timers' earliest deadline may have changed: reprogram the hardware timer. */
+	/* The earliest deadline of the caller's CPU may have changed: reprogram its hardware timer. */
 	void (*timers_changed)(void);
 	/* Wakes the control task because of @vm (console output, state change, work for the reaper). Any context. */
 	void (*notify)(void);
@@ -52,5 +74,24 @@ struct host_ops {
 	/* CPUID of the host CPU as the allow-list's source. */
 	void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 };
+
+/* @slots of @count pointers outlives the CPU. */
+void host_cpu_init(struct host_cpu *c, unsigned id, struct timer **slots, uint32_t count);
+
+/* Earliest deadline of @c, the caller's own CPU; TIMERQ_NEVER. */
+static inline uint64_t host_next_timer(const struct host_cpu *c)
+{
+	return __atomic_load_n(&c->timers.next, __ATOMIC_RELAXED);
+}
+
+/* Expires what is due at @now. By @c itself, masked; handlers run under the lock of its timers. */
+void host_run_timers(struct host_cpu *c, uint64_t now);
+
+/* @expired is called on the CPU that set the alarm, masked, under the lock of its timers; it sets no alarm. */
+void host_alarm_init(struct host_alarm *a, void (*expired)(struct timer *t, uint64_t now));
+/* Expires at host tick @deadline on the calling CPU, wherever it was set before. Masked, like the next. */
+void host_alarm_set(const struct host_ops *host, struct host_alarm *a, uint64_t deadline);
+/* When this returns the handler will not run and is not running. */
+void host_alarm_cancel(const struct host_ops *host, struct host_alarm *a);
 
 #endif

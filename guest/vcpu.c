@@ -28,15 +28,14 @@ static void wake(struct vcpu *v)
 	const struct host_ops *host = v->host;
 	unsigned long state = host->mask();
 
-	if (sched_wake(v->vm->machine->sched, &v->entity, host->clock->ticks()))
-		*host->need_resched = true;
+	sched_wake(v->vm->machine->sched, &v->entity, host->clock->ticks());
 	host->unmask(state);
 }
 
-static void wake_timer_expired(struct timer *t, uint64_t now)
+static void wake_alarm_expired(struct timer *t, uint64_t now)
 {
 	(void)now;
-	wake(container_of(t, struct vcpu, wake_timer));
+	wake(container_of(t, struct vcpu, wake_alarm.timer));
 }
 
 /* BLOCK and STOP alike leave the queue; a stopped vcpu is never woken again. */
@@ -45,6 +44,13 @@ static enum sched_end turn(struct sched_entity *e, uint64_t slice_end)
 	struct vcpu *v = container_of(e, struct vcpu, entity);
 
 	return vcpu_run(v, slice_end) == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED;
+}
+
+static void put(struct sched_entity *e)
+{
+	struct vcpu *v = container_of(e, struct vcpu, entity);
+
+	v->engine->put(v);
 }
 
 /* The APIC page comes first: it must be page aligned. */
@@ -64,13 +70,15 @@ struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id)
 	v->id = id;
 	v->engine = vm->machine->engine;
 	v->host = vm->machine->host;
+	v->cpu = v->host->this_cpu();
 	v->insn_cache = v + 1;
 	v->tpr_watch = -1;
 	timerq_init(&v->timers, v->timer_slots, VCPU_TIMERS_MAX);
-	timer_init(&v->wake_timer, wake_timer_expired);
+	host_alarm_init(&v->wake_alarm, wake_alarm_expired);
 	vlapic_init(&v->lapic, id, storage, &v->timers, &vm->time, &vcpu_lapic_ops, v);
 	v->lapic.hw_delivery = v->engine->caps.virtual_interrupts;
 	v->entity.run = turn;
+	v->entity.put = put;
 	msr_reset(v);
 	v->requests = REQ_APIC_MODE | REQ_EVENT;
 	return v;
@@ -80,11 +88,24 @@ struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id)
 
 void vcpu_request(struct vcpu *v, uint64_t req)
 {
-	__atomic_fetch_or(&v->requests, req, __ATOMIC_RELEASE);
-	if (v->entity.state == SCHED_RUNNING)
+	__atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST);
+	/* In its own turn it looks before it enters again. */
+	if (v->host->this_cpu()->vcpu == v)
+		return;
+	/* A turn that is just ending in a block becomes another one. */
+	wake(v);
+	if (__atomic_load_n(&v->entity.state, __ATOMIC_RELAXED) == SCHED_RUNNING)
 		v->engine->kick(v);
-	else if (v->entity.state == SCHED_BLOCKED)
-		wake(v);
+}
+
+void vcpu_take_off(struct vcpu *v)
+{
+	if (v->entity.state == SCHED_DETACHED)
+		return;
+	vcpu_request(v, REQ_PAUSE);
+	while (!sched_remove(v->vm->machine->sched, &v->entity))
+		__builtin_ia32_pause();
+	host_alarm_cancel(v->host, &v->wake_alarm);
 }
 
 /* ---- deadlines ---- */
@@ -109,7 +130,7 @@ static void set_deadline(struct vcpu *v, uint64_t now)
 void vcpu_replan_slow(struct vcpu *v)
 {
 	/* Due already: that is for prepare(). */
-	if (v->timers.next <= v->entered + v->vm->time.offset || *v->host->need_resched)
+	if (v->timers.next <= v->entered + v->vm->time.offset || v->cpu->need_resched)
 		vcpu_note(v, REQ_RECOMPUTE);
 	else
 		set_deadline(v, v->entered);
@@ -119,8 +140,8 @@ static void set_bound(struct vcpu *v, uint64_t now, uint64_t slice_end)
 {
 	const struct host_ops *host = v->host;
 
-	v->bound = MIN(slice_end, host->timers->next);
-	if (sched_others_ready(v->vm->machine->sched, v->entity.cpu) || (host->line_busy && host->line_busy()))
+	v->bound = MIN(slice_end, host_next_timer(v->cpu));
+	if (sched_others_ready(v->vm->machine->sched, v->cpu->id) || (host->line_busy && host->line_busy()))
 		v->bound = MIN(v->bound, now + host->clock->hz / BOUND_PER_SECOND);
 }
 
@@ -144,7 +165,7 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 
 	if (unlikely(v->vm->state != VM_RUNNING))
 		return STOP;
-	if (*host->need_resched || now >= slice_end || now >= host->timers->next)
+	if (v->cpu->need_resched || now >= slice_end || now >= host_next_timer(v->cpu))
 		return YIELD;
 	if (v->timers.next <= guest_now)
 		timerq_run(&v->timers, guest_now);
@@ -197,7 +218,7 @@ static enum disposition run_turn(struct vcpu *v, uint64_t slice_end)
 	return d;
 }
 
-static void arm_wake_timer(struct vcpu *v)
+static void arm_wake_alarm(struct vcpu *v)
 {
 	const struct host_ops *host = v->host;
 	uint64_t now = host->clock->ticks(), deadline;
@@ -207,26 +228,20 @@ static void arm_wake_timer(struct vcpu *v)
 	deadline = host_deadline(v, now, MAX(v->timers.next, now + v->vm->time.offset));
 	if (deadline == TIMERQ_NEVER)
 		return;
-	timerq_set(host->timers, &v->wake_timer, deadline);
-	host->timers_changed();
-}
-
-static void disarm_wake_timer(struct vcpu *v)
-{
-	if (!timer_is_set(&v->wake_timer))
-		return;
-	timerq_cancel(v->host->timers, &v->wake_timer);
-	v->host->timers_changed();
+	host_alarm_set(host, &v->wake_alarm, deadline);
 }
 
 enum disposition vcpu_run(struct vcpu *v, uint64_t slice_end)
 {
 	enum disposition d;
 
-	disarm_wake_timer(v);
+	v->cpu = v->host->this_cpu();
+	v->cpu->vcpu = v;
+	host_alarm_cancel(v->host, &v->wake_alarm);
 	v->engine->load(v);
 	d = run_turn(v, slice_end);
 	if (d == BLOCK)
-		arm_wake_timer(v);
+		arm_wake_alarm(v);
+	v->cpu->vcpu = NULL;
 	return d;
 }

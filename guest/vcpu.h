@@ -64,6 +64,7 @@ struct vcpu {
 	struct vm *vm;
 	const struct engine *engine; /* machine->engine and machine->host, one load away from the exit path */
 	const struct host_ops *host;
+	struct host_cpu *cpu;    /* where its latest turn is or was */
 	unsigned id;
 	bool halted;             /* in HLT: blocked until an event */
 	bool nmi_pending;
@@ -74,7 +75,7 @@ struct vcpu {
 	struct vlapic lapic;
 	struct timerq timers;    /* guest TSC: APIC timer, and the platform's timers on vcpu 0 */
 	struct timer *timer_slots[VCPU_TIMERS_MAX];
-	struct timer wake_timer; /* host TSC: wakes the vcpu for timers.next while it is blocked */
+	struct host_alarm wake_alarm; /* wakes the vcpu for timers.next while it is blocked */
 	struct sched_entity entity;
 	uint64_t used_before, waited_before; /* host ticks run, and waited, in this start before the last pause */
 	struct msr_state msr;
@@ -94,6 +95,12 @@ struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id);
 
 /* Posts @req and makes the vcpu notice: kicks it when it runs, wakes it when it blocks. Any context. */
 void vcpu_request(struct vcpu *vcpu, uint64_t req);
+
+/*
+ * Takes the vcpu off the scheduler, once no CPU has anything of it. Its VM has left the running state, so that its turn
+ * ends soon; no lock is held, since that is waited for.
+ */
+void vcpu_take_off(struct vcpu *vcpu);
 
 /*
  * Runs the vcpu until it blocks, yields or stops; at most until host TSC @slice_end.

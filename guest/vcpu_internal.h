@@ -40,7 +40,7 @@ static inline void vcpu_note(struct vcpu *v, uint64_t req) { __atomic_fetch_or(&
 void vcpu_replan_slow(struct vcpu *v);
 static inline void vcpu_replan(struct vcpu *v)
 {
-	if (unlikely(v->timers.next != v->next_timer || *v->host->need_resched))
+	if (unlikely(v->timers.next != v->next_timer || v->cpu->need_resched))
 		vcpu_replan_slow(v);
 }
 

@@ -266,6 +266,8 @@ static void set_running(struct vm *vm)
 
 		m->engine->load(v);
 		m->engine->set_tsc_offset(v, vm->time.offset + v->msr.tsc_adjust);
+		/* It may run on any CPU. */
+		m->engine->put(v);
 		sched_add(m->sched, &v->entity, vm->config.name, 0, m->host->clock->ticks());
 		vcpu_request(v, REQ_EVENT);
 	}
@@ -318,15 +320,10 @@ enum status vm_stop(struct vm *vm, struct error *err)
 
 static void take_off(struct vcpu *v)
 {
-	struct machine *m = v->vm->machine;
-
-	if (v->entity.state != SCHED_DETACHED)
-		sched_remove(m->sched, &v->entity);
+	vcpu_take_off(v);
 	v->used_before += v->entity.used;
 	v->waited_before += v->entity.waited;
 	v->entity.used = v->entity.waited = 0;
-	if (timer_is_set(&v->wake_timer))
-		timerq_cancel(m->host->timers, &v->wake_timer);
 }
 
 enum status vm_pause(struct vm *vm, struct error *err)

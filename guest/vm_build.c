@@ -207,10 +207,7 @@ static void release_vcpus(struct vm *vm)
 
 		if (!v)
 			continue;
-		if (v->entity.state != SCHED_DETACHED)
-			sched_remove(m->sched, &v->entity);
-		if (timer_is_set(&v->wake_timer))
-			timerq_cancel(m->host->timers, &v->wake_timer);
+		vcpu_take_off(v);
 		if (v->hw) {
 			m->engine->put(v);
 			m->engine->vcpu_destroy(v);

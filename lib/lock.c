@@ -21,6 +21,8 @@ static void (*while_waiting)(void);
 void lock_set_context(struct lock_context *(*fn)(void))
 {
 	context_of_caller = fn;
+	if (!fn)
+		shared = (struct lock_context){0};
 }
 
 static struct lock_context *context(void)

@@ -44,7 +44,7 @@ struct lock_context {
 static inline void lock_init(struct lock *l, enum lock_rank rank) { *l = (struct lock){.rank = rank}; }
 
 #ifdef CORBEL_LOCK_CHECKS
-/* What @fn returns belongs to the calling CPU. Until it is set all share one context. */
+/* What @fn returns belongs to the calling CPU; NULL: all share one context, which forgets what it held. */
 void lock_set_context(struct lock_context *(*fn)(void));
 /* @same_rank: a second lock of the same rank is allowed on top. */
 void lock_note_acquire(const struct lock *l, bool same_rank);

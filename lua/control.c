@@ -44,7 +44,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
 	events_init(&c->events, cfg->clock);
 	settings_init(c);
-	timer_init(&c->wake_timer, on_time);
+	host_alarm_init(&c->wake_alarm, on_time);
 	c->pending = c->own_pending;
 	c->pending_max = DEFINE_MAX;
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
@@ -389,7 +389,7 @@ static bool push(struct control *c)
 /* The host timer's: any context. */
 static void on_time(struct timer *t, uint64_t now)
 {
-	const struct control *c = container_of(t, struct control, wake_timer);
+	const struct control *c = container_of(t, struct control, wake_alarm.timer);
 
 	(void)now;
 	c->cfg.machine->host->notify();
@@ -405,11 +405,8 @@ static void arm(struct control *c)
 	const struct host_ops *host = c->cfg.machine->host;
 	unsigned long state = control_mask(c);
 
-	if (!timer_is_set(&c->wake_timer) || c->wake_timer.deadline != c->wake_at) {
-		timerq_set(host->timers, &c->wake_timer, c->wake_at);
-		if (host->timers_changed)
-			host->timers_changed();
-	}
+	if (!timer_is_set(&c->wake_alarm.timer) || c->wake_alarm.timer.deadline != c->wake_at)
+		host_alarm_set(host, &c->wake_alarm, c->wake_at);
 	control_unmask(c, state);
 }
 
@@ -424,7 +421,7 @@ static bool run_policies(struct control *c)
 	later_wake(c);
 	audit_wake(c);
 	control_wake_at(c, c->settings.next);
-	if (!more && (c->wake_at != TIMERQ_NEVER || timer_is_set(&c->wake_timer)))
+	if (!more && (c->wake_at != TIMERQ_NEVER || timer_is_set(&c->wake_alarm.timer)))
 		arm(c);
 	return more;
 }

@@ -136,7 +136,7 @@ struct control {
 	struct genuse uses;
 	struct view_cache view;
 	uint64_t view_stamp;
-	struct timer wake_timer;
+	struct host_alarm wake_alarm;
 	uint64_t wake_at; /* ticks, TIMERQ_NEVER */
 
 	/* scripts */

@@ -6,7 +6,7 @@
  * Accounting is exact: each CPU's time is cut at the calls, every piece goes to
  * the entity that ran or to idle, so that the sums are the machine's. A CPU's
  * clock never goes back, even when a wake from another CPU reads a counter that
- * is a little behind.
+ * is a little behind. Each CPU's part has its own lock and cache lines.
  *
  * An entity that nobody waits for gets a long turn; the first wake that ends
  * this solitude asks for a new choice, so that nobody waits longer than the
@@ -18,7 +18,10 @@
 #include "lib/bits.h"
 #include "lib/format.h"
 
+#define CACHE_LINE 64
+
 struct sched_cpu {
+	struct lock lock;    /* of all below, and of the entities that are at home here */
 	struct list ready;   /* sched_entity.node, longest waiting first */
 	struct list members; /* sched_entity.member */
 	struct sched_entity *running;
@@ -29,11 +32,13 @@ struct sched_cpu {
 	uint64_t since;		/* when the present turn or idle time began */
 	uint64_t busy, idle;	/* before since */
 	uint64_t departed_used; /* used by entities that were removed */
-};
+} __attribute__((aligned(CACHE_LINE)));
 
 struct sched {
 	uint64_t slice;
 	unsigned cpus;
+	void (*kick)(void *ctx, unsigned cpu);
+	void *ctx;
 	struct sched_cpu cpu[];
 };
 
@@ -42,14 +47,16 @@ uint64_t sched_bytes(unsigned cpus)
 	return sizeof(struct sched) + cpus * sizeof(struct sched_cpu);
 }
 
-struct sched *sched_init(void *storage, unsigned cpus, uint64_t slice)
+struct sched *sched_init(void *storage, const struct sched_config *cfg)
 {
 	struct sched *s = storage;
 
-	ASSERT(cpus >= 1 && cpus <= SCHED_MAX_CPUS && slice > 0);
-	*s = (struct sched){.slice = slice, .cpus = cpus};
-	for (unsigned i = 0; i < cpus; i++) {
+	ASSERT(is_aligned((uintptr_t)storage, CACHE_LINE));
+	ASSERT(cfg->cpus >= 1 && cfg->cpus <= SCHED_MAX_CPUS && cfg->slice > 0 && cfg->kick);
+	*s = (struct sched){.slice = cfg->slice, .cpus = cfg->cpus, .kick = cfg->kick, .ctx = cfg->ctx};
+	for (unsigned i = 0; i < cfg->cpus; i++) {
 		s->cpu[i] = (struct sched_cpu){0};
+		lock_init(&s->cpu[i].lock, LOCK_SCHED_CPU);
 		list_init(&s->cpu[i].ready);
 		list_init(&s->cpu[i].members);
 	}
@@ -94,36 +101,60 @@ void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsign
 	struct sched_cpu *c = cpu_of(s, cpu);
 
 	ASSERT(e->state == SCHED_DETACHED);
-	*e = (struct sched_entity){.run = e->run, .state = SCHED_BLOCKED, .cpu = cpu, .since = advance(c, now)};
+	lock_acquire(&c->lock);
+	*e = (struct sched_entity){
+		.run = e->run, .put = e->put, .state = SCHED_BLOCKED, .cpu = cpu, .since = advance(c, now)};
 	format(e->name, sizeof e->name, "%s", name);
 	list_init(&e->node);
 	list_push_back(&c->members, &e->member);
+	lock_release(&c->lock);
 }
 
-void sched_remove(struct sched *s, struct sched_entity *e)
+bool sched_remove(struct sched *s, struct sched_entity *e)
 {
 	struct sched_cpu *c = cpu_of(s, e->cpu);
 
-	ASSERT(e->state == SCHED_BLOCKED || e->state == SCHED_READY);
+	ASSERT(e->state != SCHED_DETACHED);
+	lock_acquire(&c->lock);
+	if (e->state == SCHED_RUNNING || e->held) {
+		__atomic_store_n(&e->release_due, true, __ATOMIC_RELAXED);
+		s->kick(s->ctx, e->cpu);
+		lock_release(&c->lock);
+		return false;
+	}
 	if (e->state == SCHED_READY)
 		dequeue(c, e);
 	list_remove(&e->member);
 	c->departed_used += e->used;
 	e->state = SCHED_DETACHED;
+	lock_release(&c->lock);
+	return true;
 }
 
-bool sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
+void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 {
-	struct sched_cpu *c;
+	struct sched_cpu *c = cpu_of(s, e->cpu);
 
+	lock_acquire(&c->lock);
 	if (e->state == SCHED_RUNNING)
 		e->wake_pending = true;
-	if (e->state != SCHED_BLOCKED)
-		return false;
-	c = cpu_of(s, e->cpu);
-	advance(c, now);
-	enqueue(c, e);
-	return !c->running || c->long_turn;
+	if (e->state == SCHED_BLOCKED) {
+		advance(c, now);
+		enqueue(c, e);
+		if (!c->running || c->long_turn)
+			s->kick(s->ctx, e->cpu);
+	}
+	lock_release(&c->lock);
+}
+
+void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
+{
+	struct sched_cpu *c = cpu_of(s, cpu);
+
+	lock_acquire(&c->lock);
+	ASSERT(e->held && e->cpu == cpu && e->state != SCHED_RUNNING);
+	e->held = e->release_due = false;
+	lock_release(&c->lock);
 }
 
 /* Gives the time since the last cut to the running entity, or to idle. */
@@ -145,9 +176,8 @@ static uint64_t add_capped(uint64_t a, uint64_t b)
 	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end)
+static struct sched_entity *pick(struct sched *s, struct sched_cpu *c, uint64_t now, uint64_t *slice_end)
 {
-	struct sched_cpu *c = cpu_of(s, cpu);
 	struct sched_entity *e;
 
 	ASSERT(!c->running);
@@ -158,6 +188,7 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	e = list_entry(c->ready.next, struct sched_entity, node);
 	dequeue(c, e);
 	e->state = SCHED_RUNNING;
+	e->held = true;
 	e->since = c->now;
 	e->dispatches++;
 	c->running = e;
@@ -166,9 +197,19 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	return e;
 }
 
-void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end)
+struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end)
 {
 	struct sched_cpu *c = cpu_of(s, cpu);
+	struct sched_entity *e;
+
+	lock_acquire(&c->lock);
+	e = pick(s, c, now, slice_end);
+	lock_release(&c->lock);
+	return e;
+}
+
+static void charge(struct sched_cpu *c, uint64_t now, enum sched_end end)
+{
 	struct sched_entity *e = c->running;
 
 	ASSERT(e && e->state == SCHED_RUNNING);
@@ -183,10 +224,19 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	e->wake_pending = false;
 }
 
+void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end)
+{
+	struct sched_cpu *c = cpu_of(s, cpu);
+
+	lock_acquire(&c->lock);
+	charge(c, now, end);
+	lock_release(&c->lock);
+}
+
 bool sched_others_ready(const struct sched *s, unsigned cpu)
 {
 	ASSERT(cpu < s->cpus);
-	return s->cpu[cpu].ready_count > 0;
+	return __atomic_load_n(&s->cpu[cpu].ready_count, __ATOMIC_RELAXED) > 0;
 }
 
 void sched_cpu_stats(const struct sched *s, unsigned cpu, struct sched_cpu_stats *out)
@@ -279,7 +329,7 @@ static bool check_cpu(const struct sched_cpu *c, unsigned cpu)
 
 		if (e->cpu != cpu || e->state == SCHED_DETACHED || (e->state == SCHED_RUNNING) != (e == c->running))
 			return false;
-		if (e->wake_pending && e->state != SCHED_RUNNING)
+		if ((e->wake_pending && e->state != SCHED_RUNNING) || (!e->held && e->state == SCHED_RUNNING))
 			return false;
 		if (list_empty(&e->node) == (e->state == SCHED_READY))
 			return false;

@@ -5,8 +5,13 @@
  * back). This slice picks round robin; the interface is the final one, and the
  * proportional-share scheduler replaces the pick alone.
  *
- * Times are host ticks (struct clock). Calls are made with interrupts masked;
- * sched_wake may come from an interrupt handler.
+ * What an entity leaves in the CPU that ran it (a VMCS, switched MSRs, vector state)
+ * stays there until the CPU's loop has put it: until then the entity is held, and
+ * runs nowhere else.
+ *
+ * Times are host ticks (struct clock). Calls are made with interrupts masked, by
+ * any CPU; pick, charge and release by the CPU that they are about. The locks are
+ * in here (lib/lock.h, rank LOCK_SCHED_CPU).
  */
 #ifndef CORBEL_SCHED_SCHED_H
 #define CORBEL_SCHED_SCHED_H
@@ -16,6 +21,7 @@
 
 #include "lib/counter.h"
 #include "lib/list.h"
+#include "lib/lock.h"
 #include "lib/status.h"
 
 #define SCHED_MAX_CPUS 256
@@ -34,8 +40,12 @@ struct sched_entity {
 	 * to give way, or host tick @slice_end. Set by the owner before sched_add(); the CPU loop calls it.
 	 */
 	enum sched_end (*run)(struct sched_entity *e, uint64_t slice_end);
+	/* Takes out of the calling CPU what the entity left there; NULL: nothing. Set by the owner, called by the loop. */
+	void (*put)(struct sched_entity *e);
 	enum sched_state state;
 	unsigned cpu;          /* home CPU */
+	bool held;             /* since a pick; until sched_release() it can run on @cpu only */
+	bool release_due;      /* somebody waits for that */
 	struct list node;      /* run queue link while READY */
 	struct list member;    /* link of all entities of the CPU */
 	bool wake_pending;     /* woken while RUNNING: must not be lost by a block that races with it */
@@ -55,22 +65,32 @@ struct sched_cpu_stats {
 	unsigned ready;      /* entities that wait */
 };
 
+struct sched_config {
+	unsigned cpus;  /* 1 to SCHED_MAX_CPUS */
+	uint64_t slice; /* ticks of one turn */
+	/*
+	 * Tells @cpu, which may be the caller's, to choose again: it idles, or what runs there was given more than a
+	 * slice. Called with locks of this room held: it sets a flag and sends an interrupt, no more.
+	 */
+	void (*kick)(void *ctx, unsigned cpu);
+	void *ctx;
+};
+
 /* Bytes that sched_init needs for @cpus CPUs. */
 uint64_t sched_bytes(unsigned cpus);
-/* @storage of sched_bytes(@cpus) bytes outlives the scheduler; @slice: ticks of one turn. */
-struct sched *sched_init(void *storage, unsigned cpus, uint64_t slice);
+/* @storage of sched_bytes(@cfg->cpus) bytes, aligned to a cache line, outlives the scheduler; @cfg is copied. */
+struct sched *sched_init(void *storage, const struct sched_config *cfg);
 
 /* Adds a detached entity (zeroed but for run, or removed before), BLOCKED, on @cpu. The name is copied, cut to fit. */
 void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsigned cpu, uint64_t now);
-/* Takes an entity off; it is not RUNNING (ASSERT). */
-void sched_remove(struct sched *s, struct sched_entity *e);
-
 /*
- * Makes @e READY; a RUNNING one is remembered as woken, a READY or detached one
- * is left alone. Returns true when e->cpu should be told to choose again (it
- * idles, or what runs there was given more than a slice): set its need-resched and kick it.
+ * Takes an entity off, and true; or false when it runs, or is held: then its CPU has been told to let go of it,
+ * and the caller (which holds no lock and has made sure that the turn ends) tries again later.
  */
-bool sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
+MUST_CHECK bool sched_remove(struct sched *s, struct sched_entity *e);
+
+/* Makes @e READY and kicks; a RUNNING one is remembered as woken, a READY or detached one is left alone. */
+void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
 
 /*
  * Picks and marks RUNNING; NULL when the CPU has nothing to do. *slice_end: when
@@ -84,6 +104,9 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
  * that came meanwhile turns BLOCKED into READY.
  */
 void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end);
+
+/* What @e left in @cpu, its own, has been put: it may run elsewhere, and be removed. Not while it is RUNNING. */
+void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e);
 
 /* True when another entity is READY on @cpu (then an entry is bounded to 1 ms). */
 bool sched_others_ready(const struct sched *s, unsigned cpu);

@@ -75,7 +75,7 @@ static void load_end_value(struct vcpu *v)
 static void give_way(struct vcpu *v)
 {
 	vcpu_request(v, REQ_EVENT);
-	fake_host.need_resched = true;
+	fake_host.cpu.need_resched = true;
 }
 
 static void add_step(struct guest *g, struct exit exit, void (*setup)(struct vcpu *v))

@@ -29,6 +29,7 @@ static void poll(void)
 
 static void timers_changed(void) { fake_host.reprogrammed++; }
 static void notify(void) { fake_host.notifies++; }
+static struct host_cpu *this_cpu(void) { return &fake_host.cpu; }
 
 static unsigned long mask(void) { return fake_host.mask_depth++; }
 
@@ -117,11 +118,10 @@ void fake_host_init(uint64_t hz)
 	const struct clock *clock = hand_clock_init(hz);
 
 	memset(&fake_host, 0, sizeof fake_host);
-	timerq_init(&fake_host.timers, fake_host.slots, FAKE_HOST_TIMERS);
+	host_cpu_init(&fake_host.cpu, 0, fake_host.slots, FAKE_HOST_TIMERS);
 	fake_host.ops = (struct host_ops){
 		.clock = clock,
-		.timers = &fake_host.timers,
-		.need_resched = &fake_host.need_resched,
+		.this_cpu = this_cpu,
 		.irq = irq,
 		.nmi = nmi,
 		.poll = poll,
@@ -138,11 +138,11 @@ void fake_host_advance(uint64_t ticks)
 {
 	uint64_t now = fake_host.ops.clock->ticks(), end = now + ticks;
 
-	while (fake_host.timers.next <= end) {
-		uint64_t next = fake_host.timers.next > now ? fake_host.timers.next : now;
+	while (fake_host.cpu.timers.next <= end) {
+		uint64_t next = fake_host.cpu.timers.next > now ? fake_host.cpu.timers.next : now;
 
 		hand_clock_set(next);
-		timerq_run(&fake_host.timers, next);
+		timerq_run(&fake_host.cpu.timers, next);
 	}
 	hand_clock_set(end);
 }

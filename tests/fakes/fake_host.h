@@ -13,9 +13,8 @@
 
 struct fake_host {
 	struct host_ops ops;
-	struct timerq timers;
+	struct host_cpu cpu;
 	struct timer *slots[FAKE_HOST_TIMERS];
-	volatile bool need_resched;
 	unsigned irqs, nmis, polls, notifies, reprogrammed;
 	uint8_t last_vector;
 	unsigned mask_depth;    /* 0: interrupts are enabled */

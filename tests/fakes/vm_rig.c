@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/fakes/sched_rig.h"
+
 struct vm_rig vm_rig;
 
 static void stop(const char *what, const char *why)
@@ -24,18 +26,27 @@ static uint64_t free_frames(void)
 
 static uint64_t frames_at_start;
 
+static void kick(void *ctx, unsigned cpu)
+{
+	(void)ctx;
+	(void)cpu;
+	fake_host.cpu.need_resched = true;
+}
+
 void vm_rig_init(uint64_t ram_bytes)
 {
+	const struct sched_config cfg = {.cpus = 1, .slice = VM_RIG_SLICE, .kick = kick};
+
 	memset(&vm_rig, 0, sizeof vm_rig);
 	fake_host_init(VM_RIG_HZ);
 	fake_host.ops.clock->ticks();
 	vm_rig.ram = ram_map(ram_bytes);
-	vm_rig.sched_storage = malloc(sched_bytes(1));
+	vm_rig.sched_storage = aligned_alloc(HOST_CACHE_LINE, sched_bytes(1));
 	vm_rig.machine = (struct machine){
 		.engine = &fake_engine,
 		.host = &fake_host.ops,
 		.mm = ram_memmgr(&vm_rig.ram, 0, 0, 0),
-		.sched = sched_init(vm_rig.sched_storage, 1, VM_RIG_SLICE),
+		.sched = sched_init(vm_rig.sched_storage, &cfg),
 		.capacity = ram_bytes,
 	};
 	frames_at_start = free_frames();
@@ -106,13 +117,13 @@ struct sched_entity *vm_rig_turn(enum sched_end *end)
 	struct sched_entity *e;
 	uint64_t slice_end;
 
-	if (fake_host.timers.next <= clock->ticks())
-		timerq_run(&fake_host.timers, clock->ticks());
-	fake_host.need_resched = false;
+	if (fake_host.cpu.timers.next <= clock->ticks())
+		timerq_run(&fake_host.cpu.timers, clock->ticks());
+	fake_host.cpu.need_resched = false;
 	e = sched_pick(s, 0, clock->ticks(), &slice_end);
 	if (e) {
 		*end = e->run(e, slice_end);
-		sched_charge(s, 0, clock->ticks(), *end);
+		sched_rig_end(s, 0, e, clock->ticks(), *end);
 	}
 	fake_host.ops.unmask(masked);
 	return e;

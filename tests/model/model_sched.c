@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "sched/sched.h"
+#include "tests/fakes/sched_rig.h"
 #include "tests/model/random.h"
 
 #define CPUS 3u
@@ -85,7 +86,7 @@ static void do_remove(unsigned i)
 	if (naive[i].state == SCHED_READY)
 		take_out(i);
 	naive[i].state = SCHED_DETACHED;
-	sched_remove(s, &entity[i]);
+	assert_true(sched_remove(s, &entity[i]));
 }
 
 static void do_wake(unsigned i)
@@ -99,7 +100,7 @@ static void do_wake(unsigned i)
 		want = c->running < 0 || c->long_turn;
 		queue_up(i);
 	}
-	assert_int_equal(sched_wake(s, &entity[i], now), want);
+	assert_int_equal(sched_rig_wake(s, &entity[i], now), want);
 }
 
 static void do_pick(unsigned cpu)
@@ -140,7 +141,7 @@ static void do_charge(unsigned cpu, enum sched_end end)
 	else
 		naive[i].state = SCHED_BLOCKED;
 	naive[i].pending = false;
-	sched_charge(s, cpu, now, end);
+	sched_rig_end(s, cpu, &entity[i], now, end);
 }
 
 static void compare(void)
@@ -218,7 +219,7 @@ static void run(struct random_state *r)
 	memset(naive, 0, sizeof naive);
 	memset(cpus, 0, sizeof cpus);
 	now = random_below(r, UINT64_MAX / 2);
-	s = sched_init(malloc(sched_bytes(CPUS)), CPUS, SLICE);
+	s = sched_rig_new(CPUS, SLICE);
 	for (unsigned cpu = 0; cpu < CPUS; cpu++) {
 		cpus[cpu].running = -1;
 		assert_null(sched_pick(s, cpu, now, &end)); /* begins its time */

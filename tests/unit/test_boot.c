@@ -250,6 +250,7 @@ static void linux_enters_long_mode(void **state)
 	assert_int_equal(number_at(vm, gdtr->base + 0x10, 8), 0xaf9b000000ffff);
 	assert_int_equal(gdtr->limit, 39);
 	/* The guest's own page walk agrees with the tables. */
+	vm->machine->engine->load(vm->vcpus[0]);
 	assert_int_equal(gmem_translate(vm->vcpus[0], gva(0xfee00123), S2_READ, &at, &pf), ST_OK);
 	assert_int_equal(at.v, 0xfee00123);
 	free(bz);

@@ -235,7 +235,7 @@ static void pause_gives_way_when_somebody_waits(void **state)
 {
 	(void)state;
 	/* This vcpu itself is queued as ready: take it off to be alone. */
-	sched_remove(vm_rig.machine.sched, &v->entity);
+	assert_true(sched_remove(vm_rig.machine.sched, &v->entity));
 	assert_int_equal(dispatch((struct exit){.kind = EXIT_PAUSE}), RESUME);
 	advanced(true);
 	vm_rig_start("b", GUEST_BYTES);

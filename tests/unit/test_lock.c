@@ -6,6 +6,7 @@
 #include "tests/cmocka_all.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "lib/lock.h"
 #include "tests/expect_panic.h"
@@ -16,6 +17,8 @@
 static _Thread_local struct lock_context mine;
 
 static struct lock_context *my_context(void) { return &mine; }
+
+static void give_way(void) { sched_yield(); }
 
 static struct lock counting;
 static uint64_t counted;
@@ -93,5 +96,6 @@ int main(void)
 	};
 
 	lock_set_context(my_context);
+	lock_set_waiting(give_way);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 
 #include "sched/sched.h"
 #include "tests/expect_panic.h"
+#include "tests/fakes/sched_rig.h"
 
 #define SLICE 100ull
 
@@ -20,7 +21,7 @@ static uint64_t end;
 static int setup(void **state)
 {
 	(void)state;
-	s = sched_init(malloc(sched_bytes(2)), 2, SLICE);
+	s = sched_rig_new(2, SLICE);
 	memset(&a, 0, sizeof a);
 	memset(&b, 0, sizeof b);
 	memset(&c, 0, sizeof c);
@@ -44,8 +45,8 @@ static void turns_go_round(void **state)
 	uint64_t now = 1000;
 
 	(void)state;
-	assert_true(sched_wake(s, &b, now));
-	assert_true(sched_wake(s, &a, now)); /* still idle: nothing has chosen yet */
+	assert_true(sched_rig_wake(s, &b, now));
+	assert_true(sched_rig_wake(s, &a, now)); /* still idle: nothing has chosen yet */
 	sched_wake(s, &c, now);
 	for (unsigned i = 0; i < 7; i++) {
 		assert_ptr_equal(sched_pick(s, 0, now, &end), order[i]);
@@ -67,12 +68,12 @@ static void a_lone_entity_has_a_long_turn(void **state)
 	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
 	assert_true(end == 1000 + SLICE * SCHED_ALONE_SLICES);
 	assert_false(sched_others_ready(s, 0));
-	assert_true(sched_wake(s, &b, 1050)); /* solitude ends: choose again */
+	assert_true(sched_rig_wake(s, &b, 1050)); /* solitude ends: choose again */
 	sched_charge(s, 0, 1050, SCHED_END_READY);
 	assert_ptr_equal(sched_pick(s, 0, 1050, &end), &b);
 	assert_true(end == 1050 + SLICE);
-	assert_false(sched_wake(s, &c, 1060)); /* its slice ends anyway */
-	assert_false(sched_wake(s, &c, 1060));
+	assert_false(sched_rig_wake(s, &c, 1060)); /* its slice ends anyway */
+	assert_false(sched_rig_wake(s, &c, 1060));
 }
 
 static void nothing_to_do(void **state)
@@ -95,7 +96,7 @@ static void a_wake_that_races_with_a_block_is_kept(void **state)
 	(void)state;
 	sched_wake(s, &a, 1000);
 	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
-	assert_false(sched_wake(s, &a, 1010));
+	assert_false(sched_rig_wake(s, &a, 1010));
 	assert_true(a.wake_pending);
 	sched_charge(s, 0, 1020, SCHED_END_BLOCKED);
 	assert_int_equal(a.state, SCHED_READY);
@@ -111,10 +112,10 @@ static void wakes_of_ready_and_detached_change_nothing(void **state)
 {
 	(void)state;
 	sched_wake(s, &a, 1000);
-	assert_false(sched_wake(s, &a, 1005));
+	assert_false(sched_rig_wake(s, &a, 1005));
 	assert_true(a.since == 1000);
-	sched_remove(s, &a);
-	assert_false(sched_wake(s, &a, 1010));
+	assert_true(sched_remove(s, &a));
+	assert_false(sched_rig_wake(s, &a, 1010));
 	assert_int_equal(a.state, SCHED_DETACHED);
 	assert_null(sched_pick(s, 0, 1020, &end));
 }
@@ -126,9 +127,13 @@ static void removal_keeps_the_sums(void **state)
 	(void)state;
 	sched_wake(s, &a, 1000);
 	sched_pick(s, 0, 1000, &end);
-	EXPECT_PANIC(sched_remove(s, &a));
+	assert_false(sched_remove(s, &a)); /* it runs */
+	assert_true(a.release_due);
 	sched_charge(s, 0, 1500, SCHED_END_READY);
-	sched_remove(s, &a);
+	assert_false(sched_remove(s, &a)); /* its state is still in the CPU */
+	assert_int_equal(sched_rig_kicks, 3);
+	sched_release(s, 0, &a);
+	assert_true(sched_remove(s, &a));
 	assert_true(sched_check(s));
 	sched_cpu_stats(s, 0, &stats);
 	assert_true(stats.busy == 500 && stats.idle == 0);
@@ -173,7 +178,7 @@ static void the_owner_says_how_it_runs(void **state)
 	(void)state;
 	sched_add(s, &mine, "mine", 1, 1000);
 	assert_ptr_equal(mine.run, run_nothing);
-	sched_remove(s, &mine);
+	assert_true(sched_remove(s, &mine));
 	assert_ptr_equal(mine.run, run_nothing);
 }
 
@@ -185,25 +190,40 @@ static void cpus_are_apart(void **state)
 	sched_add(s, &other, "a name that is longer than thirty-one characters", 1, 1000);
 	assert_int_equal(strlen(other.name), SCHED_NAME_MAX - 1);
 	sched_wake(s, &a, 1000);
-	assert_true(sched_wake(s, &other, 1000));
+	assert_true(sched_rig_wake(s, &other, 1000));
 	assert_false(sched_others_ready(s, 0) != sched_others_ready(s, 1));
 	assert_ptr_equal(sched_pick(s, 1, 1000, &end), &other);
 	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
-	sched_charge(s, 1, 1001, SCHED_END_BLOCKED);
-	sched_remove(s, &other);
+	sched_rig_end(s, 1, &other, 1001, SCHED_END_BLOCKED);
+	assert_true(sched_remove(s, &other));
 }
 
 static void misuse_stops_the_machine(void **state)
 {
 	(void)state;
-	EXPECT_PANIC(sched_charge(s, 0, 1000, SCHED_END_READY));
 	EXPECT_PANIC(sched_pick(s, 2, 1000, &end));
+	EXPECT_PANIC(sched_release(s, 2, &a));
+	EXPECT_PANIC(sched_rig_new(0, 1));
+	EXPECT_PANIC(sched_rig_new(1, 0));
+	EXPECT_PANIC(sched_rig_new(SCHED_MAX_CPUS + 1, 1));
+}
+
+/* The machine stops with a lock held. */
+static void turns_out_of_order_stop_the_machine(void **state)
+{
+	(void)state;
+	EXPECT_PANIC(sched_charge(s, 0, 1000, SCHED_END_READY));
+	lock_set_context(NULL);
+	free(s);
+	setup(state);
+	EXPECT_PANIC(sched_release(s, 0, &a));
+	lock_set_context(NULL);
+	free(s);
+	setup(state);
 	sched_wake(s, &a, 1000);
 	sched_pick(s, 0, 1000, &end);
 	EXPECT_PANIC(sched_pick(s, 0, 1000, &end));
-	EXPECT_PANIC(sched_init(s, 0, 1));
-	EXPECT_PANIC(sched_init(s, 1, 0));
-	EXPECT_PANIC(sched_init(s, SCHED_MAX_CPUS + 1, 1));
+	lock_set_context(NULL);
 }
 
 static void broken(enum sched_state *field, enum sched_state wrong)
@@ -255,6 +275,7 @@ int main(void)
 		CASE(the_owner_says_how_it_runs),
 		CASE(cpus_are_apart),
 		CASE(misuse_stops_the_machine),
+		CASE(turns_out_of_order_stop_the_machine),
 		CASE(the_check_sees),
 	};
 

@@ -251,14 +251,14 @@ static void an_override_wakes_the_control_task(void **state)
 	(void)state;
 	change("log.level", LOG_ERROR, SEC, ORIGIN_OPERATOR, "");
 	control_rig_settle(10);
-	assert_true(timer_is_set(&control()->wake_timer));
+	assert_true(timer_is_set(&control()->wake_alarm.timer));
 	before = fake_host.notifies;
 	hand_clock_advance(ns_to_ticks(SEC, VM_RIG_HZ) - 1);
-	timerq_run(&fake_host.timers, fake_host.ops.clock->ticks());
+	timerq_run(&fake_host.cpu.timers, fake_host.ops.clock->ticks());
 	assert_int_equal(fake_host.notifies, before);
 	assert_int_equal(value_of("log.level"), LOG_ERROR);
 	hand_clock_advance(1);
-	timerq_run(&fake_host.timers, fake_host.ops.clock->ticks());
+	timerq_run(&fake_host.cpu.timers, fake_host.ops.clock->ticks());
 	assert_int_equal(fake_host.notifies, before + 1);
 	control_rig_settle(10);
 	assert_int_equal(value_of("log.level"), LOG_INFO);

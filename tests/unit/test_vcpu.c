@@ -11,6 +11,7 @@
 
 #include "tests/fakes/fake_pc.h"
 #include "tests/fakes/hand_clock.h"
+#include "tests/fakes/sched_rig.h"
 #include "tests/fakes/vm_rig.h"
 
 #define RAM (64ull << 20)
@@ -66,11 +67,11 @@ static enum disposition play_until(const struct fake_step *script, unsigned step
 
 	fake_play(v, script, steps);
 	if (v->entity.state == SCHED_BLOCKED)
-		(void)sched_wake(s, &v->entity, fake_host.ops.clock->ticks());
+		sched_wake(s, &v->entity, fake_host.ops.clock->ticks());
 	assert_ptr_equal(sched_pick(s, 0, fake_host.ops.clock->ticks(), &cap), &v->entity);
-	fake_host.need_resched = asked_to_give_way;
+	fake_host.cpu.need_resched = asked_to_give_way;
 	d = vcpu_run(v, slice_end);
-	sched_charge(s, 0, fake_host.ops.clock->ticks(), d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED);
+	sched_rig_end(s, 0, &v->entity, fake_host.ops.clock->ticks(), d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED);
 	fake_host.ops.unmask(masked);
 	return d;
 }
@@ -133,7 +134,7 @@ static void gives_way_when_asked(void **state)
 static void resched(uint8_t vector)
 {
 	(void)vector;
-	fake_host.need_resched = true;
+	fake_host.cpu.need_resched = true;
 }
 
 static void host_interrupt_is_handled_and_may_end_the_turn(void **state)
@@ -169,10 +170,10 @@ static void an_entry_ends_at_the_next_host_timer(void **state)
 
 	(void)state;
 	timer_init(&t, nothing);
-	timerq_set(&fake_host.timers, &t, start + 700);
+	timerq_set(&fake_host.cpu.timers, &t, start + 700);
 	assert_int_equal(play_until(NULL, 0, start + 10000), YIELD);
 	assert_int_equal(host_now(), start + 700);
-	timerq_cancel(&fake_host.timers, &t);
+	timerq_cancel(&fake_host.cpu.timers, &t);
 }
 
 static bool busy(void) { return true; }
@@ -343,8 +344,8 @@ static void a_blocked_vcpu_is_woken_for_its_timer(void **state)
 	fake_play(v, hlt, 1);
 	assert_ptr_equal(vm_rig_turn(&end), &v->entity);
 	assert_int_equal(end, SCHED_END_BLOCKED);
-	assert_true(timer_is_set(&v->wake_timer));
-	assert_int_equal(fake_host.timers.next, 5000);
+	assert_true(timer_is_set(&v->wake_alarm.timer));
+	assert_int_equal(fake_host.cpu.timers.next, 5000);
 	assert_null(vm_rig_turn(&end));
 	fake_host_advance(6000);
 	assert_int_equal(v->entity.state, SCHED_READY);
@@ -352,10 +353,10 @@ static void a_blocked_vcpu_is_woken_for_its_timer(void **state)
 	/* The timer raised nothing: asleep again, with nothing to wake for. */
 	assert_int_equal(guest_timer_runs, 1);
 	assert_int_equal(end, SCHED_END_BLOCKED);
-	assert_false(timer_is_set(&v->wake_timer));
+	assert_false(timer_is_set(&v->wake_alarm.timer));
 }
 
-static void running_cancels_the_wake_timer(void **state)
+static void running_cancels_the_wake_alarm(void **state)
 {
 	struct timer t;
 	enum sched_end end;
@@ -367,10 +368,10 @@ static void running_cancels_the_wake_timer(void **state)
 	timerq_set(&v->timers, &t, FAR);
 	fake_play(v, hlt, 1);
 	vm_rig_turn(&end);
-	assert_true(timer_is_set(&v->wake_timer));
+	assert_true(timer_is_set(&v->wake_alarm.timer));
 	vlapic_post(&v->lapic, 0x41, false);
 	vm_rig_turn(&end);
-	assert_false(timer_is_set(&v->wake_timer));
+	assert_false(timer_is_set(&v->wake_alarm.timer));
 	timerq_cancel(&v->timers, &t);
 }
 
@@ -647,7 +648,7 @@ static void a_request_kicks_or_wakes(void **state)
 	sched_pick(vm_rig.machine.sched, 0, host_now(), &cap);
 	vcpu_request(v, REQ_EVENT);
 	assert_int_equal(fake(v)->counts[CALL_KICK], 1);
-	sched_charge(vm_rig.machine.sched, 0, host_now(), SCHED_END_BLOCKED);
+	sched_rig_end(vm_rig.machine.sched, 0, &v->entity, host_now(), SCHED_END_BLOCKED);
 	vcpu_request(v, REQ_EVENT);
 	assert_int_equal(fake(v)->counts[CALL_KICK], 1);
 	assert_int_equal(v->entity.state, SCHED_READY);
@@ -731,7 +732,7 @@ int main(void)
 		T(hlt_with_something_pending_goes_on),
 		T(hlt_with_interrupts_off_waits_for_nmi),
 		T(a_blocked_vcpu_is_woken_for_its_timer),
-		T(running_cancels_the_wake_timer),
+		T(running_cancels_the_wake_alarm),
 		T(an_interrupt_waits_for_its_window),
 		T(order_is_exception_nmi_pic_apic),
 		T(nmi_is_held_while_one_is_handled),

@@ -208,7 +208,7 @@ static void a_start_makes_a_machine(void **state)
 	assert_int_equal(fake_pc.resets, 1);
 	assert_ptr_equal(bus_find(&vm->mmio, VLAPIC_BASE)->dev, &vm->vcpus[0]->lapic.dev);
 	assert_string_equal(vm->vcpus[0]->entity.name, "a");
-	assert_true(fake_host.need_resched);
+	assert_true(fake_host.cpu.need_resched);
 	assert_ptr_equal(vm_rig_turn(&end), &vm->vcpus[0]->entity);
 	assert_int_equal(end, SCHED_END_READY);
 	vm_info(vm, &info);
@@ -545,15 +545,15 @@ static void pause_cancels_the_wake_up_of_a_halted_guest(void **state)
 	fake(v)->regs[REG_RFLAGS] |= RFLAGS_IF;
 	fake_play(v, hlt, 1);
 	vm_rig_turn(&end);
-	assert_true(timer_is_set(&v->wake_timer));
+	assert_true(timer_is_set(&v->wake_alarm.timer));
 	assert_int_equal(vm_pause(vm, &err), ST_OK);
-	assert_false(timer_is_set(&v->wake_timer));
+	assert_false(timer_is_set(&v->wake_alarm.timer));
 	fake_host_advance(5000);
 	assert_int_equal(vm_resume(vm, &err), ST_OK);
 	/* Its clock stood still: it halts again and is woken when its own time comes. */
 	vm_rig_turn(&end);
 	assert_int_equal(end, SCHED_END_BLOCKED);
-	assert_int_equal(fake_host.timers.next, 5000 + 1000);
+	assert_int_equal(fake_host.cpu.timers.next, 5000 + 1000);
 	fake_host_advance(2000);
 	vm_rig_turn(&end);
 	assert_int_equal(fake(v)->log[fake_last(v, CALL_INJECT)].a, 0x40);
