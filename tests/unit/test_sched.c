@@ -198,14 +198,27 @@ static void cpus_are_apart(void **state)
 	assert_true(sched_remove(s, &other));
 }
 
+static void no_kick(void *ctx, unsigned cpu)
+{
+	(void)ctx;
+	(void)cpu;
+}
+
+static void init_with(unsigned cpus, uint64_t slice)
+{
+	const struct sched_config cfg = {.cpus = cpus, .slice = slice, .kick = no_kick};
+
+	(void)sched_init(s, &cfg);
+}
+
 static void misuse_stops_the_machine(void **state)
 {
 	(void)state;
 	EXPECT_PANIC(sched_pick(s, 2, 1000, &end));
 	EXPECT_PANIC(sched_release(s, 2, &a));
-	EXPECT_PANIC(sched_rig_new(0, 1));
-	EXPECT_PANIC(sched_rig_new(1, 0));
-	EXPECT_PANIC(sched_rig_new(SCHED_MAX_CPUS + 1, 1));
+	EXPECT_PANIC(init_with(0, 1));
+	EXPECT_PANIC(init_with(1, 0));
+	EXPECT_PANIC(init_with(SCHED_MAX_CPUS + 1, 1));
 }
 
 /* The machine stops with a lock held. */
