@@ -177,6 +177,7 @@ enum status log_room(struct kvlog *kv, uint32_t units, struct error *err)
 
 	if (st == ST_OK && (kv->head - kv->mark) * kv->unit > CHECKPOINT_BYTES)
 		st = disk_publish(kv, false, err);
+	/* Free is what both superblocks have passed: written one at a time they would end this loop too, a flush later. */
 	while (st == ST_OK && free_units(kv) < need) {
 		if (passed_and_free(kv) >= need)
 			st = disk_publish(kv, true, err);

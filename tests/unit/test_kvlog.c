@@ -537,6 +537,57 @@ static void either_superblock_is_enough(void **state)
 	free(other);
 }
 
+/*
+ * Room comes free when both superblocks say so, whether they are written at one go or by two goes of the same loop: what
+ * tells them apart is the cost. At one go it is three flushes, of the log and behind each superblock.
+ */
+static void freeing_room_costs_two_superblocks_and_three_flushes(void **state)
+{
+	struct kvlog_stats before, after;
+	unsigned seen = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 200; i++) {
+		kvlog_stats(kv, &before);
+		assert_put("hot", data + i, 30000);
+		kvlog_stats(kv, &after);
+		if (after.generation - before.generation != 2)
+			continue;
+		assert_int_equal(after.flushes - before.flushes, 3 + 1);
+		seen++;
+	}
+	assert_true(seen >= 3);
+}
+
+/* What housekeeping has won is free when it says that it is done: who writes then waits for no superblock. */
+static void what_housekeeping_won_is_free_at_once(void **state)
+{
+	struct kvlog_stats before, after;
+	unsigned seen = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < 300; i++) {
+		enum status st;
+
+		kvlog_stats(kv, &before);
+		while ((st = kvlog_step(kv, &err)) == ST_AGAIN)
+			;
+		assert_int_equal(st, ST_OK);
+		kvlog_stats(kv, &after);
+		seen += after.passed > before.passed;
+		if (after.passed == before.passed) {
+			assert_put("hot", data + i, 30000);
+			continue;
+		}
+		before = after;
+		assert_put("hot", data + i, 3 * PIECE - 1000);
+		kvlog_stats(kv, &after);
+		assert_int_equal(after.generation - before.generation, 0);
+		assert_int_equal(after.flushes - before.flushes, 1);
+	}
+	assert_true(seen >= 3);
+}
+
 static bool keep_by_list(void *ctx)
 {
 	const char **list = ctx;
@@ -749,6 +800,8 @@ int main(void)
 		WITH_STORE(what_it_costs),
 		WITH_STORE(every_byte_wrong),
 		WITH_STORE(either_superblock_is_enough),
+		WITH_STORE(freeing_room_costs_two_superblocks_and_three_flushes),
+		WITH_STORE(what_housekeeping_won_is_free_at_once),
 		WITH_STORE(leftovers_are_not_taken_for_what_follows),
 		WITH_STORE(damage_behind_the_mark),
 		WITH_STORE(compaction_of_what_is_damaged),
