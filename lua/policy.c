@@ -50,6 +50,7 @@ static enum status take_memory(struct control *c, struct script *s, struct error
 			    s->name, (unsigned long)HEAP_BYTES, (unsigned long long)m->committed,
 			    (unsigned long long)m->capacity);
 	interp_init(&s->interp, memmgr_va(m->mm, frame), HEAP_BYTES, c->cfg.clock, script_open, c);
+	s->interp.budget = c->policy.text_budget;
 	return ST_OK;
 }
 

@@ -59,6 +59,7 @@ struct script {
 
 struct policy {
 	struct script scripts[SCRIPTS_MAX];
+	struct interp_budget text_budget; /* of a text that is loaded; its hooks have interp_hook_budget */
 	struct script *running; /* whose code runs now; NULL: a text's or the prompt's, or none */
 	unsigned turn;
 	uint64_t hooks_run, hooks_failed, quarantined, abandoned;

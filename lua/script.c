@@ -51,6 +51,7 @@ void script_init(struct control *c, void *memory, size_t size)
 
 	interp_init(&c->shell, memory, half, c->cfg.clock, script_open, c);
 	interp_init(&c->script, (uint8_t *)memory + half, half, c->cfg.clock, script_open, c);
+	c->policy.text_budget = interp_default_budget;
 	c->script_name = "lua";
 }
 
