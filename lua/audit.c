@@ -111,7 +111,7 @@ static void count_again(struct control *c, struct audit_entry *same, const struc
 {
 	same->count++;
 	same->time = e->time;
-	same->uptime_ns = e->uptime_ns;
+	same->time_ns = e->time_ns;
 	memcpy(same->after, e->after, sizeof same->after);
 	c->audit.stale = MIN(c->audit.stale, same->seq);
 }
@@ -119,11 +119,10 @@ static void count_again(struct control *c, struct audit_entry *same, const struc
 /* Stamps and appends @e, or counts it in an entry that is there. */
 static void append(struct control *c, struct audit_entry *e)
 {
-	const struct host_ops *host = c->cfg.machine->host;
 	struct audit_entry *same = find_same(c, e);
 
-	e->time = host->wall_clock ? host->wall_clock() : 0;
-	e->uptime_ns = ticks_to_ns(control_ticks(c) - c->started, c->cfg.clock->hz);
+	e->time = events_calendar(&c->events);
+	e->time_ns = events_now(&c->events);
 	e->count = 1;
 	if (same) {
 		count_again(c, same, e);
@@ -233,7 +232,7 @@ static void put_entry(struct cbor_writer *w, const struct audit_entry *e)
 	command_put_uint(w, "seq", e->seq);
 	if (e->time)
 		command_put_uint(w, "time", e->time);
-	command_put_uint(w, "uptime_ns", e->uptime_ns);
+	command_put_uint(w, "time_ns", e->time_ns);
 	command_put_text(w, "who", e->who);
 	command_put_text(w, "what", e->what);
 	put_text(w, "on", e->on);

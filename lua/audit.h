@@ -38,8 +38,7 @@ struct command_args;
 
 struct audit_entry {
 	uint64_t seq;       /* rising; skips at a restart */
-	uint64_t time;      /* seconds since 1970 UTC; 0: not known */
-	uint64_t uptime_ns;
+	uint64_t time, time_ns; /* as an event's (lua/events.h) */
 	uint32_t count;     /* times in a row */
 	char who[AUDIT_WHO_MAX];   /* a key's name; "line": without a login; "script NAME" */
 	char what[AUDIT_WHAT_MAX]; /* "vm.start" */

@@ -110,6 +110,8 @@ static void put_event(const struct event_record *e, struct cbor_writer *w)
 
 	command_put_uint(w, "seq", e->seq);
 	command_put_uint(w, "time_ns", e->time_ns);
+	if (e->time)
+		command_put_uint(w, "time", e->time);
 	command_put_text(w, "kind", event_kind_name(e->kind));
 	if (e->vm) {
 		command_put_uint(w, "vm", e->vm);

@@ -42,7 +42,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	c->started = cfg->clock->ticks();
 	ring_init(&c->input, c->input_buf, INPUT_BYTES);
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
-	events_init(&c->events, cfg->clock);
+	events_init(&c->events, cfg->clock, cfg->machine->host->wall_clock);
 	settings_init(c);
 	host_alarm_init(&c->wake_alarm, on_time);
 	c->pending = c->own_pending;

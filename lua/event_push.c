@@ -15,6 +15,7 @@ enum push_kind { PUSH_EVENT = 3, PUSH_EVENT_TEXT = 4, PUSH_EVENTS_MISSED = 5 };
 
 #define TEXT_HEAD_MAX 2 /* header of a text of at most 255 bytes */
 #define MORE_BYTES 1
+#define TIME_BYTES 9    /* of a number, at most */
 
 bool event_wanted(const struct control *c, const struct event_record *e, uint32_t kinds)
 {
@@ -58,22 +59,24 @@ static bool push_event(struct control *c, const struct event_record *e, struct c
 	struct event_push *p = &c->event_push;
 	const char *text = e->text + p->text_at;
 	struct cbor_mark mark = cbor_open(w);
+	bool first = p->text_at == 0, more;
 	size_t len;
-	bool more;
 
-	cbor_put_uint(w, p->text_at ? PUSH_EVENT_TEXT : PUSH_EVENT);
+	cbor_put_uint(w, first ? PUSH_EVENT : PUSH_EVENT_TEXT);
 	cbor_put_uint(w, e->seq);
-	if (p->text_at == 0) {
+	if (first) {
 		cbor_put_uint(w, e->time_ns);
 		cbor_put_text(w, event_kind_name(e->kind));
 		cbor_put_uint(w, e->vm);
 		cbor_put_text(w, e->vm_name);
 	}
 	/* The array's own header is put in front when it is closed: one byte. */
-	len = MIN(strlen(text), w->size - w->len - 1 - TEXT_HEAD_MAX - MORE_BYTES);
+	len = MIN(strlen(text), w->size - w->len - 1 - TEXT_HEAD_MAX - MORE_BYTES - (first ? TIME_BYTES : 0));
 	more = text[len] != '\0';
 	cbor_put_text_n(w, text, len);
 	cbor_put_bool(w, more);
+	if (first)
+		cbor_put_uint(w, e->time);
 	cbor_close_array(w, mark);
 	build(c, w);
 	p->text_at = more ? p->text_at + len : 0;

@@ -39,10 +39,11 @@ static const char *const names[EVENT_KINDS] = {
 	[EVENT_ALERT] = "alert",
 };
 
-void events_init(struct events *e, const struct clock *clock)
+void events_init(struct events *e, const struct clock *clock, uint64_t (*calendar)(void))
 {
 	memset(e, 0, sizeof *e);
 	e->clock = clock;
+	e->calendar = calendar;
 	e->started = clock->ticks();
 }
 
@@ -51,13 +52,19 @@ uint64_t events_now(const struct events *e)
 	return ticks_to_ns(e->clock->ticks() - e->started, e->clock->hz);
 }
 
+uint64_t events_calendar(const struct events *e)
+{
+	return e->calendar ? e->calendar() : 0;
+}
+
 void events_post_about(struct events *e, enum event_kind kind, unsigned id, const char *name, const char *text)
 {
 	struct event_record *at = &e->ring[e->head & (EVENTS_MAX - 1)];
 
 	ASSERT((unsigned)kind < EVENT_KINDS);
 	*at = (struct event_record){
-		.seq = e->head, .time_ns = events_now(e), .kind = kind, .vm = (uint16_t)id,
+		.seq = e->head, .time_ns = events_now(e), .time = events_calendar(e), .kind = kind,
+		.vm = (uint16_t)id,
 	};
 	format(at->vm_name, sizeof at->vm_name, "%s", name);
 	log_clean(at->text, sizeof at->text, text, strlen(text));

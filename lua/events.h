@@ -28,7 +28,7 @@ enum event_kind {
 	EVENT_VM_DESTROYED,
 	EVENT_SCRIPT_LOADED,
 	EVENT_SCRIPT_ENDED,
-	EVENT_SCRIPT_ABANDONED, /* past ten times its budget, or stuck in a library function */
+	EVENT_SCRIPT_ABANDONED, /* stuck in a library function */
 	EVENT_HOOK_FAILED,
 	EVENT_HOOK_QUARANTINED,
 	EVENT_GENERATION_APPLIED,
@@ -46,6 +46,7 @@ enum event_kind {
 struct event_record {
 	uint64_t seq;
 	uint64_t time_ns;          /* since the control plane started */
+	uint64_t time;             /* seconds since 1970 UTC; 0: not known */
 	enum event_kind kind;
 	uint16_t vm;               /* id, 0: not about a VM */
 	char vm_name[VM_NAME_MAX]; /* "" when vm is 0 */
@@ -54,6 +55,7 @@ struct event_record {
 
 struct events {
 	const struct clock *clock;
+	uint64_t (*calendar)(void); /* seconds since 1970 UTC; NULL: there is none */
 	uint64_t started; /* ticks */
 	uint64_t head;    /* number of the next record, and of all records so far */
 	struct event_record ring[EVENTS_MAX];
@@ -61,7 +63,8 @@ struct events {
 
 struct vm;
 
-void events_init(struct events *e, const struct clock *clock);
+/* @calendar: seconds since 1970 UTC, NULL on a machine that has none. */
+void events_init(struct events *e, const struct clock *clock, uint64_t (*calendar)(void));
 
 /* @vm may be NULL. What the text quotes from outside is cleaned here. */
 __attribute__((format(printf, 4, 5)))
@@ -72,6 +75,8 @@ void events_post_about(struct events *e, enum event_kind kind, unsigned id, cons
 
 /* Nanoseconds since the control plane started: what a record would get as its time. */
 uint64_t events_now(const struct events *e);
+/* Seconds since 1970 UTC, 0: not known; likewise. The audit log has both from here too. */
+uint64_t events_calendar(const struct events *e);
 
 /* Number of the oldest record still there. */
 uint64_t events_oldest(const struct events *e);

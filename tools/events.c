@@ -27,7 +27,7 @@
 enum { PUSH_EVENT = 3, PUSH_EVENT_TEXT = 4, PUSH_EVENTS_MISSED = 5 };
 
 struct event {
-	uint64_t seq, time_ns, vm;
+	uint64_t seq, time_ns, time, vm; /* time: seconds since 1970 UTC by the machine's clock, 0: it has none */
 	char kind[32], name[40], text[TEXT_MAX];
 };
 
@@ -68,14 +68,15 @@ static void put_kinds(struct request *r, const struct follow *f)
 
 static void show_text(const struct follow *f, const struct event *e)
 {
-	uint64_t ns = f->zero_ns + e->time_ns;
-	time_t seconds = (time_t)(ns / NS_PER_S);
-	struct tm local;
-	char when[32];
+	/* The machine's clock, as in the audit log; else this computer's. */
+	time_t seconds = (time_t)(e->time ? e->time : (f->zero_ns + e->time_ns) / NS_PER_S);
+	char when[32] = "-";
+	struct tm utc;
 
-	localtime_r(&seconds, &local);
-	strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &local);
-	printf("%s.%03u  ", when, (unsigned)(ns % NS_PER_S / 1000000));
+	if (gmtime_r(&seconds, &utc))
+		strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &utc);
+	printf("%-20s %6llu.%03u  ", when, (unsigned long long)(e->time_ns / NS_PER_S),
+	       (unsigned)(e->time_ns % NS_PER_S / 1000000));
 	show_clean(stdout, e->kind, strlen(e->kind));
 	if (e->vm) {
 		putchar(' ');
@@ -102,6 +103,8 @@ static void show_event(const struct follow *f, const struct event *e)
 		return;
 	}
 	printf("{\"seq\": %llu, \"time_ns\": %llu", (unsigned long long)e->seq, (unsigned long long)e->time_ns);
+	if (e->time)
+		printf(", \"time\": %llu", (unsigned long long)e->time);
 	show_member("kind", e->kind);
 	if (e->vm) {
 		printf(", \"vm\": %llu", (unsigned long long)e->vm);
@@ -129,7 +132,8 @@ static void show_missed(const struct follow *f, uint64_t missed)
 static void show_entry(const struct follow *f, struct cbor_value entry)
 {
 	struct event e = {
-		.seq = reply_uint(entry, "seq"), .time_ns = reply_uint(entry, "time_ns"), .vm = reply_uint(entry, "vm"),
+		.seq = reply_uint(entry, "seq"), .time_ns = reply_uint(entry, "time_ns"), .time = reply_uint(entry, "time"),
+		.vm = reply_uint(entry, "vm"),
 	};
 
 	reply_text(entry, "kind", e.kind, sizeof e.kind);
@@ -219,6 +223,12 @@ static void take_event(struct follow *f, uint64_t seq, struct cbor_iter *it)
 	take_text(it, e->text, sizeof e->text);
 }
 
+/* What stands behind the first piece of its text. */
+static void take_time(struct follow *f, struct cbor_iter *it)
+{
+	f->event.time = take_uint(it);
+}
+
 static void take_more(struct follow *f, struct cbor_iter *it)
 {
 	size_t len = strlen(f->event.text);
@@ -255,6 +265,7 @@ static void on_push(void *ctx, const uint8_t *body, size_t len)
 	} else if (kind == PUSH_EVENT) {
 		take_event(f, seq, &it);
 		f->partial = take_bool(&it);
+		take_time(f, &it);
 		if (!f->partial)
 			finish_event(f);
 	} else if (kind == PUSH_EVENT_TEXT && f->partial && f->event.seq == seq) {

@@ -23,6 +23,7 @@ enum { S_WHOAMI, S_CHALLENGE, S_LOGIN, S_LOGOUT, S_KEYS, S_ENROLL, S_REVOKE, S_T
 #define MESSAGE_MAX 512
 #define COSE_SIGN1_TAG 18
 #define COSE_KID 4
+#define NS_PER_S 1000000000ull
 #define TIME_MAX 24
 #define NAME_MAX 48
 #define TEXT_MAX 96
@@ -357,6 +358,7 @@ static void audit_text(struct cbor_value entry, const char *key, const char *bef
 static void audit_row(struct client *c, struct cbor_value entry)
 {
 	time_t when = (time_t)reply_uint(entry, "time");
+	uint64_t ns = reply_uint(entry, "time_ns");
 	char time_text[TIME_MAX] = "-", who[NAME_MAX], what[NAME_MAX];
 	struct tm tm;
 
@@ -366,7 +368,8 @@ static void audit_row(struct client *c, struct cbor_value entry)
 		strftime(time_text, sizeof time_text, "%Y-%m-%dT%H:%M:%SZ", &tm);
 	reply_text(entry, "who", who, sizeof who);
 	reply_text(entry, "what", what, sizeof what);
-	printf("%6llu  %-20s  %-12s %-16s", (unsigned long long)reply_uint(entry, "seq"), time_text, who, what);
+	printf("%6llu  %-20s %6llu.%03u  %-12s %-16s", (unsigned long long)reply_uint(entry, "seq"), time_text,
+	       (unsigned long long)(ns / NS_PER_S), (unsigned)(ns % NS_PER_S / 1000000), who, what);
 	audit_text(entry, "on", " ");
 	if (reply_has(entry, "before") || reply_has(entry, "after")) {
 		audit_text(entry, "before", "  was ");

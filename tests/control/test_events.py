@@ -47,7 +47,7 @@ def pushed_events(machine):
     for push in pushes(machine):
         if push[0] == 3:
             assert not found or not found[-1]["more"]
-            found.append(dict(zip(("seq", "time_ns", "kind", "vm", "name", "text", "more"), push[1:])))
+            found.append(dict(zip(("seq", "time_ns", "kind", "vm", "name", "text", "more", "time"), push[1:])))
         elif push[0] == 4:
             assert found[-1]["more"] and found[-1]["seq"] == push[1]
             found[-1].update(text=found[-1]["text"] + push[2], more=push[3])
@@ -213,7 +213,7 @@ def test_push(host):
     found, missed = pushed_events(machine)
     by_poll = [e for e in read(machine)["events"] if e["kind"] in ("vm.running", "vm.stopped")]
     assert not missed and [{k: v for k, v in e.items() if k != "more"} for e in found] == \
-        [{"text": "", **e} for e in by_poll]
+        [{"text": "", "time": 0, **e} for e in by_poll]
     assert machine.smp.write_request(EVENTS, DETACH) == {}
     flood(machine, "a", 5)
     machine.smp.echo("x")

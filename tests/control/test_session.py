@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from signer import (AUDIT, CHALLENGE, ENROLL, KEYS, LOGIN, LOGOUT, REVOKE, SESSION, TRUST, WHOAMI, Key, answer, enroll,
                     login, own, payload_of)
 from smp import ENUM, OS, READ, SHELL, WRITE
+from test_consoles import pushes
 
 VMS, CONSOLES, INSPECT = 65, 72, 74
 
@@ -473,6 +474,33 @@ def audit(client, **more):
 
 def brief(entries):
     return [tuple(e.get(k, "") for k in ("who", "what", "on", "before", "after", "failed")) for e in entries]
+
+
+@pytest.mark.parametrize("wall", [1_700_000_000, 0], ids=["calendar", "none"])
+def test_times_of_the_audit_log_are_those_of_events(host, wall):
+    """One change, seen in both: the same two times, wherever they are read."""
+    machine = host(vm("a"), options=("--wall", str(wall)))
+    client = machine.smp
+    client.write_request(71, 1, {})
+    before = client.read_request(71, 0, {"last": 1})["now_ns"]
+    client.write_request(VMS, 2, {"name": "a"})
+    reply = client.read_request(71, 0, {"from": 0, "kinds": ["vm.running"]})
+    entry, event = audit(client)[-1], reply["events"][-1]
+    assert entry["what"] == "vm.start" and before < entry["time_ns"] and "uptime_ns" not in entry
+    assert before < event["time_ns"] <= reply["now_ns"]
+    assert abs(event["time_ns"] - entry["time_ns"]) < 2_000_000_000
+    machine.smp.wait_until(lambda: any(p[3:4] == ["vm.running"] for p in pushes(machine)), 5)
+    pushed = [p for p in pushes(machine) if p[0] == 3 and p[3] == "vm.running"][-1]
+    if wall:
+        for seen in (entry, event):
+            assert abs(seen["time"] - wall - seen["time_ns"] // 1_000_000_000) <= 1
+        assert pushed[8] == event["time"]
+        # the same two columns in front of both lists
+        columns = r"2023-11-14T22:1\d:\d\dZ +\d+\.\d{3}  "
+        assert re.search("(?m)^" + columns + r"vm\.running a$", machine.ctl("events"))
+        assert re.search(r"(?m)^ +\d+  " + columns + r"line +vm\.start +a$", machine.ctl("audit"))
+    else:
+        assert "time" not in entry and "time" not in event and pushed[8] == 0
 
 
 def test_who_did_what(host, tmp_path):

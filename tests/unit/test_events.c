@@ -21,7 +21,7 @@ static int setup(void **state)
 {
 	(void)state;
 	ticks = 50;
-	events_init(&events, &by_hand);
+	events_init(&events, &by_hand, NULL);
 	return 0;
 }
 

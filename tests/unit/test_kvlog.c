@@ -538,8 +538,8 @@ static void either_superblock_is_enough(void **state)
 }
 
 /*
- * Room comes free when both superblocks say so, whether they are written at one go or by two goes of the same loop: what
- * tells them apart is the cost. At one go it is three flushes, of the log and behind each superblock.
+ * Room comes free when both superblocks say so, whether they are written at one go or by two goes of the same loop:
+ * what tells them apart is the cost. At one go it is three flushes, of the log and behind each superblock.
  */
 static void freeing_room_costs_two_superblocks_and_three_flushes(void **state)
 {
