@@ -47,7 +47,7 @@ def measure(word):
             operator.wait_output("beat", rb"beat: \d{3,} worst")
             operator.host()  # what was masked during start-up is no guest's wait
             for name, load in LOADS.items():
-                start = operator.head("beat")
+                start = operator.begin_beats()
                 load(operator)
                 late[name] = operator.worst_beat(start)
                 masked = max(masked, operator.host()["masked"]["ticks"])

@@ -165,7 +165,9 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 
 	if (unlikely(v->vm->state != VM_RUNNING))
 		return STOP;
-	if (v->cpu->need_resched || now >= slice_end || now >= host_next_timer(v->cpu))
+	/* What wakes by this and does not ask for the CPU waits for the end of the turn. */
+	host_run_timers(v->cpu, now);
+	if (v->cpu->need_resched || now >= slice_end)
 		return YIELD;
 	if (v->timers.next <= guest_now)
 		timerq_run(&v->timers, guest_now);

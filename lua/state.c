@@ -32,7 +32,7 @@
 #define HOOK_COUNT 500       /* instructions between two calls of the hook: 0.25 % of the smallest budget */
 #define BYTES_PER_STEP 64u   /* allocated, compared or searched */
 #define GRACE_NS 5000000ull  /* a preemption slice: how long a library function may still run */
-#define SILENCE_NS 1000000000ull /* without a sign of life: in a library function that neither meter nor hook sees */
+#define SILENCE_NS 500000000ull  /* without a sign of life: in a library function that neither meter nor hook sees */
 #define LATE_NS 100000000ull     /* past its time: the kill has long come, so it is in such a function */
 #define ABANDON 10u          /* times its budget of steps, where no clock runs */
 #define CHAIN_MAX 64u        /* threads that wait for each other; LUAI_MAXCCALLS allows fewer */

@@ -9,7 +9,7 @@
  *	           stays, with its variables
  *	discarded  in a function of Lua's library that the meter sees, a preemption slice
  *	           past its budget: the whole block is dropped
- *	abandoned  anywhere else, when it has given no sign of life for a second, or is a
+ *	abandoned  anywhere else, when it has given no sign of life for half a second, or is a
  *	           tenth of one past its time: the host's timer interrupt leaves it for
  *	           good (interp_abandon), block and all. So a call takes no more than its
  *	           time and 0.1 s, which is what a client at the line waits for at most

@@ -53,7 +53,7 @@ def test_enroll_power_off_login(boot, record_property):
     # beside the guest's beat
     operator = machine.operator
     operator.wait_output("beat", rb"beat: \d{3,} ")
-    start = operator.head("beat")
+    start = operator.begin_beats()
     for _ in range(LOGINS):
         assert signer.login(client, alice)["name"] == "alice"
     late = operator.worst_beat(start)

@@ -62,7 +62,7 @@ class Day:
 
     def begin(self):
         self.operator.wait_output("beat", rb"beat: \d{3,} ")
-        self.start = self.operator.head("beat")
+        self.start = self.operator.begin_beats()
 
     def beats(self, what):
         """Asks the guest, whose console holds all since the last time."""

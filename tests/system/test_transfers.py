@@ -34,7 +34,7 @@ def test_transfers_beside_a_beat_and_over_a_power_cut(client, record_property):
     machine, one = client(store=BEAT)
     operator = machine.operator
     operator.wait_output("beat", rb"beat: \d{3,} ")
-    start = operator.head("beat")
+    start = operator.begin_beats()
     one.upload("uploads/long", LONG)
     assert one.request(stock.READ, FILES, 2, name="uploads/long", type="sha256")["output"] == hashlib.sha256(LONG).digest()
     assert one.download("uploads/long") == LONG

@@ -137,6 +137,11 @@ class Operator:
                 pattern.decode(), name, text[-2000:].decode(errors="replace"))
             time.sleep(0.05)
 
+    def begin_beats(self, name="beat"):
+        """Where on its console the guest `beat` begins a line: what that says, and those after it, was measured from now on."""
+        self.wait_output(name, rb"worst \d+\r?\n", start=self.head(name))
+        return self.head(name)
+
     def worst_beat(self, start, name="beat"):
         """The worst lateness that the guest `beat` printed from @start on, once it printed a whole line more."""
         head = self.head(name)

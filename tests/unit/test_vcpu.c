@@ -157,23 +157,45 @@ static void host_interrupt_is_handled_and_may_end_the_turn(void **state)
 	assert_int_equal(host_now(), start + 100);
 }
 
-static void nothing(struct timer *t, uint64_t now)
+static uint64_t expired_at;
+
+static void note_expiry(struct timer *t, uint64_t now)
 {
 	(void)t;
-	(void)now;
+	expired_at = now;
 }
 
-static void an_entry_ends_at_the_next_host_timer(void **state)
+static void ask_for_the_cpu(struct timer *t, uint64_t now)
+{
+	note_expiry(t, now);
+	fake_host.cpu.need_resched = true;
+}
+
+/* Whoever it wakes may have to wait: a turn is not lost to a timer that falls due in it. */
+static void a_host_timer_runs_within_a_turn(void **state)
 {
 	struct timer t;
 	uint64_t start = host_now();
 
 	(void)state;
-	timer_init(&t, nothing);
+	timer_init(&t, note_expiry);
 	timerq_set(&fake_host.cpu.timers, &t, start + 700);
 	assert_int_equal(play_until(NULL, 0, start + 10000), YIELD);
+	assert_int_equal(expired_at, start + 700);
+	assert_int_equal(host_now(), start + 10000);
+}
+
+static void a_host_timer_that_asks_for_the_cpu_ends_a_turn(void **state)
+{
+	struct timer t;
+	uint64_t start = host_now();
+
+	(void)state;
+	timer_init(&t, ask_for_the_cpu);
+	timerq_set(&fake_host.cpu.timers, &t, start + 700);
+	assert_int_equal(play_until(NULL, 0, start + 10000), YIELD);
+	assert_int_equal(expired_at, start + 700);
 	assert_int_equal(host_now(), start + 700);
-	timerq_cancel(&fake_host.cpu.timers, &t);
 }
 
 static bool busy(void) { return true; }
@@ -722,7 +744,8 @@ int main(void)
 		T(runs_until_the_slice_ends),
 		T(gives_way_when_asked),
 		T(host_interrupt_is_handled_and_may_end_the_turn),
-		T(an_entry_ends_at_the_next_host_timer),
+		T(a_host_timer_runs_within_a_turn),
+		T(a_host_timer_that_asks_for_the_cpu_ends_a_turn),
 		T(an_entry_is_bounded_while_a_line_is_busy),
 		T(an_entry_is_bounded_while_others_wait),
 		T(a_guest_timer_ends_an_entry_and_runs),
