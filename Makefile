@@ -418,7 +418,7 @@ $(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^
 # The control plane over fakes, as a workstation's compiler makes it, and libcbor beside it.
-BENCH_CONTROL := $(P_SRC) $(patsubst %,tests/fakes/%.c,control_rig fault_disk fake_engine fake_host fake_stage2 hand_clock ram vm_rig)
+BENCH_CONTROL := $(P_SRC) $(patsubst %,tests/fakes/%.c,control_rig fault_disk fake_engine fake_host fake_stage2 hand_clock ram sched_rig vm_rig)
 $(B)/bench/host_control: $(B)/ctl/bench/host_control.o $(BENCH_CONTROL:%.c=$(B)/ctl/%.o) $(B)/ctl/libthird.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

@@ -144,6 +144,63 @@ static unsigned run_policy_tick(void)
 	return TICK_ROUNDS;
 }
 
+/* ---- what a script takes ---- */
+
+#define STATE_BYTES_MAX (48u * 1024)
+
+CASE case_lua_state_bytes(void)
+{
+	while (control_step(control_rig.control))
+		continue;
+}
+
+/* The memory that a resident script without a word of its own has in use: a state, its libraries and the whole API. */
+static unsigned run_lua_state_bytes(void)
+{
+	struct script *script;
+	struct error err;
+
+	control_rig_init(64ull << 20);
+	must(policy_load(control_rig.control, "empty", "", 0, &script, &err) == ST_OK, err.text);
+	case_lua_state_bytes();
+	printf("figure %llu\nbar %u\n", (unsigned long long)script->interp.heap.used, STATE_BYTES_MAX);
+	return 1;
+}
+
+#define OVERSHOOT_PPM_MAX 10000u
+
+/* Lua code that catches its kill, in coroutines: the dearest of tests/unit/test_state.c. */
+static const char endless[] =
+	"every(ms(100), function()\n"
+	"  local function nest(n) while true do if n > 0 then pcall(coroutine.wrap(nest), n - 1) else\n"
+	"    for i = 1, 300 do end return end end end\n"
+	"  nest(20)\n"
+	"end)\n";
+
+CASE case_lua_overshoot_ppm(void)
+{
+	while (control_step(control_rig.control))
+		continue;
+}
+
+/* Steps that a hook took beyond its budget, in millionths of it. */
+static unsigned run_lua_overshoot_ppm(void)
+{
+	struct script *script;
+	struct error err;
+	uint64_t steps, allowed = interp_hook_budget.call_steps;
+
+	control_rig_init(64ull << 20);
+	must(policy_load(control_rig.control, "endless", endless, sizeof endless - 1, &script, &err) == ST_OK, err.text);
+	policy_keep(control_rig.control, script);
+	hand_clock_advance(ns_to_ticks(TICK_MS * 1000000ull, VM_RIG_HZ));
+	case_lua_overshoot_ppm();
+	steps = script->interp.last_steps;
+	must(script->interp.kills == 1 && steps > allowed, "the hook was not killed");
+	printf("figure %llu\nbar %u\n", (unsigned long long)((steps - allowed) * 1000000 / allowed), OVERSHOOT_PPM_MAX);
+	return 1;
+}
+
 /* ---- a name of the tree ---- */
 
 static struct tree_item found;
@@ -251,6 +308,8 @@ static unsigned run_cbor_decode(void)
 static const struct bench_case cases[] = {
 	{"vm_list", run_vm_list},
 	{"policy_tick", run_policy_tick},
+	{"lua_state_bytes", run_lua_state_bytes},
+	{"lua_overshoot_ppm", run_lua_overshoot_ppm},
 	{"tree_find", run_tree_find},
 	{"cbor_encode", run_cbor_encode},
 	{"cbor_decode", run_cbor_decode},
