@@ -69,6 +69,17 @@ void hostlog_write(const char *text, size_t len)
 	irq_restore(flags);
 }
 
+bool hostlog_free_within(uint64_t ticks)
+{
+	uint64_t start = rdtsc();
+
+	while (!lock_try(&host_log_lock))
+		if (rdtsc() - start > ticks)
+			return false;
+	lock_release(&host_log_lock);
+	return true;
+}
+
 static size_t gap_note(uint8_t *out, size_t max)
 {
 	static const char note[] = "[gap]\r\n";

@@ -8,7 +8,9 @@
 #ifndef CORBEL_FIRMWARE_HOSTLOG_H
 #define CORBEL_FIRMWARE_HOSTLOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/bytelog.h"
 
@@ -27,7 +29,10 @@ void hostlog_init(void);
 /* Sends the log from its first byte on to @u, which has been initialised but not started. Boot CPU. */
 void hostlog_attach(struct uart *u);
 
-/* Appends @len bytes as they are. Any context. */
+/* False when somebody holds the log for more than @ticks. Masked. */
+bool hostlog_free_within(uint64_t ticks);
+
+/* Appends @len bytes as they are. Any context but an NMI. */
 void hostlog_write(const char *text, size_t len);
 
 /* What the UART has not sent yet, by polling; for reports of a machine that has stopped. */
