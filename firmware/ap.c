@@ -10,6 +10,7 @@
 #include "firmware/smp.h"
 #include "firmware/tsc.h"
 #include "firmware/tscsync.h"
+#include "firmware/watchdog.h"
 #include "lib/x86_asm.h"
 
 __attribute__((noreturn)) static void stop_here(void)
@@ -82,6 +83,7 @@ void ap_main(struct percpu *p)
 	while (smp_state(p) != START_GO)
 		sti_hlt_cli();
 	host_timer_init_cpu();
+	watchdog_start();
 	selftest_run_cpu(smp.cfg.args);
 	smp.loop();
 	stop_here();

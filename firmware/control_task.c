@@ -15,6 +15,7 @@
 #include "firmware/paging.h"
 #include "firmware/power.h"
 #include "firmware/tsc.h"
+#include "firmware/watchdog.h"
 #include "gen/version.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -25,12 +26,14 @@
 #define CONTROL_MEMORY_ORDER 9u /* 2 MiB for control and its interpreters */
 #define LIBC_HEAP_ORDER 7u      /* 512 KiB for the C library */
 #define RX_CHUNK 256u
+#define FAULT_TEXT_MAX 120u
 
 extern const uint8_t image_stamp[]; /* firmware/image_note.S, at its physical address */
 
 static struct host_task task;
 static struct control_config config;
 static struct control_counter_source counters[1];
+static const struct control_knob_source knobs[] = {{&watchdog_knobs, NULL}};
 static struct uart *line;
 static bool started;
 
@@ -125,6 +128,15 @@ static void interrupted(uint64_t away)
 	interp_abandon();
 }
 
+/* What the watchdogs found is an event, too. */
+static void tell_faults(struct control *c)
+{
+	char text[FAULT_TEXT_MAX];
+
+	while (watchdog_take(text, sizeof(text)))
+		control_fault(c, text);
+}
+
 static void serve(void *arg)
 {
 	struct control *c;
@@ -138,6 +150,7 @@ static void serve(void *arg)
 	for (;;) {
 		bool fed;
 
+		tell_faults(c);
 		end_session(c);
 		fed = feed(c);
 
@@ -190,6 +203,9 @@ enum status control_task_start(struct machine *machine, struct uart *management,
 	counters[0] = (struct control_counter_source){&uart_counters, management};
 	config.counters = counters;
 	config.counter_count = ARRAY_SIZE(counters);
+	config.knobs = knobs;
+	config.knob_count = ARRAY_SIZE(knobs);
+	watchdog_notify = control_task_wake;
 	config.reset = host_reset;
 	config.entropy = cpu_entropy;
 	task.task.interrupted = interrupted;

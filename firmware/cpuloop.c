@@ -12,11 +12,13 @@
 
 #include "firmware/apic.h"
 #include "firmware/cpu.h"
+#include "firmware/ipi.h"
 #include "firmware/irq.h"
 #include "firmware/percpu.h"
 #include "firmware/trap.h"
 #include "firmware/tsc.h"
 #include "firmware/wallclock.h"
+#include "firmware/watchdog.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/x86_asm.h"
@@ -24,26 +26,26 @@
 #define BOOT_CPU 0u
 #define HOST_TIMERS_MAX 256u    /* a wake timer for each vcpu, and a few of our own */
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
-#define SCHED_STORAGE_BYTES 4096u
 #define TASK_SLICE_US 2000u     /* a turn of a host task while others wait, at most */
 
 struct sched *host_sched;
 
 static struct memmgr *memory;
-static struct timer *timer_slots[HOST_TIMERS_MAX];
-static _Alignas(64) uint8_t sched_storage[SCHED_STORAGE_BYTES];
 
 /* ---- timers ---- */
 
-static void arm_timer(const struct percpu *p)
+/* At the first of its timers, the turn's end and @limit. */
+static void arm_timer_until(const struct percpu *p, uint64_t limit)
 {
-	uint64_t deadline = MIN(host_next_timer(&p->host), p->turn_end);
+	uint64_t deadline = MIN(MIN(host_next_timer(&p->host), p->turn_end), limit);
 
 	if (deadline == TIMERQ_NEVER)
 		host_timer_disarm();
 	else
 		host_timer_arm(deadline);
 }
+
+static void arm_timer(const struct percpu *p) { arm_timer_until(p, TIMERQ_NEVER); }
 
 /* In the timer's interrupt; may come early (a one-shot timer holds no longer interval). */
 static void timer_interrupt(void)
@@ -193,10 +195,11 @@ const char *cpuloop_context(void)
 }
 
 /* True while there is idle work left. */
-static bool idle_work(void)
+static bool idle_work(struct percpu *p)
 {
 	bool more = memmgr_clear_step(memory, IDLE_CLEAR_PAGES) == ST_AGAIN;
 
+	heart_beat(&p->heart);
 	poll_interrupts();
 	return more;
 }
@@ -205,37 +208,58 @@ static void idle(void)
 {
 	struct percpu *p = this_cpu();
 
-	memmgr_drain_leaving(memory);
-	while (!p->host.need_resched && host_clock.ticks() < host_next_timer(&p->host) && idle_work())
-		;
+	/* Memory management takes no lock yet: its work is the boot CPU's alone. */
+	if (p->id == BOOT_CPU) {
+		memmgr_drain_leaving(memory);
+		while (!p->host.need_resched && host_clock.ticks() < host_next_timer(&p->host) && idle_work(p))
+			;
+	}
 	if (p->host.need_resched)
 		return;
-	arm_timer(p);
+	watchdog_sleep(p);
+	arm_timer_until(p, p->heart.watch_at); /* an interrupt before that leads here again */
 	sti_hlt_cli();
+	watchdog_wake(p);
 }
 
-/* One CPU in this version: who asks looks by itself before it enters a guest, and before it sleeps. */
+/* A CPU looks at the flag by itself before it enters a guest, and before it sleeps. */
 static void kick(void *ctx, unsigned cpu)
 {
 	(void)ctx;
-	ASSERT(cpu == this_cpu()->id);
-	this_cpu()->host.need_resched = true;
+	percpu_of(cpu)->host.need_resched = true;
+	cpu_kick(cpu);
+}
+
+static void *take_memory(struct memmgr *mm, uint64_t bytes)
+{
+	unsigned order = 0;
+	hfn_t frames;
+
+	while (bytes > PAGE_SIZE << order)
+		order++;
+	return order <= MEMMGR_MAX_ORDER && memmgr_alloc(mm, order, &frames) == ST_OK ? memmgr_va(mm, frames) : NULL;
 }
 
 enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *err)
 {
 	const struct sched_config cfg = {
-		.cpus = 1,
+		.cpus = cpu_count,
 		.slice = ns_to_ticks(SCHED_SLICE_NS, host_clock.hz),
 		.kick = kick,
 	};
 
-	ASSERT(sched_bytes(cfg.cpus) <= sizeof(sched_storage));
+	struct timer **slots = take_memory(mm, sizeof(*slots) * HOST_TIMERS_MAX * cpu_count);
+	void *storage = take_memory(mm, sched_bytes(cfg.cpus));
+
+	if (!slots || !storage)
+		return fail(err, ST_NO_MEMORY, "no memory for the run queues of %u CPUs", cpu_count);
 	memory = mm;
 	host_ops.notify = notify;
-	host_cpu_init(&this_cpu()->host, this_cpu()->id, timer_slots, HOST_TIMERS_MAX);
-	this_cpu()->turn_end = TIMERQ_NEVER;
-	host_sched = sched_init(sched_storage, &cfg);
+	for (unsigned i = 0; i < cpu_count; i++) {
+		host_cpu_init(&percpu_of(i)->host, i, slots + i * HOST_TIMERS_MAX, HOST_TIMERS_MAX);
+		percpu_of(i)->turn_end = TIMERQ_NEVER;
+	}
+	host_sched = sched_init(storage, &cfg);
 	trap_context = cpuloop_context;
 	return host_timer_init(timer_interrupt, err);
 }
@@ -266,6 +290,9 @@ void cpu_loop(void)
 		uint64_t now = host_clock.ticks(), slice_end;
 
 		trap_report_nmi();
+		heart_beat(&p->heart);
+		if (now >= p->heart.watch_at)
+			watchdog_check(p, now);
 		p->host.need_resched = false;
 		host_run_timers(&p->host, now);
 		e = sched_pick(host_sched, p->id, now, &slice_end);
@@ -274,6 +301,7 @@ void cpu_loop(void)
 			idle();
 			continue;
 		}
+		watchdog_work(p);
 		p->last = e;
 		p->running = e;
 		end = e->run(e, slice_end);

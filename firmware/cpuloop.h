@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The CPU loop: picks an entity, runs its turn, charges it; clears memory ahead
- * and sleeps when there is none. One for each CPU (one CPU in this version). It
+ * and sleeps when there is none. One for each CPU. It
  * owns the host's timers and what guest/ asks of the host (struct host_ops).
  */
 #ifndef CORBEL_FIRMWARE_CPULOOP_H
@@ -20,7 +20,7 @@ struct host_task {
 };
 
 /*
- * Makes the scheduler, the timer queue and host_ops ready. @mm outlives the
+ * Makes the scheduler, the CPUs' timer queues and host_ops ready, after smp_start(). @mm outlives the
  * loop; @notify is what host_ops.notify calls (wakes the control task).
  */
 enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *err) MUST_CHECK;

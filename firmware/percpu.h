@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "firmware/topology.h"
+#include "firmware/watchdog.h"
 #include "lib/lock.h"
 #include "guest/host.h"
 #include "lib/x86_regs.h"
@@ -79,6 +80,8 @@ struct percpu {
 	uint64_t turn_end;     /* host TSC at which the running task is told that its turn is over, or TIMERQ_NEVER */
 	const struct sched_entity *running; /* NULL: between turns, or idle */
 	struct sched_entity *last; /* whoever ran last, while something of it is left in the CPU */
+
+	struct heart heart;
 
 	struct xsave_area *fpu_owner; /* whose vector state the registers hold, NULL = nobody's */
 

@@ -56,6 +56,12 @@ struct percpu;
 /* The calling CPU is about to enter its loop: it is watched from now on. */
 void watchdog_start(void);
 
+/* Its CPU has come round. */
+static inline void heart_beat(struct heart *h)
+{
+	__atomic_store_n(&h->beats, h->beats + 1, __ATOMIC_RELAXED);
+}
+
 /* Looks at those that @p watches, and sets its next time. */
 void watchdog_check(struct percpu *p, uint64_t now);
 

@@ -68,7 +68,8 @@ static void post(const struct percpu *watcher, const char *text)
 		return;
 	format(news[watcher->id].text, TEXT_MAX, "%s", text);
 	__atomic_store_n(&news[watcher->id].full, true, __ATOMIC_RELEASE);
-	if (watchdog_notify)
+	/* The stuck boot CPU may hold the locks that waking takes: it hears of it once it is back. */
+	if (watcher->id == 0 && watchdog_notify)
 		watchdog_notify();
 }
 
@@ -110,14 +111,14 @@ static void say_where(bool polled, const struct nmi_record *r)
 		    backtrace_symbol(r->trace[i] - 1, name, sizeof(name)));
 }
 
-static void report_stuck(struct percpu *self, struct percpu *p)
+static void report_stuck(struct percpu *self, struct percpu *p, uint64_t now)
 {
 	bool polled = p->id == 0 || !hostlog_free_within(ns_to_ticks(LOG_WAIT_US * 1000ull, host_clock.hz));
 	bool answered = ipi_ask_where(p->id);
 	char text[TEXT_MAX];
 
 	format(text, sizeof(text), "cpu %u is stuck: it has not passed its loop for %llu ms, running: %s", p->id,
-	       (unsigned long long)(watchdog_timeout_ns() / 1000000),
+	       (unsigned long long)mul_div(now - p->heart.watch.since, 1000, host_clock.hz),
 	       !answered ? "it takes no NMI either" : p->nmi.context ? p->nmi.context : "boot");
 	say(polled, "%s", text);
 	if (answered)
@@ -131,10 +132,12 @@ static void look_at(struct percpu *self, struct percpu *p, uint64_t now)
 
 	switch (watch_judge(&p->heart.watch, is_asleep(p), beats, now, timeout_ticks())) {
 	case WATCH_STUCK:
-		report_stuck(self, p);
+		report_stuck(self, p, now);
 		break;
 	case WATCH_BACK:
 		log_warn("cpu %u passes its loop again", p->id);
+		if (watchdog_notify)
+			watchdog_notify();
 		break;
 	case WATCH_FINE:
 	default:
@@ -201,6 +204,7 @@ void watchdog_start(void)
 {
 	struct percpu *p = this_cpu();
 
+	heart_beat(&p->heart); /* time counts from here, not from power-on */
 	watchdog_check(p, host_clock.ticks());
 	watchdog_wake(p);
 	watchdog_work(p);

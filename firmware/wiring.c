@@ -20,14 +20,13 @@
 #include "firmware/paging.h"
 #include "firmware/percpu.h"
 #include "firmware/smp.h"
-#include "firmware/trap.h"
 #include "firmware/tsc.h"
+#include "firmware/watchdog.h"
 #include "guest/machine.h"
 #include "io/files.h"
 #include "lib/assert.h"
 #include "lib/format.h"
 #include "lib/log.h"
-#include "lib/x86_asm.h"
 #include "memmgr/memmgr.h"
 #include "vmx/selftest.h"
 #include "vmx/vmx.h"
@@ -216,16 +215,11 @@ static void start_cpus(void)
 	smp_start(&cfg);
 }
 
-/* Until each CPU has a scheduler's queue of its own. */
-static void sleep_for_good(void)
+void wire_release(void)
 {
-	for (;;) {
-		trap_report_nmi();
-		sti_hlt_cli();
-	}
+	smp_release(cpu_loop);
+	watchdog_start();
 }
-
-void wire_release(void) { smp_release(sleep_for_good); }
 
 /* ---- engine, continued ---- */
 

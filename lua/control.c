@@ -211,6 +211,11 @@ void control_line_dropped(struct control *c)
 	session_end(c, ENDED_LINE_DROPPED);
 }
 
+void control_fault(struct control *c, const char *text)
+{
+	events_post(&c->events, EVENT_FAULT, NULL, "%s", text);
+}
+
 /* Finds the command of @h, or refuses. */
 static bool find_command(struct control *c, const struct smp_header *h, struct command_request *out)
 {

@@ -59,6 +59,12 @@ struct control_counter_source {
 	void *object;
 };
 
+/* Settings of main's own, and the object that has them. */
+struct control_knob_source {
+	const struct knob_table *table;
+	void *object;
+};
+
 struct control_config {
 	struct machine *machine;     /* host, store, managers and engine are wired; outlives control */
 	const struct bytelog *log;   /* the hypervisor's log: console 0 */
@@ -74,6 +80,8 @@ struct control_config {
 	unsigned fact_count;
 	const struct control_counter_source *counters;
 	unsigned counter_count;
+	const struct control_knob_source *knobs;
+	unsigned knob_count;
 	const uint8_t *image_stamp;  /* of the image that runs, 32 bytes (lua/image.h); NULL, or zeros: not known */
 	uint64_t image_bytes;        /* of memory that it takes; 0: not known */
 	void (*reset)(void);         /* resets the machine; called once the reply to a reset has left the line */
@@ -98,6 +106,9 @@ size_t control_rx(struct control *c, const void *data, size_t len);
  * In the control task.
  */
 void control_line_dropped(struct control *c);
+
+/* Something is wrong with the host: the event `fault`. In the control task. */
+void control_fault(struct control *c, const char *text);
 
 /*
  * One bounded piece of work: sends what waits, reaps VMs, runs at most one

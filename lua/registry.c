@@ -58,10 +58,13 @@ static struct tree_table host_table(struct control *c, unsigned i)
 	}
 }
 
-static unsigned table_count(const struct control *c)
+/* The rooms' tables and main's: all that are no VM's. */
+static unsigned fixed_tables(const struct control *c)
 {
-	return HOST_TABLES + c->cfg.counter_count + TABLES_PER_VM * VMS_MAX;
+	return HOST_TABLES + c->cfg.counter_count + c->cfg.knob_count;
 }
+
+static unsigned table_count(const struct control *c) { return fixed_tables(c) + TABLES_PER_VM * VMS_MAX; }
 
 /* Table @i; false when there is none of that number now. */
 static bool table_at(struct control *c, unsigned i, struct tree_table *out)
@@ -78,6 +81,11 @@ static bool table_at(struct control *c, unsigned i, struct tree_table *out)
 		return true;
 	}
 	i -= c->cfg.counter_count;
+	if (i < c->cfg.knob_count) {
+		*out = (struct tree_table){.knobs = c->cfg.knobs[i].table, .object = c->cfg.knobs[i].object};
+		return true;
+	}
+	i -= c->cfg.knob_count;
 	vm = vm_by_id(c->cfg.machine, i / TABLES_PER_VM + 1);
 	if (!vm)
 		return false;
@@ -117,7 +125,7 @@ bool tree_next_table(struct control *c, uint32_t *cursor, struct tree_table *out
 
 bool tree_kind(struct control *c, unsigned i, struct tree_table *out)
 {
-	unsigned fixed = HOST_TABLES + c->cfg.counter_count;
+	unsigned fixed = fixed_tables(c);
 
 	if (i < fixed)
 		return table_at(c, i, out);
@@ -410,7 +418,7 @@ enum status tree_find(struct control *c, const char *path, size_t len, struct tr
 {
 	struct tree_table t;
 
-	for (unsigned i = 0; i < HOST_TABLES + c->cfg.counter_count && table_at(c, i, &t); i++) {
+	for (unsigned i = 0; i < fixed_tables(c) && table_at(c, i, &t); i++) {
 		const char *group = t.counters ? t.counters->group : t.knobs->group;
 		const char *rest = after(path, len, group, strlen(group));
 

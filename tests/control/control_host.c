@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "firmware/uart.h"
+#include "firmware/watchdog.h"
 #include "lib/log.h"
 #include "lua/control.h"
 #include "tests/fakes/fake_guest.h"
@@ -335,6 +336,7 @@ int main(int argc, char **argv)
 	};
 	static struct uart uart; /* of no line at all, for its counters */
 	static const struct control_counter_source counters[] = {{&uart_counters, &uart}};
+	static const struct control_knob_source knobs[] = {{&watchdog_knobs, NULL}};
 	struct options o = parse(argc, argv);
 	struct control_config cfg;
 	struct control *control;
@@ -374,6 +376,8 @@ int main(int argc, char **argv)
 		.fact_count = sizeof facts / sizeof facts[0],
 		.counters = counters,
 		.counter_count = sizeof counters / sizeof counters[0],
+		.knobs = knobs,
+		.knob_count = sizeof knobs / sizeof knobs[0],
 		.reset = reset_machine,
 		.entropy = entropy,
 	};

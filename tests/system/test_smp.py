@@ -4,16 +4,23 @@
 Idle CPUs cost the emulator much, so each run is short.
 """
 import re
+import time
 
 import pytest
 
+EVENTS, EVENTS_GET = 71, 0
 EMPTY = {"scripts/boot.lua": "-- no machines\n"}
+WATCHFUL = {"scripts/boot.lua": "host { watchdog = { timeout = ms(1000) } }\n"}
+
+
+def machine_of(boot, cpus, arguments, until=r"\] ready", store=None, **more):
+    machine = boot(store=store or EMPTY, cpus=cpus, megs=128, cmdline="board=bochs " + arguments, **more)
+    machine.log.wait_for(until, 120)
+    return machine
 
 
 def start(boot, cpus, arguments, until=r"\] ready"):
-    machine = boot(store=EMPTY, cpus=cpus, megs=128, cmdline="board=bochs " + arguments)
-    machine.log.wait_for(until, 120)
-    return machine.log.text()
+    return machine_of(boot, cpus, arguments, until).log.text()
 
 
 @pytest.mark.parametrize("arguments, mode", [("", "x2APIC mode"), ("nox2apic", "xAPIC mode")])
@@ -101,3 +108,49 @@ def test_panics_at_once_are_one_report(boot):
     """All CPUs panic in the same instant: one prints, whole, and names itself."""
     report = report_of(boot, 4, "panic", "all")
     assert report.count("*** corbel:") == 1
+
+
+def traced(machine, action):
+    """What the emulator says of instructions on CPU 0 and interrupts on any while @action goes on, and the ticks."""
+    began = machine.break_in()
+    start = len(machine.e9.data)
+    machine.command("trace on")
+    machine.go_on()
+    action()
+    ended = machine.break_in()
+    lines = machine.e9.text()[start:].splitlines()
+    machine.command("trace off")
+    machine.go_on()
+    return [line for line in lines if re.search(r"Interrupt 0x|^\(0\)\.\[", line)], ended - began
+
+
+def test_idle_cpus_do_nothing(boot):
+    """All asleep, nothing due: no CPU is woken, the watchdogs included, over 10 M ticks."""
+    machine = machine_of(boot, 2, "", store=WATCHFUL, debugger=True)
+    seen, _ = traced(machine, lambda: machine.smp.echo("awake"))
+    assert seen
+    time.sleep(3)  # what was left to do is done; the watchdogs look for the last time
+    seen, ticks = traced(machine, lambda: time.sleep(3))
+    assert ticks >= 10_000_000
+    assert seen == []
+
+
+def test_stuck_cpu_is_noticed(boot):
+    """CPU 2 spins with interrupts off: an NMI gets its backtrace, the operator gets an event, the others run on."""
+    machine = machine_of(boot, 4, "fault=hang fault-cpu=2", store=WATCHFUL)
+    found = machine.log.wait_for(rb"error: cpu 2 is stuck: it has not passed its loop for (\d+) ms", 120)
+    assert 1000 <= int(found[1]) < 4000
+    machine.log.wait_for(r"error:   at ffffffff[0-9a-f]{8} hang\+0x", 30)
+    machine.log.wait_for(r"error:   from ffffffff[0-9a-f]{8} selftest_run_cpu\+0x", 30)
+    assert machine.smp.echo("still here") == "still here"
+    events = machine.smp.read_request(EVENTS, EVENTS_GET, {"from": 0, "kinds": "fault", "max": 10, "wait": 0})["events"]
+    assert [event["text"][:14] for event in events] == ["cpu 2 is stuck"]
+    assert machine.log.text().count("is stuck") == 1
+
+
+def test_stuck_boot_cpu_is_noticed(boot):
+    """CPU 1 sees to it, and prints by itself: the boot CPU, whose work the log is, does not."""
+    log = machine_of(boot, 2, "fault=hang fault-cpu=0", r"^\*\*\*   from ffffffff[0-9a-f]{8} continue_boot",
+                     ips=4_000_000).log.text()
+    assert re.search(r"^\*\*\* cpu 0 is stuck: it has not passed its loop for 1\d{4} ms", log, re.MULTILINE)
+    assert re.search(r"^\*\*\*   at ffffffff[0-9a-f]{8} hang\+0x", log, re.MULTILINE)
