@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest memory by guest-physical address, page by page. Each page is looked up
- * and copied in one masked section: a host virtual address of a guest page is
- * never kept beyond it, so that memory management may take the page afterwards.
+ * Guest memory by guest-physical address, page by page. Each page is copied in
+ * one masked section under the map's lock: no host virtual address of a guest page
+ * is seen here, so that any CPU may ask at any time.
  */
 #include "guest/gmem.h"
 
@@ -11,17 +11,12 @@
 #include "guest/machine.h"
 #include "lib/checked.h"
 
-/* One page's part of an access. */
-struct piece {
-	gfn_t gfn;
-	size_t offset, len;
-};
-
-static struct piece piece_at(uint64_t addr, size_t left)
+/* The bytes of an access of @left bytes that lie in the page of @addr. */
+static size_t piece_at(uint64_t addr, size_t left)
 {
-	size_t offset = addr & PAGE_MASK;
+	size_t room = PAGE_SIZE - (addr & PAGE_MASK);
 
-	return (struct piece){gfn(addr >> PAGE_SHIFT), offset, MIN(left, PAGE_SIZE - offset)};
+	return MIN(left, room);
 }
 
 enum status gmem_read(struct vm *vm, gpa_t addr, void *out, size_t len)
@@ -32,17 +27,14 @@ enum status gmem_read(struct vm *vm, gpa_t addr, void *out, size_t len)
 	if (!range_fits(addr.v, len, UINT64_MAX))
 		return ST_BAD_ADDRESS;
 	for (size_t done = 0; done < len;) {
-		struct piece p = piece_at(addr.v + done, len - done);
+		size_t part = piece_at(addr.v + done, len - done);
 		unsigned long masked = host->mask();
-		void *page;
-		enum status st = gpmap_populate(vm->memory, p.gfn, false, &page);
+		enum status st = gpmap_read(vm->memory, gpa(addr.v + done), to + done, part);
 
-		if (st == ST_OK)
-			memcpy(to + done, (uint8_t *)page + p.offset, p.len);
 		host->unmask(masked);
 		if (st != ST_OK)
 			return st;
-		done += p.len;
+		done += part;
 	}
 	return ST_OK;
 }
@@ -55,19 +47,16 @@ static enum status put(struct vm *vm, gpa_t addr, const uint8_t *data, uint8_t b
 	if (!range_fits(addr.v, len, UINT64_MAX))
 		return ST_BAD_ADDRESS;
 	for (size_t done = 0; done < len;) {
-		struct piece p = piece_at(addr.v + done, len - done);
+		size_t part = piece_at(addr.v + done, len - done);
+		gpa_t at = gpa(addr.v + done);
 		unsigned long masked = host->mask();
-		void *page;
-		enum status st = gpmap_populate(vm->memory, p.gfn, p.len == PAGE_SIZE, &page);
+		enum status st = data ? gpmap_write(vm->memory, at, data + done, part) :
+					gpmap_fill(vm->memory, at, byte, part);
 
-		if (st == ST_OK && data)
-			memcpy((uint8_t *)page + p.offset, data + done, p.len);
-		else if (st == ST_OK)
-			memset((uint8_t *)page + p.offset, byte, p.len);
 		host->unmask(masked);
 		if (st != ST_OK)
 			return st;
-		done += p.len;
+		done += part;
 	}
 	return ST_OK;
 }
@@ -97,15 +86,15 @@ static enum status translate_piece(struct vcpu *vcpu, gva_t at, unsigned access,
 enum status gmem_read_linear(struct vcpu *vcpu, gva_t linear, void *out, size_t len, uint32_t *pf_error, gva_t *fault)
 {
 	for (size_t done = 0; done < len;) {
-		struct piece p = piece_at(linear.v + done, len - done);
+		size_t part = piece_at(linear.v + done, len - done);
 		gpa_t at;
 		enum status st = translate_piece(vcpu, gva(linear.v + done), S2_READ, &at, pf_error, fault);
 
 		if (st == ST_OK)
-			st = gmem_read(vcpu->vm, at, (uint8_t *)out + done, p.len);
+			st = gmem_read(vcpu->vm, at, (uint8_t *)out + done, part);
 		if (st != ST_OK)
 			return st;
-		done += p.len;
+		done += part;
 	}
 	return ST_OK;
 }
@@ -114,15 +103,15 @@ enum status gmem_write_linear(struct vcpu *vcpu, gva_t linear, const void *data,
 			      gva_t *fault)
 {
 	for (size_t done = 0; done < len;) {
-		struct piece p = piece_at(linear.v + done, len - done);
+		size_t part = piece_at(linear.v + done, len - done);
 		gpa_t at;
 		enum status st = translate_piece(vcpu, gva(linear.v + done), S2_WRITE, &at, pf_error, fault);
 
 		if (st == ST_OK)
-			st = gmem_write(vcpu->vm, at, (const uint8_t *)data + done, p.len);
+			st = gmem_write(vcpu->vm, at, (const uint8_t *)data + done, part);
 		if (st != ST_OK)
 			return st;
-		done += p.len;
+		done += part;
 	}
 	return ST_OK;
 }

@@ -41,7 +41,7 @@ static __attribute__((noinline)) const uint8_t *memory_anew(struct vcpu *v, uint
 {
 	void *page;
 
-	if (gpmap_populate(v->vm->memory, gfn(number), false, &page) != ST_OK)
+	if (gpmap_populate(v->vm->memory, gfn(number), &page) != ST_OK)
 		return NULL;
 	v->walk_pages.page[number % WALK_PAGES] = (struct walk_page){number, page};
 	return page;
@@ -61,7 +61,7 @@ static inline const uint8_t *memory_at(struct vcpu *v, uint64_t at)
 
 static inline void walk_begin(struct vcpu *v)
 {
-	uint64_t generation = *v->vm->memory_generation;
+	uint64_t generation = __atomic_load_n(v->vm->memory_generation, __ATOMIC_ACQUIRE);
 
 	if (unlikely(v->walk_pages.generation != generation))
 		v->walk_pages = (struct walk_pages){.generation = generation};

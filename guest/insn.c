@@ -80,7 +80,8 @@ static inline struct code_page *page_slot(const struct vcpu *v)
 static inline bool page_holds(const struct code_page *p, const struct vcpu *v, const struct code_mode *m)
 {
 	return p->linear == (v->exit.rip & ~PAGE_MASK) && p->page && p->cr3 == m->cr3 &&
-	       code_size(m->efer, m->cs_access) == CODE_64 && p->generation == *v->vm->memory_generation &&
+	       code_size(m->efer, m->cs_access) == CODE_64 &&
+	       p->generation == __atomic_load_n(v->vm->memory_generation, __ATOMIC_ACQUIRE) &&
 	       gwalk_unchanged(&p->path);
 }
 

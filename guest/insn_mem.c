@@ -111,7 +111,7 @@ static void write_device(struct insn_context *c, gpa_t at, unsigned size, uint64
 static enum status read_piece(struct insn_context *c, gpa_t at, unsigned size, uint64_t *out)
 {
 	void *page;
-	enum status st = gpmap_populate(c->v->vm->memory, gpa_to_gfn(at), false, &page);
+	enum status st = gpmap_populate(c->v->vm->memory, gpa_to_gfn(at), &page);
 
 	*out = 0;
 	if (st == ST_OK)
@@ -124,7 +124,7 @@ static enum status read_piece(struct insn_context *c, gpa_t at, unsigned size, u
 static enum status write_piece(struct insn_context *c, gpa_t at, unsigned size, uint64_t value)
 {
 	void *page;
-	enum status st = gpmap_populate(c->v->vm->memory, gpa_to_gfn(at), false, &page);
+	enum status st = gpmap_populate(c->v->vm->memory, gpa_to_gfn(at), &page);
 
 	if (st == ST_OK)
 		memcpy((uint8_t *)page + (at.v & PAGE_MASK), &value, size);

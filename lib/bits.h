@@ -16,6 +16,9 @@
 #define MASK(hi, lo) ((~0ull >> (63 - (hi))) & (~0ull << (lo)))
 #define FIELD(v, hi, lo) (((v)&MASK(hi, lo)) >> (lo))
 
+/* What two CPUs write often lies this far apart. */
+#define CACHE_LINE 64
+
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 

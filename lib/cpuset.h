@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A set of CPUs by their indices. Adding and removing are atomic, so that each
- * CPU may do so for itself; what a member means is its owner's.
+ * CPU may do so for itself; what a member means is its owner's. All is in one
+ * order (SEQ_CST): of a CPU that adds itself and then reads a number, and one that
+ * writes the number and then reads the set, one at least sees the other.
  */
 #ifndef CORBEL_LIB_CPUSET_H
 #define CORBEL_LIB_CPUSET_H
@@ -20,19 +22,19 @@ struct cpuset {
 
 static inline bool cpuset_has(const struct cpuset *s, unsigned cpu)
 {
-	return __atomic_load_n(&s->word[cpu / 64], __ATOMIC_ACQUIRE) & BIT(cpu % 64);
+	return __atomic_load_n(&s->word[cpu / 64], __ATOMIC_SEQ_CST) & BIT(cpu % 64);
 }
 
 /* Costs no write when @cpu is a member already. */
 static inline void cpuset_add(struct cpuset *s, unsigned cpu)
 {
 	if (!cpuset_has(s, cpu))
-		__atomic_fetch_or(&s->word[cpu / 64], BIT(cpu % 64), __ATOMIC_ACQ_REL);
+		__atomic_fetch_or(&s->word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
 }
 
 static inline void cpuset_remove(struct cpuset *s, unsigned cpu)
 {
-	__atomic_fetch_and(&s->word[cpu / 64], ~BIT(cpu % 64), __ATOMIC_ACQ_REL);
+	__atomic_fetch_and(&s->word[cpu / 64], ~BIT(cpu % 64), __ATOMIC_SEQ_CST);
 }
 
 static inline void cpuset_fill(struct cpuset *s)
@@ -44,7 +46,7 @@ static inline void cpuset_fill(struct cpuset *s)
 static inline bool cpuset_empty(const struct cpuset *s)
 {
 	for (unsigned i = 0; i < CPUSET_WORDS; i++)
-		if (__atomic_load_n(&s->word[i], __ATOMIC_ACQUIRE))
+		if (__atomic_load_n(&s->word[i], __ATOMIC_SEQ_CST))
 			return false;
 	return true;
 }
@@ -53,7 +55,7 @@ static inline bool cpuset_empty(const struct cpuset *s)
 static inline unsigned cpuset_next(const struct cpuset *s, unsigned from)
 {
 	while (from < CPUSET_MAX) {
-		uint64_t rest = __atomic_load_n(&s->word[from / 64], __ATOMIC_ACQUIRE) >> (from % 64);
+		uint64_t rest = __atomic_load_n(&s->word[from / 64], __ATOMIC_SEQ_CST) >> (from % 64);
 
 		if (rest)
 			return from + bit_lowest(rest);

@@ -22,7 +22,8 @@ enum lock_rank {
 	LOCK_TIMERS,     /* one CPU's timers; held while they expire */
 	LOCK_SCHED,      /* the tree of pools and who belongs where */
 	LOCK_SCHED_CPU,  /* one CPU's queue; of two the lower index first, by lock_acquire_next() */
-	LOCK_MEMORY,     /* the frame table and the allocator */
+	LOCK_MEMORY_CPU, /* one CPU's frames and sums of memory management */
+	LOCK_MEMORY,     /* the allocator and the pools that all CPUs share */
 	LOCK_LOG,        /* the ring of log text */
 };
 
@@ -97,10 +98,18 @@ static inline bool lock_try(struct lock *l)
 	return true;
 }
 
+static inline void lock_pass_on(struct lock *l) { __atomic_store_n(&l->serving, l->serving + 1, __ATOMIC_RELEASE); }
+
 static inline void lock_release(struct lock *l)
 {
 	lock_note_release(l);
-	__atomic_store_n(&l->serving, l->serving + 1, __ATOMIC_RELEASE);
+	lock_pass_on(l);
 }
+
+/*
+ * For who stops every CPU's part of something, more locks than a context notes: one of the same rank, taken before
+ * or after in the owner's order, is noted for all of them. Released by lock_pass_on().
+ */
+static inline void lock_acquire_unnoted(struct lock *l) { lock_wait_turn(l); }
 
 #endif

@@ -59,15 +59,16 @@ uint32_t buddy_take(struct memmgr *mm, unsigned order)
 	return frame;
 }
 
-/* True when the block's buddy is a free block of the same size on our lists. */
+/*
+ * True when the block's buddy is a free block of the same size on our lists. Whoever holds it may be changing it:
+ * but onto and off our lists it comes under our lock only.
+ */
 static bool can_merge(const struct memmgr *mm, uint32_t buddy, unsigned order)
 {
-	const struct frame *f;
-
 	if (order == MEMMGR_MAX_ORDER || buddy >= mm->frames)
 		return false;
-	f = frame_get(mm, buddy);
-	return f->state == FRAME_FREE && f->order == order && f->owner == HELD_BY_BUDDY;
+	return __atomic_load_n(&frame_get(mm, buddy)->head, __ATOMIC_RELAXED) ==
+	       frame_head(FRAME_FREE, order, HELD_BY_BUDDY);
 }
 
 void buddy_give(struct memmgr *mm, uint32_t frame, unsigned order)

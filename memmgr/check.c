@@ -3,7 +3,9 @@
  * The walker that proves the ownership rules, from both ends: every block of
  * the table against the structure that should hold it, and every structure
  * against the table. It stops at the first violation and says where. A corrupt
- * list cannot hang it: every walk is bounded by a count.
+ * list cannot hang it: every walk is bounded by a count. All CPUs' cells are
+ * stopped meanwhile, so that every change is seen whole or not at all; tables
+ * that a prepare links at the same time are holes.
  */
 #include "memmgr/internal.h"
 
@@ -108,14 +110,16 @@ static bool check_table(const struct memmgr *mm, struct census *c, struct error 
 			return false;
 	}
 	for (unsigned s = 0; s < FRAME_STATES; s++) {
-		if (c->frames[s] != mm->count[s])
+		uint64_t counted = cells_count(mm, (enum frame_state)s);
+
+		if (c->frames[s] != counted)
 			return VIOLATION(err, "the table has %llu %s frames, the count says %llu", (ull)c->frames[s],
-					 state_name[s], (ull)mm->count[s]);
+					 state_name[s], (ull)counted);
 	}
 	return true;
 }
 
-/* ---- free lists and pools ---- */
+/* ---- free lists, pools and cells ---- */
 
 static bool check_list(const struct memmgr *mm, const struct frame_list *list, unsigned order, enum free_holder holder,
 		       struct error *err)
@@ -140,30 +144,68 @@ static bool check_list(const struct memmgr *mm, const struct frame_list *list, u
 	return true;
 }
 
-static bool check_free(const struct memmgr *mm, const struct census *c, struct error *err)
-{
-	uint64_t listed = 0, pooled = 0;
+/* What lists hold, by holder. */
+struct listed {
+	uint64_t blocks[HELD_BY_CLEARING + 1];
+	uint64_t clearing[LEAF_SIZES];
+};
 
+static bool count_list(const struct memmgr *mm, const struct frame_list *list, unsigned order, enum free_holder holder,
+		       struct listed *l, struct error *err)
+{
+	l->blocks[holder] += list->count;
+	return check_list(mm, list, order, holder, err);
+}
+
+static bool check_buddy(const struct memmgr *mm, struct listed *l, struct error *err)
+{
 	for (unsigned order = 0; order < ORDERS; order++) {
 		const struct frame_list *list = &mm->free[order];
 
-		if (!check_list(mm, list, order, HELD_BY_BUDDY, err))
+		if (!count_list(mm, list, order, HELD_BY_BUDDY, l, err))
 			return false;
 		if ((list->count != 0) != ((mm->free_orders >> order & 1) != 0))
 			return VIOLATION(err, "mask 0x%x is wrong about order %u with %u blocks", mm->free_orders,
 					 order, list->count);
-		listed += list->count;
 	}
-	for (unsigned size = 0; size < LEAF_SIZES; size++) {
-		if (!check_list(mm, &mm->pool[size], leaf_order[size], HELD_BY_POOL, err))
+	return true;
+}
+
+static bool check_cell(const struct memmgr *mm, const struct cell *c, struct listed *l, struct error *err)
+{
+	if (!count_list(mm, &c->plain, ORDER_4K, HELD_BY_CELL, l, err))
+		return false;
+	for (unsigned size = 0; size < LEAF_SIZES; size++)
+		if (!count_list(mm, &c->cleared[size], leaf_order[size], HELD_BY_POOL, l, err))
 			return false;
-		pooled += mm->pool[size].count;
-	}
-	if (listed != c->free_blocks[HELD_BY_BUDDY] || pooled != c->free_blocks[HELD_BY_POOL] ||
-	    c->free_blocks[HELD_BY_CLEARING] != (mm->clearing.frame != FRAME_NIL))
-		return VIOLATION(err, "free blocks: %llu listed and %llu pooled, the table has %llu and %llu",
-				 (ull)listed, (ull)pooled, (ull)c->free_blocks[HELD_BY_BUDDY],
-				 (ull)c->free_blocks[HELD_BY_POOL]);
+	if (c->clearing.frame == FRAME_NIL)
+		return true;
+	l->blocks[HELD_BY_CLEARING]++;
+	l->clearing[c->clearing.size]++;
+	return true;
+}
+
+static bool check_free(const struct memmgr *mm, const struct census *c, struct error *err)
+{
+	struct listed l = {0};
+
+	if (!check_buddy(mm, &l, err))
+		return false;
+	for (unsigned size = 0; size < LEAF_SIZES; size++)
+		if (!count_list(mm, &mm->pool[size], leaf_order[size], HELD_BY_POOL, &l, err))
+			return false;
+	for (unsigned cpu = 0; cpu < mm->cpus; cpu++)
+		if (!check_cell(mm, &mm->cells[cpu], &l, err))
+			return false;
+	if (memcmp(l.blocks, c->free_blocks, sizeof l.blocks) != 0 ||
+	    memcmp(l.clearing, mm->clearing, sizeof l.clearing) != 0)
+		return VIOLATION(err,
+				 "free blocks: %llu listed, %llu pooled, %llu in cells, %llu being cleared; "
+				 "the table has %llu, %llu, %llu, %llu",
+				 (ull)l.blocks[HELD_BY_BUDDY], (ull)l.blocks[HELD_BY_POOL],
+				 (ull)l.blocks[HELD_BY_CELL], (ull)l.blocks[HELD_BY_CLEARING],
+				 (ull)c->free_blocks[HELD_BY_BUDDY], (ull)c->free_blocks[HELD_BY_POOL],
+				 (ull)c->free_blocks[HELD_BY_CELL], (ull)c->free_blocks[HELD_BY_CLEARING]);
 	return true;
 }
 
@@ -309,7 +351,7 @@ static bool check_map(const struct gpmap *map, struct census *census, uint64_t *
 	return check_map_sums(map, &c, err) && check_leaving(map, census, err) && check_stage2(map, err);
 }
 
-bool memmgr_check(struct memmgr *mm, struct error *err)
+static bool check_all(const struct memmgr *mm, struct error *err)
 {
 	struct census census = {0};
 	uint64_t promised = 0;
@@ -323,8 +365,21 @@ bool memmgr_check(struct memmgr *mm, struct error *err)
 	if (census.guest_blocks != 0 || census.leaving_frames != 0)
 		return VIOLATION(err, "%llu guest blocks and %llu leaving frames are in no map",
 				 (ull)census.guest_blocks, (ull)census.leaving_frames);
-	if (promised != mm->promised)
+	if (census.frames[FRAME_LEAVING] != __atomic_load_n(&mm->leaving, __ATOMIC_RELAXED))
+		return VIOLATION(err, "%llu frames are leaving, the count says %llu",
+				 (ull)census.frames[FRAME_LEAVING], (ull)mm->leaving);
+	if (promised != cells_promised(mm))
 		return VIOLATION(err, "guests may ask for %llu frames, the count says %llu", (ull)promised,
-				 (ull)mm->promised);
+				 (ull)cells_promised(mm));
 	return true;
+}
+
+bool memmgr_check(struct memmgr *mm, struct error *err)
+{
+	bool ok;
+
+	cells_stop(mm);
+	ok = check_all(mm, err);
+	cells_go(mm);
+	return ok;
 }

@@ -6,7 +6,9 @@
  * 4 KiB one also feeds chunks and stage-2 tables.
  *
  * Cleared blocks are still free memory. When the buddy allocator runs out they
- * are given up again, and the clearing in progress with them.
+ * are given up again, and the clearing in progress with them. Every idle CPU
+ * clears a block of its own, page by page under its cell's lock and no other: who
+ * needs the block after all waits for one page at most, and takes it.
  */
 #include "memmgr/internal.h"
 
@@ -17,40 +19,23 @@ void clear_init(struct memmgr *mm, const struct memmgr_config *cfg)
 	mm->pool_target[LEAF_4K] = cfg->clear_ahead_4k;
 	mm->pool_target[LEAF_2M] = cfg->clear_ahead_2m;
 	mm->pool_target[LEAF_1G] = cfg->clear_ahead_1g;
-	mm->clearing = (struct clearing){.frame = FRAME_NIL};
 }
 
-static void clear_pages(struct memmgr *mm, uint64_t frame, uint64_t pages)
+void clear_abandon(struct memmgr *mm, struct cell *c)
 {
-	memset(frame_va(mm, (uint32_t)frame), 0, pages << PAGE_SHIFT);
-}
-
-void clear_put_back(struct memmgr *mm, enum leaf_size size, uint32_t frame)
-{
-	frame_list_push(mm, &mm->pool[size], frame, leaf_order[size], HELD_BY_POOL);
-}
-
-static void abandon_clearing(struct memmgr *mm)
-{
-	struct clearing *c = &mm->clearing;
-
-	buddy_give(mm, c->frame, leaf_order[c->size]);
-	c->frame = FRAME_NIL;
+	mm->clearing[c->clearing.size]--;
+	buddy_give(mm, c->clearing.frame, leaf_order[c->clearing.size]);
+	c->clearing.frame = FRAME_NIL;
 }
 
 static bool give_up_one(struct memmgr *mm, enum leaf_size size)
 {
-	uint32_t frame = clear_take(mm, size);
+	uint32_t frame = frame_list_pop(mm, &mm->pool[size]);
 
-	if (frame != FRAME_NIL) {
-		buddy_give(mm, frame, leaf_order[size]);
-		return true;
-	}
-	if (mm->clearing.frame != FRAME_NIL && mm->clearing.size == size) {
-		abandon_clearing(mm);
-		return true;
-	}
-	return false;
+	if (frame == FRAME_NIL)
+		return false;
+	buddy_give(mm, frame, leaf_order[size]);
+	return true;
 }
 
 bool clear_give_up(struct memmgr *mm, unsigned order)
@@ -71,54 +56,76 @@ bool clear_give_up(struct memmgr *mm, unsigned order)
 	return false;
 }
 
-/* Begins a block for the first pool that wants one. ST_OK: nobody does. */
-static enum status begin_block(struct memmgr *mm)
+static bool is_full(const struct memmgr *mm, enum leaf_size size)
+{
+	return mm->pool[size].count + mm->clearing[size] >= __atomic_load_n(&mm->pool_target[size], __ATOMIC_RELAXED);
+}
+
+/* Begins a block for the first pool that wants one. ST_OK: nobody does. Both locks are held. */
+static enum status begin_block(struct memmgr *mm, struct cell *c)
 {
 	enum status st = ST_OK;
 
 	for (unsigned size = 0; size < LEAF_SIZES; size++) {
 		uint32_t frame;
 
-		if (mm->pool[size].count >= mm->pool_target[size])
+		if (is_full(mm, (enum leaf_size)size))
 			continue;
 		st = ST_NO_MEMORY;
-		frame = buddy_take(mm, leaf_order[size]);
+		frame = mm->searching ? FRAME_NIL : buddy_take(mm, leaf_order[size]);
 		if (frame == FRAME_NIL)
 			continue;
 		frame_shape(mm, frame, leaf_order[size], HELD_BY_CLEARING);
-		mm->clearing = (struct clearing){.frame = frame, .size = (enum leaf_size)size};
+		c->clearing = (struct clearing){.frame = frame, .size = (enum leaf_size)size};
+		mm->clearing[size]++;
 		return ST_AGAIN;
 	}
 	return st;
 }
 
-/* Clears up to @pages of the block begun; returns how many. */
-static uint64_t advance(struct memmgr *mm, uint64_t pages)
+static void finish_block(struct memmgr *mm, struct cell *c)
 {
-	struct clearing *c = &mm->clearing;
-	uint64_t left = BIT(leaf_order[c->size]) - c->done;
-	uint64_t now = MIN(pages, left);
+	enum leaf_size size = c->clearing.size;
 
-	clear_pages(mm, c->frame + c->done, now);
-	c->done += now;
-	if (now == left) {
-		clear_put_back(mm, c->size, c->frame);
-		c->frame = FRAME_NIL;
+	lock_acquire(&mm->lock);
+	mm->clearing[size]--;
+	frame_list_push(mm, &mm->pool[size], c->clearing.frame, leaf_order[size], HELD_BY_POOL);
+	lock_release(&mm->lock);
+	c->clearing.frame = FRAME_NIL;
+}
+
+static void clear_page(struct memmgr *mm, struct cell *c)
+{
+	clear_block(mm, c->clearing.frame + (uint32_t)c->clearing.done, ORDER_4K);
+	c->clearing.done++;
+	if (c->clearing.done == BIT(leaf_order[c->clearing.size]))
+		finish_block(mm, c);
+}
+
+/* Goes on with this CPU's block or begins one; clears one page of it if @clear. */
+static enum status step(struct memmgr *mm, bool clear)
+{
+	struct cell *c = cell_lock(mm);
+	enum status st = ST_AGAIN;
+
+	if (c->clearing.frame == FRAME_NIL) {
+		lock_acquire(&mm->lock);
+		st = begin_block(mm, c);
+		lock_release(&mm->lock);
 	}
-	return now;
+	if (st == ST_AGAIN && clear)
+		clear_page(mm, c);
+	cell_unlock(c);
+	return st;
 }
 
 enum status memmgr_clear_step(struct memmgr *mm, uint64_t pages)
 {
 	for (;;) {
-		if (mm->clearing.frame == FRAME_NIL) {
-			enum status st = begin_block(mm);
+		enum status st = step(mm, pages > 0);
 
-			if (st != ST_AGAIN)
-				return st;
-		}
-		if (pages == 0)
-			return ST_AGAIN;
-		pages -= advance(mm, pages);
+		if (st != ST_AGAIN || pages == 0)
+			return st;
+		pages--;
 	}
 }

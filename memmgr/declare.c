@@ -44,35 +44,23 @@ const struct counter_table memmgr_counters = {
 
 /* ---- knobs ---- */
 
-static uint64_t get_4k(const void *mm)
+static uint64_t target(const void *mm, enum leaf_size size)
 {
-	return ((const struct memmgr *)mm)->pool_target[LEAF_4K];
+	return __atomic_load_n(&((const struct memmgr *)mm)->pool_target[size], __ATOMIC_RELAXED);
 }
 
-static void set_4k(void *mm, uint64_t blocks)
+/* Idle CPUs read it at any time. */
+static void set_target(void *mm, enum leaf_size size, uint64_t blocks)
 {
-	((struct memmgr *)mm)->pool_target[LEAF_4K] = blocks;
+	__atomic_store_n(&((struct memmgr *)mm)->pool_target[size], blocks, __ATOMIC_RELAXED);
 }
 
-static uint64_t get_2m(const void *mm)
-{
-	return ((const struct memmgr *)mm)->pool_target[LEAF_2M];
-}
-
-static void set_2m(void *mm, uint64_t blocks)
-{
-	((struct memmgr *)mm)->pool_target[LEAF_2M] = blocks;
-}
-
-static uint64_t get_1g(const void *mm)
-{
-	return ((const struct memmgr *)mm)->pool_target[LEAF_1G];
-}
-
-static void set_1g(void *mm, uint64_t blocks)
-{
-	((struct memmgr *)mm)->pool_target[LEAF_1G] = blocks;
-}
+static uint64_t get_4k(const void *mm) { return target(mm, LEAF_4K); }
+static void set_4k(void *mm, uint64_t blocks) { set_target(mm, LEAF_4K, blocks); }
+static uint64_t get_2m(const void *mm) { return target(mm, LEAF_2M); }
+static void set_2m(void *mm, uint64_t blocks) { set_target(mm, LEAF_2M, blocks); }
+static uint64_t get_1g(const void *mm) { return target(mm, LEAF_1G); }
+static void set_1g(void *mm, uint64_t blocks) { set_target(mm, LEAF_1G, blocks); }
 
 /* A lower target is reached as guests take what is there; nothing is given back for it. */
 static const struct knob knobs[] = {

@@ -8,6 +8,7 @@
  * RAM is admitted when it is declared: what all maps may still ask for, and the
  * chunks and stage-2 tables that go with it, stays within what is free. This
  * slice has no means to take memory back from a guest, so a promise is a floor.
+ * Both sums are spread over the CPUs' cells, which stand still while it is decided.
  */
 #include "memmgr/internal.h"
 
@@ -47,6 +48,22 @@ static bool owner_has_map(const struct memmgr *mm, uint16_t owner)
 	return false;
 }
 
+/* Puts the map into the list; false when its owner has one. */
+static bool enlist(struct gpmap *map)
+{
+	struct memmgr *mm = map->mm;
+	struct cell *c = cell_lock(mm);
+	bool first;
+
+	lock_acquire(&mm->lock);
+	first = !owner_has_map(mm, map->owner);
+	if (first)
+		list_push_back(&mm->maps, &map->node);
+	lock_release(&mm->lock);
+	cell_unlock(c);
+	return first;
+}
+
 enum status gpmap_create(struct memmgr *mm, uint16_t owner, uint64_t gfn_limit, const struct stage2_ops *ops,
 			 struct stage2 *s2, struct gpmap **out)
 {
@@ -60,8 +77,6 @@ enum status gpmap_create(struct memmgr *mm, uint16_t owner, uint64_t gfn_limit, 
 	order = gfn_limit < GFN_LIMIT_MAX ? order_for(map_bytes(gfn_limit)) : MEMMGR_MAX_ORDER + 1;
 	if (order > MEMMGR_MAX_ORDER)
 		return ST_OVER_LIMIT;
-	if (owner_has_map(mm, owner))
-		return ST_EXISTS;
 	st = memmgr_alloc(mm, order, &frame);
 	if (st != ST_OK)
 		return st;
@@ -71,21 +86,43 @@ enum status gpmap_create(struct memmgr *mm, uint16_t owner, uint64_t gfn_limit, 
 		.mm = mm, .ops = ops, .s2 = s2, .gfn_limit = gfn_limit, .owner = owner, .order = (uint8_t)order};
 	for (uint64_t i = 0; i < gpmap_dir_count(map); i++)
 		map->dir[i] = gp_entry(GP_NONE, 0, 0);
+	lock_init(&map->lock, LOCK_STAGE2);
 	frame_fifo_init(&map->leaving);
 	list_init(&map->leaving_node);
-	list_push_back(&mm->maps, &map->node);
+	if (!enlist(map)) {
+		memmgr_free(mm, frame, order);
+		return ST_EXISTS;
+	}
 	*out = map;
 	return ST_OK;
+}
+
+/*
+ * Who polls may have found the map in the list of those with frames leaving: then it holds the lock. With none
+ * leaving nobody finds it any more.
+ */
+static bool is_released(struct gpmap *map)
+{
+	bool empty;
+
+	lock_acquire(&map->lock);
+	empty = map->present_pages == 0 && map->ram_pages == 0 && map->chunks == 0 && map->leaving.head == FRAME_NIL;
+	lock_release(&map->lock);
+	return empty;
 }
 
 void gpmap_destroy(struct gpmap *map)
 {
 	struct memmgr *mm = map->mm;
+	struct cell *c;
 
-	ASSERT(map->present_pages == 0 && map->ram_pages == 0 && map->chunks == 0);
-	ASSERT(map->leaving.head == FRAME_NIL);
+	ASSERT(is_released(map));
+	c = cell_lock(mm);
+	lock_acquire(&mm->lock);
 	list_remove(&map->node);
-	mm->promised -= map->headroom;
+	c->promised -= map->headroom;
+	lock_release(&mm->lock);
+	cell_unlock(c);
 	memmgr_free(mm, memmgr_hfn(mm, map), map->order);
 }
 
@@ -97,16 +134,11 @@ bool gpmap_chunk_take(struct gpmap *map, bool absent, uint32_t *out)
 	st = absent ? memmgr_alloc_zero(map->mm, 0, &frame) : memmgr_alloc(map->mm, 0, &frame);
 	if (st != ST_OK)
 		return false;
-	map->chunks++;
 	*out = (uint32_t)frame.v;
 	return true;
 }
 
-void gpmap_chunk_free(struct gpmap *map, uint32_t chunk)
-{
-	map->chunks--;
-	memmgr_free(map->mm, hfn(chunk), 0);
-}
+void gpmap_chunk_free(struct gpmap *map, uint32_t chunk) { memmgr_free(map->mm, hfn(chunk), 0); }
 
 /* ---- declaring RAM ---- */
 
@@ -132,16 +164,20 @@ static uint64_t headroom_for(uint64_t pages)
 /* Makes @gfn's 2 MiB a chunk of GP_NONE, when the range covers it in part only. */
 static bool make_edge_chunk(struct gpmap *map, uint64_t gfn)
 {
-	uint64_t *dir = &map->dir[gfn >> CHUNK_SHIFT];
+	uint64_t *dir = &map->dir[gfn >> CHUNK_SHIFT], *entries;
+	struct cell *c;
 	uint32_t chunk;
 
 	if (gp_state(*dir) == GP_CHUNK)
 		return true;
 	if (!gpmap_chunk_take(map, false, &chunk))
 		return false;
-	*dir = gp_entry(GP_CHUNK, 0, chunk);
+	entries = frame_va(map->mm, chunk);
 	for (unsigned i = 0; i < CHUNK_PAGES; i++)
-		gpmap_chunk(map, *dir)[i] = gp_entry(GP_NONE, 0, 0);
+		entries[i] = gp_entry(GP_NONE, 0, 0);
+	c = cell_lock(map->mm);
+	gpmap_chunk_link(map, dir, chunk);
+	cell_unlock(c);
 	return true;
 }
 
@@ -162,38 +198,77 @@ static void declare(struct gpmap *map, uint64_t start, uint64_t end)
 		uint64_t *entry = &map->dir[start >> CHUNK_SHIFT];
 
 		if (gp_state(*entry) == GP_CHUNK) {
-			gpmap_chunk(map, *entry)[start & (CHUNK_PAGES - 1)] = gp_entry(GP_ABSENT, 0, 0);
+			gp_store(&gpmap_chunk(map, *entry)[start & (CHUNK_PAGES - 1)], gp_entry(GP_ABSENT, 0, 0));
 			start++;
 		} else {
-			*entry = gp_entry(GP_ABSENT, 0, 0);
+			gp_store(entry, gp_entry(GP_ABSENT, 0, 0));
 			start += CHUNK_PAGES;
 		}
 	}
 }
 
-enum status gpmap_add_ram(struct gpmap *map, gfn_t start, uint64_t pages)
+/* Promises @want more frames if that many are neither taken nor promised. */
+static bool admit(struct gpmap *map, uint64_t want)
 {
 	struct memmgr *mm = map->mm;
-	uint64_t end = start.v + pages;
-	uint64_t free, want;
+	uint64_t free, promised;
+	bool fits;
+
+	cells_stop(mm);
+	free = cells_count(mm, FRAME_FREE);
+	promised = cells_promised(mm);
+	fits = promised <= free && want <= free - promised;
+	if (fits) {
+		/* As headroom, of which the pages become RAM when they are declared. */
+		mm->cells[0].promised += want;
+		map->headroom += want;
+	}
+	cells_go(mm);
+	return fits;
+}
+
+static void take_back(struct gpmap *map, uint64_t want)
+{
+	struct cell *c = cell_lock(map->mm);
+
+	c->promised -= want;
+	map->headroom -= want;
+	cell_unlock(c);
+}
+
+static enum status add_ram(struct gpmap *map, uint64_t start, uint64_t pages)
+{
+	uint64_t want = pages + headroom_for(pages);
+	struct cell *c;
 
 	if (map->releasing)
 		return ST_BAD_STATE;
-	if (pages == 0 || start.v > map->gfn_limit || pages > map->gfn_limit - start.v)
+	if (pages == 0 || start > map->gfn_limit || pages > map->gfn_limit - start)
 		return ST_INVALID;
-	if (!range_is_none(map, start.v, end))
+	if (!range_is_none(map, start, start + pages))
 		return ST_EXISTS;
-	free = mm->count[FRAME_FREE];
-	want = pages + headroom_for(pages);
-	if (mm->promised > free || want > free - mm->promised)
+	if (!admit(map, want))
 		return ST_NOT_ADMITTED;
-	if (!make_edges(map, start.v, end))
+	if (!make_edges(map, start, start + pages)) {
+		take_back(map, want);
 		return ST_NO_MEMORY;
-	declare(map, start.v, end);
+	}
+	c = cell_lock(map->mm);
+	declare(map, start, start + pages);
 	map->ram_pages += pages;
-	map->headroom += want - pages;
-	mm->promised += want;
+	map->headroom -= pages;
+	cell_unlock(c);
 	return ST_OK;
+}
+
+enum status gpmap_add_ram(struct gpmap *map, gfn_t start, uint64_t pages)
+{
+	enum status st;
+
+	lock_acquire(&map->lock);
+	st = add_ram(map, start.v, pages);
+	lock_release(&map->lock);
+	return st;
 }
 
 /* ---- looking up ---- */
@@ -225,8 +300,11 @@ void *gpmap_va(const struct gpmap *map, gfn_t gfn)
 
 const uint64_t *gpmap_generation(const struct gpmap *map) { return &map->generation; }
 
-void gpmap_stats(const struct gpmap *map, struct gpmap_stats *out)
+void gpmap_stats(const struct gpmap *of, struct gpmap_stats *out)
 {
+	struct gpmap *map = (struct gpmap *)of; /* the lock is no part of what is asked */
+
+	lock_acquire(&map->lock);
 	*out = (struct gpmap_stats){
 		.ram_pages = map->ram_pages,
 		.present_pages = map->present_pages,
@@ -236,4 +314,5 @@ void gpmap_stats(const struct gpmap *map, struct gpmap_stats *out)
 		.leaving_pages = map->leaving.frames,
 		.overhead_bytes = (BIT(map->order) + map->chunks) << PAGE_SHIFT,
 	};
+	lock_release(&map->lock);
 }

@@ -14,7 +14,7 @@
 #define KIB 1024ull
 #define DRAIN_BLOCKS 64u /* freed in one poll: bounds the step */
 
-_Static_assert(sizeof(struct memmgr) <= PAGE_SIZE, "one frame in front of the table is set aside for it");
+_Static_assert(sizeof(struct memmgr) + sizeof(struct cell) <= PAGE_SIZE, "one CPU needs one frame besides the table");
 
 /* ---- boot ---- */
 
@@ -39,7 +39,9 @@ static enum status check_ranges(const struct memmgr_config *cfg, struct error *e
 	return ST_OK;
 }
 
-/* Finds where struct memmgr and the table go: the end of the highest range that holds both. */
+static unsigned first_cpu(void) { return 0; }
+
+/* Finds where struct memmgr, the cells and the table go: the end of the highest range that holds both. */
 static enum status place_table(const struct memmgr_config *cfg, uint64_t need, uint64_t *start, struct error *err)
 {
 	uint64_t largest = 0;
@@ -91,26 +93,34 @@ enum status memmgr_init(const struct memmgr_config *cfg, struct memmgr **out, st
 {
 	enum status st = check_ranges(cfg, err);
 	const struct mem_range *last;
-	uint64_t frames, table_bytes, need, start = 0;
+	uint64_t frames, table_bytes, head_bytes, need, start = 0;
 	struct memmgr *mm;
+	unsigned cpus;
 
 	if (st != ST_OK)
 		return st;
 	last = &cfg->ram[cfg->ram_count - 1];
 	frames = last->start.v + last->frames;
 	table_bytes = align_up(frames * sizeof(struct frame), PAGE_SIZE);
-	need = 1 + table_bytes / PAGE_SIZE;
+	cpus = MAX(cfg->cpus, 1u);
+	head_bytes = align_up(sizeof(struct memmgr) + cpus * sizeof(struct cell), PAGE_SIZE);
+	need = (head_bytes + table_bytes) / PAGE_SIZE;
 	st = place_table(cfg, need, &start, err);
 	if (st != ST_OK)
 		return st;
 
 	mm = (struct memmgr *)((uint8_t *)cfg->direct_map + (start << PAGE_SHIFT));
 	*mm = (struct memmgr){
-		.table = (struct frame *)((uint8_t *)mm + PAGE_SIZE),
+		.table = (struct frame *)((uint8_t *)mm + head_bytes),
 		.frames = frames,
 		.direct_map = cfg->direct_map,
 		.table_bytes = table_bytes,
+		.cells = (struct cell *)(mm + 1),
+		.cpus = cpus,
+		.this_cpu = cfg->this_cpu ? cfg->this_cpu : first_cpu,
 	};
+	lock_init(&mm->lock, LOCK_MEMORY);
+	cells_init(mm);
 	list_init(&mm->maps);
 	list_init(&mm->leaving_maps);
 	buddy_init(mm);
@@ -124,31 +134,46 @@ enum status memmgr_init(const struct memmgr_config *cfg, struct memmgr **out, st
 
 enum status memmgr_alloc(struct memmgr *mm, unsigned order, hfn_t *out)
 {
+	struct cell *c;
 	uint32_t frame;
 
 	if (order > MEMMGR_MAX_ORDER)
 		return ST_INVALID;
-	frame = block_take(mm, order);
+	c = cell_lock(mm);
+	frame = block_take(mm, c, order);
+	if (likely(frame != FRAME_NIL))
+		frame_change(mm, c, frame, FRAME_HOST, OWNER_HOST, 0);
+	cell_unlock(c);
 	if (frame == FRAME_NIL)
 		return ST_NO_MEMORY;
-	frame_change(mm, frame, FRAME_HOST, OWNER_HOST, 0);
 	*out = hfn(frame);
 	return ST_OK;
+}
+
+/* A block that was cleared ahead; false when there is none of exactly that order. */
+static bool alloc_cleared(struct memmgr *mm, unsigned order, hfn_t *out)
+{
+	uint32_t frame = FRAME_NIL;
+	struct cell *c = cell_lock(mm);
+
+	for (unsigned size = 0; size < LEAF_SIZES; size++)
+		if (leaf_order[size] == order)
+			frame = cell_take_cleared(mm, c, (enum leaf_size)size);
+	if (frame != FRAME_NIL)
+		frame_change(mm, c, frame, FRAME_HOST, OWNER_HOST, 0);
+	cell_unlock(c);
+	if (frame == FRAME_NIL)
+		return false;
+	*out = hfn(frame);
+	return true;
 }
 
 enum status memmgr_alloc_zero(struct memmgr *mm, unsigned order, hfn_t *out)
 {
 	enum status st;
-	uint32_t frame;
 
-	for (unsigned size = 0; size < LEAF_SIZES; size++) {
-		frame = leaf_order[size] == order ? clear_take(mm, (enum leaf_size)size) : FRAME_NIL;
-		if (frame == FRAME_NIL)
-			continue;
-		frame_change(mm, frame, FRAME_HOST, OWNER_HOST, 0);
-		*out = hfn(frame);
+	if (alloc_cleared(mm, order, out))
 		return ST_OK;
-	}
 	st = memmgr_alloc(mm, order, out);
 	if (st == ST_OK)
 		clear_block(mm, (uint32_t)out->v, order);
@@ -158,12 +183,15 @@ enum status memmgr_alloc_zero(struct memmgr *mm, unsigned order, hfn_t *out)
 void memmgr_free(struct memmgr *mm, hfn_t frame, unsigned order)
 {
 	const struct frame *f;
+	struct cell *c;
 
 	ASSERT(frame.v < mm->frames && order <= MEMMGR_MAX_ORDER && is_aligned(frame.v, BIT(order)));
 	f = frame_get(mm, (uint32_t)frame.v);
 	ASSERT(f->state == FRAME_HOST && f->order == order);
-	frame_change(mm, (uint32_t)frame.v, FRAME_FREE, HELD_BY_TAKER, 0);
-	buddy_give(mm, (uint32_t)frame.v, order);
+	c = cell_lock(mm);
+	frame_change(mm, c, (uint32_t)frame.v, FRAME_FREE, HELD_BY_TAKER, 0);
+	block_give(mm, c, (uint32_t)frame.v, order);
+	cell_unlock(c);
 }
 
 void *memmgr_va(const struct memmgr *mm, hfn_t frame)
@@ -182,27 +210,89 @@ hfn_t memmgr_hfn(const struct memmgr *mm, const void *va)
 
 /* ---- leaving frames and figures ---- */
 
+static unsigned leaving_maps(struct memmgr *mm)
+{
+	unsigned n = 0;
+
+	lock_acquire(&mm->lock);
+	list_for_each(it, &mm->leaving_maps)
+		n++;
+	lock_release(&mm->lock);
+	return n;
+}
+
+/*
+ * The next in turn, locked; NULL when another CPU is at work in it. It is found under a lock that ranks after its
+ * own: so there is no waiting for it, and while it is found here it is not destroyed.
+ */
+static struct gpmap *next_leaving(struct memmgr *mm)
+{
+	struct gpmap *map = NULL;
+
+	lock_acquire(&mm->lock);
+	if (!list_empty(&mm->leaving_maps)) {
+		map = list_entry(mm->leaving_maps.next, struct gpmap, leaving_node);
+		list_remove(&map->leaving_node);
+		list_push_back(&mm->leaving_maps, &map->leaving_node);
+		if (!lock_try(&map->lock))
+			map = NULL;
+	}
+	lock_release(&mm->lock);
+	return map;
+}
+
 uint64_t memmgr_drain_leaving(struct memmgr *mm)
 {
 	uint64_t budget = DRAIN_BLOCKS;
 
-	list_for_each_safe(it, &mm->leaving_maps)
-		budget -= gpmap_drain(list_entry(it, struct gpmap, leaving_node), budget);
-	return mm->count[FRAME_LEAVING];
+	if (__atomic_load_n(&mm->leaving, __ATOMIC_RELAXED) == 0)
+		return 0;
+	for (unsigned n = leaving_maps(mm); n > 0 && budget > 0; n--) {
+		struct gpmap *map = next_leaving(mm);
+
+		if (!map)
+			continue;
+		budget -= gpmap_drain(map, budget);
+		lock_release(&map->lock);
+	}
+	return __atomic_load_n(&mm->leaving, __ATOMIC_RELAXED);
 }
 
-void memmgr_stats(const struct memmgr *mm, struct memmgr_stats *out)
+static uint64_t cleared(const struct memmgr *mm, enum leaf_size size)
 {
+	uint64_t sum = mm->pool[size].count;
+
+	for (unsigned cpu = 0; cpu < mm->cpus; cpu++)
+		sum += mm->cells[cpu].cleared[size].count;
+	return sum;
+}
+
+static uint64_t touched(const struct memmgr *mm, enum touch how)
+{
+	uint64_t sum = 0;
+
+	for (unsigned cpu = 0; cpu < mm->cpus; cpu++)
+		sum += mm->cells[cpu].touched[how];
+	return sum;
+}
+
+void memmgr_stats(const struct memmgr *of, struct memmgr_stats *out)
+{
+	struct memmgr *mm = (struct memmgr *)of; /* the locks are no part of what is asked */
+
+	cells_stop(mm);
 	*out = (struct memmgr_stats){
 		.table_bytes = mm->table_bytes,
-		.promised = mm->promised,
-		.cleared_4k = mm->pool[LEAF_4K].count,
-		.cleared_2m = mm->pool[LEAF_2M].count,
-		.cleared_1g = mm->pool[LEAF_1G].count,
-		.fault_1g = mm->touched[TOUCH_1G],
-		.fault_2m = mm->touched[TOUCH_2M],
-		.fault_4k_pool = mm->touched[TOUCH_POOL],
-		.fault_4k_inline = mm->touched[TOUCH_INLINE],
+		.promised = cells_promised(mm),
+		.cleared_4k = cleared(mm, LEAF_4K),
+		.cleared_2m = cleared(mm, LEAF_2M),
+		.cleared_1g = cleared(mm, LEAF_1G),
+		.fault_1g = touched(mm, TOUCH_1G),
+		.fault_2m = touched(mm, TOUCH_2M),
+		.fault_4k_pool = touched(mm, TOUCH_POOL),
+		.fault_4k_inline = touched(mm, TOUCH_INLINE),
 	};
-	memcpy(out->frames, mm->count, sizeof out->frames);
+	for (unsigned state = 0; state < FRAME_STATES; state++)
+		out->frames[state] = cells_count(mm, (enum frame_state)state);
+	cells_go(mm);
 }

@@ -4,9 +4,12 @@
  * has the final frame table, buddy allocator and guest page map (gpmap) with
  * the prepare/commit seam; policy and means of reclaim come on top of them.
  *
- * Every call is made with interrupts masked (one CPU) and runs in bounded
- * steps. One owner for each frame: free, the hypervisor's, one guest's, shared
- * read-only, or leaving (removed from a guest, flush not yet complete).
+ * Every call is made with interrupts masked, on any CPU and on several at once,
+ * and runs in bounded steps. Calls for a guest's map take a lock of rank
+ * LOCK_STAGE2, all take locks of LOCK_MEMORY_CPU and LOCK_MEMORY; a caller holds
+ * none that ranks after. One owner for each frame: free, the hypervisor's, one
+ * guest's, shared read-only, or leaving (removed from a guest, flush not yet
+ * complete).
  */
 #ifndef CORBEL_MEMMGR_MEMMGR_H
 #define CORBEL_MEMMGR_MEMMGR_H
@@ -51,8 +54,10 @@ struct mem_range {
 struct memmgr_config {
 	const struct mem_range *ram; /* sorted, disjoint; what firmware leaves free for us */
 	unsigned ram_count;
+	unsigned cpus;		 /* 0: one */
+	unsigned (*this_cpu)(void); /* index of the calling CPU, below @cpus; NULL: always 0 */
 	void *direct_map;	 /* host virtual address of hpa 0; frame f is at direct_map + (f << 12) */
-	uint64_t clear_ahead_4k; /* how many cleared 4 KiB frames idle time keeps ready, */
+	uint64_t clear_ahead_4k; /* how many cleared 4 KiB frames idle time keeps ready besides what CPUs have taken, */
 	uint64_t clear_ahead_2m; /* how many cleared 2 MiB blocks, */
 	uint64_t clear_ahead_1g; /* and cleared 1 GiB blocks: the only way a guest gets 1 GiB leaves */
 };
@@ -67,25 +72,29 @@ struct memmgr_stats {
 
 /*
  * Takes the RAM over: places the frame table (16 bytes a frame, holes below the
- * last range included) at the end of the highest range that holds it; the rest
- * is free. struct memmgr is carved from the RAM too. ST_INVALID: no, unsorted or
- * overlapping ranges; ST_OVER_LIMIT: RAM beyond 16 TiB; ST_NO_MEMORY: no range
- * holds the table.
+ * last range included) and the CPUs' cells (a few hundred bytes each) at the end
+ * of the highest range that holds them; the rest is free. struct memmgr is carved
+ * from the RAM too. ST_INVALID: no, unsorted or overlapping ranges; ST_OVER_LIMIT:
+ * RAM beyond 16 TiB; ST_NO_MEMORY: no range holds the table.
  */
 MUST_CHECK enum status memmgr_init(const struct memmgr_config *cfg, struct memmgr **out, struct error *err);
 
+/* Exact, what CPUs have cached included: it stops every CPU's next change for the moment of adding up. */
 void memmgr_stats(const struct memmgr *mm, struct memmgr_stats *out);
 
 /*
  * Clears ahead: at most @pages pages' worth of clearing, into the pools of
- * cleared blocks; a large block is cleared over many calls. ST_OK: pools full;
+ * cleared blocks; a large block is cleared over many calls. Each CPU that calls
+ * works on a block of its own. ST_OK: pools full, or about to be by other CPUs;
  * ST_AGAIN: more to do; ST_NO_MEMORY: a pool is not full and no free block is left.
  */
 enum status memmgr_clear_step(struct memmgr *mm, uint64_t pages);
 
 /*
  * Polls flush tickets of leaving frames and frees those that are complete, at
- * most 64 blocks a call. Returns how many frames are still leaving.
+ * most 64 blocks a call. Returns how many frames are still leaving. May flush the
+ * calling CPU's own translations: not from within the handling of an exit, which
+ * may hold addresses of the guest's pages.
  */
 uint64_t memmgr_drain_leaving(struct memmgr *mm);
 
@@ -139,20 +148,33 @@ MUST_CHECK enum status gpmap_add_ram(struct gpmap *map, gfn_t start, uint64_t pa
  */
 MUST_CHECK enum status gpmap_fault(struct gpmap *map, gfn_t gfn, unsigned access);
 
-/* Host address of a present page, NULL when absent or not RAM. Valid until the page is removed. */
+/*
+ * Host address of a present page, NULL when absent or not RAM. Takes no lock. For emulation: on a CPU that has one
+ * of the guest's vcpus loaded, between its exit and its next entry, a page may be taken from the guest but its frame
+ * stays what it is, because the ticket waits for that CPU to flush (stage2.h). So the address is valid until the
+ * next entry or put. Others, who run no vcpu, use gpmap_read() and its like.
+ */
 void *gpmap_va(const struct gpmap *map, gfn_t gfn);
 /*
- * Where a number is that changes whenever a page is taken from the guest: as long as it stands, every address
- * that gpmap_va() gave is valid. To be read directly until gpmap_destroy().
+ * Where a number is that changes whenever a page is taken from the guest: an address that gpmap_va() gave in one
+ * exit is good in a later one while it stands. To be read directly, by an atomic load with acquire, until
+ * gpmap_destroy().
  */
 const uint64_t *gpmap_generation(const struct gpmap *map);
 
 /*
- * Like gpmap_va, but populates an absent page first (cleared unless
- * @overwrite promises that all 4 KiB are about to be written).
- * ST_BAD_ADDRESS when not RAM, ST_NO_MEMORY.
+ * Like gpmap_va, but populates an absent page first, cleared: other vcpus see it
+ * at once. ST_BAD_ADDRESS when not RAM, ST_NO_MEMORY.
  */
-MUST_CHECK enum status gpmap_populate(struct gpmap *map, gfn_t gfn, bool overwrite, void **va);
+MUST_CHECK enum status gpmap_populate(struct gpmap *map, gfn_t gfn, void **va);
+
+/*
+ * Copies between host memory and [at, at + len), which lies in one page (ASSERT), populating it; from any CPU and at
+ * any time. Errors as for gpmap_populate.
+ */
+MUST_CHECK enum status gpmap_read(struct gpmap *map, gpa_t at, void *out, size_t len);
+MUST_CHECK enum status gpmap_write(struct gpmap *map, gpa_t at, const void *data, size_t len);
+MUST_CHECK enum status gpmap_fill(struct gpmap *map, gpa_t at, uint8_t byte, size_t len);
 
 /*
  * Takes one present page from the guest, which splits a large leaf over it:
@@ -165,10 +187,10 @@ MUST_CHECK enum status gpmap_remove(struct gpmap *map, gfn_t gfn);
  * Takes everything from the guest, for destruction: a step removes or passes at
  * most @budget leaves and entries, and frees at most as many whose flush is
  * done. ST_AGAIN until none is left and every frame is free, then ST_OK. The
- * vcpus of the guest must not run any more.
+ * vcpus of the guest must not run any more, nor anyone use gpmap_va() or gpmap_populate().
  */
 MUST_CHECK enum status gpmap_release_step(struct gpmap *map, uint64_t budget);
-/* Frees the map; gpmap_release_step has returned ST_OK (ASSERT). */
+/* Frees the map; gpmap_release_step has returned ST_OK (ASSERT), and nobody is in a call for the map any more. */
 void gpmap_destroy(struct gpmap *map);
 
 struct gpmap_stats {
@@ -191,6 +213,7 @@ extern const struct knob_table memmgr_knobs;
  * Walks frame table, free lists, every gpmap and its stage-2, and checks the
  * ownership rules and sums; true when all hold, else @err names the first
  * violation (frame, states, owner). Tests and the operator's `check` run it.
+ * Other CPUs wait at their next change until it is over.
  */
 bool memmgr_check(struct memmgr *mm, struct error *err);
 

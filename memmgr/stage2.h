@@ -5,6 +5,10 @@
  * An operation that lowers a permission or removes a page returns a flush
  * ticket: the frame behind it stays "leaving" and is not reused until
  * flush_done() answers true. Nobody waits; completion is polled.
+ *
+ * Memory management calls all of them under the guest map's lock (LOCK_STAGE2),
+ * from any CPU; commits and removals also under a lock of LOCK_MEMORY_CPU, so that
+ * these take no lock and no memory. walk() alone may meet a prepare of another CPU.
  */
 #ifndef CORBEL_MEMMGR_STAGE2_H
 #define CORBEL_MEMMGR_STAGE2_H
@@ -57,8 +61,10 @@ struct stage2_ops {
 	/* Reads and clears accessed and dirty of the leaf over @gfn. */
 	struct flush_ticket (*harvest)(struct stage2 *s2, gfn_t gfn, bool *accessed, bool *dirty);
 	/*
-	 * Polls. Comes true in bounded time even when no vcpu of the guest ever runs again:
-	 * a stopped guest's frames must become free.
+	 * Polls. True once no CPU can use the translation that was taken away, and no CPU that had a vcpu of the guest
+	 * loaded then is still in the exit that it was in: emulation may hold addresses of guest pages until its next
+	 * entry (gpmap_va()). Comes true in bounded time even when no vcpu of the guest ever runs again: a stopped
+	 * guest's frames must become free. May flush the calling CPU.
 	 */
 	bool (*flush_done)(struct stage2 *s2, struct flush_ticket ticket);
 	/* Looks the leaf over @gfn up; false for a hole. */

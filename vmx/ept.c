@@ -5,6 +5,11 @@
  * takes the place of an empty table, the table is retired: processors may still
  * cache its address, so its frame is freed once every CPU has flushed. Entries
  * are single 64-bit stores: a processor walking concurrently sees old or new.
+ *
+ * Raising a generation and becoming active cross: the one stores the generation
+ * and then reads who is active, the other stores that it is active and then reads
+ * the generation, both in one order for all (SEQ_CST). So either the ticket waits
+ * for the CPU, or the CPU flushes before it enters.
  */
 #include "vmx/ept.h"
 
@@ -12,7 +17,9 @@
 
 static uint64_t *table(const struct stage2 *s2, hfn_t frame) { return s2->frames->va(s2->frames->ctx, frame); }
 
-static void store(uint64_t *slot, uint64_t entry) { *(volatile uint64_t *)slot = entry; }
+/* What an entry points to is whole before the entry is seen. */
+static void store(uint64_t *slot, uint64_t entry) { __atomic_store_n(slot, entry, __ATOMIC_RELEASE); }
+static uint64_t load(const uint64_t *slot) { return __atomic_load_n(slot, __ATOMIC_ACQUIRE); }
 
 static unsigned level_of(unsigned order)
 {
@@ -36,10 +43,15 @@ static bool all_none(const uint64_t *t)
 
 /* ---- generations ---- */
 
+bool ept_awaits(const struct stage2 *s2, unsigned cpu, uint64_t generation)
+{
+	return cpuset_has(&s2->active, cpu) && __atomic_load_n(&s2->seen[cpu], __ATOMIC_ACQUIRE) < generation;
+}
+
 bool ept_all_seen(const struct stage2 *s2, uint64_t generation)
 {
-	for (unsigned cpu = cpuset_next(&s2->ran_on, 0); cpu < CPUSET_MAX; cpu = cpuset_next(&s2->ran_on, cpu + 1))
-		if (s2->seen[cpu] < generation)
+	for (unsigned cpu = cpuset_next(&s2->active, 0); cpu < CPUSET_MAX; cpu = cpuset_next(&s2->active, cpu + 1))
+		if (ept_awaits(s2, cpu, generation))
 			return false;
 	return true;
 }
@@ -56,34 +68,45 @@ static void free_retired(struct stage2 *s2)
 	}
 }
 
-void ept_sync(struct stage2 *s2, unsigned cpu)
+/* Polled: a CPU that flushes has no lock to free under. */
+static void poll_retired(struct stage2 *s2)
 {
-	ASSERT(cpu < EPT_CPUS_MAX);
-	cpuset_add(&s2->ran_on, cpu);
-	if (!ept_stale(s2, cpu))
-		return;
-	s2->invalidate(s2);
-	s2->seen[cpu] = s2->generation;
-	if (s2->retired && ept_all_seen(s2, s2->retired_generation))
+	if (unlikely(s2->retired) && ept_all_seen(s2, s2->retired_generation))
 		free_retired(s2);
 }
 
+void ept_sync(struct stage2 *s2, unsigned cpu)
+{
+	uint64_t generation;
+
+	ASSERT(cpu < EPT_CPUS_MAX);
+	cpuset_add(&s2->active, cpu);
+	/* Read first: what is raised while we flush is not seen yet. */
+	generation = __atomic_load_n(&s2->generation, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&s2->seen[cpu], __ATOMIC_RELAXED) == generation)
+		return;
+	s2->invalidate(s2);
+	__atomic_store_n(&s2->seen[cpu], generation, __ATOMIC_RELEASE);
+}
+
+void ept_put(struct stage2 *s2, unsigned cpu) { cpuset_remove(&s2->active, cpu); }
+
 static struct flush_ticket lowered(struct stage2 *s2)
 {
-	s2->generation++;
+	uint64_t generation = __atomic_add_fetch(&s2->generation, 1, __ATOMIC_SEQ_CST);
+
 	s2->raised(s2);
-	return (struct flush_ticket){s2->generation};
+	return (struct flush_ticket){generation};
 }
 
 static bool flush_done(struct stage2 *s2, struct flush_ticket ticket)
 {
 	unsigned cpu = s2->this_cpu();
 
-	if (ticket.generation == 0)
-		return true;
-	if (cpuset_has(&s2->ran_on, cpu) && s2->seen[cpu] < ticket.generation)
+	if (ept_awaits(s2, cpu, ticket.generation))
 		ept_sync(s2, cpu);
-	return ept_all_seen(s2, ticket.generation);
+	poll_retired(s2);
+	return ticket.generation == 0 || ept_all_seen(s2, ticket.generation);
 }
 
 /* ---- frames of tables ---- */
@@ -243,6 +266,7 @@ __attribute__((noinline)) static enum status link_tables(struct stage2 *s2, gfn_
 		return ST_BAD_ADDRESS;
 	if (order == ORDER_1G && !s2->use_1g)
 		return ST_UNSUPPORTED;
+	poll_retired(s2);
 	/* A linked table of holes changes nothing that a guest can see, so a failure half-way needs no undoing. */
 	while (slot = find(s2, g, level, &at), at > level) {
 		hfn_t frame;
@@ -416,16 +440,17 @@ static bool walk_table(struct stage2 *s2, hfn_t frame, unsigned level, gfn_t bas
 
 	for (unsigned i = 0; i < EPT_ENTRIES; i++) {
 		gfn_t g = gfn(base.v + ((uint64_t)i << (level * EPT_INDEX_BITS)));
+		uint64_t entry = load(&t[i]);
 		struct s2_leaf found;
 
-		if (!ept_present(t[i]))
+		if (!ept_present(entry))
 			continue;
-		if (!ept_is_leaf(t[i], level)) {
-			if (!walk_table(s2, ept_frame(t[i]), level - 1, g, fn, ctx))
+		if (!ept_is_leaf(entry, level)) {
+			if (!walk_table(s2, ept_frame(entry), level - 1, g, fn, ctx))
 				return false;
 			continue;
 		}
-		describe(t[i], g, level, &found);
+		describe(entry, g, level, &found);
 		if (!fn(ctx, &found))
 			return false;
 	}

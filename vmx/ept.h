@@ -10,9 +10,14 @@
  * set, so that a later use of #VE cannot turn holes into guest exceptions.
  *
  * Flushes: an operation that lowers a right or removes a leaf raises the
- * generation. A CPU that ran the guest has seen a generation once INVEPT was done
- * there; run() does it before the next entry, and flush_done() does it at once
- * for the CPU it is called on.
+ * generation. A CPU has seen a generation once INVEPT was done there. A ticket is
+ * done once every active CPU, one that has a vcpu of the guest loaded, has seen
+ * its generation; a CPU that put the vcpu does not count, for whatever it still
+ * caches cannot be used before ept_sync() has been there again.
+ *
+ * Many CPUs: the tables and all of struct stage2_ops are under the lock of the
+ * guest's map (LOCK_STAGE2), walk() excepted. Generations and the set of active
+ * CPUs are atomic, so that an entry, ept_sync() and ept_put(), takes no lock.
  */
 #ifndef CORBEL_VMX_EPT_H
 #define CORBEL_VMX_EPT_H
@@ -71,14 +76,20 @@ struct stage2 {
 	/* The processor's INVEPT, single context, on the calling CPU. */
 	void (*invalidate)(struct stage2 *s2);
 	unsigned (*this_cpu)(void);
-	/* A CPU other than the caller's must flush before it enters again: called when the generation rises. */
+	/*
+	 * The generation has risen, as all can see: every CPU for which ept_awaits() holds must come to ept_sync() or
+	 * ept_put() in bounded time, also one that is in the guest now, or idle with a vcpu still loaded. Called with
+	 * locks of LOCK_STAGE2 and LOCK_MEMORY_CPU held: it must only post, that is mark the vcpus so that they come
+	 * to ept_sync() before they enter, and send the other CPUs an interrupt. It takes no lock, waits for nobody,
+	 * and calls nothing here but ept_awaits().
+	 */
 	void (*raised)(struct stage2 *s2);
 	void *owner;
 	hfn_t root;
 	bool use_1g, use_accessed_dirty;
-	uint64_t generation;          /* starts at 1: CPUs have seen 0 */
-	struct cpuset ran_on;         /* CPUs that may cache translations */
-	uint64_t seen[EPT_CPUS_MAX];  /* generation at the last INVEPT on that CPU */
+	uint64_t generation;          /* starts at 1: CPUs have seen 0; __atomic */
+	struct cpuset active;         /* CPUs that may use translations */
+	uint64_t seen[EPT_CPUS_MAX];  /* generation at the last INVEPT on that CPU, which alone writes it; __atomic */
 	uint64_t tables;              /* frames in use for tables, the root and the retired included */
 	uint64_t *last_table;         /* where the last walk to a 4 KiB entry ended, NULL for nowhere; */
 	uint64_t last_region;         /* it is the table of this gfn >> EPT_INDEX_BITS */
@@ -98,10 +109,20 @@ void ept_destroy(struct stage2 *s2);
 uint64_t ept_pointer(const struct stage2 *s2);
 
 /* Does @cpu have to INVEPT before it enters? */
-static inline bool ept_stale(const struct stage2 *s2, unsigned cpu) { return s2->seen[cpu] != s2->generation; }
-/* INVEPT on the calling CPU when it is stale; marks the CPU as one that caches translations. */
+static inline bool ept_stale(const struct stage2 *s2, unsigned cpu)
+{
+	return __atomic_load_n(&s2->seen[cpu], __ATOMIC_ACQUIRE) != __atomic_load_n(&s2->generation, __ATOMIC_SEQ_CST);
+}
+/*
+ * INVEPT on the calling CPU, @cpu, when it is stale; makes it active. Before the first entry after a vcpu was loaded
+ * there, and before each entry that raised() asked it for. What emulation knew of the guest's pages is void after it.
+ */
 void ept_sync(struct stage2 *s2, unsigned cpu);
-/* Every CPU that may cache translations has seen @generation. */
+/* The calling CPU, @cpu, has no vcpu of the guest loaded any more: no ticket waits for it until its next ept_sync(). */
+void ept_put(struct stage2 *s2, unsigned cpu);
+/* @cpu is active and has not seen @generation. */
+bool ept_awaits(const struct stage2 *s2, unsigned cpu, uint64_t generation);
+/* Every active CPU has seen @generation. */
 bool ept_all_seen(const struct stage2 *s2, uint64_t generation);
 
 /* Pure parts of the format. */

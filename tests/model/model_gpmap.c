@@ -152,11 +152,11 @@ static void do_fault(struct random_state *r, struct guest *g, uint64_t at)
 
 static void do_populate(struct random_state *r, struct guest *g, uint64_t at)
 {
-	bool overwrite = random_below(r, 2) == 0;
+	bool write = random_below(r, 2) == 0;
 	enum status st;
 	void *va;
 
-	st = gpmap_populate(g->map, gfn(at), overwrite, &va);
+	st = gpmap_populate(g->map, gfn(at), &va);
 	if (g->page[at] == PAGE_NONE) {
 		assert_int_equal(st, ST_BAD_ADDRESS);
 		return;
@@ -168,12 +168,11 @@ static void do_populate(struct random_state *r, struct guest *g, uint64_t at)
 	}
 	if (g->page[at] == PAGE_ABSENT) {
 		absorb(g, at);
-		if (!overwrite)
-			check_zero_leaf(g, at);
+		check_zero_leaf(g, at);
 	} else {
 		holds(va, g->secret[at]);
 	}
-	if (overwrite) {
+	if (write) {
 		g->secret[at] = random_next(r) | 1;
 		fill(va, g->secret[at]);
 	}

@@ -124,7 +124,7 @@ static void take_page(uint64_t at)
 	if (st != ST_OK)
 		return;
 	/* The other CPU may still read it: what it sees must not change hands before its flush. */
-	if (!cpuset_empty(&s2.ran_on))
+	if (!cpuset_empty(&s2.active))
 		assert_int_equal(frame_get(mm, (uint32_t)memmgr_hfn(mm, va).v)->state, FRAME_LEAVING);
 	written[at] = 0;
 }

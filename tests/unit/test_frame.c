@@ -212,10 +212,10 @@ static void an_illegal_change_of_owner_stops_the_machine(void **state)
 
 	(void)state;
 	assert_int_equal(memmgr_alloc(mm, 0, &page), ST_OK);
-	EXPECT_PANIC(frame_change(mm, (uint32_t)page.v, FRAME_GUEST, 1, 0));
-	EXPECT_PANIC(frame_change(mm, (uint32_t)page.v, FRAME_LEAVING, 1, 0));
-	frame_change(mm, (uint32_t)page.v, FRAME_FREE, HELD_BY_BUDDY, 0);
-	EXPECT_PANIC(frame_change(mm, (uint32_t)page.v, FRAME_LEAVING, 1, 0));
+	EXPECT_PANIC(frame_change(mm, &mm->cells[0], (uint32_t)page.v, FRAME_GUEST, 1, 0));
+	EXPECT_PANIC(frame_change(mm, &mm->cells[0], (uint32_t)page.v, FRAME_LEAVING, 1, 0));
+	frame_change(mm, &mm->cells[0], (uint32_t)page.v, FRAME_FREE, HELD_BY_BUDDY, 0);
+	EXPECT_PANIC(frame_change(mm, &mm->cells[0], (uint32_t)page.v, FRAME_LEAVING, 1, 0));
 	ram_unmap(&ram);
 }
 

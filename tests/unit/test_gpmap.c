@@ -82,7 +82,7 @@ static uint64_t hog(uint64_t keep, hfn_t *hogged)
 {
 	uint64_t n = 0;
 
-	while (mm->count[FRAME_FREE] > keep)
+	while (cells_count(mm, FRAME_FREE) > keep)
 		assert_int_equal(memmgr_alloc(mm, 0, &hogged[n++]), ST_OK);
 	return n;
 }
@@ -306,28 +306,46 @@ static void one_gigabyte_leaf(void **state)
 
 /* ---- the host's side ---- */
 
-static void populate_gives_cleared_or_raw_pages(void **state)
+static void populate_gives_cleared_pages(void **state)
 {
 	void *va = NULL, *again;
 
 	(void)state;
 	assert_int_equal(gpmap_add_ram(map, gfn(0), 300), ST_OK);
-	assert_int_equal(gpmap_populate(map, gfn(300), false, &va), ST_BAD_ADDRESS);
-	assert_int_equal(gpmap_populate(map, gfn(LIMIT), false, &va), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_populate(map, gfn(300), &va), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_populate(map, gfn(LIMIT), &va), ST_BAD_ADDRESS);
 	assert_null(va);
-	assert_int_equal(gpmap_populate(map, gfn(0), false, &va), ST_OK);
+	assert_int_equal(gpmap_populate(map, gfn(0), &va), ST_OK);
 	assert_true(page_is(va, 0));
 	assert_ptr_equal(va, gpmap_va(map, gfn(0)));
 	memset(va, 3, PAGE_SIZE);
-	assert_int_equal(gpmap_populate(map, gfn(0), false, &again), ST_OK);
+	assert_int_equal(gpmap_populate(map, gfn(0), &again), ST_OK);
 	assert_ptr_equal(va, again);
 	assert_true(page_is(va, 3));
 	assert_int_equal(memmgr_clear_step(mm, UINT64_MAX), ST_OK);
-	assert_int_equal(gpmap_populate(map, gfn(1), true, &va), ST_OK);
-	assert_true(page_is(va, 0xa5)); /* no clearing was spent on it: the loader overwrites it */
-	memset(va, 4, PAGE_SIZE);
-	assert_true(mm->pool[LEAF_4K].count == 8);
+	assert_int_equal(gpmap_populate(map, gfn(1), &va), ST_OK);
+	assert_true(page_is(va, 0));
 	ram_check(mm);
+}
+
+static void copies_stay_in_their_page(void **state)
+{
+	uint8_t got[16] = {0}, *va;
+
+	(void)state;
+	assert_int_equal(gpmap_add_ram(map, gfn(0), 300), ST_OK);
+	assert_int_equal(gpmap_write(map, gpa(300 * PAGE_SIZE), "x", 1), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_read(map, gpa(LIMIT * PAGE_SIZE), got, 1), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_write(map, gpa(5 * PAGE_SIZE + 4090), "sixabc", 6), ST_OK);
+	assert_int_equal(gpmap_fill(map, gpa(5 * PAGE_SIZE + 4080), 7, 4), ST_OK);
+	assert_int_equal(gpmap_read(map, gpa(5 * PAGE_SIZE + 4080), got, 16), ST_OK);
+	assert_memory_equal(got, "\7\7\7\7\0\0\0\0\0\0sixabc", 16);
+	va = gpmap_va(map, gfn(5));
+	assert_true(va[4079] == 0 && memcmp(va, va + 1, 4079) == 0);
+	assert_int_equal(gpmap_read(map, gpa(6 * PAGE_SIZE), got, 16), ST_OK); /* absent: populated, cleared */
+	assert_true(got[0] == 0 && memcmp(got, got + 1, 15) == 0);
+	assert_non_null(gpmap_va(map, gfn(6)));
+	EXPECT_PANIC((void)!gpmap_read(map, gpa(4090), got, 7));
 }
 
 /* ---- removal ---- */
@@ -449,7 +467,7 @@ static enum status scenario(void)
 	void *va;
 
 	if (st == ST_OK)
-		st = gpmap_populate(map, gfn(1030), false, &va);
+		st = gpmap_populate(map, gfn(1030), &va);
 	if (st == ST_OK)
 		st = gpmap_fault(map, gfn(2050), S2_READ);
 	return st == ST_OK ? gpmap_remove(map, gfn(5)) : st;
@@ -503,7 +521,7 @@ static void every_allocation_failed_in_turn(void **state)
 	for (keep = 0; st != ST_OK; keep++) {
 		start_over();
 		n = hog(keep, hogged);
-		free_before = mm->count[FRAME_FREE];
+		free_before = cells_count(mm, FRAME_FREE);
 		st = gpmap_fault(map, gfn(5), S2_READ);
 		if (st == ST_OK)
 			st = gpmap_fault(map, gfn(600), S2_READ);
@@ -512,7 +530,7 @@ static void every_allocation_failed_in_turn(void **state)
 			failures++;
 		}
 		/* A failed touch keeps nothing: what is gone is what the touches that worked hold. */
-		assert_true(mm->count[FRAME_FREE] == free_before - map->present_pages - map->chunks);
+		assert_true(cells_count(mm, FRAME_FREE) == free_before - map->present_pages - map->chunks);
 		assert_true(map->chunks == map->present_pages);
 		ram_check(mm);
 		unhog(hogged, n);
@@ -587,7 +605,8 @@ int main(void)
 		CASE(a_refused_large_leaf_falls_back),
 		CASE(access_that_stays_refused_is_an_error),
 		CASE(one_gigabyte_leaf),
-		CASE(populate_gives_cleared_or_raw_pages),
+		CASE(populate_gives_cleared_pages),
+		CASE(copies_stay_in_their_page),
 		CASE(remove_answers),
 		CASE(a_frame_leaves_until_its_flush),
 		CASE(removal_from_2m_splits),

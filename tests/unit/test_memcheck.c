@@ -101,7 +101,7 @@ static void a_wrong_order(void **state)
 static void a_wrong_count(void **state)
 {
 	(void)state;
-	mm->count[FRAME_HOST]++;
+	mm->cells[0].count[FRAME_HOST]++;
 	sees("host frames, the count says");
 }
 
@@ -165,7 +165,7 @@ static void a_block_between_lists(void **state)
 static void a_forgotten_clearing(void **state)
 {
 	(void)state;
-	mm->clearing.frame = FRAME_NIL;
+	mm->cells[0].clearing.frame = FRAME_NIL;
 	sees("free blocks:");
 }
 
@@ -233,7 +233,7 @@ static void a_leaving_frame_lost(void **state)
 static void a_promise_miscounted(void **state)
 {
 	(void)state;
-	mm->promised--;
+	mm->cells[0].promised--;
 	sees("guests may ask for");
 }
 

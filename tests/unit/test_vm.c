@@ -368,7 +368,7 @@ static void stop_pulls_the_plug(void **state)
 	void *page;
 
 	(void)state;
-	assert_int_equal(gpmap_populate(vm->memory, gfn(3), false, &page), ST_OK);
+	assert_int_equal(gpmap_populate(vm->memory, gfn(3), &page), ST_OK);
 	assert_int_equal(vm_stop(vm, &err), ST_OK);
 	assert_int_equal(vm->reason, REASON_OPERATOR);
 	assert_int_equal(fake_live(), 0);

@@ -439,8 +439,12 @@ static void an_empty_table_is_retired(void **state)
 	assert_true(ept_stale(&s2, 0));
 	ept_sync(&s2, 0);
 	assert_int_equal(in_use, before);
+	assert_true(ept_ops.flush_done(&s2, (struct flush_ticket){0}));
+	assert_int_equal(in_use, before);
 	cpu = 1;
 	ept_sync(&s2, 1);
+	/* Freed by the next poll or prepare, which are under the map's lock. */
+	assert_true(ept_ops.flush_done(&s2, (struct flush_ticket){0}));
 	assert_int_equal(in_use, before - 1);
 }
 
