@@ -52,7 +52,7 @@ $(if $(filter $(basename $(T_SRC)),$(basename $(T_ASM))),$(error one object for 
 	$(filter $(basename $(T_SRC)),$(basename $(T_ASM))) has both a .c and a .S file))
 # What several model tests share: references and simulated machines.
 MODEL_LIB := $(filter-out tests/model/model_%,$(wildcard tests/model/*.c))
-H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c) $(MODEL_LIB)
+H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c) $(MODEL_LIB) tests/tsan/threads.c
 # What several CPUs run at once; the control task, which is lua/, stays on one.
 TSAN_SRC := $(filter-out lua/%,$(P_SRC)) $(VMX_PURE) $(filter-out tests/tsan/tsan_%,$(wildcard tests/tsan/*.c))
 # The codec and the framing that corbelctl shares with the control plane.

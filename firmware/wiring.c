@@ -61,12 +61,17 @@ static bool get_frame(hpa_t *frame)
 
 static void put_frame(hpa_t frame) { memmgr_free(machine.mm, hpa_to_hfn(frame), 0); }
 
+static unsigned cpu_index(void) { return this_cpu()->id; }
+
 void wire_memory(void)
 {
 	static struct mem_range ram[MEMMAP_MAX];
 	const struct memmap *map = &hardware.memory;
 	struct memmgr_config cfg = {
 		.ram = ram,
+		/* Those that may start yet. */
+		.cpus = MIN(hardware.acpi.cpu_count, CPUS_MAX),
+		.this_cpu = cpu_index,
 		.direct_map = (void *)DIRECT_MAP_BASE,
 		.clear_ahead_2m = MIN(memmap_bytes(map, MEMMAP_RAM) / CLEAR_AHEAD_SHARE >> (PAGE_SHIFT + ORDER_2M),
 				      MEMMGR_CLEAR_AHEAD_2M),
@@ -174,8 +179,6 @@ void wire_disk(void)
 }
 
 /* ---- engine ---- */
-
-static unsigned cpu_index(void) { return this_cpu()->id; }
 
 static struct vmx_host vmx_host = {
 	.this_cpu = cpu_index,

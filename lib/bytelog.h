@@ -3,8 +3,8 @@
  * An always-on ring of bytes addressed by a 64-bit sequence number: the oldest
  * bytes are overwritten, a reader that asks for lost bytes is told where the
  * oldest one now is. Used for each VM's console and for the hypervisor's log.
- * Single writer and single reader at a time; callers mask interrupts where both
- * may meet.
+ * The owner serialises all access, readers included: by a lock that writers and
+ * readers take (the hypervisor's log, a VM's console), interrupts masked.
  */
 #ifndef CORBEL_LIB_BYTELOG_H
 #define CORBEL_LIB_BYTELOG_H

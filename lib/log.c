@@ -31,7 +31,7 @@ void log_init(log_sink_fn sink, unsigned long long (*now_us)(void))
 
 void log_set_level(enum log_level level)
 {
-	the_log.level = level;
+	__atomic_store_n(&the_log.level, level, __ATOMIC_RELAXED);
 }
 
 /* ---- the level as a knob ---- */
@@ -39,7 +39,7 @@ void log_set_level(enum log_level level)
 static uint64_t get_level(const void *object)
 {
 	(void)object;
-	return the_log.level;
+	return __atomic_load_n(&the_log.level, __ATOMIC_RELAXED);
 }
 
 static void set_level(void *object, uint64_t level)
@@ -99,7 +99,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	va_list ap;
 	size_t len;
 
-	if (!the_log.sink || level > the_log.level)
+	if (!the_log.sink || level > __atomic_load_n(&the_log.level, __ATOMIC_RELAXED))
 		return;
 	len = stamp(line, sizeof line);
 	len += format(line + len, sizeof line - len, "%s", level_prefix(level));

@@ -3,6 +3,10 @@
  * Leveled log into one injected sink. Never called on a RESUME exit path. Text
  * that a guest or the wire can influence must pass through log_clean() first,
  * so that it cannot forge lines or terminal sequences.
+ *
+ * Any CPU, interrupt handlers included, several at once: a line is built on the
+ * caller's stack, and the sink keeps lines apart by a lock of its own (LOCK_LOG).
+ * log_init() comes before there is a second CPU.
  */
 #ifndef CORBEL_LIB_LOG_H
 #define CORBEL_LIB_LOG_H
@@ -13,7 +17,7 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
-/* Takes one finished line, with its newline, not NUL-terminated. Any context; must not block. */
+/* Takes one finished line, with its newline, not NUL-terminated. Any context, any CPU; waits for no line or device. */
 typedef void (*log_sink_fn)(const char *line, size_t len);
 
 /* @now_us: microseconds since boot for the line's stamp, may be NULL (no stamp). */

@@ -3,6 +3,7 @@
  * Bounded byte FIFO, one producer and one consumer, safe between an interrupt
  * handler and a task on one CPU or between two CPUs. Free-running 32-bit
  * indexes; size is a power of two. A full ring refuses bytes and counts them.
+ * Several producers, or several consumers, are serialised by their owner.
  */
 #ifndef CORBEL_LIB_RING_H
 #define CORBEL_LIB_RING_H

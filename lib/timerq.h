@@ -3,7 +3,9 @@
  * A queue of timers ordered by deadline, in whatever tick unit its owner states
  * (host TSC for the host's queue, guest TSC for a vcpu's). A binary heap over
  * a caller-supplied array; set, cancel and expiry are O(log n), the next
- * deadline is one load. The owner serialises access.
+ * deadline is one load. The owner serialises access: one CPU with interrupts
+ * masked, or a lock that is held while timers expire. Only a reader of next on the
+ * owner's own CPU may go without.
  */
 #ifndef CORBEL_LIB_TIMERQ_H
 #define CORBEL_LIB_TIMERQ_H

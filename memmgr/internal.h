@@ -160,6 +160,18 @@ void frame_tile(struct memmgr *mm, uint64_t start, uint64_t end, enum frame_stat
 /* Moves the block to another state and counts it in @c; ASSERTs that the change is one of the legal ones. */
 void frame_change(struct memmgr *mm, struct cell *c, uint32_t frame, enum frame_state to, uint16_t owner,
 		  uint64_t word);
+/* The same for the change that a first touch makes, of a block just taken. */
+static inline void frame_give_guest(struct memmgr *mm, struct cell *c, uint32_t frame, unsigned order, uint16_t owner,
+				    uint64_t first)
+{
+	struct frame *f = &mm->table[frame];
+
+	ASSERT(f->head == frame_head(FRAME_FREE, order, HELD_BY_TAKER));
+	c->count[FRAME_FREE] -= BIT(order);
+	c->count[FRAME_GUEST] += BIT(order);
+	__atomic_store_n(&f->head, frame_head(FRAME_GUEST, order, owner), __ATOMIC_RELAXED);
+	f->word = first;
+}
 /* Makes the FREE region at @frame one block of @order, held by @holder, on no list. */
 void frame_shape(struct memmgr *mm, uint32_t frame, unsigned order, enum free_holder holder);
 /* Splits a GUEST block into blocks of @order; each gets its gfn. */

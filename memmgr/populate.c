@@ -21,7 +21,7 @@ static inline void commit(struct gpmap *map, struct cell *c, uint64_t first, uin
 {
 	unsigned order = leaf_order[size];
 
-	frame_change(map->mm, c, frame, FRAME_GUEST, map->owner, first);
+	frame_give_guest(map->mm, c, frame, order, map->owner, first);
 	map->present_pages += BIT(order);
 	map->leaves[size]++;
 	c->promised -= BIT(order);
@@ -155,14 +155,16 @@ __attribute__((noinline)) static enum status fault_again(struct gpmap *map, gfn_
 
 static inline enum status fault(struct gpmap *map, gfn_t gfn, unsigned access)
 {
-	uint64_t *slot;
+	uint64_t *slot = &map->dir[gfn.v >> CHUNK_SHIFT], entry = *slot;
+	bool small = gp_state(entry) == GP_CHUNK;
 
 	if (unlikely(map->releasing))
 		return ST_BAD_STATE;
-	slot = gpmap_slot(map, gfn.v);
+	if (likely(small))
+		slot = &gpmap_chunk(map, entry)[gfn.v & (CHUNK_PAGES - 1)];
 	if (unlikely(gp_state(*slot) != GP_ABSENT))
 		return gp_state(*slot) == GP_NONE ? ST_BAD_ADDRESS : fault_again(map, gfn, access);
-	return populate(map, gfn.v, slot);
+	return likely(small) ? place_small(map, gfn.v, slot, FRAME_NIL) : place_first(map, gfn.v);
 }
 
 enum status gpmap_fault(struct gpmap *map, gfn_t gfn, unsigned access)
