@@ -72,7 +72,7 @@ struct memmgr_stats {
 
 /*
  * Takes the RAM over: places the frame table (16 bytes a frame, holes below the
- * last range included) and the CPUs' cells (a few hundred bytes each) at the end
+ * last range included) and the CPUs' cells (192 bytes each) at the end
  * of the highest range that holds them; the rest is free. struct memmgr is carved
  * from the RAM too. ST_INVALID: no, unsorted or overlapping ranges; ST_OVER_LIMIT:
  * RAM beyond 16 TiB; ST_NO_MEMORY: no range holds the table.
