@@ -28,6 +28,7 @@
 #define IDENTITY_BYTES (4ull << 30) /* what start.S maps one to one */
 #define LOW_MEMORY_BYTES 0x10000u
 #define MIB (1024u * 1024)
+#define SEED_STEP 0x9e3779b9u /* 2^32 / golden ratio */
 
 struct hardware hardware;
 
@@ -76,6 +77,16 @@ static const void *read_identity(void *ctx, hpa_t at, uint64_t len)
 	return (const void *)at.v;
 }
 
+uint32_t lock_seed(const char *args, unsigned cpu)
+{
+	uint64_t seed;
+
+	if (!cmdline_number(args, "lock-seed", &seed))
+		return 0;
+	/* Not 0, which means no delays. */
+	return ((uint32_t)seed ^ cpu * SEED_STEP) << 1 | 1;
+}
+
 static void read_options(void)
 {
 	if (cmdline_is(boot_args(), "panic", "reset"))
@@ -84,6 +95,7 @@ static void read_options(void)
 		report_set_action(REPORT_POWER_OFF);
 	if (cmdline_get(boot_args(), "debug", NULL, 0))
 		log_set_level(LOG_DEBUG);
+	this_cpu()->locks.seed = lock_seed(boot_args(), 0);
 }
 
 void hardware_read_loader(unsigned protocol, uint32_t info)

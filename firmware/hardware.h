@@ -34,6 +34,9 @@ static inline const char *boot_args(void)
 	return hardware.boot.cmdline;
 }
 
+/* The seed of CPU @cpu's delays at locks, by the argument lock-seed=N; 0: none are wanted. */
+uint32_t lock_seed(const char *args, unsigned cpu);
+
 /* Faults can be reported from here on; the log is kept in memory. */
 void hardware_begin(void);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A plain table: vectors are handed out at boot and stay.
+ * A plain table: vectors are handed out at boot and stay. One for all CPUs.
  */
 #include "firmware/irq.h"
 
@@ -20,7 +20,7 @@ struct handler {
 	irq_handler fn;
 	void *arg;
 	const char *name;
-	uint64_t count;
+	bool told; /* an interrupt of nobody's has been reported */
 };
 
 static struct handler handlers[VEC_COUNT];
@@ -62,19 +62,14 @@ void irq_dispatch(uint8_t vector)
 {
 	struct handler *h = &handlers[vector];
 
-	h->count++;
 	/* A spurious interrupt is not in service: SDM 3A:10.9. */
 	if (vector == VECTOR_SPURIOUS)
 		return;
 	if (h->fn)
 		h->fn(h->arg);
-	else if (h->count == 1)
+	else if (!h->told) {
+		h->told = true;
 		log_warn("interrupt on vector 0x%x, which nobody has", vector);
+	}
 	apic_eoi();
-}
-
-const char *irq_info(uint8_t vector, uint64_t *count)
-{
-	*count = handlers[vector].count;
-	return handlers[vector].fn ? handlers[vector].name : NULL;
 }

@@ -30,7 +30,4 @@ enum status irq_request_isa(uint8_t irq, const char *name, irq_handler fn, void 
  */
 void irq_dispatch(uint8_t vector);
 
-/* For `info`: name and count of @vector; NULL when it has no handler. */
-const char *irq_info(uint8_t vector, uint64_t *count);
-
 #endif

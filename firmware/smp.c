@@ -19,6 +19,7 @@
 #include "firmware/apic.h"
 #include "firmware/cmdline.h"
 #include "firmware/cpu.h"
+#include "firmware/hardware.h"
 #include "firmware/ipi.h"
 #include "firmware/paging.h"
 #include "firmware/stack.h"
@@ -138,6 +139,7 @@ static struct percpu *prepare(struct percpu *p)
 	if (!p)
 		return NULL;
 	p->id = cpu_count;
+	p->locks.seed = lock_seed(smp.cfg.args, p->id);
 	if (cpu_create_ist_stacks(p) != ST_OK)
 		return NULL;
 	if (stack_create(stack_name(name, p->id, "loop"), LOOP_STACK_PAGES, &top) != ST_OK) {

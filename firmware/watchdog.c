@@ -7,6 +7,7 @@
 #include "lib/bits.h"
 
 #define SECOND_NS 1000000000ull
+#define TIMEOUT_MIN_NS (2 * SECOND_NS) /* the longest turn, of an entity alone at the longest slice, is 1.6 s */
 
 static uint64_t timeout_ns = 10 * SECOND_NS;
 
@@ -29,7 +30,7 @@ static void set_timeout(void *object, uint64_t value)
 
 static const struct knob knobs[] = {
 	{
-		.name = "timeout", .type = KNOB_NUMBER, .measure = MEASURE_NS, .min = SECOND_NS, .max = 3600 * SECOND_NS,
+		.name = "timeout", .type = KNOB_NUMBER, .measure = MEASURE_NS, .min = TIMEOUT_MIN_NS, .max = 3600 * SECOND_NS,
 		.step = SECOND_NS / 1000, .otherwise = 10 * SECOND_NS, .get = get_timeout, .set = set_timeout,
 		.help = "How long a processor may fail to pass its loop before it is reported as stuck",
 	},

@@ -53,7 +53,7 @@ static void setting(void **state)
 
 	(void)state;
 	assert_int_equal(watchdog_timeout_ns(), k->otherwise);
-	assert_int_equal(knob_check(k, NULL, 999999999, &err), ST_INVALID);
+	assert_int_equal(knob_check(k, NULL, 1999999999, &err), ST_INVALID);
 	assert_int_equal(knob_check(k, NULL, 2000000000, &err), ST_OK);
 	k->set(NULL, 2000000000);
 	assert_int_equal(watchdog_timeout_ns(), 2000000000);
