@@ -186,7 +186,7 @@ static void note_and_yield(void *arg)
 static void check_voluntary(void)
 {
 	unsigned steps = 0;
-	struct task t;
+	struct task t = {.interrupted = NULL};
 
 	ASSERT(task_create(&t, "selftest c", note_and_yield, &steps, TASK_STACK_PAGES) == ST_OK);
 	ASSERT(task_run(&t) == TASK_YIELDED && steps == 1);
@@ -212,7 +212,7 @@ static void look_and_block(void *arg)
 static void check_wake(void)
 {
 	unsigned looks = 0;
-	struct task t;
+	struct task t = {.interrupted = NULL};
 
 	ASSERT(task_create(&t, "selftest d", look_and_block, &looks, TASK_STACK_PAGES) == ST_OK);
 	ASSERT(task_run(&t) == TASK_YIELDED && looks == 1);

@@ -26,7 +26,7 @@ enum task_end {
 
 struct xsave_area;
 
-/* Private but for the name; storage is the creator's. */
+/* Private but for the name and the hook, which is set before task_create(); storage is the creator's. */
 struct task {
 	char name[TASK_NAME_MAX];
 	uint64_t rsp, stack_top;
