@@ -8,8 +8,8 @@
  *   ffffd00000000000  stacks, each above an unmapped page
  *   ffffffff80000000  the image: text RX, rodata R, data RW, each without the rest
  * Nothing else is mapped: no page 0, no identity map, no user page. Changes are
- * made by the boot CPU with interrupts masked. What is mapped later is seen by all CPUs without a flush, because nothing
- * was there before; only stacks are unmapped, and a host task's is in no other CPU's translations.
+ * made by the boot CPU with interrupts masked. What is mapped later is seen by all CPUs without a flush, because
+ * nothing was there before; only stacks are unmapped, and a host task's is in no other CPU's translations.
  */
 #ifndef CORBEL_FIRMWARE_PAGING_H
 #define CORBEL_FIRMWARE_PAGING_H
