@@ -51,7 +51,8 @@ struct smp smp;
 static uint32_t targets[CPUS_MAX]; /* APIC ids */
 static unsigned target_count;
 static unsigned listed;      /* enabled CPUs, the boot CPU included */
-static char description[160];
+static char description[240];
+static uint16_t core_of[CPUS_MAX], llc_of[CPUS_MAX];
 
 bool smp_change_state(struct percpu *p, enum cpu_start from, enum cpu_start to)
 {
@@ -292,7 +293,10 @@ static void describe(void)
 
 	for (unsigned i = 0; i < cpu_count; i++)
 		places[i] = percpu_of(i)->place;
-	topology_describe(places, cpu_count, description + len, sizeof(description) - len);
+	len += topology_describe(places, cpu_count, description + len, sizeof(description) - len);
+	len += format(description + len, sizeof(description) - len, "; APIC ids ");
+	topology_ids(places, cpu_count, description + len, sizeof(description) - len);
+	topology_number(places, cpu_count, core_of, llc_of);
 }
 
 void smp_start(const struct smp_config *cfg)
@@ -324,3 +328,7 @@ void smp_release(void (*loop)(void))
 }
 
 const char *smp_describe(void) { return description; }
+
+const uint16_t *smp_core_of(void) { return core_of; }
+
+const uint16_t *smp_llc_of(void) { return llc_of; }

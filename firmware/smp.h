@@ -37,8 +37,12 @@ void smp_start(const struct smp_config *cfg);
 /* Lets the others go: each calls @loop on its own stack, masked, with its timer set up. After host_timer_init(). */
 void smp_release(void (*loop)(void));
 
-/* "4 of 4 in use, x2APIC; 1 package, 4 cores, ..."; static storage, after smp_start(). */
+/* "4 of 4 in use; 1 package, 4 cores, ...; APIC ids 0-3"; static storage, after smp_start(). */
 const char *smp_describe(void);
+
+/* By CPU index: the lowest index of a CPU of the same core, and of the same last-level cache. After smp_start(). */
+const uint16_t *smp_core_of(void);
+const uint16_t *smp_llc_of(void);
 
 /* ---- for ap.c ---- */
 

@@ -143,3 +143,19 @@ size_t topology_describe(const struct cpu_place *place, unsigned count, char *bu
 		      s_of(packages), cores, s_of(cores), count, s_of(count), caches, s_of(caches),
 		      count ? place[0].llc_kib : 0);
 }
+
+size_t topology_ids(const struct cpu_place *place, unsigned count, char *buf, size_t size)
+{
+	size_t used = 0;
+	unsigned last;
+
+	for (unsigned i = 0; i < count && used < size; i = last + 1) {
+		last = i;
+		while (last + 1 < count && place[last + 1].apic_id == place[last].apic_id + 1)
+			last++;
+		used += format(buf + used, size - used, "%s%u", i ? " " : "", place[i].apic_id);
+		if (last > i && used < size)
+			used += format(buf + used, size - used, "-%u", place[last].apic_id);
+	}
+	return MIN(used, size - 1);
+}

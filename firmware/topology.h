@@ -45,6 +45,9 @@ void topology_number(const struct cpu_place *place, unsigned count, uint16_t *co
 /* "1 package, 2 cores, 4 threads, 1 last-level cache of 8192 KiB"; returns the length. */
 size_t topology_describe(const struct cpu_place *place, unsigned count, char *buf, size_t size);
 
+/* "0-3 16-19 300": their APIC ids in the order given, runs joined; cut to fit. Returns the length. */
+size_t topology_ids(const struct cpu_place *place, unsigned count, char *buf, size_t size);
+
 /* Reads this CPU's leaves (topology_read.c). */
 void topology_read(struct topology_source *out);
 

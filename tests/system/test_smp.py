@@ -9,6 +9,7 @@ import time
 import pytest
 
 EVENTS, EVENTS_GET = 71, 0
+INSPECT, INFO = 74, 0
 EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 WATCHFUL = {"scripts/boot.lua": "host { watchdog = { timeout = ms(2000) } }\n"}
 
@@ -37,12 +38,14 @@ def test_all_come_up(boot, cpus, arguments, mode):
 
 
 @pytest.mark.parametrize("shape, text", [
-    ("1:1:2", "CPUs: 2 of 2 in use; 1 package, 1 core, 2 threads, 1 last-level cache of 8192 KiB"),
-    ("2:2:1", "CPUs: 4 of 4 in use; 2 packages, 4 cores, 4 threads, 2 last-level caches of 8192 KiB"),
+    ("1:1:2", "CPUs: 2 of 2 in use; 1 package, 1 core, 2 threads, 1 last-level cache of 8192 KiB; APIC ids 0-1"),
+    ("2:2:1", "CPUs: 4 of 4 in use; 2 packages, 4 cores, 4 threads, 2 last-level caches of 8192 KiB; APIC ids 0-3"),
 ])
 def test_topology(boot, shape, text):
     """Packages, cores, threads. The emulator's leaf 0Bh is wrong for both several cores and several threads."""
-    assert text in start(boot, shape, "")
+    machine = machine_of(boot, shape, "")
+    assert text in machine.log.text()
+    assert "CPUs: " + machine.smp.read_request(INSPECT, INFO)["facts"]["cpus"] == text
 
 
 def test_fewer_by_argument(boot):

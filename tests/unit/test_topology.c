@@ -162,6 +162,10 @@ static void numbers(void **state)
 	assert_memory_equal(llc_of, caches, sizeof(caches));
 	topology_describe(place, ARRAY_SIZE(ids), text, sizeof(text));
 	assert_string_equal(text, "2 packages, 3 cores, 6 threads, 2 last-level caches of 8192 KiB");
+	assert_int_equal(topology_ids(place, ARRAY_SIZE(ids), text, sizeof(text)), strlen("0 16 1-2 17 3"));
+	assert_string_equal(text, "0 16 1-2 17 3");
+	assert_int_equal(topology_ids(place, ARRAY_SIZE(ids), text, 8), 7);
+	assert_string_equal(text, "0 16 1-");
 	topology_describe(place, 1, text, sizeof(text));
 	assert_string_equal(text, "1 package, 1 core, 1 thread, 1 last-level cache of 8192 KiB");
 }
