@@ -44,6 +44,7 @@ struct host_masked {
 struct host_ops {
 	const struct clock *clock;       /* the host TSC */
 	struct host_cpu *(*this_cpu)(void); /* the caller's, masked */
+	uint64_t entry_max;              /* ticks that an entry lasts at most; 0: no such bound */
 	/* Handles a physical interrupt taken as an exit, as if through the IDT. */
 	void (*irq)(uint8_t vector);
 	/* Handles a physical NMI taken as an exit. */

@@ -141,6 +141,8 @@ static void set_bound(struct vcpu *v, uint64_t now, uint64_t slice_end)
 	const struct host_ops *host = v->host;
 
 	v->bound = MIN(slice_end, host_next_timer(v->cpu));
+	if (host->entry_max)
+		v->bound = MIN(v->bound, now + host->entry_max);
 	if (sched_others_ready(v->vm->machine->sched, v->cpu->id) || (host->line_busy && host->line_busy()))
 		v->bound = MIN(v->bound, now + host->clock->hz / BOUND_PER_SECOND);
 }

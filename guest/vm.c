@@ -268,7 +268,7 @@ static void set_running(struct vm *vm)
 		m->engine->set_tsc_offset(v, vm->time.offset + v->msr.tsc_adjust);
 		/* It may run on any CPU. */
 		m->engine->put(v);
-		sched_add(m->sched, &v->entity, vm->config.name, 0, m->host->clock->ticks());
+		sched_add(m->sched, &v->entity, vm->config.name, SCHED_ANY_CPU, m->host->clock->ticks());
 		vcpu_request(v, REQ_EVENT);
 	}
 }

@@ -25,7 +25,7 @@ struct sched_cpu {
 	struct list ready;   /* sched_entity.node, longest waiting first */
 	struct list members; /* sched_entity.member */
 	struct sched_entity *running;
-	unsigned ready_count;
+	unsigned ready_count, member_count;
 	bool long_turn;		/* the running entity was told the cap, not a slice */
 	bool begun;		/* the times below are set */
 	uint64_t started, now;	/* first and latest time seen */
@@ -96,10 +96,25 @@ static void dequeue(struct sched_cpu *c, struct sched_entity *e)
 	e->waited += c->now - e->since;
 }
 
+/* A guess, since others may come and go meanwhile. */
+static unsigned emptiest(const struct sched *s)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 1; i < s->cpus; i++)
+		if (__atomic_load_n(&s->cpu[i].member_count, __ATOMIC_RELAXED) <
+		    __atomic_load_n(&s->cpu[best].member_count, __ATOMIC_RELAXED))
+			best = i;
+	return best;
+}
+
 void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsigned cpu, uint64_t now)
 {
-	struct sched_cpu *c = cpu_of(s, cpu);
+	struct sched_cpu *c;
 
+	if (cpu == SCHED_ANY_CPU)
+		cpu = emptiest(s);
+	c = cpu_of(s, cpu);
 	ASSERT(e->state == SCHED_DETACHED);
 	lock_acquire(&c->lock);
 	*e = (struct sched_entity){
@@ -107,6 +122,7 @@ void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsign
 	format(e->name, sizeof e->name, "%s", name);
 	list_init(&e->node);
 	list_push_back(&c->members, &e->member);
+	c->member_count++;
 	lock_release(&c->lock);
 }
 
@@ -125,6 +141,7 @@ bool sched_remove(struct sched *s, struct sched_entity *e)
 	if (e->state == SCHED_READY)
 		dequeue(c, e);
 	list_remove(&e->member);
+	c->member_count--;
 	c->departed_used += e->used;
 	e->state = SCHED_DETACHED;
 	lock_release(&c->lock);

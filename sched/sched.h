@@ -26,6 +26,7 @@
 
 #define SCHED_MAX_CPUS 256
 #define SCHED_NAME_MAX 32
+#define SCHED_ANY_CPU UINT32_MAX
 #define SCHED_ALONE_SLICES 16u /* the turn of an entity that nobody waits for, in slices */
 
 enum sched_state { SCHED_DETACHED, SCHED_BLOCKED, SCHED_READY, SCHED_RUNNING };
@@ -81,7 +82,7 @@ uint64_t sched_bytes(unsigned cpus);
 /* @storage of sched_bytes(@cfg->cpus) bytes, aligned to a cache line, outlives the scheduler; @cfg is copied. */
 struct sched *sched_init(void *storage, const struct sched_config *cfg);
 
-/* Adds a detached entity (zeroed but for run, or removed before), BLOCKED, on @cpu. The name is copied, cut to fit. */
+/* Adds a detached entity (zeroed but for run, or removed before), BLOCKED, on @cpu, or with SCHED_ANY_CPU where the fewest are. The name is copied, cut to fit. */
 void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsigned cpu, uint64_t now);
 /*
  * Takes an entity off, and true; or false when it runs, or is held: then its CPU has been told to let go of it,
