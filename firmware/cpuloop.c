@@ -26,6 +26,7 @@
 #define BOOT_CPU 0u
 #define HOST_TIMERS_MAX 256u    /* a wake timer for each vcpu, and a few of our own */
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
+#define ENTRY_MAX_US 10000u
 #define TASK_SLICE_US 2000u     /* a turn of a host task while others wait, at most */
 
 struct sched *host_sched;
@@ -255,6 +256,8 @@ enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *
 		return fail(err, ST_NO_MEMORY, "no memory for the run queues of %u CPUs", cpu_count);
 	memory = mm;
 	host_ops.notify = notify;
+	/* Who waits for another CPU's guest waits no longer than this where its interrupts are hidden (host_ops.poll). */
+	host_ops.entry_max = cpu_count > 1 ? mul_div(ENTRY_MAX_US, host_clock.hz, 1000000) : 0;
 	for (unsigned i = 0; i < cpu_count; i++) {
 		host_cpu_init(&percpu_of(i)->host, i, slots + i * HOST_TIMERS_MAX, HOST_TIMERS_MAX);
 		percpu_of(i)->turn_end = TIMERQ_NEVER;

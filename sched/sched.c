@@ -133,8 +133,10 @@ bool sched_remove(struct sched *s, struct sched_entity *e)
 	ASSERT(e->state != SCHED_DETACHED);
 	lock_acquire(&c->lock);
 	if (e->state == SCHED_RUNNING || e->held) {
+		/* Told once: interrupts that come faster than they are handled would keep the CPU from letting go. */
+		if (!e->release_due)
+			s->kick(s->ctx, e->cpu);
 		__atomic_store_n(&e->release_due, true, __ATOMIC_RELAXED);
-		s->kick(s->ctx, e->cpu);
 		lock_release(&c->lock);
 		return false;
 	}
