@@ -24,6 +24,7 @@ struct vm;
 #define REQ_PAUSE BIT(1)  /* leave the CPU: the VM is no longer running */
 #define REQ_APIC_MODE BIT(2) /* tell the engine of lapic.mode */
 #define REQ_RECOMPUTE BIT(3) /* host or guest deadlines may have changed */
+#define REQ_FLUSH BIT(4)  /* pages were taken from the guest: the engine flushes before it enters again */
 
 #define VCPU_TRACE_SIZE 64 /* entries, a power of two */
 #define VCPU_TIMERS_MAX 16
@@ -95,6 +96,8 @@ struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id);
 
 /* Posts @req and makes the vcpu notice: kicks it when it runs, wakes it when it blocks. Any context. */
 void vcpu_request(struct vcpu *vcpu, uint64_t req);
+/* The same for what is only of interest before the next entry, whenever that is: it wakes nobody. */
+void vcpu_post(struct vcpu *vcpu, uint64_t req);
 
 /*
  * Takes the vcpu off the scheduler, once no CPU has anything of it. Its VM has left the running state, so that its turn

@@ -62,14 +62,14 @@ static void invalidate(struct stage2 *s2)
 	CHECK_NOTE(check_invept(&vmx_vm->check, (int)vmx.host->this_cpu()));
 }
 
-/* The vcpus of the guest must flush before they enter again. */
+/* The vcpus that run must come out and flush before they enter again; the others will when they are loaded. */
 static void raised(struct stage2 *s2)
 {
 	struct vmx_vm *vmx_vm = s2->owner;
 
 	CHECK_NOTE(check_lowered(&vmx_vm->check));
 	for (struct vmx_vcpu *hw = vmx_vm->vcpus; hw; hw = hw->next_sibling)
-		add_work(hw, WORK_FLUSH_EPT);
+		vcpu_post(hw->vcpu, REQ_FLUSH);
 }
 
 static enum status create_vm(struct vm *vm)
@@ -152,7 +152,7 @@ static void init_vcpu(struct vmx_vcpu *hw, struct vcpu *vcpu)
 
 	hw->vcpu = vcpu;
 	hw->vmx_vm = vcpu->vm->hw;
-	hw->cpu = -1;
+	hw->cpu = hw->host_of = -1;
 	check_vmcs_init(&hw->check);
 	CHECK(check_region(hw->vmcs, get_le32(memmgr_va(vmx.host->mm, hpa_to_hfn(hpa(hw->vmcs)))), vmx.caps.basic,
 			   vmx.caps.phys_bits));
@@ -233,6 +233,7 @@ static void put(struct vcpu *vcpu)
 	if (cpu->fpu == hw)
 		fpu_save(cpu);
 	vmcs_clear(hw);
+	ept_put(&hw->vmx_vm->stage2, (unsigned)cpu->index);
 }
 
 static void destroy_vcpu(struct vcpu *vcpu)
@@ -285,7 +286,7 @@ static void set_tsc_offset(struct vcpu *vcpu, uint64_t offset)
 /* Requests are tested masked, last before entry: on its own CPU the vcpu is not in the guest now. */
 static void kick(struct vcpu *vcpu)
 {
-	int cpu = hw_of(vcpu)->cpu;
+	int cpu = __atomic_load_n(&hw_of(vcpu)->cpu, __ATOMIC_RELAXED);
 
 	if (cpu >= 0 && (unsigned)cpu != vmx.host->this_cpu())
 		vmx.host->kick_cpu((unsigned)cpu);
@@ -293,12 +294,12 @@ static void kick(struct vcpu *vcpu)
 
 static size_t describe(struct vcpu *vcpu, char *buf, size_t size)
 {
-	static struct vmcs_image image; /* too large for some stacks; interrupts are masked */
+	struct vmcs_image *image = &this_cpu()->image;
 	struct vmx_vcpu *hw = hw_of(vcpu);
 
 	vmcs_make_current(hw);
-	vmcs_capture(&image);
-	return dump_vmcs(&image, vcpu->exit.kind == EXIT_ENTRY_FAILED, &vmx.caps, buf, size);
+	vmcs_capture(image);
+	return dump_vmcs(image, vcpu->exit.kind == EXIT_ENTRY_FAILED, &vmx.caps, buf, size);
 }
 
 /* Guest RAM lies in two blocks, below and above the device hole: each may begin and end inside a table. */

@@ -48,7 +48,8 @@ enum switched_msr { SW_STAR, SW_LSTAR, SW_CSTAR, SW_FMASK, SW_KERNEL_GS_BASE, SW
 struct vmx_vm {
 	struct stage2 stage2;   /* vm->stage2 points here */
 	struct ept_frames frames;
-	struct vmx_vcpu *vcpus; /* list through next_sibling: they must flush when the stage-2 generation rises */
+	struct vmx_vcpu *vcpus; /* list through next_sibling: they must flush when the stage-2 generation rises. Grows
+				 * before the guest runs, shrinks when it runs no more */
 	hfn_t frame;            /* this struct's own */
 	struct check_stage2 check;
 };
@@ -75,7 +76,8 @@ struct vmx_vcpu {
 	hfn_t frame;            /* this struct's own */
 	hfn_t xsave_frame;
 	void *xsave;            /* XSAVE area while the state is not in the CPU */
-	int cpu;                /* where the VMCS is active, -1: nowhere (clear) */
+	int cpu;                /* where the VMCS is active, -1: nowhere (clear); others read it, __atomic */
+	int host_of;            /* the CPU whose state is in the host fields, where it ran last; -1: none */
 	uint16_t vpid;
 	uint32_t proc;          /* primary controls as in the VMCS */
 	uint32_t proc2;
@@ -106,6 +108,7 @@ struct vmx_cpu {
 	uint64_t cr0, cr3, cr4, efer, pat;
 	uint64_t fs_base, gs_base, tr_base, gdt_base, idt_base;
 	uint16_t cs, ss, ds, es, fs, gs, tr;
+	struct vmcs_image image; /* for reports: too large for some stacks */
 	struct check_cpu check;
 	struct check_host check_host;
 };

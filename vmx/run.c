@@ -87,6 +87,9 @@ enum disposition vmx_run(struct vcpu *vcpu, enum disposition (*exited)(struct vc
 	struct vmx_vcpu *hw = hw_of(vcpu);
 
 	hw->exited = exited;
+	/* After a request to flush, which may be any of those that brought us here. */
+	if (unlikely(ept_stale(&hw->vmx_vm->stage2, (unsigned)hw->cpu)))
+		add_work(hw, WORK_FLUSH_EPT);
 	return vmx_loop(vcpu, hw);
 }
 

@@ -24,10 +24,15 @@ void vmcs_make_current(struct vmx_vcpu *hw)
 	cpu->vmcs = hw;
 	if (hw->cpu == index)
 		return;
-	hw->cpu = index;
+	/* Before its loop looks for requests: whoever posts one first and then finds no CPU to kick is seen there. */
+	__atomic_store_n(&hw->cpu, index, __ATOMIC_SEQ_CST);
+	add_work(hw, WORK_LAUNCH | WORK_FLUSH_EPT);
+	if (hw->host_of == index)
+		return;
+	hw->host_of = index;
 	vmx_write_host_state(cpu, hw);
-	/* What this CPU cached of the vcpu when it ran here last may be stale. */
-	add_work(hw, WORK_LAUNCH | WORK_FLUSH_EPT | WORK_FLUSH_VPID);
+	/* What this CPU cached of the vcpu when it ran here before is stale. */
+	add_work(hw, WORK_FLUSH_VPID);
 }
 
 void vmcs_clear(struct vmx_vcpu *hw)
@@ -40,7 +45,7 @@ void vmcs_clear(struct vmx_vcpu *hw)
 		panic("VMCLEAR of 0x%lx failed", hw->vmcs);
 	if (cpu->vmcs == hw)
 		cpu->vmcs = NULL;
-	hw->cpu = -1;
+	__atomic_store_n(&hw->cpu, -1, __ATOMIC_RELAXED);
 }
 
 void vmcs_write_table(const struct vmcs_setting *table, unsigned count)
