@@ -209,12 +209,10 @@ static void idle(void)
 {
 	struct percpu *p = this_cpu();
 
-	/* Memory management takes no lock yet: its work is the boot CPU's alone. */
-	if (p->id == BOOT_CPU) {
-		memmgr_drain_leaving(memory);
-		while (!p->host.need_resched && host_clock.ticks() < host_next_timer(&p->host) && idle_work(p))
-			;
-	}
+	/* Every idle CPU frees what has left and clears ahead, each a block of its own. */
+	memmgr_drain_leaving(memory);
+	while (!p->host.need_resched && host_clock.ticks() < host_next_timer(&p->host) && idle_work(p))
+		;
 	if (p->host.need_resched)
 		return;
 	watchdog_sleep(p);

@@ -44,11 +44,9 @@ const uint8_t *gwalk_memory(struct vcpu *v, uint64_t at);
 /* True when the entries of @path hold what they held; those it does not have name their own value. */
 static inline bool gwalk_unchanged(const struct walk_path *path)
 {
-	/* Other vcpus may be writing there. */
-	return __atomic_load_n(path->entry[0], __ATOMIC_RELAXED) == path->value[0] &&
-	       __atomic_load_n(path->entry[1], __ATOMIC_RELAXED) == path->value[1] &&
-	       __atomic_load_n(path->entry[2], __ATOMIC_RELAXED) == path->value[2] &&
-	       __atomic_load_n(path->entry[3], __ATOMIC_RELAXED) == path->value[3];
+	/* The guest's processors may be writing there; an aligned load sees the old entry or the new one. */
+	return *path->entry[0] == path->value[0] && *path->entry[1] == path->value[1] &&
+	       *path->entry[2] == path->value[2] && *path->entry[3] == path->value[3];
 }
 
 _Static_assert(WALK_LEVELS == 4, "gwalk_unchanged() knows it");

@@ -72,6 +72,7 @@ __attribute__((noinline)) uint32_t cell_refill_cleared(struct memmgr *mm, struct
 	lock_acquire(&mm->lock);
 	if (mm->pool[size].head != FRAME_NIL)
 		frame_list_move(mm, &mm->pool[size], &c->cleared[size], batch_of(mm, size));
+	clear_note(mm, size);
 	lock_release(&mm->lock);
 	return frame_list_pop(mm, &c->cleared[size]);
 }

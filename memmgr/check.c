@@ -197,6 +197,11 @@ static bool check_free(const struct memmgr *mm, const struct census *c, struct e
 	for (unsigned cpu = 0; cpu < mm->cpus; cpu++)
 		if (!check_cell(mm, &mm->cells[cpu], &l, err))
 			return false;
+	for (unsigned size = 0; size < LEAF_SIZES; size++)
+		if (mm->stocked[size] != mm->pool[size].count + mm->clearing[size])
+			return VIOLATION(err, "pool of order %u: %u ready, %llu being cleared, %llu counted",
+					 leaf_order[size], mm->pool[size].count, (ull)mm->clearing[size],
+					 (ull)mm->stocked[size]);
 	if (memcmp(l.blocks, c->free_blocks, sizeof l.blocks) != 0 ||
 	    memcmp(l.clearing, mm->clearing, sizeof l.clearing) != 0)
 		return VIOLATION(err,

@@ -24,6 +24,7 @@ void clear_init(struct memmgr *mm, const struct memmgr_config *cfg)
 void clear_abandon(struct memmgr *mm, struct cell *c)
 {
 	mm->clearing[c->clearing.size]--;
+	clear_note(mm, c->clearing.size);
 	buddy_give(mm, c->clearing.frame, leaf_order[c->clearing.size]);
 	c->clearing.frame = FRAME_NIL;
 }
@@ -34,6 +35,7 @@ static bool give_up_one(struct memmgr *mm, enum leaf_size size)
 
 	if (frame == FRAME_NIL)
 		return false;
+	clear_note(mm, size);
 	buddy_give(mm, frame, leaf_order[size]);
 	return true;
 }
@@ -58,7 +60,13 @@ bool clear_give_up(struct memmgr *mm, unsigned order)
 
 static bool is_full(const struct memmgr *mm, enum leaf_size size)
 {
-	return mm->pool[size].count + mm->clearing[size] >= __atomic_load_n(&mm->pool_target[size], __ATOMIC_RELAXED);
+	return __atomic_load_n(&mm->stocked[size], __ATOMIC_RELAXED) >=
+	       __atomic_load_n(&mm->pool_target[size], __ATOMIC_RELAXED);
+}
+
+static bool all_full(const struct memmgr *mm)
+{
+	return is_full(mm, LEAF_4K) && is_full(mm, LEAF_2M) && is_full(mm, LEAF_1G);
 }
 
 /* Begins a block for the first pool that wants one. ST_OK: nobody does. Both locks are held. */
@@ -78,6 +86,7 @@ static enum status begin_block(struct memmgr *mm, struct cell *c)
 		frame_shape(mm, frame, leaf_order[size], HELD_BY_CLEARING);
 		c->clearing = (struct clearing){.frame = frame, .size = (enum leaf_size)size};
 		mm->clearing[size]++;
+		clear_note(mm, (enum leaf_size)size);
 		return ST_AGAIN;
 	}
 	return st;
@@ -90,6 +99,7 @@ static void finish_block(struct memmgr *mm, struct cell *c)
 	lock_acquire(&mm->lock);
 	mm->clearing[size]--;
 	frame_list_push(mm, &mm->pool[size], c->clearing.frame, leaf_order[size], HELD_BY_POOL);
+	clear_note(mm, size);
 	lock_release(&mm->lock);
 	c->clearing.frame = FRAME_NIL;
 }
@@ -108,7 +118,9 @@ static enum status step(struct memmgr *mm, bool clear)
 	struct cell *c = cell_lock(mm);
 	enum status st = ST_AGAIN;
 
-	if (c->clearing.frame == FRAME_NIL) {
+	if (c->clearing.frame == FRAME_NIL && all_full(mm)) {
+		st = ST_OK;
+	} else if (c->clearing.frame == FRAME_NIL) {
 		lock_acquire(&mm->lock);
 		st = begin_block(mm, c);
 		lock_release(&mm->lock);

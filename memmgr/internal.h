@@ -141,6 +141,7 @@ struct memmgr {
 	uint32_t searching;                /* CPUs that look through the cells for memory: nothing is cached meanwhile */
 	struct frame_list pool[LEAF_SIZES];
 	uint64_t clearing[LEAF_SIZES];     /* blocks in the cells' clearing */
+	uint64_t stocked[LEAF_SIZES];      /* those and the pool's: who is idle looks at it without the lock; __atomic */
 	struct list maps;                  /* struct gpmap.node */
 	struct list leaving_maps;          /* struct gpmap.leaving_node, those with a frame leaving */
 };
@@ -213,6 +214,12 @@ void clear_abandon(struct memmgr *mm, struct cell *c);
 static inline void clear_block(struct memmgr *mm, uint32_t frame, unsigned order)
 {
 	memset(frame_va(mm, frame), 0, PAGE_SIZE << order);
+}
+
+/* After the pool of @size, or the number of blocks being cleared for it, has changed. Under memmgr.lock. */
+static inline void clear_note(struct memmgr *mm, enum leaf_size size)
+{
+	__atomic_store_n(&mm->stocked[size], mm->pool[size].count + mm->clearing[size], __ATOMIC_RELAXED);
 }
 
 /* ---- cell.c ---- */

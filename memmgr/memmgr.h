@@ -157,8 +157,7 @@ MUST_CHECK enum status gpmap_fault(struct gpmap *map, gfn_t gfn, unsigned access
 void *gpmap_va(const struct gpmap *map, gfn_t gfn);
 /*
  * Where a number is that changes whenever a page is taken from the guest: an address that gpmap_va() gave in one
- * exit is good in a later one while it stands. To be read directly, by an atomic load with acquire, until
- * gpmap_destroy().
+ * exit is good in a later one while it stands. To be read directly until gpmap_destroy().
  */
 const uint64_t *gpmap_generation(const struct gpmap *map);
 

@@ -171,7 +171,8 @@ enum status gpmap_fault(struct gpmap *map, gfn_t gfn, unsigned access)
 {
 	enum status st;
 
-	if (unlikely(gfn.v >= map->gfn_limit))
+	/* Devices come here at each access: they take no lock. */
+	if (unlikely(gfn.v >= map->gfn_limit || gp_state(gp_load(&map->dir[gfn.v >> CHUNK_SHIFT])) == GP_NONE))
 		return ST_BAD_ADDRESS;
 	lock_acquire(&map->lock);
 	st = fault(map, gfn, access);
@@ -201,17 +202,28 @@ enum status gpmap_populate_locked(struct gpmap *map, gfn_t gfn, void **va)
 	return ST_OK;
 }
 
-enum status gpmap_populate(struct gpmap *map, gfn_t gfn, void **va)
+__attribute__((noinline)) static enum status populate_absent(struct gpmap *map, gfn_t gfn, void **va)
 {
-	void *present = __atomic_load_n(&map->releasing, __ATOMIC_RELAXED) ? NULL : gpmap_va(map, gfn);
 	enum status st;
 
-	if (likely(present)) {
-		*va = present;
-		return ST_OK;
-	}
 	lock_acquire(&map->lock);
 	st = gpmap_populate_locked(map, gfn, va);
 	lock_release(&map->lock);
 	return st;
+}
+
+/* Emulation comes here for each operand, RAM or not: only what is absent takes the lock. */
+enum status gpmap_populate(struct gpmap *map, gfn_t gfn, void **va)
+{
+	uint64_t entry;
+
+	if (unlikely(gfn.v >= map->gfn_limit))
+		return ST_BAD_ADDRESS;
+	entry = gpmap_lookup(map, gfn.v);
+	if (unlikely(gp_state(entry) == GP_ABSENT || __atomic_load_n(&map->releasing, __ATOMIC_RELAXED)))
+		return populate_absent(map, gfn, va);
+	if (gp_state(entry) == GP_NONE)
+		return ST_BAD_ADDRESS;
+	*va = frame_va(map->mm, gpmap_frame(entry, gfn.v));
+	return ST_OK;
 }
