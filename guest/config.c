@@ -166,9 +166,9 @@ static enum status check_rest(const struct vm_config *cfg, struct error *err)
 {
 	if (cfg->cpu.count == 0)
 		return refuse(cfg, err, ST_INVALID, "cpu.count is 0");
-	if (cfg->cpu.count > 1)
-		return refuse(cfg, err, ST_UNSUPPORTED, "cpu.count is %u, this version gives a VM one CPU",
-			      cfg->cpu.count);
+	if (cfg->cpu.count > VM_VCPUS_MAX)
+		return refuse(cfg, err, ST_INVALID, "cpu.count is %u, a VM has at most %d CPUs", cfg->cpu.count,
+			      VM_VCPUS_MAX);
 	if ((unsigned)cfg->on_reset > ON_RESET_STOP)
 		return refuse(cfg, err, ST_INVALID, "on_reset action %u is unknown", (unsigned)cfg->on_reset);
 	return ST_OK;

@@ -16,6 +16,7 @@
 #define VM_PATH_MAX 128
 #define VM_CMDLINE_MAX 2048
 #define VM_MODULES_MAX 8
+#define VM_VCPUS_MAX 16
 #define VM_MEMORY_MIN (1ull << 20)
 /* What a 4-level walk with 40 physical address bits reaches, less the hole below 4 GiB. */
 #define VM_MEMORY_MAX ((1ull << 40) - (1ull << 30))
@@ -43,7 +44,7 @@ struct vm_config {
 		unsigned module_count;
 	} boot;
 	struct {
-		unsigned count; /* 1 in this version */
+		unsigned count; /* vcpus, 1 to VM_VCPUS_MAX */
 	} cpu;
 	struct {
 		uint64_t size;        /* bytes, a multiple of 4 KiB */

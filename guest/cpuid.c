@@ -64,10 +64,14 @@
 /* ---- leaf fields ---- */
 
 #define LEAF1_CLFLUSH_MASK MASK(15, 8)
-#define LEAF1_ONE_PROCESSOR (1u << 16)
+#define LEAF1_PROCESSORS_SHIFT 16
 #define LEAF1_APIC_ID_SHIFT 24
 #define LEAF4_TYPE_MASK MASK(4, 0)
-#define LEAF4_SHARING_MASK MASK(31, 14) /* processors that share the cache, cores in the package: one each */
+#define LEAF4_LEVEL(eax) ((eax) >> 5 & 7)
+#define LEAF4_SHARING_MASK MASK(31, 14)
+#define LEAF4_SHARING_SHIFT 14 /* processors that share the cache, less 1 */
+#define LEAF4_CORES_SHIFT 26   /* cores in the package, less 1 */
+#define LAST_PRIVATE_CACHE 2   /* level */
 #define TOPOLOGY_SMT (1u << 8)
 #define TOPOLOGY_CORE (2u << 8)
 #define XSAVE_COMPONENT_ALIGNED BIT(1) /* 0xd.n ECX: aligned to 64 bytes in the compacted format */
@@ -93,26 +97,44 @@ static struct cpuid_regs host_leaf_below(const struct vm *vm, uint32_t max, uint
 
 /* ---- identity, features, caches, topology ---- */
 
+/*
+ * Each vcpu is a core of one thread, all in one package: a scheduler of the guest's then spreads its work without
+ * looking for siblings that share a pipeline, which ours may put anywhere. Bits of the APIC ids within the package.
+ */
+static unsigned core_bits(const struct vm *vm)
+{
+	unsigned count = vm->config.cpu.count;
+
+	return count > 1 ? bit_highest(count - 1) + 1 : 0;
+}
+
 static void build_features(const struct vm *vm, struct cpuid_table *t)
 {
 	struct cpuid_regs h = host_leaf(vm, CPUID_FEATURES, 0);
+	unsigned count = vm->config.cpu.count;
 
 	t->basic[CPUID_FEATURES] = (struct cpuid_regs){
 		.eax = h.eax,
-		.ebx = (uint32_t)(h.ebx & LEAF1_CLFLUSH_MASK) | LEAF1_ONE_PROCESSOR,
+		.ebx = (uint32_t)(h.ebx & LEAF1_CLFLUSH_MASK) | count << LEAF1_PROCESSORS_SHIFT,
 		.ecx = (uint32_t)((h.ecx & PASS_1C) | OURS_1C),
-		.edx = (uint32_t)((h.edx & PASS_1D) | OURS_1D),
+		.edx = (uint32_t)((h.edx & PASS_1D) | OURS_1D | (count > 1 ? CPUID_1D_HTT : 0)),
 	};
 }
 
+/* The numbers of ids set aside, powers of two (SDM 2A CPUID, leaf 4). */
 static void build_caches(const struct vm *vm, struct cpuid_table *t)
 {
+	uint32_t ids = (1u << core_bits(vm)) - 1;
+
 	for (unsigned i = 0; i < CPUID_CACHE_SUBLEAVES - 1; i++) {
 		struct cpuid_regs h = host_leaf(vm, CPUID_CACHE, i);
 
 		if ((h.eax & LEAF4_TYPE_MASK) == 0)
 			break;
 		h.eax &= (uint32_t)~LEAF4_SHARING_MASK;
+		h.eax |= ids << LEAF4_CORES_SHIFT;
+		if (LEAF4_LEVEL(h.eax) > LAST_PRIVATE_CACHE)
+			h.eax |= ids << LEAF4_SHARING_SHIFT;
 		t->cache[i] = h;
 	}
 }
@@ -150,11 +172,12 @@ static void build_extended(const struct vm *vm, struct cpuid_table *t)
 		(uint32_t)(h.eax & (CPUID_E8A_PHYS_BITS_MASK | CPUID_E8A_LINEAR_BITS_MASK));
 }
 
-/* One processor: both levels have width 0 and one member. EDX, the x2APIC id, is filled in per vcpu. */
-static void build_topology(struct cpuid_table *t)
+/* EDX, the x2APIC id, is filled in per vcpu. */
+static void build_topology(const struct vm *vm, struct cpuid_table *t)
 {
 	t->topology[0] = (struct cpuid_regs){.ebx = 1, .ecx = TOPOLOGY_SMT};
-	t->topology[1] = (struct cpuid_regs){.ebx = 1, .ecx = TOPOLOGY_CORE | 1};
+	t->topology[1] = (struct cpuid_regs){
+		.eax = core_bits(vm), .ebx = vm->config.cpu.count, .ecx = TOPOLOGY_CORE | 1};
 }
 
 /* ---- time ---- */
@@ -376,7 +399,7 @@ void cpuid_build(struct vm *vm)
 	if (h.eax >= CPUID_EXTENDED_FEATURES)
 		build_extended_features(vm, t);
 	build_extended(vm, t);
-	build_topology(t);
+	build_topology(vm, t);
 	build_time(vm, t);
 	settle_vectors(vm, t);
 	settle_engine(vm, t);

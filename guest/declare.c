@@ -93,7 +93,7 @@ static void vm_figures(const void *object, void *out)
 	const struct vm *vm = object;
 	struct vm_figures f = {
 		.state = vm->state, .starts = vm->starts, .printed = vm->console.out.head,
-		.report_bytes = strlen(vm->report),
+		.report_bytes = strlen(vm_report(vm)),
 	};
 
 	vm_info(vm, &f.info);

@@ -86,6 +86,11 @@ struct engine {
 	void (*vm_destroy)(struct vm *vm);
 	/* Creates vcpu->hw with architectural reset state (SDM vol 3 table 10-1). */
 	enum status (*vcpu_create)(struct vcpu *vcpu);
+	/*
+	 * Registers as after INIT (the same table, its last column): what INIT keeps is kept. Nothing is staged,
+	 * blocked or waited for by a window any more. The vcpu is loaded; its GPRs and its APIC are the caller's.
+	 */
+	void (*init)(struct vcpu *vcpu);
 	void (*vcpu_destroy)(struct vcpu *vcpu);
 
 	/* Makes the vcpu current on this CPU (and whoever was current not). Cheap when it is already. */

@@ -3,7 +3,7 @@
  * What each kind of exit does, by one table. A handler finishes the guest's
  * instruction (engine->advance) or leaves rip alone so that it is tried again;
  * an unknown kind never advances and stops that one VM with a report. Nothing
- * here allocates, logs or takes a lock.
+ * here allocates or logs, and the one lock taken is that of the VM's own devices.
  */
 #include "guest/exit.h"
 
@@ -12,6 +12,7 @@
 #include "guest/insn.h"
 #include "guest/machine.h"
 #include "guest/vcpu_internal.h"
+#include "guest/vm_devices.h"
 #include "lib/x86_regs.h"
 
 /* What KVM answers to a hypercall that it does not know; guests that try theirs expect it. */
@@ -43,7 +44,7 @@ static enum disposition on_string_io(struct vcpu *v)
 
 static enum disposition on_io(struct vcpu *v)
 {
-	struct bus *pio = &v->vm->pio;
+	struct vm *vm = v->vm;
 	uint16_t port = v->exit.u.io.port;
 	unsigned size = v->exit.u.io.size;
 	uint64_t rax = v->gpr[GPR_RAX], mask;
@@ -53,9 +54,9 @@ static enum disposition on_io(struct vcpu *v)
 	if (v->exit.u.io.in) {
 		/* A 32-bit result clears the upper half, smaller ones keep it. */
 		mask = size == 4 ? UINT64_MAX : BIT(size * 8) - 1;
-		v->gpr[GPR_RAX] = (rax & ~mask) | bus_read(pio, port, size);
+		v->gpr[GPR_RAX] = (rax & ~mask) | vm_port_read(vm, port, size);
 	} else {
-		bus_write(pio, port, size, rax);
+		vm_port_write(vm, port, size, rax);
 	}
 	vcpu_replan(v);
 	return finish(v);

@@ -18,6 +18,7 @@
 #include "guest/machine.h"
 #include "guest/vcpu_internal.h"
 #include "guest/vm.h"
+#include "guest/vm_devices.h"
 #include "lib/format.h"
 #include "lib/x86_regs.h"
 
@@ -281,16 +282,15 @@ static inline bool is_simple(struct vcpu *v, const struct insn *insn)
 
 static inline enum disposition move(struct vcpu *v, const struct insn *insn)
 {
-	struct bus *mmio = &v->vm->mmio;
 	uint64_t at = v->exit.u.fault.gpa.v, value;
 
 	if (insn->form == FORM_REG_MEM) {
-		value = bus_read(mmio, at, insn->size);
+		value = vcpu_mmio_read(v, at, insn->size);
 		if (unlikely(insn->reg_size < 4))
 			value |= vcpu_get_gpr(v, insn->reg) & ~insn_mask(insn->reg_size);
 		vcpu_set_gpr(v, insn->reg, value);
 	} else {
-		bus_write(mmio, at, insn->size, insn->form == FORM_MEM_IMM ? insn->imm : vcpu_get_gpr(v, insn->reg));
+		vcpu_mmio_write(v, at, insn->size, insn->form == FORM_MEM_IMM ? insn->imm : vcpu_get_gpr(v, insn->reg));
 	}
 	vcpu_replan(v);
 	v->exit.length = insn->length;

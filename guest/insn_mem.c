@@ -11,6 +11,7 @@
 #include "guest/insn_internal.h"
 #include "guest/vcpu_internal.h"
 #include "guest/vm.h"
+#include "guest/vm_devices.h"
 #include "lib/x86_regs.h"
 
 enum status insn_page_fault(struct insn_context *c, uint64_t linear, uint32_t pf_error)
@@ -86,26 +87,23 @@ static bool is_bus_size(unsigned size) { return size == 1 || size == 2 || size =
 
 static uint64_t read_device(struct insn_context *c, gpa_t at, unsigned size)
 {
-	struct bus *mmio = &c->v->vm->mmio;
 	uint64_t value = 0;
 
 	if (is_bus_size(size))
-		return bus_read(mmio, at.v, size);
+		return vcpu_mmio_read(c->v, at.v, size);
 	for (unsigned i = 0; i < size; i++)
-		value |= bus_read(mmio, at.v + i, 1) << i * 8;
+		value |= vcpu_mmio_read(c->v, at.v + i, 1) << i * 8;
 	return value;
 }
 
 static void write_device(struct insn_context *c, gpa_t at, unsigned size, uint64_t value)
 {
-	struct bus *mmio = &c->v->vm->mmio;
-
 	if (is_bus_size(size)) {
-		bus_write(mmio, at.v, size, value);
+		vcpu_mmio_write(c->v, at.v, size, value);
 		return;
 	}
 	for (unsigned i = 0; i < size; i++)
-		bus_write(mmio, at.v + i, 1, value >> i * 8);
+		vcpu_mmio_write(c->v, at.v + i, 1, value >> i * 8);
 }
 
 static enum status read_piece(struct insn_context *c, gpa_t at, unsigned size, uint64_t *out)
@@ -165,7 +163,7 @@ static enum status read_slow(struct insn_context *c, uint64_t linear, unsigned s
 enum status insn_read(struct insn_context *c, uint64_t linear, unsigned size, uint64_t *out)
 {
 	if (likely(is_the_fault(c, linear, size))) {
-		*out = bus_read(&c->v->vm->mmio, c->gpa.v, size);
+		*out = vcpu_mmio_read(c->v, c->gpa.v, size);
 		return ST_OK;
 	}
 	return read_slow(c, linear, size, out);
@@ -197,7 +195,7 @@ enum status insn_write(struct insn_context *c, uint64_t linear, unsigned size, u
 	enum status st;
 
 	if (likely(is_the_fault(c, linear, size))) {
-		bus_write(&c->v->vm->mmio, c->gpa.v, size, value);
+		vcpu_mmio_write(c->v, c->gpa.v, size, value);
 		return ST_OK;
 	}
 	st = translate_both(c, linear, size, at, &first);

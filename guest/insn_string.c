@@ -10,6 +10,7 @@
 #include "guest/insn.h"
 #include "guest/vcpu_internal.h"
 #include "guest/vm.h"
+#include "guest/vm_devices.h"
 #include "lib/x86_regs.h"
 
 /* At up to about 200 instructions a step an exit stays far below 20,000. */
@@ -126,7 +127,7 @@ static uint64_t element(struct insn_context *c, unsigned reg, unsigned address_s
 static enum status one_io(struct insn_context *c, unsigned reg, uint64_t linear)
 {
 	const struct exit *e = &c->v->exit;
-	struct bus *pio = &c->v->vm->pio;
+	struct vm *vm = c->v->vm;
 	unsigned size = e->u.io.size;
 	enum status st;
 	uint64_t value;
@@ -134,11 +135,11 @@ static enum status one_io(struct insn_context *c, unsigned reg, uint64_t linear)
 	if (e->u.io.in) {
 		st = insn_check_write(c, linear, size);
 		if (st == ST_OK)
-			st = insn_write(c, linear, size, bus_read(pio, e->u.io.port, size));
+			st = insn_write(c, linear, size, vm_port_read(vm, e->u.io.port, size));
 	} else {
 		st = insn_read(c, linear, size, &value);
 		if (st == ST_OK)
-			bus_write(pio, e->u.io.port, size, value);
+			vm_port_write(vm, e->u.io.port, size, value);
 	}
 	if (st == ST_OK)
 		step(c, reg, e->u.io.address_size, size);

@@ -391,7 +391,8 @@ static enum status write(struct vcpu *v, uint32_t index, uint64_t value)
 /* ST_NOT_FOUND is no register of ours: counted. For the guest both are #GP. */
 static enum status refused(struct vcpu *v, enum status st)
 {
-	v->vm->denied_msrs += st == ST_NOT_FOUND;
+	if (st == ST_NOT_FOUND)
+		__atomic_fetch_add(&v->vm->denied_msrs, 1, __ATOMIC_RELAXED);
 	return ST_INVALID;
 }
 

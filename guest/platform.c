@@ -2,9 +2,10 @@
 /*
  * The wiring of the PC. An ISA interrupt reaches the 8259 pair and the IO-APIC
  * at once, as on a board; which of them the guest listens to is the guest's
- * choice by their masks. The devices live in one block of the VM's arena and
- * their timers on vcpu 0's queue. What ends the machine (power-off, reset, debug
- * exit) becomes an event of the VM, whose vcpus leave at their next request test.
+ * choice by their masks. The devices live in one block of the VM's arena, their
+ * timers on the VM's queue, and both under the VM's lock: whoever accesses a device
+ * holds it. What ends the machine (power-off, reset, debug exit) becomes an event
+ * of the VM, whose vcpus leave at their next request test.
  */
 #include "guest/platform.h"
 
@@ -12,6 +13,7 @@
 #include "guest/pc.h"
 #include "guest/vdebug.h"
 #include "guest/vioapic.h"
+#include "guest/vm_devices.h"
 #include "guest/vpic.h"
 #include "guest/vpit.h"
 #include "guest/vpm.h"
@@ -67,30 +69,45 @@ static void pic_output(void *ctx, bool level)
 	struct platform *p = ctx;
 
 	if (level)
-		vlapic_local_pin(&boot_vcpu(p->vm)->lapic, 0);
+		vcpu_assert_lint0(boot_vcpu(p->vm));
 }
 
-bool platform_pic_pending(struct vm *vm)
+bool platform_pic_pending(struct vm *vm) { return vpic_pending(&vm->platform->pic); }
+
+/* The request may have gone since it was seen: then the vector is a spurious one, as on a board. */
+uint8_t platform_pic_ack(struct vm *vm)
 {
-	return vm->platform->pic.intr && vlapic_accepts_pic(&boot_vcpu(vm)->lapic);
+	uint8_t vector;
+
+	vm_enter_devices(vm);
+	vector = vpic_ack(&vm->platform->pic);
+	vm_leave_devices(vm);
+	return vector;
 }
 
-uint8_t platform_pic_ack(struct vm *vm) { return vpic_ack(&vm->platform->pic); }
-
-void platform_eoi(struct vm *vm, uint8_t vector) { vioapic_eoi(&vm->platform->ioapic, vector); }
-
-/* Among those that a lowest-priority message names, the one with the least processor priority takes it. */
-static struct vlapic *arbitrate(struct vm *vm, const struct apic_message *msg)
+void platform_eoi(struct vm *vm, uint8_t vector)
 {
-	struct vlapic *best = NULL;
+	vm_enter_devices(vm);
+	vioapic_eoi(&vm->platform->ioapic, vector);
+	vm_leave_devices(vm);
+}
+
+/*
+ * Of those that a lowest-priority message names one takes it, chosen by the vector: the processor priorities are known
+ * to the CPUs that run the vcpus alone. All vectors of a device then go to one, which has them in its cache.
+ */
+static struct vcpu *arbitrate(struct vm *vm, const struct apic_message *msg)
+{
+	struct vcpu *named[VM_VCPUS_MAX];
+	unsigned count = 0;
 
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
-		struct vlapic *l = &vm->vcpus[i]->lapic;
+		const struct vlapic *l = &vm->vcpus[i]->lapic;
 
-		if (vlapic_matches(l, msg->dest, msg->logical) && (!best || vlapic_ppr(l) < vlapic_ppr(best)))
-			best = l;
+		if (vlapic_matches(l, msg->dest, msg->logical) && vlapic_listens(l))
+			named[count++] = vm->vcpus[i];
 	}
-	return best;
+	return count ? named[msg->vector % count] : NULL;
 }
 
 static bool deliver(void *ctx, const struct apic_message *msg)
@@ -100,18 +117,18 @@ static bool deliver(void *ctx, const struct apic_message *msg)
 	bool taken = false;
 
 	if (msg->delivery == APIC_DELIVERY_LOWEST) {
-		struct vlapic *l = arbitrate(vm, msg);
+		struct vcpu *v = arbitrate(vm, msg);
 
-		if (l)
-			vlapic_receive(l, msg->delivery, msg->vector, msg->level);
-		return l;
+		if (v)
+			vcpu_message(v, msg->delivery, msg->vector, msg->level);
+		return v;
 	}
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
-		struct vlapic *l = &vm->vcpus[i]->lapic;
+		struct vcpu *v = vm->vcpus[i];
 
-		if (!vlapic_matches(l, msg->dest, msg->logical))
+		if (!vlapic_matches(&v->lapic, msg->dest, msg->logical))
 			continue;
-		vlapic_receive(l, msg->delivery, msg->vector, msg->level);
+		vcpu_message(v, msg->delivery, msg->vector, msg->level);
 		taken = true;
 	}
 	return taken;
@@ -123,7 +140,7 @@ static void leave(void *ctx, enum vm_reason reason, uint32_t code)
 {
 	const struct platform *p = ctx;
 
-	vm_event(p->vm, reason, code);
+	vm_event_locked(p->vm, reason, code);
 }
 
 static void power_off(void *ctx) { leave(ctx, REASON_POWER_OFF, 0); }
@@ -136,13 +153,11 @@ void platform_power_button(struct vm *vm) { vpm_power_button(&vm->platform->pm);
 
 /* ---- console ---- */
 
-/* From the control task: the vcpu may be blocked, with its wake-up set by timers that this has changed. */
 static void console_has_input(void *ctx)
 {
 	struct platform *p = ctx;
 
 	vuart_input(&p->uart);
-	vcpu_request(boot_vcpu(p->vm), REQ_RECOMPUTE);
 }
 
 /* ---- creation ---- */
@@ -153,7 +168,7 @@ static void init_devices(struct platform *p)
 {
 	struct vm *vm = p->vm;
 	const struct host_ops *host = vm->machine->host;
-	struct timerq *timers = &boot_vcpu(vm)->timers;
+	struct timerq *timers = &vm->timers;
 	uint64_t wall = host->wall_clock ? host->wall_clock() : WALL_UNKNOWN;
 
 	vpic_init(&p->pic, pic_output, p);

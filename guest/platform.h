@@ -24,13 +24,13 @@ uint64_t platform_bytes(void);
 enum status platform_create(struct vm *vm, struct error *err);
 /* Power-on state of every device but the local APICs. */
 void platform_reset(struct vm *vm);
-/* Level of interrupt input @gsi (0..23), to PIC (0..15) and IO-APIC; the PIT's 0 is the IO-APIC's 2. */
+/* The rest is called with the VM's lock held, unless said otherwise. Level of interrupt input @gsi (0..23), to PIC (0..15) and IO-APIC; the PIT's 0 is the IO-APIC's 2. */
 void platform_irq(struct vm *vm, unsigned gsi, bool level);
-/* The 8259 pair has an interrupt for vcpu 0, and its LINT0 lets it through. */
+/* The 8259 pair has an interrupt for vcpu 0. No lock. */
 bool platform_pic_pending(struct vm *vm);
-/* Acknowledges it and returns the vector (spurious ones too). */
+/* Acknowledges it and returns the vector (spurious ones too). Takes the lock. */
 uint8_t platform_pic_ack(struct vm *vm);
-/* A level-triggered vector was EOIed at a local APIC. */
+/* A level-triggered vector was EOIed at a local APIC. Takes the lock. */
 void platform_eoi(struct vm *vm, uint8_t vector);
 /* Presses the ACPI power button. */
 void platform_power_button(struct vm *vm);

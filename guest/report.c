@@ -3,11 +3,12 @@
  * The crash report of a VM: first the sentence that says why, then what a
  * person needs to see for themselves: the exit, registers, segments, the last
  * exits before it, and the engine's own view. Bounded by the buffer in struct
- * vm; numbers only, so that a guest cannot put text of its own into it.
+ * vm; numbers only, so that a guest cannot put text of its own into it. Of the
+ * other vcpus it has a line each, added when they have left their CPUs.
  */
 #include "guest/vcpu_internal.h"
 
-#include "guest/vm.h"
+#include "guest/vm_internal.h"
 #include "lib/format.h"
 
 #define TRACE_LINES 24
@@ -106,10 +107,11 @@ static void say_trace(struct text *t, const struct vcpu *v)
 
 void vcpu_report(struct vcpu *v, const char *fmt, va_list ap)
 {
-	struct text t = {.buf = v->vm->report, .size = sizeof v->vm->report};
+	struct vm *vm = v->vm;
+	struct text t = {.buf = vm->report, .size = sizeof vm->report};
 
 	say_v(&t, fmt, ap);
-	say(&t, "\nvcpu %u of VM %s\n", v->id, v->vm->config.name);
+	say(&t, "\nvcpu %u of VM %s\n", v->id, vm->config.name);
 	say_exit(&t, v);
 	say_registers(&t, v);
 	say_segments(&t, v);
@@ -117,18 +119,50 @@ void vcpu_report(struct vcpu *v, const char *fmt, va_list ap)
 	say_trace(&t, v);
 	t.used += MIN(v->engine->describe(v, t.buf + t.used, t.size - t.used), t.size - t.used - 1);
 	t.buf[t.used] = 0;
+	vm->crashed_vcpu = v->id;
+	__atomic_store_n(&vm->report_whole, true, __ATOMIC_RELEASE);
+}
+
+static const char *doing(const struct vcpu *v)
+{
+	if (v->waiting)
+		return "waiting for start-up";
+	return v->halted ? "halted" : "running";
+}
+
+/* At the end of what the one that crashed left room for. */
+void vm_report_siblings(struct vm *vm)
+{
+	struct text t = {.buf = vm->report, .size = sizeof vm->report, .used = strlen(vm->report)};
+
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
+		if (i == vm->crashed_vcpu)
+			continue;
+		v->engine->load(v);
+		say(&t, "vcpu %u: %s, rip %016llx rflags %08llx cr3 %016llx rsp %016llx, last exit %s of %llu\n", i,
+		    doing(v), reg(v, REG_RIP), reg(v, REG_RFLAGS), reg(v, REG_CR3), reg(v, REG_RSP),
+		    exit_kind_name(v->exit.kind), (unsigned long long)exits_so_far(v));
+		v->engine->put(v);
+	}
 }
 
 enum disposition vcpu_crash(struct vcpu *v, const char *fmt, ...)
 {
+	struct vm *vm = v->vm;
 	va_list ap;
+	bool ended;
 
-	/* The first cause is the one to keep. */
-	if (v->vm->state == VM_RUNNING) {
-		va_start(ap, fmt);
-		vcpu_report(v, fmt, ap);
-		va_end(ap);
-	}
-	vm_event(v->vm, REASON_CRASH, 0);
+	/* The siblings leave while the report is written; of several that crash at once the first is reported. */
+	lock_acquire(&vm->lock);
+	ended = vm_end(vm, REASON_CRASH, 0);
+	lock_release(&vm->lock);
+	if (!ended)
+		return STOP;
+	va_start(ap, fmt);
+	vcpu_report(v, fmt, ap);
+	va_end(ap);
+	vm_post_teardown(vm);
 	return STOP;
 }

@@ -16,6 +16,7 @@
 
 #include "guest/insn.h"
 #include "guest/machine.h"
+#include "guest/vm_internal.h"
 #include "lib/assert.h"
 #include "lib/x86_regs.h"
 
@@ -77,6 +78,8 @@ struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id)
 	host_alarm_init(&v->wake_alarm, wake_alarm_expired);
 	vlapic_init(&v->lapic, id, storage, &v->timers, &vm->time, &vcpu_lapic_ops, v);
 	v->lapic.hw_delivery = v->engine->caps.virtual_interrupts;
+	timer_init(&v->devices, vm_devices_due);
+	v->waiting = id != 0;
 	v->entity.run = turn;
 	v->entity.put = put;
 	msr_reset(v);
@@ -107,12 +110,19 @@ void vcpu_post(struct vcpu *v, uint64_t req)
 
 void vcpu_take_off(struct vcpu *v)
 {
-	if (v->entity.state == SCHED_DETACHED)
-		return;
-	vcpu_request(v, REQ_PAUSE);
-	while (!sched_remove(v->vm->machine->sched, &v->entity))
+	const struct host_ops *host = v->host;
+	unsigned long masked = host->mask();
+	bool off = v->entity.state == SCHED_DETACHED;
+
+	if (!off)
+		vcpu_request(v, REQ_PAUSE);
+	while (!off && !(off = sched_remove(v->vm->machine->sched, &v->entity))) {
+		host->unmask(masked);
 		__builtin_ia32_pause();
-	host_alarm_cancel(v->host, &v->wake_alarm);
+		masked = host->mask();
+	}
+	host_alarm_cancel(host, &v->wake_alarm);
+	host->unmask(masked);
 }
 
 /* ---- deadlines ---- */
@@ -156,15 +166,19 @@ static void set_bound(struct vcpu *v, uint64_t now, uint64_t slice_end)
 
 /* ---- the loop ---- */
 
-static void take_requests(struct vcpu *v)
+/* Those of @which; a request that comes meanwhile stays. */
+static void take_requests(struct vcpu *v, uint64_t which)
 {
-	uint64_t req = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQUIRE);
+	uint64_t req = __atomic_load_n(&v->requests, __ATOMIC_RELAXED) & which;
 
+	__atomic_fetch_and(&v->requests, ~req, __ATOMIC_ACQ_REL);
 	if (req & REQ_APIC_MODE)
 		v->engine->set_apic_mode(v, v->lapic.mode);
 	if (req & (REQ_EVENT | REQ_APIC_MODE))
 		vcpu_deliver(v);
 }
+
+static bool vm_runs(const struct vm *vm) { return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_RUNNING; }
 
 static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 {
@@ -172,12 +186,16 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 	uint64_t now = host->clock->ticks();
 	uint64_t guest_now = now + v->vm->time.offset;
 
-	if (unlikely(v->vm->state != VM_RUNNING))
+	if (unlikely(!vm_runs(v->vm)))
 		return STOP;
 	/* What wakes by this and does not ask for the CPU waits for the end of the turn. */
 	host_run_timers(v->cpu, now);
 	if (v->cpu->need_resched || now >= slice_end)
 		return YIELD;
+	if (v->requests & REQ_MAIL)
+		vcpu_take_mail(v);
+	if (unlikely(v->waiting))
+		return BLOCK;
 	if (v->timers.next <= guest_now)
 		timerq_run(&v->timers, guest_now);
 	if (v->halted) {
@@ -186,10 +204,11 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 		v->halted = false;
 	}
 	if (v->requests)
-		take_requests(v);
+		take_requests(v, ~REQ_MAIL);
 	set_bound(v, now, slice_end);
 	set_deadline(v, now);
-	return RESUME;
+	/* Whoever stopped the VM said so first and posted then: the request may be among those taken. */
+	return likely(vm_runs(v->vm)) ? RESUME : STOP;
 }
 
 enum disposition vcpu_exited(struct vcpu *v)
@@ -223,7 +242,7 @@ static enum disposition run_turn(struct vcpu *v, uint64_t slice_end)
 			d = prepare(v, slice_end);
 			continue;
 		}
-		take_requests(v);
+		take_requests(v, REQ_EVENT);
 		vcpu_replan(v);
 	}
 	return d;

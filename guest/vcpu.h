@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One virtual CPU: what the engine does not keep, and its run loop. Touched only
- * by the CPU that runs it; everyone else posts a request and kicks.
+ * by the CPU that runs it; everyone else leaves mail, posts a request and kicks.
  */
 #ifndef CORBEL_GUEST_VCPU_H
 #define CORBEL_GUEST_VCPU_H
@@ -25,9 +25,17 @@ struct vm;
 #define REQ_APIC_MODE BIT(2) /* tell the engine of lapic.mode */
 #define REQ_RECOMPUTE BIT(3) /* host or guest deadlines may have changed */
 #define REQ_FLUSH BIT(4)  /* pages were taken from the guest: the engine flushes before it enters again */
+/* What others left in its mail (guest/vcpu_mail.c). */
+#define REQ_POSTED BIT(8)  /* interrupts */
+#define REQ_NMI BIT(9)
+#define REQ_LINT0 BIT(10)  /* its LINT0 pin was asserted */
+#define REQ_INIT BIT(11)
+#define REQ_STARTUP BIT(12)
+#define REQ_DEVICES BIT(13) /* vcpu 0: the first deadline of the platform's devices changed */
+#define REQ_MAIL (REQ_POSTED | REQ_NMI | REQ_LINT0 | REQ_INIT | REQ_STARTUP | REQ_DEVICES)
 
 #define VCPU_TRACE_SIZE 64 /* entries, a power of two */
-#define VCPU_TIMERS_MAX 16
+#define VCPU_TIMERS_MAX 8
 
 struct trace_entry {
 	uint64_t entered; /* host TSC of the entry that this exit ended */
@@ -53,6 +61,17 @@ struct walk_pages {
 	struct walk_page page[WALK_PAGES];
 };
 
+/*
+ * What other CPUs have for a vcpu whose local APIC only its own CPU may touch: posted-interrupt requests in memory. In
+ * cache lines of its own. The request bit is set after the mail, and cleared before the mail is read.
+ */
+#define VCPU_VECTORS 256
+struct vcpu_mail {
+	uint64_t edge[VCPU_VECTORS / 64], level[VCPU_VECTORS / 64]; /* vectors requested */
+	uint32_t startup; /* MAIL_STARTUP and the vector of the first start-up message since the last INIT */
+} __attribute__((aligned(HOST_CACHE_LINE)));
+#define MAIL_STARTUP BIT(8)
+
 struct vcpu {
 	uint64_t gpr[GPR_COUNT]; /* saved by the engine at each exit, loaded at entry; slot GPR_RSP unused */
 	struct exit exit;
@@ -68,13 +87,14 @@ struct vcpu {
 	struct host_cpu *cpu;    /* where its latest turn is or was */
 	unsigned id;
 	bool halted;             /* in HLT: blocked until an event */
+	bool waiting;            /* for a start-up message: blocked until it comes */
 	bool nmi_pending;
 	bool irq_window, nmi_window; /* what was asked of the engine */
 	int tpr_watch;           /* vector told to sync_apic() without virtual interrupts, -1 for none */
 	bool exception_pending;
 	struct event exception;  /* from emulation, to be injected next */
 	struct vlapic lapic;
-	struct timerq timers;    /* guest TSC: APIC timer, and the platform's timers on vcpu 0 */
+	struct timerq timers;    /* guest TSC: the APIC's timer, and on vcpu 0 one for the platform's devices */
 	struct timer *timer_slots[VCPU_TIMERS_MAX];
 	struct host_alarm wake_alarm; /* wakes the vcpu for timers.next while it is blocked */
 	struct sched_entity entity;
@@ -85,6 +105,8 @@ struct vcpu {
 	struct trace trace;
 	struct walk_pages walk_pages;
 	void *insn_cache;        /* MMIO decode cache (guest/insn.h) */
+	struct timer devices;    /* of vcpu 0, on its timers: the first deadline of vm->timers */
+	struct vcpu_mail mail;
 };
 
 /*
@@ -100,8 +122,22 @@ void vcpu_request(struct vcpu *vcpu, uint64_t req);
 void vcpu_post(struct vcpu *vcpu, uint64_t req);
 
 /*
+ * An interrupt message for this vcpu: @delivery is an APIC_DELIVERY_* value (vlapic_receive()). Any CPU, masked; may
+ * be called with the lock of its VM held.
+ */
+void vcpu_message(struct vcpu *vcpu, uint64_t delivery, uint8_t vector, bool level);
+/* Posts @req, one of REQ_MAIL: no kick when it is posted already. Any CPU, masked. */
+void vcpu_leave_mail(struct vcpu *vcpu, uint64_t req);
+/* LINT0 of its local APIC was asserted. The same. */
+void vcpu_assert_lint0(struct vcpu *vcpu);
+/* In its own turn: takes what others left. */
+void vcpu_take_mail(struct vcpu *vcpu);
+/* Is the calling CPU in a turn of @vcpu? Then its local APIC and its timers may be touched. Masked. */
+static inline bool vcpu_is_here(const struct vcpu *vcpu) { return vcpu->host->this_cpu()->vcpu == vcpu; }
+
+/*
  * Takes the vcpu off the scheduler, once no CPU has anything of it. Its VM has left the running state, so that its turn
- * ends soon; no lock is held, since that is waited for.
+ * ends soon; no lock is held and interrupts are enabled, since that is waited for.
  */
 void vcpu_take_off(struct vcpu *vcpu);
 

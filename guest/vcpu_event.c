@@ -17,7 +17,7 @@
 
 static bool pic_pending(const struct vcpu *v)
 {
-	return vlapic_accepts_pic(&v->lapic) && platform_pic_pending(v->vm);
+	return v->id == 0 && vlapic_accepts_pic(&v->lapic) && platform_pic_pending(v->vm);
 }
 
 bool vcpu_wakes(struct vcpu *v)
@@ -177,12 +177,14 @@ void vcpu_raise(struct vcpu *v, uint8_t vector, bool has_error, uint32_t error)
 
 /* ---- the local APIC's side ---- */
 
-/* While the vcpu runs this is its own CPU (vlapic.h): nobody needs a kick. */
+/* Where a vcpu has a turn, nobody but its own CPU touches its APIC (vlapic.h). */
+static bool in_turn(const struct vcpu *v) { return v->cpu->vcpu == v; }
+
 static void lapic_changed(void *ctx)
 {
 	struct vcpu *v = ctx;
 
-	if (likely(v->entity.state == SCHED_RUNNING))
+	if (likely(in_turn(v)))
 		vcpu_note(v, REQ_EVENT);
 	else
 		vcpu_request(v, REQ_EVENT);
@@ -193,7 +195,7 @@ static void lapic_posted(void *ctx, uint8_t vector)
 {
 	struct vcpu *v = ctx;
 
-	if (v->engine->caps.virtual_interrupts && v->entity.state == SCHED_RUNNING)
+	if (v->engine->caps.virtual_interrupts && in_turn(v))
 		v->engine->post_interrupt(v, vector);
 	else
 		lapic_changed(v);
@@ -204,32 +206,48 @@ static void lapic_nmi(void *ctx)
 	struct vcpu *v = ctx;
 
 	v->nmi_pending = true;
-	vcpu_request(v, REQ_EVENT);
+	lapic_changed(v);
 }
 
-/* Only its own APIC can reach the one processor of this version: an INIT to oneself is a reset. */
-static void lapic_init(void *ctx)
-{
-	struct vcpu *v = ctx;
+/* From itself. The instruction under way ends first: that its registers are gone is for the next entry to see. */
+static void lapic_init(void *ctx) { vcpu_request(ctx, REQ_INIT); }
 
-	vm_event(v->vm, REASON_RESET, 0);
-}
-
-/* A start-up message is ignored by a processor that is not waiting for one (SDM 3A 8.4.3). */
+/* A start-up message is ignored by a processor that is not waiting for one (SDM 3A 9.4.3), and who waits sends none. */
 static void lapic_startup(void *ctx, uint8_t vector)
 {
 	(void)ctx;
 	(void)vector;
 }
 
+/* Of those that a lowest-priority message names: by the vector, since how busy the others are cannot be seen from here. */
+static struct vcpu *choose(struct vcpu *from, uint64_t icr)
+{
+	struct vm *vm = from->vm;
+	struct vcpu *named[VM_VCPUS_MAX];
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
+		if (vlapic_listens(&v->lapic) && vlapic_ipi_reaches(&v->lapic, icr, v == from))
+			named[count++] = v;
+	}
+	return count ? named[(uint8_t)icr % count] : NULL;
+}
+
 static void lapic_ipi(void *ctx, uint64_t icr)
 {
 	struct vcpu *from = ctx;
 	struct vm *vm = from->vm;
+	uint64_t delivery = icr & APIC_LVT_DELIVERY_MASK;
+	struct vcpu *chosen = delivery == APIC_DELIVERY_LOWEST ? choose(from, icr) : NULL;
 
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
-		if (vm->vcpus[i] != from)
-			vlapic_receive_ipi(&vm->vcpus[i]->lapic, icr);
+		struct vcpu *v = vm->vcpus[i];
+
+		if (delivery == APIC_DELIVERY_LOWEST ? v == chosen
+						     : v != from && vlapic_ipi_reaches(&v->lapic, icr, false))
+			vcpu_message(v, delivery, (uint8_t)icr, false);
 	}
 }
 

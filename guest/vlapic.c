@@ -228,25 +228,41 @@ bool vlapic_accepts_pic(const struct vlapic *l)
 /* ---- destinations and IPIs ---- */
 
 /* SDM 3A 11.6.2.2: flat compares eight bits, cluster compares four and needs the cluster equal. */
-static bool matches_xapic_logical(const struct vlapic *l, uint8_t mda)
+static bool matches_xapic_logical(uint64_t route, uint8_t mda)
 {
-	uint8_t ldr = (uint8_t)(vlapic_reg(l, APIC_REG_LDR) >> 24);
+	uint8_t ldr = (uint8_t)(route >> 56);
 
 	if (mda == XAPIC_BROADCAST)
 		return true;
-	if (vlapic_reg(l, APIC_REG_DFR) >> 28 == 0xf)
+	if (route & VLAPIC_ROUTE_FLAT)
 		return ldr & mda;
 	return CLASS(ldr) == CLASS(mda) && (ldr & mda & 0xf);
 }
 
+static uint64_t route_of(const struct vlapic *l) { return __atomic_load_n(&l->route, __ATOMIC_RELAXED); }
+
+void vlapic_publish(struct vlapic *l)
+{
+	uint64_t route = (uint64_t)l->mode | (uint64_t)vlapic_reg(l, APIC_REG_LDR) << 32;
+
+	if (vlapic_enabled(l))
+		route |= VLAPIC_ROUTE_ENABLED;
+	if (vlapic_reg(l, APIC_REG_DFR) >> 28 == 0xf)
+		route |= VLAPIC_ROUTE_FLAT;
+	__atomic_store_n(&l->route, route, __ATOMIC_RELAXED);
+}
+
+bool vlapic_listens(const struct vlapic *l) { return route_of(l) & VLAPIC_ROUTE_ENABLED; }
+
 bool vlapic_matches(const struct vlapic *l, uint32_t dest, bool logical)
 {
-	uint32_t ldr = vlapic_reg(l, APIC_REG_LDR);
+	uint64_t route = route_of(l);
+	uint32_t ldr = (uint32_t)(route >> 32);
 
-	switch (l->mode) {
+	switch ((enum vlapic_mode)(route & VLAPIC_ROUTE_MODE)) {
 	case VLAPIC_XAPIC:
 		if (logical)
-			return matches_xapic_logical(l, (uint8_t)dest);
+			return matches_xapic_logical(route, (uint8_t)dest);
 		return dest == DEST_BROADCAST || dest == XAPIC_BROADCAST || dest == l->id;
 	case VLAPIC_X2APIC:
 		if (dest == DEST_BROADCAST || !logical)
@@ -260,31 +276,17 @@ bool vlapic_matches(const struct vlapic *l, uint32_t dest, bool logical)
 
 static uint32_t icr_dest(uint64_t icr) { return (uint32_t)(icr >> 32); }
 
-void vlapic_receive_ipi(struct vlapic *l, uint64_t icr)
+bool vlapic_ipi_reaches(const struct vlapic *l, uint64_t icr, bool itself)
 {
-	switch (icr & ICR_SHORTHAND_MASK) {
-	case APIC_ICR_SELF:
-		return;
-	case APIC_ICR_ALL:
-	case APIC_ICR_ALL_BUT_SELF:
-		if (l->mode == VLAPIC_DISABLED)
-			return;
-		break;
-	default:
-		if (!vlapic_matches(l, icr_dest(icr), icr & APIC_ICR_LOGICAL))
-			return;
-	}
-	vlapic_receive(l, icr & APIC_LVT_DELIVERY_MASK, (uint8_t)icr, false);
-}
+	bool on = (route_of(l) & VLAPIC_ROUTE_MODE) != VLAPIC_DISABLED;
 
-static bool ipi_reaches_self(const struct vlapic *l, uint64_t icr)
-{
 	switch (icr & ICR_SHORTHAND_MASK) {
 	case APIC_ICR_SELF:
+		return itself;
 	case APIC_ICR_ALL:
-		return true;
+		return on;
 	case APIC_ICR_ALL_BUT_SELF:
-		return false;
+		return on && !itself;
 	default:
 		return vlapic_matches(l, icr_dest(icr), icr & APIC_ICR_LOGICAL);
 	}
@@ -317,7 +319,8 @@ void vlapic_send_ipi(struct vlapic *l, uint64_t icr)
 		vlapic_error(l, APIC_ESR_SEND_ILLEGAL);
 		return;
 	}
-	if (ipi_reaches_self(l, icr))
+	/* Of all whom a lowest-priority message names one takes it. */
+	if (vlapic_ipi_reaches(l, icr, true) && (delivery != APIC_DELIVERY_LOWEST || !ipi_may_reach_others(l, icr)))
 		vlapic_receive(l, delivery, (uint8_t)icr, false);
 	if (ipi_may_reach_others(l, icr))
 		l->ops->ipi(l->ctx, icr);

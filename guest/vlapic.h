@@ -4,7 +4,8 @@
  * registers live in one 4 KiB page laid out as the hardware's virtual-APIC page,
  * so that an engine with virtual-interrupt delivery works on the same state.
  * Everything here runs with interrupts masked, on the CPU that runs the vcpu or
- * while the vcpu runs nowhere.
+ * while the vcpu runs nowhere, but for the few calls that say otherwise: whether
+ * a message reaches this APIC is what its senders, on other CPUs, have to ask.
  */
 #ifndef CORBEL_GUEST_VLAPIC_H
 #define CORBEL_GUEST_VLAPIC_H
@@ -14,10 +15,17 @@
 
 #include "guest/device.h"
 #include "guest/vtime.h"
+#include "lib/bits.h"
 #include "lib/status.h"
 #include "lib/timerq.h"
 
 enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
+
+/* struct vlapic.route: the mode, the software's enable bit, the destination format, and the LDR. */
+#define VLAPIC_ROUTE_MODE MASK(1, 0)
+#define VLAPIC_ROUTE_ENABLED BIT(2)
+#define VLAPIC_ROUTE_FLAT BIT(3)
+#define VLAPIC_ROUTE_LDR MASK(63, 32)
 
 #define VLAPIC_BASE 0xfee00000ull
 #define VLAPIC_SIZE 0x1000u
@@ -32,8 +40,9 @@ struct vlapic_ops {
 	void (*init)(void *ctx);
 	void (*startup)(void *ctx, uint8_t vector);
 	/*
-	 * An ICR write that may reach others (this APIC has taken its own share): call vlapic_receive_ipi()
-	 * on each of the VM's other APICs. @icr is in x2APIC form, destination in bits 63:32.
+	 * An ICR write that may reach others; @icr is in x2APIC form, destination in bits 63:32. It goes to each of
+	 * the VM's other APICs of which vlapic_ipi_reaches() is true (this one has taken its own share), or, with
+	 * lowest priority, to one of all, this one included.
 	 */
 	void (*ipi)(void *ctx, uint64_t icr);
 	/* A level-triggered vector was EOIed and not suppressed: tell the IO-APIC. */
@@ -53,6 +62,8 @@ struct vlapic {
 	bool hw_delivery;
 	/* Bit n: word n (vectors 32n..32n+31) of the page's IRR, ISR, TMR is not 0. TMR only we write. */
 	uint8_t irr_words, isr_words, tmr_words;
+	/* What senders must know (VLAPIC_ROUTE_*), in one word that they read at once; we alone write it. */
+	uint64_t route;
 	uint32_t errors;        /* ESR bits detected since the last write to ESR */
 	uint64_t base_msr;      /* IA32_APIC_BASE */
 	uint32_t timer_ratio;   /* TSC ticks for each tick of the timer's crystal */
@@ -90,14 +101,16 @@ void vlapic_post(struct vlapic *l, uint8_t vector, bool level);
  * INIT, start-up; SMI and ExtINT are dropped), @vector its vector.
  */
 void vlapic_receive(struct vlapic *l, uint64_t delivery, uint8_t vector, bool level);
-/* The same for an IPI that another APIC sent, if its shorthand or destination names this one. */
-void vlapic_receive_ipi(struct vlapic *l, uint64_t icr);
+/* Does the shorthand or destination of an IPI name this APIC, which sent it (@itself) or not? Any CPU. */
+bool vlapic_ipi_reaches(const struct vlapic *l, uint64_t icr, bool itself);
 /* Delivers local interrupt pin 0 or 1 by its LVT entry: the pin was just asserted. */
 void vlapic_local_pin(struct vlapic *l, unsigned pin);
 /* True when LINT0 passes the 8259's INTR (ExtINT, unmasked, or APIC disabled). */
 bool vlapic_accepts_pic(const struct vlapic *l);
-/* Does an interrupt message (IO-APIC, MSI, IPI) with this destination reach this APIC? Broadcast is all ones. */
+/* Does an interrupt message (IO-APIC, MSI, IPI) with this destination reach this APIC? Broadcast is all ones. Any CPU. */
 bool vlapic_matches(const struct vlapic *l, uint32_t dest, bool logical);
+/* Is it enabled, by hardware and software, so that it takes interrupts? Any CPU. */
+bool vlapic_listens(const struct vlapic *l);
 
 /* Highest requested / in-service vector, -1 for none. */
 int vlapic_highest_irr(const struct vlapic *l);

@@ -28,6 +28,8 @@ void vlapic_send_ipi(struct vlapic *l, uint64_t icr);
 
 /* Face of the registers, wired by vlapic_init(). */
 extern const struct device_ops vlapic_mmio_ops;
+/* Tells senders of a change to the mode, SVR, LDR or DFR. */
+void vlapic_publish(struct vlapic *l);
 /* Register values after power-on or INIT, by l->mode. */
 void vlapic_reset_regs(struct vlapic *l);
 

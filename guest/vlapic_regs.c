@@ -115,6 +115,7 @@ static void write_svr(struct vlapic *l, uint32_t value)
 	vlapic_set_reg(l, APIC_REG_SVR, value);
 	if (!(value & APIC_SVR_ENABLE))
 		mask_lvts(l);
+	vlapic_publish(l);
 	l->ops->changed(l->ctx);
 }
 
@@ -199,9 +200,11 @@ static void xapic_write(struct vlapic *l, uint32_t reg, uint32_t value)
 	switch (reg) {
 	case APIC_REG_LDR:
 		vlapic_set_reg(l, reg, value & 0xff000000u);
+		vlapic_publish(l);
 		break;
 	case APIC_REG_DFR:
 		vlapic_set_reg(l, reg, value | 0x0fffffffu);
+		vlapic_publish(l);
 		break;
 	case APIC_REG_ICR_HIGH:
 		vlapic_set_reg(l, reg, value & 0xff000000u);
@@ -308,6 +311,7 @@ static void set_mode_regs(struct vlapic *l)
 	vlapic_set_reg(l, APIC_REG_DFR, x2apic ? 0 : UINT32_MAX);
 	vlapic_set_reg(l, APIC_REG_ICR_HIGH, 0);
 	put_le64(l->page + APIC_REG_ICR_LOW, 0);
+	vlapic_publish(l);
 }
 
 static enum status write_base(struct vlapic *l, uint64_t value)
@@ -376,6 +380,7 @@ void vlapic_reset_regs(struct vlapic *l)
 		       (uint32_t)(VERSION | LVT_MAX_ENTRY << APIC_VERSION_MAX_LVT_SHIFT | VERSION_SUPPRESS_EOI));
 	vlapic_set_reg(l, APIC_REG_SVR, SVR_RESET);
 	mask_lvts(l);
+	vlapic_publish(l);
 }
 
 void vlapic_virtual_wire(struct vlapic *l)
@@ -383,5 +388,6 @@ void vlapic_virtual_wire(struct vlapic *l)
 	vlapic_set_reg(l, APIC_REG_SVR, (uint32_t)(SVR_RESET | APIC_SVR_ENABLE));
 	vlapic_set_reg(l, APIC_REG_LVT_LINT0, (uint32_t)APIC_DELIVERY_EXTINT);
 	vlapic_set_reg(l, APIC_REG_LVT_LINT1, (uint32_t)APIC_DELIVERY_NMI);
+	vlapic_publish(l);
 	l->ops->changed(l->ctx);
 }

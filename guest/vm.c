@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "guest/platform.h"
+#include "guest/vm_devices.h"
 #include "guest/vm_internal.h"
 #include "lib/assert.h"
 #include "lib/checked.h"
@@ -36,8 +37,9 @@ static const struct {
 	[DO_PAUSE] = {"paused", FROM(VM_RUNNING), VM_PAUSED},
 	[DO_RESUME] = {"resumed", FROM(VM_PAUSED), VM_RUNNING},
 	[DO_STOP] = {"stopped", FROM(VM_RUNNING) | FROM(VM_PAUSED), VM_STOPPED},
-	[DO_END] = {"ended", FROM(VM_RUNNING), VM_STOPPED},
-	[DO_CRASH] = {"crashed", FROM(VM_RUNNING), VM_CRASHED},
+	/* A vcpu may come to its end in the turn that a pause waits for. */
+	[DO_END] = {"ended", FROM(VM_RUNNING) | FROM(VM_PAUSED), VM_STOPPED},
+	[DO_CRASH] = {"crashed", FROM(VM_RUNNING) | FROM(VM_PAUSED), VM_CRASHED},
 	[DO_PRESS] = {"shut down by its power button", FROM(VM_RUNNING), UNCHANGED},
 	[DO_DESTROY] = {"destroyed", AT_REST, UNCHANGED},
 };
@@ -47,6 +49,11 @@ const char *vm_state_name(enum vm_state state)
 	static const char *const names[VM_STATES] = {"defined", "loading", "running", "paused", "stopped", "crashed"};
 
 	return (unsigned)state < VM_STATES ? names[state] : "unknown";
+}
+
+const char *vm_report(const struct vm *vm)
+{
+	return __atomic_load_n(&vm->report_whole, __ATOMIC_ACQUIRE) ? vm->report : "";
 }
 
 const char *vm_reason_name(enum vm_reason reason)
@@ -79,7 +86,7 @@ static void note_change(struct machine *m)
 	__atomic_fetch_add(&m->changes, 1, __ATOMIC_RELEASE);
 }
 
-/* The only writer of vm->state. */
+/* The only writer of vm->state, with the VM's lock held. */
 static void transition(struct vm *vm, enum vm_action action)
 {
 	unsigned to = actions[action].to;
@@ -88,7 +95,7 @@ static void transition(struct vm *vm, enum vm_action action)
 	if (action == DO_START)
 		vm->before = vm->state;
 	if (to != UNCHANGED)
-		vm->state = to == AS_BEFORE ? vm->before : (enum vm_state)to;
+		__atomic_store_n(&vm->state, to == AS_BEFORE ? vm->before : (enum vm_state)to, __ATOMIC_RELEASE);
 	note_change(vm->machine);
 }
 
@@ -199,6 +206,7 @@ enum status vm_define(struct machine *m, const struct vm_config *cfg, struct vm 
 	vm->machine = m;
 	vm->id = (uint16_t)(slot + 1);
 	vm->config = *cfg;
+	lock_init(&vm->lock, LOCK_VM);
 	bytelog_init(&vm->console.out, log, CONSOLE_LOG_BYTES);
 	ring_init(&vm->console.in, vm + 1, CONSOLE_INPUT_BYTES);
 	m->committed += vm_definition_bytes();
@@ -235,29 +243,60 @@ static const enum vm_action action_of[] = {
 	[REASON_CRASH] = DO_CRASH,
 };
 
-void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code)
+bool vm_end(struct vm *vm, enum vm_reason reason, uint32_t code)
 {
-	struct machine *m = vm->machine;
-
 	/* What a dying guest does after its end changes nothing. */
-	if (vm->state != VM_RUNNING)
-		return;
+	if (!(actions[action_of[reason]].from & FROM(vm->state)))
+		return false;
 	transition(vm, action_of[reason]);
 	vm->reason = reason;
 	vm->exit_code = code;
-	vm->restart_due = reason == REASON_RESET && vm->config.on_reset == ON_RESET_RESTART;
-	vm->teardown_due = true;
-	m->teardown_due = true;
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], REQ_PAUSE);
+	return true;
+}
+
+void vm_post_teardown(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+
+	vm->restart_due = vm->reason == REASON_RESET && vm->config.on_reset == ON_RESET_RESTART;
+	__atomic_store_n(&vm->teardown_due, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&m->teardown_due, true, __ATOMIC_RELEASE);
+	note_change(m);
 	m->host->notify();
+}
+
+void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code)
+{
+	if (vm_end(vm, reason, code))
+		vm_post_teardown(vm);
+}
+
+void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code)
+{
+	lock_acquire(&vm->lock);
+	vm_event_locked(vm, reason, code);
+	lock_release(&vm->lock);
 }
 
 /* ---- commands ---- */
 
-/* Puts the vcpus on their CPU's queue and lets time go on. Masked by the caller. */
+/* What the scheduler's traces call it. */
+static void name_vcpu(const struct vcpu *v, char name[SCHED_NAME_MAX])
+{
+	const struct vm *vm = v->vm;
+
+	if (vm->vcpu_count == 1)
+		format(name, SCHED_NAME_MAX, "%s", vm->config.name);
+	else
+		format(name, SCHED_NAME_MAX, "%.*s/%u", SCHED_NAME_MAX - 4, vm->config.name, v->id);
+}
+
+/* Puts the vcpus on the CPUs' queues and lets time go on. The lock is held. */
 static void set_running(struct vm *vm)
 {
+	char name[SCHED_NAME_MAX];
 	struct machine *m = vm->machine;
 
 	vm_time_resume(&vm->time);
@@ -268,54 +307,64 @@ static void set_running(struct vm *vm)
 		m->engine->set_tsc_offset(v, vm->time.offset + v->msr.tsc_adjust);
 		/* It may run on any CPU. */
 		m->engine->put(v);
-		sched_add(m->sched, &v->entity, vm->config.name, SCHED_ANY_CPU, m->host->clock->ticks());
+		name_vcpu(v, name);
+		sched_add(m->sched, &v->entity, name, SCHED_ANY_CPU, m->host->clock->ticks());
 		vcpu_request(v, REQ_EVENT);
 	}
+}
+
+static void change(struct vm *vm, enum vm_action action)
+{
+	unsigned long state = vm_lock(vm);
+
+	transition(vm, action);
+	vm_unlock(vm, state);
 }
 
 enum status vm_start(struct vm *vm, struct error *err)
 {
 	enum status st = check_action(vm, DO_START, err);
-	unsigned long masked;
+	unsigned long state;
 
 	if (st != ST_OK)
 		return st;
 	vm_release(vm);
 	if (vm->machine->starting)
 		vm->machine->starting(vm->machine->starting_ctx, vm);
-	transition(vm, DO_START);
+	change(vm, DO_START);
 	st = vm_build(vm, err);
 	if (st != ST_OK) {
 		vm_release(vm);
-		transition(vm, DO_ABANDON);
+		change(vm, DO_ABANDON);
 		return st;
 	}
-	masked = vm_mask(vm);
+	state = vm_lock(vm);
 	transition(vm, DO_RUN);
 	vm->reason = REASON_NONE;
 	vm->exit_code = 0;
 	vm->denied_msrs = 0;
 	vm->report[0] = 0;
+	vm->report_whole = false;
 	vm->starts++;
 	vm->started_at = vm->machine->host->clock->ticks();
 	set_running(vm);
-	vm_unmask(vm, masked);
+	vm_unlock(vm, state);
 	return ST_OK;
 }
 
 enum status vm_stop(struct vm *vm, struct error *err)
 {
+	unsigned long state = vm_lock(vm);
 	enum status st = check_action(vm, DO_STOP, err);
-	unsigned long masked;
 
-	if (st != ST_OK)
-		return st;
-	masked = vm_mask(vm);
-	transition(vm, DO_STOP);
-	vm->reason = REASON_OPERATOR;
-	vm_unmask(vm, masked);
-	vm_release(vm);
-	return ST_OK;
+	if (st == ST_OK) {
+		transition(vm, DO_STOP);
+		vm->reason = REASON_OPERATOR;
+	}
+	vm_unlock(vm, state);
+	if (st == ST_OK)
+		vm_release(vm);
+	return st;
 }
 
 static void take_off(struct vcpu *v)
@@ -326,41 +375,62 @@ static void take_off(struct vcpu *v)
 	v->entity.used = v->entity.waited = 0;
 }
 
+/* All leave at once, and are then waited for one by one. */
+static void take_off_all(struct vm *vm)
+{
+	unsigned long state = vm_mask(vm);
+
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		vcpu_request(vm->vcpus[i], REQ_PAUSE);
+	vm_unmask(vm, state);
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		take_off(vm->vcpus[i]);
+}
+
 enum status vm_pause(struct vm *vm, struct error *err)
 {
-	unsigned long masked = vm_mask(vm);
+	unsigned long state = vm_lock(vm);
 	enum status st = check_action(vm, DO_PAUSE, err);
 
-	if (st == ST_OK) {
+	if (st == ST_OK)
 		transition(vm, DO_PAUSE);
-		for (unsigned i = 0; i < vm->vcpu_count; i++)
-			take_off(vm->vcpus[i]);
+	vm_unlock(vm, state);
+	if (st != ST_OK)
+		return st;
+	take_off_all(vm);
+	state = vm_lock(vm);
+	if (vm->state == VM_PAUSED)
 		vm_time_pause(&vm->time);
-	}
-	vm_unmask(vm, masked);
+	else
+		st = fail(err, ST_BAD_STATE, "VM %s ended by itself (%s) while it was being paused", vm->config.name,
+			  vm_reason_name(vm->reason));
+	vm_unlock(vm, state);
 	return st;
 }
 
 enum status vm_resume(struct vm *vm, struct error *err)
 {
-	unsigned long masked = vm_mask(vm);
+	unsigned long state = vm_lock(vm);
 	enum status st = check_action(vm, DO_RESUME, err);
 
 	if (st == ST_OK) {
 		transition(vm, DO_RESUME);
 		set_running(vm);
 	}
-	vm_unmask(vm, masked);
+	vm_unlock(vm, state);
 	return st;
 }
 
 enum status vm_power_button(struct vm *vm, struct error *err)
 {
 	unsigned long masked = vm_mask(vm);
-	enum status st = check_action(vm, DO_PRESS, err);
+	enum status st;
 
+	vm_enter_devices(vm);
+	st = check_action(vm, DO_PRESS, err);
 	if (st == ST_OK)
 		platform_power_button(vm);
+	vm_leave_devices(vm);
 	vm_unmask(vm, masked);
 	return st;
 }
@@ -368,10 +438,13 @@ enum status vm_power_button(struct vm *vm, struct error *err)
 size_t vm_console_input(struct vm *vm, const void *data, size_t len)
 {
 	unsigned long masked = vm_mask(vm);
-	size_t taken = ring_write(&vm->console.in, data, len);
+	size_t taken;
 
+	vm_enter_devices(vm);
+	taken = ring_write(&vm->console.in, data, len);
 	if (taken && vm->console.input)
 		vm->console.input(vm->console.input_ctx);
+	vm_leave_devices(vm);
 	vm_unmask(vm, masked);
 	return taken;
 }
@@ -380,11 +453,11 @@ size_t vm_console_input(struct vm *vm, const void *data, size_t len)
 
 static void log_end(const struct vm *vm)
 {
-	const char *end = strchr(vm->report, '\n');
-	int length = end ? (int)(end - vm->report) : 0;
+	const char *report = vm_report(vm), *end = strchr(report, '\n');
+	int length = end ? (int)(end - report) : 0;
 
 	if (vm->reason == REASON_CRASH)
-		log_warn("VM %s crashed: %.*s", vm->config.name, length, vm->report);
+		log_warn("VM %s crashed: %.*s", vm->config.name, length, report);
 	else
 		log_info("VM %s ended: %s, code %u%s", vm->config.name, vm_reason_name(vm->reason), vm->exit_code,
 			 vm->restart_due ? ", starting again" : "");
@@ -407,9 +480,9 @@ bool vm_reap(struct machine *m)
 	if (!__atomic_exchange_n(&m->teardown_due, false, __ATOMIC_ACQ_REL))
 		return false;
 	for (struct vm *vm = vm_next(m, NULL); vm; vm = vm_next(m, vm)) {
-		if (vm->teardown_due) {
+		if (__atomic_load_n(&vm->teardown_due, __ATOMIC_ACQUIRE)) {
 			reap(vm);
-			m->teardown_due = true; /* one VM a call: others may wait */
+			__atomic_store_n(&m->teardown_due, true, __ATOMIC_RELEASE); /* one VM a call: others may wait */
 			return true;
 		}
 	}
@@ -458,6 +531,7 @@ static void count(const struct vm *vm, struct vm_info *out)
 		add_vcpu(vm->vcpus[i], out);
 }
 
+/* What the vcpus count on their CPUs is read as it is at the moment: each number by itself is right. */
 void vm_usage(const struct vm *vm, struct vm_usage *out)
 {
 	unsigned long masked = vm_mask(vm);

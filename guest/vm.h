@@ -5,7 +5,9 @@
  * vm_start() builds it in an arena that stop drops whole.
  *
  * The calls below belong to the control task (interrupts enabled); they mask
- * around the manager calls they make. vm_event() comes from the vcpu's CPU.
+ * around the manager calls they make. Its vcpus run on CPUs of their own: the VM's
+ * lock is over its state, its devices and its console, and is never held while
+ * somebody waits for a vcpu to leave its CPU.
  */
 #ifndef CORBEL_GUEST_VM_H
 #define CORBEL_GUEST_VM_H
@@ -21,8 +23,8 @@
 #include "lib/arena.h"
 #include "memmgr/memmgr.h"
 
-#define VM_VCPUS_MAX 1
 #define VM_REPORT_MAX 8192
+#define VM_TIMERS_MAX 16
 
 enum vm_state { VM_DEFINED, VM_LOADING, VM_RUNNING, VM_PAUSED, VM_STOPPED, VM_CRASHED, VM_STATES };
 
@@ -61,7 +63,8 @@ struct vm {
 	struct machine *machine;
 	uint16_t id;            /* 1.., stable for life; memmgr's owner id */
 	struct vm_config config;
-	enum vm_state state;
+	struct lock lock;       /* LOCK_VM: state, devices, console; its vcpus take it for those alone */
+	enum vm_state state;    /* changed under the lock, read without */
 	enum vm_reason reason;
 	uint32_t exit_code;
 	bool teardown_due;      /* left the running state; the control task releases its parts */
@@ -69,7 +72,9 @@ struct vm {
 	enum vm_state before;   /* state that a failed start returns to */
 	uint64_t starts;
 	uint64_t started_at;    /* host TSC */
-	char report[VM_REPORT_MAX]; /* crash report, NUL-terminated; survives teardown */
+	char report[VM_REPORT_MAX]; /* crash report, NUL-terminated; survives teardown: see vm_report() */
+	bool report_whole;
+	unsigned crashed_vcpu;  /* whose report it is */
 	struct console console; /* survives stop and start */
 	uint64_t committed;     /* bytes promised while it is built: RAM and overhead */
 	struct vm_info last;    /* what it had come to when it was taken apart */
@@ -85,6 +90,9 @@ struct vm {
 	struct bus pio, mmio;
 	struct vm_time time;
 	struct platform *platform;
+	struct timerq timers;   /* of the platform's devices, guest TSC; vcpu 0 runs them (guest/vm_devices.h) */
+	struct timer *timer_slots[VM_TIMERS_MAX];
+	uint64_t timers_told;   /* timers.next as vcpu 0 was told */
 	struct vcpu *vcpus[VM_VCPUS_MAX];
 	unsigned vcpu_count;
 	struct cpuid_table *cpuid; /* precomputed allow-list (guest/cpuid.h) */
@@ -116,8 +124,15 @@ enum status vm_power_button(struct vm *vm, struct error *err);
 /* defined, stopped, crashed -> gone; the pointer is dead. */
 enum status vm_destroy(struct vm *vm, struct error *err);
 
-/* The vcpu's CPU: the guest left the running state. Posts the teardown to the control task. */
+/*
+ * A vcpu's CPU, in its turn: the guest left the running state. Tells the other vcpus to leave their CPUs, and posts
+ * the teardown to the control task. Of several at once the first counts.
+ */
 void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code);
+/* The same from a device, with the VM's lock held. */
+void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code);
+/* The crash report, once it is whole; empty when there is none. */
+const char *vm_report(const struct vm *vm);
 /* Control task: releases what left the running state, restarts what asked for it. True while work is left. */
 bool vm_reap(struct machine *m);
 

@@ -12,6 +12,7 @@
 #include "guest/boot.h"
 #include "guest/cpuid.h"
 #include "guest/platform.h"
+#include "guest/vm_devices.h"
 #include "guest/vm_internal.h"
 #include "lib/assert.h"
 #include "lib/checked.h"
@@ -155,13 +156,15 @@ static enum status make_devices(struct vm *vm, struct error *err)
 
 	bus_init(&vm->pio, "pio", PIO_LIMIT);
 	bus_init(&vm->mmio, "mmio", UINT64_MAX);
-	st = bus_add(&vm->mmio, VLAPIC_BASE, VLAPIC_SIZE, &vm->vcpus[0]->lapic.dev, 0);
-	ASSERT(st == ST_OK);
+	timerq_init(&vm->timers, vm->timer_slots, VM_TIMERS_MAX);
+	vm->timers_told = TIMERQ_NEVER;
+	vm_enter_devices(vm);
 	st = platform_create(vm, err);
 	if (st == ST_OK) {
 		platform_reset(vm);
 		vlapic_virtual_wire(&vm->vcpus[0]->lapic);
 	}
+	vm_leave_devices(vm);
 	vm_unmask(vm, masked);
 	return st;
 }
@@ -197,17 +200,30 @@ enum status vm_build(struct vm *vm, struct error *err)
 
 /* ---- unmaking ---- */
 
+/* All are told first. Interrupts are enabled: CPUs that have one answer in their own time. */
+static void take_off_vcpus(struct vm *vm)
+{
+	unsigned long masked = vm_mask(vm);
+
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		vcpu_request(vm->vcpus[i], REQ_PAUSE);
+	vm_unmask(vm, masked);
+	for (unsigned i = 0; i < vm->vcpu_count; i++)
+		vcpu_take_off(vm->vcpus[i]);
+}
+
 static void release_vcpus(struct vm *vm)
 {
 	struct machine *m = vm->machine;
 	unsigned long masked = vm_mask(vm);
 
+	if (vm->state == VM_CRASHED && vm->vcpu_count > 1)
+		vm_report_siblings(vm);
 	for (unsigned i = 0; i < VM_VCPUS_MAX; i++) {
 		struct vcpu *v = vm->vcpus[i];
 
 		if (!v)
 			continue;
-		vcpu_take_off(v);
 		if (v->hw) {
 			m->engine->put(v);
 			m->engine->vcpu_destroy(v);
@@ -257,13 +273,15 @@ static void release_rest(struct vm *vm)
 
 void vm_release(struct vm *vm)
 {
-	unsigned long masked = vm_mask(vm);
+	unsigned long masked;
 
+	take_off_vcpus(vm);
+	masked = vm_mask(vm);
 	vm_keep_figures(vm);
 	vm_unmask(vm, masked);
 	release_vcpus(vm);
 	release_memory(vm);
 	release_rest(vm);
-	vm->teardown_due = false;
+	__atomic_store_n(&vm->teardown_due, false, __ATOMIC_RELAXED);
 	vm->restart_due = false;
 }

@@ -28,7 +28,37 @@ static inline unsigned order_of(uint64_t bytes)
 	return bytes <= PAGE_SIZE ? 0 : bit_highest(bytes - 1) + 1 - PAGE_SHIFT;
 }
 
+/* Around manager calls about a VM that nobody else can reach at the moment: it is being made or taken apart. */
 static inline unsigned long vm_mask(const struct vm *vm) { return vm->machine->host->mask(); }
 static inline void vm_unmask(const struct vm *vm, unsigned long state) { vm->machine->host->unmask(state); }
+
+/* Around what its vcpus, on other CPUs, may touch as well. From the control task; takes interrupts away and the lock. */
+static inline unsigned long vm_lock(struct vm *vm)
+{
+	unsigned long state = vm_mask(vm);
+
+	lock_acquire(&vm->lock);
+	return state;
+}
+
+static inline void vm_unlock(struct vm *vm, unsigned long state)
+{
+	lock_release(&vm->lock);
+	vm_unmask(vm, state);
+}
+
+/*
+ * The VM ends, for @reason; true when this call ended it and no other. The lock is held. What the caller still has
+ * to say of it comes before vm_post_teardown().
+ */
+bool vm_end(struct vm *vm, enum vm_reason reason, uint32_t code);
+void vm_post_teardown(struct vm *vm);
+
+/* Adds what the other vcpus did to the report of the one that crashed. They are on no CPU. */
+void vm_report_siblings(struct vm *vm);
+
+/* vm_devices.c, on the CPU of vcpu 0: its timer for the devices' first deadline follows that, and has expired. */
+void vm_follow_timers(struct vm *vm);
+void vm_devices_due(struct timer *t, uint64_t now);
 
 #endif

@@ -117,7 +117,7 @@ static void update(struct vpic *pic)
 	intr = request(pic, &pic->chips[0]) >= 0;
 	if (intr == pic->intr)
 		return;
-	pic->intr = intr;
+	__atomic_store_n(&pic->intr, intr, __ATOMIC_RELAXED);
 	pic->output(pic->ctx, intr);
 }
 
@@ -156,7 +156,7 @@ uint8_t vpic_ack(struct vpic *pic)
 		set_input(master, PC_IRQ_CASCADE, false);
 	}
 	if (pic->intr) {
-		pic->intr = false;
+		__atomic_store_n(&pic->intr, false, __ATOMIC_RELAXED);
 		pic->output(pic->ctx, false);
 	}
 	update(pic);

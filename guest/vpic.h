@@ -32,7 +32,7 @@ struct vpic_chip {
 struct vpic {
 	struct device dev;
 	struct vpic_chip chips[2];
-	bool intr;           /* the first chip's INT output */
+	bool intr;           /* the first chip's INT output: written atomically */
 	/* The output rose or fell. */
 	void (*output)(void *ctx, bool level);
 	void *ctx;
@@ -43,5 +43,7 @@ void vpic_init(struct vpic *pic, void (*output)(void *ctx, bool level), void *ct
 void vpic_set(struct vpic *pic, unsigned irq, bool level);
 /* Interrupt acknowledge: the vector; that of input 7 of a chip when its request has gone (spurious). */
 uint8_t vpic_ack(struct vpic *pic);
+/* The output, for those who look without what orders all other calls. */
+static inline bool vpic_pending(const struct vpic *pic) { return __atomic_load_n(&pic->intr, __ATOMIC_RELAXED); }
 
 #endif

@@ -127,7 +127,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	command_put_uint(w, "injected", info.injected);
 	command_put_uint(w, "denied_msrs", info.denied_msrs);
 	command_put_uint(w, "bus_misses", info.bus_misses);
-	command_put_uint(w, "report_bytes", strlen(a->vm->report));
+	command_put_uint(w, "report_bytes", strlen(vm_report(a->vm)));
 	return ST_OK;
 }
 
@@ -143,14 +143,14 @@ static void put_clean(struct cbor_writer *w, const char *text, size_t len)
 
 static enum status report_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
-	size_t total = strlen(a->vm->report);
+	size_t total = strlen(vm_report(a->vm));
 	size_t from = a->offset.value < total ? (size_t)a->offset.value : total;
 	size_t len = MIN(total - from, REPORT_CHUNK);
 
 	(void)c;
 	(void)f;
 	cbor_put_text(w, "text");
-	put_clean(w, a->vm->report + from, len);
+	put_clean(w, vm_report(a->vm) + from, len);
 	command_put_uint(w, "total", total);
 	if (from + len < total)
 		command_put_uint(w, "next", from + len);

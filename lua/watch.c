@@ -21,8 +21,8 @@ static void post_state(struct control *c, const struct vm *vm)
 	const char *text = vm->reason == REASON_NONE ? "" : vm_reason_name(vm->reason);
 	int len = (int)strlen(text);
 
-	if (vm->state == VM_CRASHED && vm->report[0]) {
-		text = vm->report;
+	if (vm->state == VM_CRASHED && vm_report(vm)[0]) {
+		text = vm_report(vm);
 		len = (int)strcspn(text, "\n");
 	}
 	events_post(&c->events, kind_of[vm->state], vm, "%.*s", len, text);
@@ -33,6 +33,9 @@ static void look_at(struct control *c, const struct vm *vm, struct seen_vm *seen
 	bool fresh = !seen->there;
 
 	if (!fresh && seen->state == vm->state && seen->starts == vm->starts)
+		return;
+	/* Its report is being written, on another CPU; that it is whole is a change again. */
+	if (vm->state == VM_CRASHED && !vm_report(vm)[0])
 		return;
 	if (fresh)
 		events_post(&c->events, EVENT_VM_DEFINED, vm, "%s", vm->config.origin);

@@ -335,6 +335,7 @@ const struct engine *vmx_engine(void)
 		.vm_create = create_vm,
 		.vm_destroy = destroy_vm,
 		.vcpu_create = create_vcpu,
+		.init = vmx_init_state,
 		.vcpu_destroy = destroy_vcpu,
 		.load = load,
 		.put = put,

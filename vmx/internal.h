@@ -169,6 +169,8 @@ void vmcs_capture(struct vmcs_image *image);
 
 /* setup.c: all fields of a new VMCS, with the architectural reset state of the guest. */
 void vmcs_set_up(struct vmx_vcpu *hw);
+/* What INIT makes of it. */
+void vmx_init_state(struct vcpu *vcpu);
 
 /* run.c and entry.S */
 enum disposition vmx_run(struct vcpu *vcpu, enum disposition (*exited)(struct vcpu *vcpu));

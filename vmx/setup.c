@@ -40,6 +40,7 @@ static const struct vmcs_setting control_rows[] = {
 		VMCS_GUEST_##name##_ACCESS, ACCESS_P | SEG_S | SEG_TYPE_RW | SEG_TYPE_ACCESSED \
 	}
 
+/* After power-on and after INIT. */
 static const struct vmcs_setting reset_rows[] = {
 	RESET_DATA(ES), RESET_DATA(SS), RESET_DATA(DS), RESET_DATA(FS), RESET_DATA(GS),
 	{VMCS_GUEST_CS_SELECTOR, 0xf000},
@@ -64,14 +65,18 @@ static const struct vmcs_setting reset_rows[] = {
 	{VMCS_GUEST_RFLAGS, RFLAGS_FIXED1},
 	{VMCS_GUEST_DR7, DR7_INIT},
 	{VMCS_GUEST_DEBUGCTL, 0},
-	{VMCS_GUEST_PAT, PAT_RESET},
 	{VMCS_GUEST_EFER, 0},
-	{VMCS_GUEST_SYSENTER_CS, 0},
-	{VMCS_GUEST_SYSENTER_ESP, 0},
-	{VMCS_GUEST_SYSENTER_EIP, 0},
 	{VMCS_GUEST_INTERRUPTIBILITY, 0},
 	{VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE},
 	{VMCS_GUEST_PENDING_DEBUG, 0},
+};
+
+/* Not after INIT, which leaves them as they are. */
+static const struct vmcs_setting power_on_rows[] = {
+	{VMCS_GUEST_PAT, PAT_RESET},
+	{VMCS_GUEST_SYSENTER_CS, 0},
+	{VMCS_GUEST_SYSENTER_ESP, 0},
+	{VMCS_GUEST_SYSENTER_EIP, 0},
 	{VMCS_VMCS_LINK_POINTER, ~0ull},
 };
 
@@ -108,6 +113,28 @@ void vmcs_set_up(struct vmx_vcpu *hw)
 	write_controls(hw);
 	vmcs_write_table(control_rows, ARRAY_SIZE(control_rows));
 	vmcs_write_table(reset_rows, ARRAY_SIZE(reset_rows));
+	vmcs_write_table(power_on_rows, ARRAY_SIZE(power_on_rows));
 	state_write_cr0(CR0_CD | CR0_NW | CR0_ET);
 	state_write_cr4(0);
+}
+
+/* CR0.CD and NW stay (SDM volume 3, table 9-1, note 2). */
+void vmx_init_state(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+	uint64_t kept;
+
+	vmcs_make_current(hw);
+	kept = vmcs_readn(VMCS_CR0_SHADOW) & (CR0_CD | CR0_NW);
+	vmcs_write32(VMCS_ENTRY_INTR_INFO, 0);
+	vmx_want_window(vcpu, EVENT_INTERRUPT, false);
+	vmx_want_window(vcpu, EVENT_NMI, false);
+	vmcs_write_table(reset_rows, ARRAY_SIZE(reset_rows));
+	vmx_set_reg(vcpu, REG_CR4, 0);
+	vmx_set_reg(vcpu, REG_CR0, kept | CR0_ET);
+	vmx_set_reg(vcpu, REG_CR2, 0);
+	debugreg_reset(hw);
+	if (this_cpu()->loaded == hw)
+		debugreg_load(hw);
+	hw->nmi_free = true;
 }

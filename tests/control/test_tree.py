@@ -195,7 +195,7 @@ def test_a_new_vm_of_the_same_name_starts_clean(host):
     ("vm.a.mem.size", MIB + 1, smp.BAD_VALUE, "1048577 B is not a multiple of 4 KiB"),
     ("vm.a.mem.size", 2 ** 64 - 1, smp.BAD_VALUE, "is outside"),
     ("vm.a.mem.reservation", MIB, smp.NOT_SUPPORTED, "mem.reservation (1048576 bytes) must equal mem.size"),
-    ("vm.a.cpu.count", 2, smp.BAD_VALUE, "it can only be 1 in this version, not 2"),
+    ("vm.a.cpu.count", 17, smp.BAD_VALUE, "17 is outside 1 to 16"),
     ("vm.a.on_reset", "explode", smp.BAD_VALUE, "it takes restart or stop"),
     ("vm.a.on_reset", 1, smp.BAD_VALUE, "it takes a word, not integer"),
     ("vm.a.acpi", 1, smp.BAD_VALUE, "it takes true or false, not integer"),

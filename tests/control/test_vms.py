@@ -195,7 +195,7 @@ def test_define_by_text_is_all_or_nothing(host):
     ({"name": "a", "config": {**CONFIG, "mem": {"size": 4097}}}, smp.BAD_VALUE, "VM a: mem.size is 4097 bytes"),
     ({"name": "a", "config": {**CONFIG, "mem": {"size": 2 * MIB, "reservation": MIB}}}, smp.NOT_SUPPORTED,
      "mem.reservation (1048576 bytes) must equal mem.size (2097152 bytes)"),
-    ({"name": "a", "config": {**CONFIG, "cpu": {"count": 2}}}, smp.NOT_SUPPORTED, "cpu.count is 2"),
+    ({"name": "a", "config": {**CONFIG, "cpu": {"count": 17}}}, smp.BAD_VALUE, "cpu.count is 17, a VM has at most 16 CPUs"),
     ({"name": "a", "config": {**CONFIG, "boot": {"image": "k", "initrd": "i", "protocol": "multiboot"}}},
      smp.BAD_VALUE, "boot.initrd conflicts with the multiboot protocol"),
     ({"name": "corbel", "config": CONFIG}, smp.BAD_STATE, "VM corbel: the name is that of the hypervisor's log"),

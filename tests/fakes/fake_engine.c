@@ -20,7 +20,7 @@
 #define RESET_CS_BASE 0xffff0000ull
 #define RESET_RIP 0xfff0
 
-static struct vcpu *loaded;
+static _Thread_local struct vcpu *loaded; /* threads stand for CPUs */
 static unsigned live, fail_create;
 static const uint32_t *default_msrs;
 static unsigned default_msr_count;
@@ -80,6 +80,29 @@ static void destroy_vm(struct vm *vm)
 	live--;
 }
 
+static void reset_registers(struct fake_vcpu *f)
+{
+	uint64_t kept = f->regs[REG_CR0] & (CR0_CD | CR0_NW), xcr0 = f->regs[REG_XCR0];
+
+	memset(f->regs, 0, sizeof f->regs);
+	memset(f->segments, 0, sizeof f->segments);
+	f->regs[REG_RIP] = RESET_RIP;
+	f->regs[REG_RFLAGS] = RFLAGS_FIXED1;
+	f->regs[REG_CR0] = CR0_ET | kept;
+	f->regs[REG_XCR0] = xcr0;
+	f->segments[SEG_CS] = (struct segment){.base = RESET_CS_BASE, .limit = 0xffff, .selector = 0xf000, .access = 0x9b};
+}
+
+static void init(struct vcpu *v)
+{
+	struct fake_vcpu *f = fake(v);
+
+	ASSERT(f->loaded);
+	reset_registers(f);
+	f->staged = f->shadow = f->nmi_blocked = f->want_irq = f->want_nmi = false;
+	log_call(v, CALL_INIT, 0, 0);
+}
+
 static enum status vcpu_create(struct vcpu *v)
 {
 	struct fake_vcpu *f;
@@ -88,11 +111,9 @@ static enum status vcpu_create(struct vcpu *v)
 		return ST_NO_MEMORY;
 	f = calloc(1, sizeof *f);
 	v->hw = f;
-	f->regs[REG_RIP] = RESET_RIP;
-	f->regs[REG_RFLAGS] = RFLAGS_FIXED1;
-	f->regs[REG_CR0] = CR0_ET | CR0_CD | CR0_NW;
+	f->regs[REG_CR0] = CR0_CD | CR0_NW;
 	f->regs[REG_XCR0] = XCR0_X87;
-	f->segments[SEG_CS] = (struct segment){.base = RESET_CS_BASE, .limit = 0xffff, .selector = 0xf000, .access = 0x9b};
+	reset_registers(f);
 	for (unsigned i = 0; i < default_msr_count; i++)
 		fake_add_msr(v, default_msrs[i], 0);
 	live++;
@@ -390,6 +411,7 @@ struct engine fake_engine = {
 	.vm_create = create_vm,
 	.vm_destroy = destroy_vm,
 	.vcpu_create = vcpu_create,
+	.init = init,
 	.vcpu_destroy = vcpu_destroy,
 	.load = load,
 	.put = put,

@@ -26,7 +26,7 @@ struct fake_step {
 };
 
 enum fake_call { CALL_ENTER, CALL_INJECT, CALL_WINDOW, CALL_SYNC_APIC, CALL_POST_INTERRUPT, CALL_APIC_MODE, CALL_TSC_OFFSET, CALL_KICK,
-		 CALL_KINDS };
+		 CALL_INIT, CALL_KINDS };
 
 /* What the vcpu's engine part was asked to do; filled for the last FAKE_LOG calls that matter. */
 struct fake_record {

@@ -56,7 +56,7 @@ static void fake_pc_write(struct device *dev, uint64_t offset, unsigned size, ui
 	fake_pc.writes++;
 	memcpy(p->ports + offset, &value, size);
 	if (offset + size > FAKE_PC_OFF)
-		vm_event(p->vm, REASON_POWER_OFF, 7);
+		vm_event_locked(p->vm, REASON_POWER_OFF, 7);
 }
 
 static uint64_t fake_pc_mem_read(struct device *dev, uint64_t offset, unsigned size)

@@ -128,8 +128,10 @@ static void the_rest(void **state)
 	(void)state;
 	cfg.cpu.count = 0;
 	refused(ST_INVALID, "cpu.count is 0");
-	cfg.cpu.count = 2;
-	refused(ST_UNSUPPORTED, "cpu.count is 2");
+	cfg.cpu.count = VM_VCPUS_MAX;
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	cfg.cpu.count++;
+	refused(ST_INVALID, "cpu.count is 17, a VM has at most 16 CPUs");
 	setup(NULL);
 	cfg.on_reset = (enum reset_action)9;
 	refused(ST_INVALID, "on_reset action 9");

@@ -228,7 +228,7 @@ static void rules_of_the_machine(void **state)
 	assert_refused("{ " BOOT " }", "mem.size is missing");
 	assert_refused("{ " BOOT ", mem = { size = MiB(64), reservation = MiB(65) } }",
 		       "mem.reservation (68157440 bytes) is above mem.size (67108864 bytes)");
-	assert_refused("{ " BOOT ", " MEM ", cpu = { count = 2 } }", "cpu.count is 2, this version gives a VM one CPU");
+	assert_refused("{ " BOOT ", " MEM ", cpu = { count = 17 } }", "cpu.count is 17, a VM has at most 16 CPUs");
 	assert_int_equal(define_named("Bad Name", "{ " BOOT ", " MEM " }"), ST_INVALID);
 	assert_int_equal(define_named("\x1b[2J", "{ " BOOT ", " MEM " }"), ST_INVALID);
 	assert_null(strchr(err.text, 0x1b));

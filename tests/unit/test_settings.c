@@ -348,8 +348,7 @@ static void refusals(void **state)
 		"bytes) in this version");
 	refused("vm.a.mem.reservation", 2 * MIB, 0, ORIGIN_SCRIPT, ST_DENIED,
 		"vm.a.mem.reservation: a reservation is a floor: a definition or the operator sets it");
-	refused("vm.a.cpu.count", 2, 0, ORIGIN_OPERATOR, ST_INVALID,
-		"vm.a.cpu.count: it can only be 1 in this version, not 2");
+	refused("vm.a.cpu.count", 17, 0, ORIGIN_OPERATOR, ST_INVALID, "vm.a.cpu.count: 17 is outside 1 to 16");
 	refused("log.level", 0, 999999, ORIGIN_OPERATOR, ST_INVALID,
 		"log.level: an override lasts from 1 ms to 366 days");
 	refused("log.level", 0, SETTINGS_FOR_MAX_NS + 1, ORIGIN_OPERATOR, ST_INVALID,

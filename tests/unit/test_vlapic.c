@@ -39,7 +39,8 @@ static void on_ipi(void *ctx, uint64_t icr)
 	seen.ipi++;
 	seen.icr = icr;
 	if (ctx == &lapic)
-		vlapic_receive_ipi(&other, icr);
+		if (vlapic_ipi_reaches(&other, icr, false))
+			vlapic_receive(&other, icr & APIC_LVT_DELIVERY_MASK, (uint8_t)icr, false);
 }
 
 static const struct vlapic_ops ops = {on_changed, on_posted, on_nmi, on_init, on_startup, on_ipi, on_eoi, on_mode};

@@ -98,6 +98,11 @@ void ioapic_route(unsigned gsi, uint8_t vector, bool level)
 	ioapic_write(IOAPIC_ENTRY + 2 * gsi, low);
 }
 
+void ioapic_send_to(unsigned gsi, uint32_t id)
+{
+	ioapic_write(IOAPIC_ENTRY + 2 * gsi + 1, id << 24);
+}
+
 void pic_mask(uint16_t mask)
 {
 	out8(PIC_MASTER + 1, (uint8_t)mask);

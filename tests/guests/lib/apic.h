@@ -32,6 +32,9 @@ static inline void apic_eoi(void) { apic_write(APIC_REG_EOI, 0); }
 /* Routes IO-APIC input @gsi to @vector of this processor (edge, high; or level, high); 0 masks it. */
 void ioapic_route(unsigned gsi, uint8_t vector, bool level);
 
+/* To the processor with APIC id @id instead. */
+void ioapic_send_to(unsigned gsi, uint32_t id);
+
 /* Both 8259s: vectors @base.. and @base + 8.., everything masked. */
 void pic_init(uint8_t base);
 void pic_mask(uint16_t mask); /* bit n: ISA interrupt n is masked */

@@ -32,13 +32,18 @@ static void put_gate(unsigned vector, uint64_t entry)
 				    .offset32 = (uint32_t)(entry >> 32)};
 }
 
-void trap_init(void)
+void trap_load(void)
 {
 	struct descriptor_ptr ptr = {.limit = sizeof idt - 1, .base = (uint64_t)idt};
 
+	lidt(&ptr);
+}
+
+void trap_init(void)
+{
 	for (unsigned i = 0; i < VEC_COUNT; i++)
 		put_gate(i, (uint64_t)trap_stubs + i * STUB_SPACING);
-	lidt(&ptr);
+	trap_load();
 }
 
 void set_gate(unsigned vector, void (*entry)(void))

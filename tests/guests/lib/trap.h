@@ -10,6 +10,8 @@
 struct trap_frame;
 
 void trap_init(void);
+/* The same table on a further processor. */
+void trap_load(void);
 /* Called by start.S. */
 void trap(struct trap_frame *f);
 void guest_start(uint32_t magic, uint64_t info);
