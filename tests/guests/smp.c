@@ -184,6 +184,8 @@ static void pass_token(unsigned rounds)
 	while (on[0].tokens < rounds && rdtsc() < end)
 		halt();
 	cli();
+	for (unsigned i = 1; i < cpus; i++)
+		CHECK(on[i].up == 1, "processor %u started %u times", i, on[i].up);
 	for (unsigned i = 0; i < cpus; i++)
 		CHECK(on[i].tokens == rounds, "processor %u had the token %u times of %u", i, on[i].tokens, rounds);
 	step("token");
@@ -484,6 +486,8 @@ void guest_main(void)
 	}
 	misbehave();
 	start_all(serve);
+	for (unsigned i = 1; i < cpus; i++)
+		smp_send_startup(ids[i]);
 	step("start");
 	pass_token(rounds);
 	all = (1u << cpus) - 1;

@@ -15,6 +15,7 @@
 #define MADT_ENABLED 1u
 #define LEAF_FEATURES 1u
 #define PATIENCE_SECONDS 4u
+#define SECOND_AFTER 100u /* the second message goes out a 100th of a second after the first */
 
 extern const char smp_trampoline[], smp_trampoline_end[];
 extern volatile uint32_t smp_entered;
@@ -57,21 +58,31 @@ void smp_enter(uint32_t number)
 	fn(arg);
 }
 
+/* Within @ticks. */
+static bool await_taken(uint64_t ticks)
+{
+	uint64_t end = rdtsc() + ticks;
+
+	while (!job.taken && rdtsc() < end)
+		cpu_pause();
+	return job.taken;
+}
+
+void smp_send_startup(uint32_t id)
+{
+	apic_send(id, (uint32_t)APIC_DELIVERY_STARTUP | (uint32_t)(TRAMPOLINE >> 12));
+}
+
 void smp_start(uint32_t id, void (*fn)(uint64_t arg), uint64_t arg)
 {
-	uint64_t end;
-
 	memcpy((void *)TRAMPOLINE, smp_trampoline, (size_t)(smp_trampoline_end - smp_trampoline));
 	job.fn = fn;
 	job.arg = arg;
 	job.taken = false;
 	apic_send(id, (uint32_t)(APIC_DELIVERY_INIT | APIC_ICR_LEVEL | APIC_ICR_ASSERT));
 	apic_send(id, (uint32_t)(APIC_DELIVERY_INIT | APIC_ICR_LEVEL)); /* de-assert, as old systems send it */
-	apic_send(id, (uint32_t)APIC_DELIVERY_STARTUP | (uint32_t)(TRAMPOLINE >> 12));
-	apic_send(id, (uint32_t)APIC_DELIVERY_STARTUP | (uint32_t)(TRAMPOLINE >> 12));
-	end = rdtsc() + PATIENCE_SECONDS * tsc_hz();
-	while (!job.taken) {
-		cpu_pause();
-		CHECK(rdtsc() < end, "processor %u does not start", id);
-	}
+	smp_send_startup(id);
+	if (!await_taken(tsc_hz() / SECOND_AFTER))
+		smp_send_startup(id);
+	CHECK(await_taken(PATIENCE_SECONDS * tsc_hz()), "processor %u does not start", id);
 }

@@ -17,8 +17,13 @@
 
 /* How many enabled processors the MADT lists, and their APIC ids in its order. */
 unsigned smp_count(uint32_t ids[SMP_CPUS_MAX]);
-/* Sends INIT, then two start-up messages, to APIC id @id: @fn(@arg) runs there, interrupts off, on a fresh stack. */
+/*
+ * Sends INIT and a start-up message to APIC id @id, and a second one when the first has no effect: @fn(@arg) runs
+ * there, interrupts off, on a fresh stack.
+ */
 void smp_start(uint32_t id, void (*fn)(uint64_t arg), uint64_t arg);
+/* One more start-up message, which a processor that runs ignores. */
+void smp_send_startup(uint32_t id);
 /* The calling processor's APIC id, by CPUID. */
 uint32_t smp_id(void);
 

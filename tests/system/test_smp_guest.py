@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests with several processors, on machines with fewer, as many and more: the test guest that starts
+its processors and takes their interrupts apart, its ends, and what it can do to its neighbours.
+"""
+import bochs
+import conftest
+import pytest
+import smp
+import vms
+
+MODELS = {"icelake": (bochs.ICELAKE, ""), "novid": (bochs.HASWELL, "novid")}
+
+
+@pytest.fixture(scope="module", params=[("icelake", 1), ("novid", 1)], ids=lambda p: "%s-%u" % p)
+def machine(request, boot_shared):
+    name, cpus = request.param
+    model, cmdline = MODELS[name]
+    machine = boot_shared(store={"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("smp", "beat")},
+                          megs=128, model=model, cmdline=cmdline, cpus=cpus)
+    yield machine
+    machine.stop()
+
+
+@pytest.fixture
+def operator(machine):
+    operator = machine.operator
+    yield operator
+    for name, entry in operator.vms().items():
+        if entry["state"] in ("running", "paused"):
+            operator.stop(name)
+        operator.destroy(name)
+
+
+def guest(name, cpus, words="", more=""):
+    return vms.guest(name, "smp", "cpus=%u %s" % (cpus, words), more="cpu = { count = %u }, %s" % (cpus, more))
+
+
+@pytest.mark.parametrize("cpus, words", [(2, ""), (2, "xapic"), (4, "rounds=50"), (4, "xapic rounds=50")])
+def test_processors(operator, cpus, words):
+    info, console = operator.run(guest("s", cpus, words), seconds=240)
+    assert (info["state"], info["reason"], info["exit_code"]) == ("stopped", "debug-exit", vms.PASS), console
+    assert console.endswith("smp: pass\r\n")
+
+
+def test_last_one_powers_off(operator):
+    info, _ = operator.run(guest("s", 4, "off"))
+    assert (info["state"], info["reason"]) == ("stopped", "power-off")
+
+
+def test_init_to_the_boot_processor_resets(operator):
+    """What follows the reset vector is firmware, which starts the machine anew."""
+    info, _ = operator.run(guest("s", 2, "reset"))
+    assert (info["state"], info["reason"]) == ("stopped", "reset")
+
+
+def test_crash_names_all(operator):
+    info, _ = operator.run(guest("s", 3, "crash"))
+    assert (info["state"], info["reason"]) == ("crashed", "crash")
+    report = operator.report("s")
+    assert report.startswith("triple fault\nvcpu 2 of VM s\n"), report
+    assert "\nvcpu 0: " in report and "\nvcpu 1: halted, rip " in report
+
+
+def test_pause_and_resume(operator):
+    operator.define(guest("s", 2, "spin"))
+    operator.start("s")
+    operator.wait_output("s", b"spinning")
+    for _ in range(3):
+        operator.pause("s")
+        assert operator.state("s") == "paused"
+        operator.resume("s")
+    assert operator.state("s") == "running"
+
+
+@pytest.mark.parametrize("words, sign", [("spin", "spinning"), ("storm", "storming"), ("timers", "setting timers"),
+                                         ("inits", "100 starts")])
+def test_bad_neighbour_is_destroyed(operator, words, sign):
+    """Its processors are in the middle of it; another VM goes on, and everything comes back."""
+    operator.define(guest("s", 3, words))
+    operator.start("s")
+    operator.wait_output("s", sign.encode(), seconds=120)
+    operator.define(vms.guest("b", "beat"))
+    operator.start("b")
+    operator.wait_output("b", rb"beat: \d+ worst \d+", seconds=120)
+    assert operator.state("s") == "running"
+    operator.stop("s")
+    operator.destroy("s")
+    assert "s" not in operator.vms()
+
+
+def test_a_million_timers(operator):
+    info, console = operator.run(guest("s", 2, "timers count=100000"), seconds=240)
+    assert (info["reason"], info["exit_code"]) == ("debug-exit", vms.PASS), console
+
+
+def test_too_many(operator):
+    with pytest.raises(smp.SmpError) as error:
+        operator.define(guest("s", 17))
+    assert "cpu.count is 17, a VM has at most 16 CPUs" in str(error.value)
