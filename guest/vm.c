@@ -309,7 +309,9 @@ static void set_running(struct vm *vm)
 		m->engine->put(v);
 		name_vcpu(v, name);
 		sched_add(m->sched, &v->entity, name, SCHED_ANY_CPU, m->host->clock->ticks());
-		vcpu_request(v, REQ_EVENT);
+		/* Who waits for a start-up message has nothing to do; it may have come just now. */
+		if (!v->waiting || (__atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQ_MAIL))
+			vcpu_request(v, REQ_EVENT);
 	}
 }
 

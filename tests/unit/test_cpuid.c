@@ -27,6 +27,16 @@ static void start(void)
 	v->engine->load(v);
 }
 
+static void start_with(unsigned vcpus)
+{
+	struct vm_config cfg = vm_rig_config("a", GUEST_BYTES);
+	struct error err;
+
+	cfg.cpu.count = vcpus;
+	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+}
+
 static const struct engine_caps all_caps = {
 	.rdtscp = true, .invpcid = true, .xsaves = true, .xsave_compacted = true, .fast_strings = true,
 };
@@ -230,6 +240,39 @@ static void one_processor_with_its_caches(void **state)
 	assert_int_equal(r.ebx, 0);
 	assert_int_equal(r.ecx, 2);
 	assert_int_equal(r.edx, 0);
+}
+
+static void several_processors_in_one_package(void **state)
+{
+	static const struct { unsigned count, bits; } cases[] = {{2, 1}, {3, 2}, {4, 2}, {5, 3}, {16, 4}};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		unsigned ids = 1u << cases[i].bits;
+		struct cpuid_regs r;
+
+		start_with(cases[i].count);
+		v = vm->vcpus[cases[i].count - 1];
+		v->engine->load(v);
+		r = cpuid(1, 0);
+		assert_int_equal(r.ebx >> 24, cases[i].count - 1);
+		assert_int_equal(r.ebx >> 16 & 0xff, cases[i].count);
+		assert_true(r.edx & CPUID_1D_HTT);
+		for (unsigned n = 0; n < 4; n++) {
+			r = cpuid(4, n);
+			assert_int_equal(r.eax >> 26, ids - 1);
+			assert_int_equal(r.eax >> 14 & 0xfff, (r.eax >> 5 & 7) > 2 ? ids - 1 : 0);
+		}
+		r = cpuid(0xb, 0);
+		assert_int_equal(r.eax, 0);
+		assert_int_equal(r.ebx, 1);
+		r = cpuid(0xb, 1);
+		assert_int_equal(r.eax, cases[i].bits);
+		assert_int_equal(r.ebx, cases[i].count);
+		assert_int_equal(r.edx, cases[i].count - 1);
+		vm_rig_fini();
+		vm_rig_init(RAM);
+	}
 }
 
 /* ---- time ---- */
@@ -470,6 +513,7 @@ int main(void)
 		T(what_a_guest_does_not_have_is_zero),
 		T(beyond_the_range_answers_the_highest_basic_leaf),
 		T(one_processor_with_its_caches),
+		T(several_processors_in_one_package),
 		T(the_clock_is_the_calibrated_one),
 		T(xsave_sizes_follow_xcr0),
 		T(without_xsave_nothing_that_needs_it),
