@@ -24,7 +24,10 @@ uint64_t platform_bytes(void);
 enum status platform_create(struct vm *vm, struct error *err);
 /* Power-on state of every device but the local APICs. */
 void platform_reset(struct vm *vm);
-/* The rest is called with the VM's lock held, unless said otherwise. Level of interrupt input @gsi (0..23), to PIC (0..15) and IO-APIC; the PIT's 0 is the IO-APIC's 2. */
+/*
+ * Level of interrupt input @gsi (0..23), to PIC (0..15) and IO-APIC; the PIT's 0 is the IO-APIC's 2. This and what
+ * follows is called with the VM's lock held, unless said otherwise.
+ */
 void platform_irq(struct vm *vm, unsigned gsi, bool level);
 /* The 8259 pair has an interrupt for vcpu 0. No lock. */
 bool platform_pic_pending(struct vm *vm);
