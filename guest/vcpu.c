@@ -269,6 +269,11 @@ enum disposition vcpu_run(struct vcpu *v, uint64_t slice_end)
 	v->cpu->vcpu = v;
 	host_alarm_cancel(v->host, &v->wake_alarm);
 	v->engine->load(v);
+	/*
+	 * That it is here must be seen before requests are looked at: a locked access, since a poster does the reverse,
+	 * and who sees it nowhere does not kick.
+	 */
+	__atomic_fetch_or(&v->requests, 0, __ATOMIC_SEQ_CST);
 	d = run_turn(v, slice_end);
 	if (d == BLOCK)
 		arm_wake_alarm(v);

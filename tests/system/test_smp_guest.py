@@ -11,12 +11,12 @@ import vms
 MODELS = {"icelake": (bochs.ICELAKE, ""), "novid": (bochs.HASWELL, "novid")}
 
 
-@pytest.fixture(scope="module", params=[("icelake", 1), ("novid", 1)], ids=lambda p: "%s-%u" % p)
+@pytest.fixture(scope="module", params=[("icelake", 1), ("novid", 1), ("icelake", 2), ("icelake", 4)], ids=lambda p: "%s-%u" % p)
 def machine(request, boot_shared):
     name, cpus = request.param
     model, cmdline = MODELS[name]
     machine = boot_shared(store={"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("smp", "beat")},
-                          megs=128, model=model, cmdline=cmdline, cpus=cpus)
+                          megs=128, model=model, cmdline="board=bochs " + cmdline, cpus=cpus)
     yield machine
     machine.stop()
 
