@@ -19,6 +19,7 @@
 #include "firmware/tsc.h"
 #include "firmware/wallclock.h"
 #include "firmware/watchdog.h"
+#include "guest/trace.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/x86_asm.h"
@@ -120,6 +121,26 @@ static struct host_cpu *host_this_cpu(void)
 	return &this_cpu()->host;
 }
 
+static struct host_cpu *host_cpu_at(unsigned i)
+{
+	return i < cpu_count ? &percpu_of(i)->host : NULL;
+}
+
+static void host_cpu_place(unsigned i, struct host_place *out)
+{
+	const struct cpu_place *mine = &percpu_of(i)->place;
+
+	*out = (struct host_place){.apic_id = mine->apic_id, .core = (uint16_t)i, .llc = (uint16_t)i,
+				   .package = (uint16_t)mine->package};
+	/* Downwards: the lowest that shares it stays. */
+	for (unsigned n = i; n-- > 0;) {
+		if (percpu_of(n)->place.core == mine->core)
+			out->core = (uint16_t)n;
+		if (percpu_of(n)->place.llc == mine->llc)
+			out->llc = (uint16_t)n;
+	}
+}
+
 static void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	struct cpuid_regs r = cpuid(leaf, subleaf);
@@ -133,6 +154,8 @@ static void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 struct host_ops host_ops = {
 	.clock = &host_clock,
 	.this_cpu = host_this_cpu,
+	.cpu_at = host_cpu_at,
+	.cpu_place = host_cpu_place,
 	.irq = irq_dispatch,
 	.nmi = take_nmi,
 	.poll = poll_interrupts,
@@ -151,6 +174,8 @@ static enum sched_end task_turn(struct sched_entity *e, uint64_t slice_end)
 {
 	struct host_task *t = container_of(e, struct host_task, entity);
 	struct percpu *p = this_cpu();
+	struct cputrace *trace = trace_of(&p->host);
+	uint64_t begin = trace ? host_clock.ticks() : 0;
 	enum task_end end;
 
 	p->turn_end = slice_end;
@@ -161,6 +186,8 @@ static enum sched_end task_turn(struct sched_entity *e, uint64_t slice_end)
 	p->turn_end = TIMERQ_NEVER;
 	host_timer_disarm();
 	ASSERT(end != TASK_ENDED);
+	if (trace)
+		trace_turn(trace, 0, 0, begin, host_clock.ticks(), end == TASK_BLOCKED ? SCHED_END_BLOCKED : SCHED_END_READY);
 	return end == TASK_BLOCKED ? SCHED_END_BLOCKED : SCHED_END_READY;
 }
 

@@ -15,19 +15,27 @@
 
 #define HOST_CACHE_LINE 64
 
+struct cputrace;
 struct vcpu;
 
 /*
- * One CPU of the host. Its own but for need_resched and the timers' lock and queue; in cache lines of its own, since
- * every exit looks at it.
+ * One CPU of the host. Its own but for need_resched, trace and the timers' lock and queue; in cache lines of its own,
+ * since every exit looks at it.
  */
 struct host_cpu {
 	unsigned id;
 	volatile bool need_resched; /* the current entity should give way */
 	struct vcpu *vcpu;          /* whose turn it is, NULL: no vcpu's */
+	struct cputrace *trace;     /* where it records what it does, NULL: nobody asked; the control task sets it, atomic */
 	struct timerq timers;       /* host TSC */
 	struct lock timers_lock;    /* of timers; held while they expire */
 } __attribute__((aligned(HOST_CACHE_LINE)));
+
+/* Equal numbers of core, cache and package mean a shared one; core and llc are the lowest CPU that shares it. */
+struct host_place {
+	uint32_t apic_id;
+	uint16_t core, llc, package;
+};
 
 /* A timer on the queue of the CPU that set it. Set and cancelled by one owner at a time, who may move between CPUs. */
 struct host_alarm {
@@ -45,6 +53,9 @@ struct host_ops {
 	const struct clock *clock;       /* the host TSC */
 	struct host_cpu *(*this_cpu)(void); /* the caller's, masked */
 	uint64_t entry_max;              /* ticks that an entry lasts at most; 0: no such bound */
+	struct host_cpu *(*cpu_at)(unsigned i); /* those in use, from 0 on; NULL past the last */
+	/* Where CPU @i, one of those, is in the machine. NULL: not known. */
+	void (*cpu_place)(unsigned i, struct host_place *out);
 	/* Handles a physical interrupt taken as an exit, as if through the IDT. */
 	void (*irq)(uint8_t vector);
 	/* Handles a physical NMI taken as an exit. */

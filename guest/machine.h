@@ -7,6 +7,7 @@
 #define CORBEL_GUEST_MACHINE_H
 
 #include "guest/host.h"
+#include "guest/trace.h"
 #include "guest/vm.h"
 #include "io/files.h"
 #include "lib/counter.h"
@@ -25,6 +26,7 @@ struct machine {
 	struct vm *vms[VMS_MAX]; /* by id - 1 */
 	uint64_t committed;      /* bytes of host memory promised to started VMs: size + overhead */
 	uint64_t capacity;       /* bytes that may be promised */
+	struct machine_trace trace;
 	bool teardown_due;       /* some VM has work for vm_reap() */
 	uint64_t changes;        /* rises with every change of a VM's state, and with VMs that come and go */
 	/* Called at each start of a VM, before anything is built from its definition; may change that. May be NULL. */

@@ -28,7 +28,11 @@ static void wake(struct vcpu *v)
 {
 	const struct host_ops *host = v->host;
 	unsigned long state = host->mask();
+	struct cputrace *trace;
 
+	trace = trace_of(host->this_cpu());
+	if (unlikely(trace != NULL))
+		trace_wake(trace, v->vm->id, v->id, host->clock->ticks());
 	sched_wake(v->vm->machine->sched, &v->entity, host->clock->ticks());
 	host->unmask(state);
 }
@@ -43,8 +47,13 @@ static void wake_alarm_expired(struct timer *t, uint64_t now)
 static enum sched_end turn(struct sched_entity *e, uint64_t slice_end)
 {
 	struct vcpu *v = container_of(e, struct vcpu, entity);
+	struct cputrace *trace = trace_of(v->host->this_cpu());
+	uint64_t begin = trace ? v->host->clock->ticks() : 0;
+	enum sched_end end = vcpu_run(v, slice_end) == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED;
 
-	return vcpu_run(v, slice_end) == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED;
+	if (trace)
+		trace_turn(trace, v->vm->id, v->id, begin, v->host->clock->ticks(), end);
+	return end;
 }
 
 static void put(struct sched_entity *e)
@@ -211,8 +220,20 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 	return likely(vm_runs(v->vm)) ? RESUME : STOP;
 }
 
+/* Kept out of the exit path, which has none of its registers to give. */
+static __attribute__((noinline, cold)) void record_exit(const struct vcpu *v, struct cputrace *trace)
+{
+	const struct cputrace_record r = {
+		.begin = v->entered, .end = v->host->clock->ticks(), .vm = v->vm->id, .vcpu = (uint8_t)v->id,
+		.kind = CPUTRACE_EXIT, .code = v->exit.kind, .detail = get_le64(&v->exit.u),
+	};
+
+	cputrace_add(trace, &r);
+}
+
 enum disposition vcpu_exited(struct vcpu *v)
 {
+	struct cputrace *trace = trace_of(v->cpu);
 	struct trace_entry *t = (struct trace_entry *)((uint8_t *)v->trace.entries + v->trace.next);
 
 	v->trace.next = (v->trace.next + (uint32_t)sizeof *t) % sizeof v->trace.entries;
@@ -222,6 +243,8 @@ enum disposition vcpu_exited(struct vcpu *v)
 	t->kind = v->exit.kind;
 	t->length = v->exit.length;
 	t->detail = get_le64(&v->exit.u);
+	if (unlikely(trace != NULL))
+		record_exit(v, trace);
 	return exit_dispatch(v);
 }
 

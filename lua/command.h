@@ -28,6 +28,7 @@ enum command_group_id {
 	GROUP_ENUM = 10,
 	GROUP_SESSION = 64,
 	GROUP_VM = 65,
+	GROUP_CPU = 67,
 	GROUP_POLICY = 70,
 	GROUP_EVENTS = 71,
 	GROUP_CONSOLE = 72,
@@ -59,6 +60,7 @@ enum vm_command {
 	VM_POWER,
 	VM_REPORT
 };
+enum cpu_command { CPU_LIST, CPU_TRACE, CPU_RECORDS };
 enum console_command { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
 enum policy_command {
 	POLICY_SCRIPTS,
@@ -129,6 +131,8 @@ struct command_args {
 	/* images */
 	struct arg_text hash, sha;
 	struct arg_number image, slot;
+	/* processors */
+	struct arg_number cpu;
 	bool confirm, upgrade;
 
 	struct vm *vm;        /* what name or id says, for commands on a VM or its console */
@@ -180,7 +184,8 @@ struct command_group {
 };
 
 extern const struct command_group os_group, shell_group, enum_group, session_group, vm_group, console_group,
-	inspect_group, stat_group, settings_group, tree_group, events_group, file_group, image_group, store_group, policy_group;
+	inspect_group, cpu_group, stat_group, settings_group, tree_group, events_group, file_group, image_group, store_group,
+	policy_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

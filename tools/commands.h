@@ -71,6 +71,11 @@ enum exit_status image_test(struct client *c, int argc, char **argv);
 enum exit_status image_confirm(struct client *c, int argc, char **argv);
 enum exit_status image_erase(struct client *c, int argc, char **argv);
 
+/* ---- cpu.c, trace.c ---- */
+
+enum exit_status cpu_list(struct client *c, int argc, char **argv);
+enum exit_status trace_record(struct client *c, int argc, char **argv);
+
 /* ---- tree.c ---- */
 
 enum exit_status tree_get(struct client *c, int argc, char **argv);

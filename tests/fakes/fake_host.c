@@ -30,6 +30,12 @@ static void poll(void)
 static void timers_changed(void) { fake_host.reprogrammed++; }
 static void notify(void) { fake_host.notifies++; }
 static struct host_cpu *this_cpu(void) { return &fake_host.cpu; }
+static struct host_cpu *cpu_at(unsigned i) { return i == 0 ? &fake_host.cpu : NULL; }
+
+static void cpu_place(unsigned i, struct host_place *out)
+{
+	*out = (struct host_place){.apic_id = 16 + i, .core = (uint16_t)i};
+}
 
 static unsigned long mask(void) { return fake_host.mask_depth++; }
 
@@ -122,6 +128,8 @@ void fake_host_init(uint64_t hz)
 	fake_host.ops = (struct host_ops){
 		.clock = clock,
 		.this_cpu = this_cpu,
+		.cpu_at = cpu_at,
+		.cpu_place = cpu_place,
 		.irq = irq,
 		.nmi = nmi,
 		.poll = poll,

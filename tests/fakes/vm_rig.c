@@ -69,6 +69,7 @@ static void destroy_all(void)
 void vm_rig_fini(void)
 {
 	destroy_all();
+	machine_trace_free(&vm_rig.machine);
 	ram_check(vm_rig.machine.mm);
 	if (!sched_check(vm_rig.machine.sched))
 		stop("sched_check", "does not hold");
