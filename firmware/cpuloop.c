@@ -15,6 +15,7 @@
 #include "firmware/ipi.h"
 #include "firmware/irq.h"
 #include "firmware/percpu.h"
+#include "firmware/smp.h"
 #include "firmware/trap.h"
 #include "firmware/tsc.h"
 #include "firmware/wallclock.h"
@@ -128,17 +129,9 @@ static struct host_cpu *host_cpu_at(unsigned i)
 
 static void host_cpu_place(unsigned i, struct host_place *out)
 {
-	const struct cpu_place *mine = &percpu_of(i)->place;
+	const struct cpu_place *place = &percpu_of(i)->place;
 
-	*out = (struct host_place){.apic_id = mine->apic_id, .core = (uint16_t)i, .llc = (uint16_t)i,
-				   .package = (uint16_t)mine->package};
-	/* Downwards: the lowest that shares it stays. */
-	for (unsigned n = i; n-- > 0;) {
-		if (percpu_of(n)->place.core == mine->core)
-			out->core = (uint16_t)n;
-		if (percpu_of(n)->place.llc == mine->llc)
-			out->llc = (uint16_t)n;
-	}
+	*out = (struct host_place){place->apic_id, smp_core_of()[i], smp_llc_of()[i], (uint16_t)place->package};
 }
 
 static void host_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4])
