@@ -24,7 +24,7 @@ GUEST = """vm "g" {
 }"""
 DEAR = {
     "vmread": "vmread", "vmwrite": "vmwrite", "rdmsr": "rdmsr", "wrmsr": "wrmsr", "invept": "invept",
-    "invvpid": "invvpid", "xsetbv": "xsetbv",
+    "invvpid": "invvpid", "xsetbv": "xsetbv", "vmptrld": "vmptrld", "vmclear": "vmclear",
 }
 LINE = re.compile(r"^\(0\)\.\[\d+\] \[0x[0-9a-f]+\] [0-9a-f]+:([0-9a-f]+) \(.*?\): (.*?)\s*;", re.MULTILINE)
 IMAGE_BASE = 0xFFFFFFFF80000000

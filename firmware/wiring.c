@@ -234,6 +234,7 @@ void wire_engine(void)
 	vmx_host.mm = machine.mm;
 	vmx_host.mitigations = !cmdline_is(boot_args(), "mitigations", "off");
 	vmx_host.options.no_virtual_interrupts = cmdline_get(boot_args(), "novid", NULL, 0);
+	vmx_host.options.no_pause_loop = cmdline_get(boot_args(), "nople", NULL, 0);
 	must(vmx_cpu_init(&vmx_host, &err), &err);
 	fpu_set_guest_eviction(vmx_fpu_take);
 	vmx_describe(text, sizeof(text));

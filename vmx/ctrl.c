@@ -154,7 +154,7 @@ static bool unwanted(const struct rule *r, const struct vmx_options *opt)
 	return r->word == PIN && (r->bits & PIN_PREEMPTION_TIMER) && opt->no_preemption_timer;
 }
 
-static void note_features(const struct vmx_caps *caps, struct vmx_controls *c)
+static void note_features(const struct vmx_caps *caps, const struct vmx_options *opt, struct vmx_controls *c)
 {
 	uint32_t may2 = (uint32_t)(caps->proc2 >> 32);
 
@@ -169,6 +169,7 @@ static void note_features(const struct vmx_caps *caps, struct vmx_controls *c)
 	c->invpcid = c->proc2 & PROC2_INVPCID;
 	c->xsaves = c->proc2 & PROC2_XSAVES;
 	c->encls = c->proc2 & PROC2_ENCLS;
+	c->pause_loop = (may2 & PROC2_PAUSE_LOOP) && !(opt && opt->no_pause_loop);
 	c->ept_1g = caps->ept_vpid & EPT_CAP_1G;
 	c->ept_accessed_dirty = caps->ept_vpid & EPT_CAP_ACCESSED_DIRTY;
 	c->ept_exec_only = caps->ept_vpid & EPT_CAP_EXEC_ONLY;
@@ -193,7 +194,7 @@ enum status ctrl_compute(const struct vmx_caps *caps, const struct vmx_options *
 		.exit = ctrl_word(caps->exit, want[EXIT]),
 		.entry = ctrl_word(caps->entry, want[ENTRY]),
 	};
-	note_features(caps, out);
+	note_features(caps, opt, out);
 	return ST_OK;
 }
 
@@ -211,6 +212,7 @@ size_t ctrl_describe(const struct vmx_controls *c, char *buf, size_t size)
 		{c->rdtscp, "RDTSCP"},
 		{c->invpcid, "INVPCID"},
 		{c->xsaves, "XSAVES"},
+		{c->pause_loop, "pause-loop exiting"},
 	};
 	size_t used = 0;
 

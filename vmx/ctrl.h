@@ -63,6 +63,7 @@ struct vmx_caps {
 struct vmx_options {
 	bool no_virtual_interrupts;
 	bool no_preemption_timer;
+	bool no_pause_loop;
 };
 
 /* Control words for a guest in real mode with all APIC virtualisation that is constant, and what they give. */
@@ -73,6 +74,7 @@ struct vmx_controls {
 	unsigned timer_shift;    /* the timer counts TSC >> this */
 	bool x2apic;             /* x2APIC virtualisation (TPR alone without virtual_interrupts) */
 	bool rdtscp, invpcid, xsaves, encls;
+	bool pause_loop;         /* PROC2_PAUSE_LOOP may be set, for guests with several vcpus; it is not in proc2 */
 	bool ept_1g, ept_accessed_dirty, ept_exec_only;
 	bool invvpid_retain_globals;
 };

@@ -80,12 +80,26 @@ static const struct vmcs_setting power_on_rows[] = {
 	{VMCS_VMCS_LINK_POINTER, ~0ull},
 };
 
+/*
+ * A vcpu that executes PAUSE at least every PLE_GAP ticks for PLE_WINDOW ticks, in ring 0, waits for a sibling (24.6.13).
+ * A page's worth of ticks is more than a lock is held for by somebody who runs.
+ */
+#define PLE_GAP 128
+#define PLE_WINDOW 4096
+
+static uint32_t secondary_controls(const struct vmx_vcpu *hw)
+{
+	const struct vmx_controls *c = &vmx.controls;
+
+	return c->proc2 | (c->pause_loop && hw->vcpu->vm->config.cpu.count > 1 ? PROC2_PAUSE_LOOP : 0);
+}
+
 static void write_controls(struct vmx_vcpu *hw)
 {
 	const struct vmx_controls *c = &vmx.controls;
 
 	hw->proc = c->proc;
-	hw->proc2 = c->proc2;
+	hw->proc2 = secondary_controls(hw);
 	vmcs_write32(VMCS_PINBASED_CTLS, c->pin);
 	vmcs_write32(VMCS_PROCBASED_CTLS, hw->proc);
 	vmcs_write32(VMCS_PROCBASED_CTLS2, hw->proc2);
@@ -96,6 +110,10 @@ static void write_controls(struct vmx_vcpu *hw)
 	vmcs_write64(VMCS_MSR_BITMAP, vmx.msr_bitmap);
 	vmcs_write64(VMCS_EPT_POINTER, ept_pointer(&hw->vmx_vm->stage2));
 	vmcs_write16(VMCS_VPID, hw->vpid);
+	if (hw->proc2 & PROC2_PAUSE_LOOP) {
+		vmcs_write32(VMCS_PLE_GAP, PLE_GAP);
+		vmcs_write32(VMCS_PLE_WINDOW, PLE_WINDOW);
+	}
 	if (c->xsaves)
 		vmcs_write64(VMCS_XSS_EXITING_BITMAP, ~0ull);
 	if (c->encls)

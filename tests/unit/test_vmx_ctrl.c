@@ -45,14 +45,15 @@ static void icelake_gets_everything(void **state)
 	compute(NULL);
 	assert_true(controls.virtual_interrupts && controls.preemption_timer && controls.x2apic);
 	assert_true(controls.rdtscp && controls.invpcid && controls.xsaves);
-	assert_true(controls.ept_1g && controls.ept_accessed_dirty);
+	assert_true(controls.ept_1g && controls.ept_accessed_dirty && controls.pause_loop);
 	assert_int_equal(controls.timer_shift, 0);
 	assert_int_equal(controls.pin,
 			 0x16 | PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMIS | PIN_PREEMPTION_TIMER);
 	assert_false(controls.proc &
 		     (PROC_CR3_LOAD | PROC_CR3_STORE | PROC_INVLPG | PROC_RDTSC | PROC_MOV_DR | PROC_PAUSE));
 	assert_false(controls.proc & (PROC_INTERRUPT_WINDOW | PROC_NMI_WINDOW));
-	assert_false(controls.proc2 & (PROC2_APIC_ACCESSES | PROC2_X2APIC | PROC2_DESCRIPTOR_TABLE | PROC2_EPT_VE));
+	assert_false(controls.proc2 & (PROC2_APIC_ACCESSES | PROC2_X2APIC | PROC2_DESCRIPTOR_TABLE | PROC2_EPT_VE |
+				      PROC2_PAUSE_LOOP));
 	assert_false(controls.entry & ENTRY_CTL_GUEST_64);
 }
 
@@ -172,12 +173,14 @@ static void a_long_list_is_cut_and_counted(void **state)
 static void optional_features_may_be_absent(void **state)
 {
 	(void)state;
-	caps.proc2 &= ~((PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES | PROC2_VIRTUAL_INTERRUPTS) << 32);
+	caps.proc2 &= ~((PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES | PROC2_VIRTUAL_INTERRUPTS |
+			 PROC2_PAUSE_LOOP)
+			<< 32);
 	caps.pin &= ~(PIN_PREEMPTION_TIMER << 32);
 	caps.ept_vpid &= ~(EPT_CAP_1G | EPT_CAP_ACCESSED_DIRTY);
 	compute(NULL);
 	assert_false(controls.virtual_interrupts || controls.preemption_timer || controls.rdtscp || controls.invpcid);
-	assert_false(controls.xsaves || controls.ept_1g || controls.ept_accessed_dirty);
+	assert_false(controls.pause_loop || controls.xsaves || controls.ept_1g || controls.ept_accessed_dirty);
 	assert_false(controls.proc2 & (PROC2_APIC_REGISTERS | PROC2_VIRTUAL_INTERRUPTS));
 }
 
@@ -194,6 +197,7 @@ static void virtual_interrupts_need_x2apic(void **state)
 static void options_leave_features_out(void **state)
 {
 	const struct vmx_options no_vid = {.no_virtual_interrupts = true}, no_timer = {.no_preemption_timer = true};
+	const struct vmx_options no_loop = {.no_pause_loop = true};
 
 	(void)state;
 	compute(&no_vid);
@@ -202,6 +206,8 @@ static void options_leave_features_out(void **state)
 	compute(&no_timer);
 	assert_true(controls.virtual_interrupts);
 	assert_false(controls.pin & PIN_PREEMPTION_TIMER);
+	compute(&no_loop);
+	assert_false(controls.pause_loop);
 }
 
 static void timer_rate_comes_from_misc(void **state)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The switch from one vcpu to another: all that the host executes from the last instruction of the one guest to the
+first of the next, as the emulator traced it, and the instructions among them that are dear on silicon.
+"""
+import collections
+import pathlib
+import tempfile
+
+import lab
+import trace
+
+GUESTS = "".join(
+    'vm "%s" { boot = multiboot { image = "spin" }, mem = { size = MiB(4) }, autostart = true }\n' % name
+    for name in ("one", "two"))
+ANCHOR = "sched_charge"     # passed once for each turn
+SETTLED = 40                # turns until the control plane has come to rest
+AFTER = 3000                # instructions traced beyond the turn's end
+SWITCH_MAX = 500
+
+
+def one_switch(model, args):
+    """[(function, instruction)] between the two guests."""
+    symbols = trace.Symbols()
+    commands = (["lb 0x%x" % symbols.address[ANCHOR]] + ["c"] * SETTLED +
+                ["trace on", "c", "s %d" % AFTER, "trace off", "q"])
+    with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
+        store = {"scripts/boot.lua": GUESTS, "boot.lua": GUESTS, "spin": pathlib.Path(lab.build("guests/spin.elf"))}
+        disk = lab.make_disk(directory, store, args)
+        with lab.bochs.Bochs(disk, model=model, megs=128, commands=commands) as machine:
+            machine.wait(300)
+            steps = [(symbols.function(int(address, 16)), text)
+                     for address, text in trace.LINE.findall(machine.e9.text())]
+    return between_guests(steps)
+
+
+def between_guests(steps):
+    """The host's part around the second pass of the anchor."""
+    at = max(index for index, (function, _) in enumerate(steps) if function == ANCHOR)
+    start, end = at, at
+    while steps[start - 1][0] != "(guest)":
+        start -= 1
+    while steps[end][0] != "(guest)":
+        end += 1
+    return steps[start:end]
+
+
+def run():
+    """Prints the rows; what misses its bar, as sentences."""
+    missed = []
+    print("\nFrom one vcpu to another, host instructions")
+    for name, model, args in (("icelake", lab.bochs.ICELAKE, "mitigations=off"), ("icelake, mitigations", lab.bochs.ICELAKE, ""),
+                              ("haswell", lab.bochs.HASWELL, "mitigations=off")):
+        steps = one_switch(model, args)
+        counts = collections.Counter(function for function, _ in steps)
+        dear = ", ".join("%d %s" % (n, kind) for kind, n in sorted(trace.dear_counts(steps).items()))
+        print("  %-22s %5d   of them %s" % (name, len(steps), dear))
+        print("  %-22s         most in %s" % ("", ", ".join("%s %d" % row for row in counts.most_common(6))))
+        if len(steps) > SWITCH_MAX and "mitigations=off" in args:
+            missed.append("a vcpu switch, %s: %d instructions, at most %d" % (name, len(steps), SWITCH_MAX))
+    return missed
