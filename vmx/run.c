@@ -206,10 +206,10 @@ static bool exited_by_fault(struct vcpu *vcpu)
 	return true;
 }
 
-/* An interrupt window: nothing to know but where. */
-static bool exited_by_window(struct vcpu *vcpu)
+/* An interrupt window, the end of an entry's time: nothing to know but where. */
+static bool exited_between(struct vcpu *vcpu, enum exit_kind kind)
 {
-	vcpu->exit.kind = EXIT_IRQ_WINDOW;
+	vcpu->exit.kind = kind;
 	vcpu->exit.length = 0;
 	vcpu->exit.rip = vmcs_readn(VMCS_GUEST_RIP);
 	return true;
@@ -220,7 +220,8 @@ __attribute__((noinline)) static enum disposition exited_otherwise(struct vcpu *
 {
 	if (!(reason == VMEXIT_IO && exited_by_io(vcpu)) &&
 	    !(reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu)) &&
-	    !(reason == VMEXIT_INTERRUPT_WINDOW && exited_by_window(vcpu)))
+	    !(reason == VMEXIT_INTERRUPT_WINDOW && exited_between(vcpu, EXIT_IRQ_WINDOW)) &&
+	    !(reason == VMEXIT_PREEMPTION_TIMER && exited_between(vcpu, EXIT_TIMER)))
 		exited_with_details(vcpu, reason);
 	return hw_of(vcpu)->exited(vcpu);
 }
