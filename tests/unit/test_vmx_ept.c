@@ -411,6 +411,54 @@ static void a_ticket_waits_for_every_cpu_that_ran(void **state)
 	assert_int_equal(invalidations[3], 0);
 }
 
+/* A CPU that put its vcpu holds no ticket up, and flushes before it enters again. */
+static void a_cpu_that_put_does_not_count(void **state)
+{
+	struct flush_ticket t;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		cpu = i;
+		ept_sync(&s2, i);
+	}
+	cpu = 0;
+	map(1, 1, ORDER_4K, S2_RWX, S2_WB);
+	t = ept_ops.unmap(&s2, gfn(1), ORDER_4K);
+	assert_true(ept_awaits(&s2, 0, t.generation) && ept_awaits(&s2, 1, t.generation));
+	assert_false(ept_awaits(&s2, 1, t.generation - 1) || ept_awaits(&s2, 2, t.generation));
+	assert_false(ept_ops.flush_done(&s2, t));
+	cpu = 1;
+	ept_put(&s2, 1);
+	cpu = 0;
+	assert_false(ept_awaits(&s2, 1, t.generation));
+	assert_true(ept_ops.flush_done(&s2, t));
+	cpu = 1;
+	assert_true(ept_stale(&s2, 1));
+	ept_sync(&s2, 1);
+	assert_int_equal(invalidations[1], 2);
+	/* With nothing raised meanwhile, coming back costs no flush. */
+	ept_put(&s2, 1);
+	ept_sync(&s2, 1);
+	assert_int_equal(invalidations[1], 2);
+}
+
+static void the_last_of_256_cpus_counts(void **state)
+{
+	struct flush_ticket t;
+
+	(void)state;
+	cpu = 3;
+	ept_sync(&s2, EPT_CPUS_MAX - 1);
+	cpu = 0;
+	map(1, 1, ORDER_4K, S2_RWX, S2_WB);
+	t = ept_ops.unmap(&s2, gfn(1), ORDER_4K);
+	assert_false(ept_ops.flush_done(&s2, t));
+	cpu = 3;
+	ept_sync(&s2, EPT_CPUS_MAX - 1);
+	cpu = 0;
+	assert_true(ept_ops.flush_done(&s2, t));
+}
+
 static void a_guest_that_never_ran_needs_no_flush(void **state)
 {
 	(void)state;
@@ -597,6 +645,8 @@ int main(void)
 		EPT_TEST(no_root_no_stage2),
 		EPT_TEST(a_fresh_cpu_flushes_before_its_first_entry),
 		EPT_TEST(a_ticket_waits_for_every_cpu_that_ran),
+		EPT_TEST(a_cpu_that_put_does_not_count),
+		EPT_TEST(the_last_of_256_cpus_counts),
 		EPT_TEST(a_guest_that_never_ran_needs_no_flush),
 		EPT_TEST(an_empty_table_is_retired),
 		EPT_TEST(retired_tables_queue),
