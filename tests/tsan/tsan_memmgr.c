@@ -529,6 +529,7 @@ static void nothing_is_cached_during_a_search(void **state)
 	cell_reclaim(mm, 0);
 	mm->searching = 1;
 	memmgr_free(mm, frame, 0);
+	assert_true(c->plain.count == 0);
 	assert_int_equal(memmgr_alloc(mm, 0, &frame), ST_OK);
 	assert_true(c->plain.count == 0);
 	memmgr_free(mm, frame, 0);
