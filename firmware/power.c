@@ -5,6 +5,7 @@
  */
 #include "firmware/power.h"
 
+#include "firmware/ipi.h"
 #include "firmware/paging.h"
 #include "firmware/tsc.h"
 #include "lib/bits.h"
@@ -73,6 +74,7 @@ __attribute__((noreturn)) static void triple_fault(void)
 void host_reset(void)
 {
 	cli();
+	ipi_stop_others(); /* no guest runs on while the machine goes */
 	if (power.acpi)
 		reset_by_acpi();
 	out8(PCI_RESET_PORT, PCI_RESET_HARD);
@@ -123,6 +125,7 @@ void host_power_off(void)
 	static const char word[] = "Shutdown";
 
 	cli();
+	ipi_stop_others();
 	if (power.acpi)
 		power_off_by_acpi();
 	for (unsigned i = 0; power.shutdown_port && i < sizeof(word) - 1; i++)
