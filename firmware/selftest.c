@@ -10,6 +10,7 @@
 
 #include "firmware/apic.h"
 #include "firmware/cmdline.h"
+#include "firmware/cpuloop.h"
 #include "firmware/irq.h"
 #include "firmware/paging.h"
 #include "firmware/percpu.h"
@@ -338,6 +339,32 @@ void selftest_spoil_cpu(const char *args)
 
 static bool spoils(const char *kind) { return strcmp(kind, "mtrr") == 0 || strcmp(kind, "skew") == 0; }
 
+/* ---- a fault while the machine is at work ---- */
+
+static struct host_alarm late;
+static char late_kind[16];
+
+static void fault_late(struct timer *t, uint64_t now)
+{
+	(void)t;
+	(void)now;
+	run_fault(late_kind);
+}
+
+/* At once, or with fault-after=MS in a timer's interrupt then; that is for one CPU alone. */
+static void fault_soon(const char *args, const char *kind)
+{
+	uint64_t ms;
+
+	if (!cmdline_number(args, "fault-after", &ms)) {
+		run_fault(kind);
+		return;
+	}
+	strcpy(late_kind, kind);
+	host_alarm_init(&late, fault_late);
+	host_alarm_set(&host_ops, &late, host_clock.ticks() + ns_to_ticks(ms * 1000000, host_clock.hz));
+}
+
 void selftest_run_cpu(const char *args)
 {
 	char kind[16];
@@ -345,5 +372,5 @@ void selftest_run_cpu(const char *args)
 	if (cmdline_get(args, "selftest", NULL, 0))
 		check_page_tables();
 	if (own_fault(args, kind, sizeof(kind)) && !spoils(kind))
-		run_fault(kind);
+		fault_soon(args, kind);
 }

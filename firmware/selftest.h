@@ -18,7 +18,7 @@ void selftest_spoil_cpu(const char *args);
 
 /*
  * On each CPU before its loop: the page tables' rules once more, with selftest; and the fault on the CPU that
- * fault-cpu=N names, or on all.
+ * fault-cpu=N names, or on all; with fault-after=MS so much later, on one.
  */
 void selftest_run_cpu(const char *args);
 

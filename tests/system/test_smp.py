@@ -6,7 +6,9 @@ Idle CPUs cost the emulator much, so each run is short.
 import re
 import time
 
+import conftest
 import pytest
+import vms
 
 EVENTS, EVENTS_GET = 71, 0
 INSPECT, INFO = 74, 0
@@ -157,3 +159,18 @@ def test_stuck_boot_cpu_is_noticed(boot):
                      ips=4_000_000).log.text()
     assert re.search(r"^\*\*\* cpu 0 is stuck: it has not passed its loop for 1\d{4} ms", log, re.MULTILINE)
     assert re.search(r"^\*\*\*   at ffffffff[0-9a-f]{8} hang\+0x", log, re.MULTILINE)
+
+
+@pytest.mark.parametrize("cpu", [0, 2])
+def test_report_stops_guests(boot, cpu):
+    """A panic in the midst of work: guests with interrupts off on all CPUs are stopped where they are, and named."""
+    guests = "".join(vms.guest("loop%d" % index, "spin", more="autostart = true") for index in range(4))
+    store = {"scripts/boot.lua": guests, **conftest.guest_files("spin")}
+    machine = machine_of(boot, 4, "fault=panic fault-cpu=%d fault-after=4000" % cpu, r"^\*\*\* halted", store=store)
+    report = machine.log.text()
+    report = report[report.index("*** corbel: panic"):].replace("\r", "")
+    assert re.search(r"^cpu %d, running: " % cpu, report, re.MULTILINE)
+    assert "did not stop" not in report
+    where = dict(re.findall(r"^cpu (\d) (?:stopped at [0-9a-f]+ \S+|), running: (.*)$", report, re.MULTILINE))
+    assert len(where) == 3
+    assert sum("loop" in text for text in where.values()) >= 2, report
