@@ -322,14 +322,20 @@ static void no_kick(void *ctx, unsigned cpu)
 	(void)cpu;
 }
 
+static void add(unsigned i)
+{
+	if (sched_add(sched, &entities[i], NULL, "vcpu", NULL, now, NULL) != ST_OK)
+		abort();
+}
+
 static void setup_sched(unsigned count)
 {
-	const struct sched_config cfg = {.cpus = 1, .slice = 1000, .kick = no_kick};
+	const struct sched_config cfg = {.cpus = 1, .entities_max = 1000, .slice = 1000, .kick = no_kick};
 	uint64_t end;
 
-	sched = sched_init(aligned_alloc(64, sched_bytes(1)), &cfg);
+	sched = sched_init(aligned_alloc(64, sched_bytes(1, 1000)), &cfg);
 	for (unsigned i = 0; i < count; i++) {
-		sched_add(sched, &entities[i], "vcpu", 0, now);
+		add(i);
 		sched_wake(sched, &entities[i], now);
 	}
 	sched_pick(sched, 0, now, &end);
@@ -360,7 +366,7 @@ static unsigned run_sched_wake(void)
 {
 	setup_sched(1);
 	for (unsigned i = 1; i < 1000; i++)
-		sched_add(sched, &entities[i], "vcpu", 0, now);
+		add(i);
 	for (unsigned i = 0; i < ROUNDS; i++)
 		case_sched_wake(i);
 	return ROUNDS;

@@ -20,6 +20,7 @@
 #include "firmware/tsc.h"
 #include "firmware/wallclock.h"
 #include "firmware/watchdog.h"
+#include "guest/machine.h"
 #include "guest/trace.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -29,6 +30,7 @@
 #define HOST_TIMERS_MAX 256u    /* a wake timer for each vcpu, and a few of our own */
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
 #define ENTRY_MAX_US 10000u
+#define ENTITIES_MAX (VMS_MAX * VM_VCPUS_MAX + 32u) /* every vcpu, and host tasks */
 #define TASK_SLICE_US 2000u     /* a turn of a host task while others wait, at most */
 
 struct sched *host_sched;
@@ -197,13 +199,17 @@ enum status host_task_start(struct host_task *t, const char *name, void (*fn)(vo
 			    unsigned stack_pages)
 {
 	enum status st = task_create(&t->task, name, fn, arg, stack_pages);
+	struct sched_attr attr = {.exclusive = false};
 
 	if (st != ST_OK)
 		return st;
 	t->entity.run = task_turn;
-	sched_add(host_sched, &t->entity, name, BOOT_CPU, host_clock.ticks());
-	host_task_wake(t);
-	return ST_OK;
+	/* Tasks stay on the CPU that the drivers' interrupts go to. */
+	cpuset_add(&attr.affinity, BOOT_CPU);
+	st = sched_add(host_sched, &t->entity, NULL, name, &attr, host_clock.ticks(), NULL);
+	if (st == ST_OK)
+		host_task_wake(t);
+	return st;
 }
 
 /* ---- the loop ---- */
@@ -225,19 +231,22 @@ static bool idle_work(struct percpu *p)
 	return more;
 }
 
-static void idle(void)
+/* Until host tick @end at the latest. */
+static void idle(uint64_t end)
 {
 	struct percpu *p = this_cpu();
 
 	/* Every idle CPU frees what has left and clears ahead, each a block of its own. */
 	memmgr_drain_leaving(memory);
-	while (!p->host.need_resched && host_clock.ticks() < host_next_timer(&p->host) && idle_work(p))
+	while (!p->host.need_resched && host_clock.ticks() < MIN(host_next_timer(&p->host), end) && idle_work(p))
 		;
 	if (p->host.need_resched)
 		return;
 	watchdog_sleep(p);
+	p->turn_end = end;
 	arm_timer_until(p, p->heart.watch_at); /* an interrupt before that leads here again */
 	sti_hlt_cli();
+	p->turn_end = TIMERQ_NEVER;
 	watchdog_wake(p);
 }
 
@@ -263,12 +272,13 @@ enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *
 {
 	const struct sched_config cfg = {
 		.cpus = cpu_count,
+		.entities_max = ENTITIES_MAX,
 		.slice = ns_to_ticks(SCHED_SLICE_NS, host_clock.hz),
 		.kick = kick,
 	};
 
 	struct timer **slots = take_memory(mm, sizeof(*slots) * HOST_TIMERS_MAX * cpu_count);
-	void *storage = take_memory(mm, sched_bytes(cfg.cpus));
+	void *storage = take_memory(mm, sched_bytes(cfg.cpus, cfg.entities_max));
 
 	if (!slots || !storage)
 		return fail(err, ST_NO_MEMORY, "no memory for the run queues of %u CPUs", cpu_count);
@@ -319,7 +329,7 @@ void cpu_loop(void)
 		e = sched_pick(host_sched, p->id, now, &slice_end);
 		put_last(p, e);
 		if (!e) {
-			idle();
+			idle(slice_end);
 			continue;
 		}
 		watchdog_work(p);

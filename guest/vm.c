@@ -298,6 +298,7 @@ static void set_running(struct vm *vm)
 {
 	char name[SCHED_NAME_MAX];
 	struct machine *m = vm->machine;
+	enum status st;
 
 	vm_time_resume(&vm->time);
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
@@ -308,7 +309,9 @@ static void set_running(struct vm *vm)
 		/* It may run on any CPU. */
 		m->engine->put(v);
 		name_vcpu(v, name);
-		sched_add(m->sched, &v->entity, name, SCHED_ANY_CPU, m->host->clock->ticks());
+		st = sched_add(m->sched, &v->entity, NULL, name, NULL, m->host->clock->ticks(), NULL);
+		/* There is room for all vcpus of all VMs. */
+		ASSERT(st == ST_OK);
 		/* Who waits for a start-up message has nothing to do; it may have come just now. */
 		if (!v->waiting || (__atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQ_MAIL))
 			vcpu_request(v, REQ_EVENT);
@@ -372,9 +375,9 @@ enum status vm_stop(struct vm *vm, struct error *err)
 static void take_off(struct vcpu *v)
 {
 	vcpu_take_off(v);
-	v->used_before += v->entity.used;
-	v->waited_before += v->entity.waited;
-	v->entity.used = v->entity.waited = 0;
+	v->used_before += v->entity.figures.used;
+	v->waited_before += v->entity.figures.waited;
+	v->entity.figures.used = v->entity.figures.waited = 0;
 }
 
 /* All leave at once, and are then waited for one by one. */
@@ -495,7 +498,7 @@ bool vm_reap(struct machine *m)
 
 static void add_vcpu(const struct vcpu *v, struct vm_info *out)
 {
-	out->waited_ns += ticks_to_ns(v->waited_before + v->entity.waited, v->host->clock->hz);
+	out->waited_ns += ticks_to_ns(v->waited_before + v->entity.figures.waited, v->host->clock->hz);
 	out->injected += v->injected;
 	for (unsigned k = 0; k < EXIT_KINDS; k++) {
 		out->exits_by_kind[k] += v->exits[k];
@@ -513,7 +516,7 @@ static void count_usage(const struct vm *vm, struct vm_usage *out)
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		const struct vcpu *v = vm->vcpus[i];
 
-		out->cpu_ns += ticks_to_ns(v->used_before + v->entity.used, v->host->clock->hz);
+		out->cpu_ns += ticks_to_ns(v->used_before + v->entity.figures.used, v->host->clock->hz);
 	}
 }
 

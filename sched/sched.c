@@ -1,193 +1,428 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Round robin, one first-come queue per CPU. Every operation but the check is
- * O(1). An entity stays on its home CPU.
+ * The turns: wake, pick, charge, release, on one CPU's queue and under its lock.
  *
- * Accounting is exact: each CPU's time is cut at the calls, every piece goes to
- * the entity that ran or to idle, so that the sums are the machine's. A CPU's
- * clock never goes back, even when a wake from another CPU reads a counter that
- * is a little behind. Each CPU's part has its own lock and cache lines.
- *
- * An entity that nobody waits for gets a long turn; the first wake that ends
- * this solitude asks for a new choice, so that nobody waits longer than the
- * slices of those in front.
+ * A queue is EEVDF (Stoica and Abdel-Wahab, "Earliest Eligible Virtual Deadline
+ * First", 1995) with absolute rates: who has had no more than he is due is
+ * eligible, and of these the earliest deadline of a request of one slice runs.
+ * If nobody is, and nothing is to be had from other CPUs, the one who becomes
+ * eligible first runs ahead of his time: idle time is lent.
  */
-#include "sched/sched.h"
+#include "sched/internal.h"
 
-#include "lib/assert.h"
-#include "lib/bits.h"
-#include "lib/format.h"
+#define PARKS_PER_PICK 16u    /* how many may be found held back before the CPU looks again later */
+#define RETURN_RATE (RATE_ONE / 8)
+#define LATENCY_KEY (1ll << 61) /* the latency class is before all others */
 
-#define CACHE_LINE 64
+/* ---- the sums of a CPU ---- */
 
-struct sched_cpu {
-	struct lock lock;    /* of all below, and of the entities that are at home here */
-	struct list ready;   /* sched_entity.node, longest waiting first */
-	struct list members; /* sched_entity.member */
-	struct sched_entity *running;
-	unsigned ready_count, member_count;
-	bool long_turn;		/* the running entity was told the cap, not a slice */
-	bool begun;		/* the times below are set */
-	uint64_t started, now;	/* first and latest time seen */
-	uint64_t since;		/* when the present turn or idle time began */
-	uint64_t busy, idle;	/* before since */
-	uint64_t departed_used; /* used by entities that were removed */
-} __attribute__((aligned(CACHE_LINE)));
-
-struct sched {
-	uint64_t slice;
-	unsigned cpus;
-	void (*kick)(void *ctx, unsigned cpu);
-	void *ctx;
-	struct sched_cpu cpu[];
-};
-
-uint64_t sched_bytes(unsigned cpus)
-{
-	return sizeof(struct sched) + cpus * sizeof(struct sched_cpu);
-}
-
-struct sched *sched_init(void *storage, const struct sched_config *cfg)
-{
-	struct sched *s = storage;
-
-	ASSERT(is_aligned((uintptr_t)storage, CACHE_LINE));
-	ASSERT(cfg->cpus >= 1 && cfg->cpus <= SCHED_MAX_CPUS && cfg->slice > 0 && cfg->kick);
-	*s = (struct sched){.slice = cfg->slice, .cpus = cfg->cpus, .kick = cfg->kick, .ctx = cfg->ctx};
-	for (unsigned i = 0; i < cfg->cpus; i++) {
-		s->cpu[i] = (struct sched_cpu){0};
-		lock_init(&s->cpu[i].lock, LOCK_SCHED_CPU);
-		list_init(&s->cpu[i].ready);
-		list_init(&s->cpu[i].members);
-	}
-	return s;
-}
-
-static struct sched_cpu *cpu_of(struct sched *s, unsigned cpu)
-{
-	ASSERT(cpu < s->cpus);
-	return &s->cpu[cpu];
-}
-
-/* The CPU's time at a call that was told @now. */
-static uint64_t advance(struct sched_cpu *c, uint64_t now)
+uint64_t cpu_advance(struct sched_cpu *c, uint64_t now)
 {
 	if (!c->begun) {
 		c->begun = true;
 		c->started = c->since = c->now = now;
+		c->omega = (int64_t)now;
+		poke(&c->behind_at, now);
 	}
 	if (now > c->now)
 		c->now = now;
 	return c->now;
 }
 
-static void enqueue(struct sched_cpu *c, struct sched_entity *e)
+void cpu_drift(struct sched_cpu *c)
 {
-	e->state = SCHED_READY;
-	e->since = c->now;
-	list_push_back(&c->ready, &e->node);
-	c->ready_count++;
+	int64_t since = clamp_time((int64_t)(c->now - c->behind_at), TIME_CAP);
+
+	poke(&c->behind, c->behind + served(since, c->rate) - (c->running ? since : 0));
+	poke(&c->behind_at, c->now);
 }
 
-static void dequeue(struct sched_cpu *c, struct sched_entity *e)
+void cpu_join(struct sched_cpu *c, const struct sched_entity *e)
 {
-	list_remove(&e->node);
-	c->ready_count--;
-	e->waited += c->now - e->since;
+	cpu_drift(c);
+	poke(&c->rate, c->rate + e->rate);
+	poke(&c->behind, c->behind + lag_of(c, e));
 }
 
-/* A guess, since others may come and go meanwhile. */
-static unsigned emptiest(const struct sched *s)
+void cpu_leave(struct sched_cpu *c, const struct sched_entity *e)
 {
-	unsigned best = 0;
-
-	for (unsigned i = 1; i < s->cpus; i++)
-		if (__atomic_load_n(&s->cpu[i].member_count, __ATOMIC_RELAXED) <
-		    __atomic_load_n(&s->cpu[best].member_count, __ATOMIC_RELAXED))
-			best = i;
-	return best;
+	cpu_drift(c);
+	poke(&c->rate, c->rate - e->rate);
+	poke(&c->behind, c->behind - lag_of(c, e));
 }
 
-void sched_add(struct sched *s, struct sched_entity *e, const char *name, unsigned cpu, uint64_t now)
-{
-	struct sched_cpu *c;
+/* ---- queues ---- */
 
-	if (cpu == SCHED_ANY_CPU)
-		cpu = emptiest(s);
-	c = cpu_of(s, cpu);
-	ASSERT(e->state == SCHED_DETACHED);
-	lock_acquire(&c->lock);
-	*e = (struct sched_entity){
-		.run = e->run, .put = e->put, .state = SCHED_BLOCKED, .cpu = cpu, .since = advance(c, now)};
-	format(e->name, sizeof e->name, "%s", name);
-	list_init(&e->node);
-	list_push_back(&c->members, &e->member);
-	c->member_count++;
-	lock_release(&c->lock);
+void cpu_publish(struct sched_cpu *c)
+{
+	poke(&c->waiting, c->ready.count + c->future.count);
+	if (c->ready.count)
+		poke(&c->due_at, 0);
+	else
+		poke(&c->due_at, c->future.count ? later(c->future.at[0].key, c->omega) : NEVER);
 }
 
-bool sched_remove(struct sched *s, struct sched_entity *e)
+void cpu_close_account(struct sched_cpu *c, struct sched_entity *e)
 {
-	struct sched_cpu *c = cpu_of(s, e->cpu);
+	uint64_t spent = c->now - MIN(e->since, c->now);
 
-	ASSERT(e->state != SCHED_DETACHED);
-	lock_acquire(&c->lock);
-	if (e->state == SCHED_RUNNING || e->held) {
-		/* Told once: interrupts that come faster than they are handled would keep the CPU from letting go. */
-		if (!e->release_due)
-			s->kick(s->ctx, e->cpu);
-		__atomic_store_n(&e->release_due, true, __ATOMIC_RELAXED);
-		lock_release(&c->lock);
-		return false;
-	}
 	if (e->state == SCHED_READY)
-		dequeue(c, e);
-	list_remove(&e->member);
-	c->member_count--;
-	c->departed_used += e->used;
-	e->state = SCHED_DETACHED;
-	lock_release(&c->lock);
+		bump(&e->figures.waited, spent);
+	else if (e->state == SCHED_BLOCKED)
+		bump(&e->figures.blocked, spent);
+	e->since = c->now;
+}
+
+static void set_state(struct sched_entity *e, struct sched_cpu *c, enum sched_state state)
+{
+	cpu_close_account(c, e);
+	poke(&e->state, state);
+	gang_note(e);
+}
+
+void cpu_park(struct sched_cpu *c, struct sched_entity *e, enum park why, uint64_t until)
+{
+	e->park = (uint8_t)why;
+	e->parked_since = c->now;
+	heap_push(&c->parked, e, (int64_t)MIN(until, (uint64_t)INT64_MAX));
+	if (why == PARK_COSTOP)
+		bump(&e->figures.costops, 1);
+}
+
+static void unpark(struct sched_cpu *c, struct sched_entity *e)
+{
+	uint64_t spent = c->now - MIN(e->parked_since, c->now);
+
+	if (e->park == PARK_PACE || e->park == PARK_WINDOW)
+		bump(&e->figures.limited, spent);
+	else if (e->park == PARK_COSTOP)
+		bump(&e->figures.costopped, spent);
+	e->park = PARK_NOT;
+}
+
+/*
+ * The latency class goes first as long as it is within its share and a slice more. So does who wakes and is due a good
+ * part of the CPU, if he has not had more than that, for his first short request: what was lent comes back at once. But
+ * only one in a slice on each CPU, or a crowd that wakes would keep off those who run.
+ */
+static bool is_boosted(const struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
+{
+	uint64_t slice = peek(&s->slice);
+
+	if (e->attr.latency && is_on(s, SCHED_OFF_LATENCY))
+		return lag_of(c, e) > -(int64_t)slice;
+	if (!e->woken || e->rate < RETURN_RATE || !is_on(s, SCHED_OFF_CREDIT))
+		return false;
+	if (e->eligible > virtual_now(c) || c->now - c->returned < slice)
+		return false;
+	c->returned = c->now;
 	return true;
+}
+
+void cpu_enqueue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	int64_t deadline = deadline_of(e), virtual = virtual_now(c);
+
+	e->boosted = is_boosted(s, c, e);
+	if (e->yields)
+		deadline += stretch((int64_t)request_of(s), e->rate);
+	e->yields = false;
+	if (peek(&e->pool->strict) && e->eligible > virtual)
+		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
+	else if (e->boosted)
+		heap_push(&c->ready, e, deadline - LATENCY_KEY);
+	else if (e->eligible <= virtual)
+		heap_push(&c->ready, e, deadline);
+	else
+		heap_push(&c->future, e, e->eligible);
+	cpu_publish(c);
+}
+
+void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e)
+{
+	if (c->preferred == e)
+		c->preferred = NULL;
+	if (e->queue == HEAP_READY) {
+		heap_remove(&c->ready, e);
+	} else if (e->queue == HEAP_FUTURE) {
+		heap_remove(&c->future, e);
+	} else if (e->queue == HEAP_PARKED) {
+		heap_remove(&c->parked, e);
+		unpark(c, e);
+	}
+	cpu_publish(c);
+}
+
+/* What became eligible, and what may run again. */
+void cpu_promote(struct sched *s, struct sched_cpu *c)
+{
+	int64_t virtual = virtual_now(c);
+
+	while (c->parked.count && c->parked.at[0].key <= (int64_t)c->now) {
+		struct sched_entity *e = heap_top(&c->parked);
+
+		cpu_dequeue(c, e);
+		cpu_enqueue(s, c, e);
+		if (e->queue == HEAP_PARKED)
+			break;
+	}
+	while (c->future.count && c->future.at[0].key <= virtual) {
+		struct sched_entity *e = heap_top(&c->future);
+
+		heap_remove(&c->future, e);
+		heap_push(&c->ready, e, deadline_of(e));
+	}
+	cpu_publish(c);
+}
+
+/* ---- wake ---- */
+
+void sched_kick(struct sched *s, unsigned cpu)
+{
+	__atomic_fetch_and(&s->idle[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
+	s->kick(s->ctx, cpu);
+}
+
+/* Demand is counted for the division, which an exclusive core is no part of. */
+void count_demand(struct sched *s, struct sched_entity *e, int change)
+{
+	if (e->attr.exclusive)
+		return;
+	__atomic_fetch_add(&e->pool->demand, (uint32_t)change, __ATOMIC_RELAXED);
+	if (!peek(&s->dirty))
+		__atomic_store_n(&s->dirty, 1, __ATOMIC_RELEASE);
+}
+
+/*
+ * What it is still owed after its sleep: of a claim what it had when it blocked, up to half a slice; a debt goes down
+ * at the rate that it would have had.
+ */
+static int64_t lag_after_sleep(const struct sched *s, const struct sched_entity *e, uint64_t now)
+{
+	int64_t slept = clamp_time((int64_t)(now - MIN(e->since, now)), TIME_CAP);
+
+	if (e->lag >= 0)
+		return is_on(s, SCHED_OFF_CREDIT) ? MIN(e->lag, (int64_t)peek(&s->slice) / 2) : 0;
+	return MIN(e->lag + served(slept, e->rate), 0);
+}
+
+/* Should @e, just queued, run instead of what runs on @c? */
+static bool preempts(const struct sched_cpu *c, const struct sched_entity *e)
+{
+	const struct sched_entity *r = c->running;
+	int64_t ran = (int64_t)(c->now - MIN(c->since, c->now)), left;
+
+	if (c->long_turn)
+		return true;
+	if (e->queue != HEAP_READY)
+		return false;
+	if (e->boosted || r->boosted)
+		return e->boosted && !r->boosted;
+	left = MAX((int64_t)r->left, ran);
+	return deadline_of(e) < later(r->eligible, stretch(left, r->rate));
+}
+
+struct sched_cpu *cpu_lock_home(struct sched *s, const struct sched_entity *e)
+{
+	for (;;) {
+		struct sched_cpu *c = cpu_of(s, peek(&e->cpu));
+
+		lock_acquire(&c->lock);
+		if (c->id == peek(&e->cpu))
+			return c;
+		lock_release(&c->lock);
+	}
+}
+
+void cpu_want_release(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	/* Told once: interrupts that come faster than they are handled would keep the CPU from letting go. */
+	if (!peek(&e->release_due))
+		sched_kick(s, c->id);
+	poke(&e->release_due, true);
+}
+
+static bool is_stray(const struct sched_entity *e)
+{
+	return e->state == SCHED_READY && e->queue == HEAP_NONE;
+}
+
+/* Locks @to as well; false when @e, a stray of @home, is no longer one: @home had to be dropped meanwhile. */
+static bool lock_target(struct sched_cpu *home, struct sched_cpu *to, const struct sched_entity *e)
+{
+	if (to == home || cpu_lock_second(home, to))
+		return true;
+	lock_release(&home->lock);
+	lock_acquire(&to->lock);
+	lock_acquire_next(&home->lock);
+	if (is_stray(e) && e->cpu == home->id && !peek(&e->held))
+		return true;
+	lock_release(&to->lock);
+	return false;
+}
+
+/*
+ * A stray is READY in no queue. From there to the best CPU; but if @home, whose lock is held, has its hardware state
+ * and may not run it, it stays a stray until that is put.
+ */
+void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, int64_t lag)
+{
+	struct sched_cpu *to;
+
+	if (e->state != SCHED_READY)
+		set_state(e, home, SCHED_READY);
+	e->lag = lag;
+	to = peek(&e->held) ? home : balance_place(s, e, home);
+	if (!may_run_on(s, e, to->id)) {
+		cpu_want_release(s, home, e);
+		return;
+	}
+	if (!lock_target(home, to, e))
+		return;
+	cpu_advance(to, home->now);
+	bump(&e->figures.migrations, to != home);
+	poke(&e->cpu, to->id);
+	e->eligible = apart(virtual_now(to), stretch(lag, e->rate));
+	cpu_join(to, e);
+	cpu_enqueue(s, to, e);
+	gang_note(e);
+	if (!to->running || preempts(to, e))
+		sched_kick(s, to->id);
+	if (to != home)
+		lock_release(&to->lock);
+}
+
+/* A short one, for an early deadline; no more time comes of it. */
+static uint64_t first_request(const struct sched *s)
+{
+	return MAX(MIN(request_of(s) / 4, s->tick), 1);
 }
 
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 {
-	struct sched_cpu *c = cpu_of(s, e->cpu);
+	struct sched_cpu *home;
 
-	lock_acquire(&c->lock);
-	if (e->state == SCHED_RUNNING)
+	if (peek(&e->state) == SCHED_DETACHED)
+		return;
+	home = cpu_lock_home(s, e);
+	if (e->state == SCHED_RUNNING) {
 		e->wake_pending = true;
-	if (e->state == SCHED_BLOCKED) {
-		advance(c, now);
-		enqueue(c, e);
-		if (!c->running || c->long_turn)
-			s->kick(s->ctx, e->cpu);
+	} else if (e->state == SCHED_BLOCKED) {
+		int64_t lag;
+
+		cpu_advance(home, now);
+		lag = lag_after_sleep(s, e, home->now);
+		count_demand(s, e, 1);
+		e->rate = rate_on_wake(e);
+		gang_wake(e);
+		e->woken = true;
+		e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
+		bump(&e->figures.wakes, 1);
+		cpu_place(s, home, e, lag);
 	}
-	lock_release(&c->lock);
+	lock_release(&home->lock);
 }
 
-void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
-{
-	struct sched_cpu *c = cpu_of(s, cpu);
-
-	lock_acquire(&c->lock);
-	ASSERT(e->held && e->cpu == cpu && e->state != SCHED_RUNNING);
-	e->held = e->release_due = false;
-	lock_release(&c->lock);
-}
+/* ---- pick ---- */
 
 /* Gives the time since the last cut to the running entity, or to idle. */
-static void cut(struct sched_cpu *c, uint64_t now)
+static uint64_t cut(struct sched_cpu *c, uint64_t now)
 {
-	uint64_t elapsed = advance(c, now) - c->since;
+	uint64_t elapsed = cpu_advance(c, now) - c->since;
 
+	cpu_drift(c);
 	if (c->running) {
-		c->running->used += elapsed;
+		bump(&c->running->figures.used, elapsed);
 		c->busy += elapsed;
 	} else {
 		c->idle += elapsed;
 	}
 	c->since = c->now;
+	return elapsed;
+}
+
+/* Does another thread of the core run another pool? */
+static bool core_is_taken(struct sched *s, const struct sched_cpu *c, const struct sched_entity *e)
+{
+	if (!s->separate_cores)
+		return false;
+	for (unsigned i = 0; i < s->cpus; i++) {
+		const struct sched_pool *there = peek(&s->cpu[i].core_pool);
+
+		if (i != c->id && s->core_of[i] == s->core_of[c->id] && there && there != e->pool)
+			return true;
+	}
+	return false;
+}
+
+/* True when @e, out of its heap, may not run now; it is parked then. Else it has taken *turn ticks from its limits. */
+static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
+{
+	if (peek(&e->pool->strict) && e->eligible > virtual_now(c))
+		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
+	else if (gang_leads(s, e))
+		cpu_park(c, e, PARK_COSTOP, c->now + s->tick);
+	else if (core_is_taken(s, c, e))
+		cpu_park(c, e, PARK_CORE, c->now + s->tick);
+	else if (peek(&e->pool->limited) && is_on(s, SCHED_OFF_LIMIT) && !(*turn = limit_take(s, e, c->now, *turn)))
+		cpu_park(c, e, PARK_WINDOW, limit_window_end(s, c->now));
+	else
+		return false;
+	cpu_publish(c);
+	return true;
+}
+
+/* The first of the queue; entities whose tags a new division has moved into the future are put there. */
+static struct sched_entity *first(struct sched_cpu *c)
+{
+	struct sched_entity *e;
+
+	while ((e = heap_top(&c->ready)) && !e->boosted && e->eligible > virtual_now(c)) {
+		heap_remove(&c->ready, e);
+		heap_push(&c->future, e, e->eligible);
+	}
+	return e ? e : heap_top(&c->future);
+}
+
+static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
+{
+	bool alone = s->cpus == 1 && !c->parked.count && c->ready.count + c->future.count == (e->queue ? 1 : 0);
+
+	poke(&c->long_turn, alone);
+	return alone ? peek(&s->slice) * SCHED_ALONE_SLICES : MAX(e->left, 1);
+}
+
+/* Takes out of the queue who is to run, and for how long; NULL: nobody may. */
+static struct sched_entity *choose(struct sched *s, struct sched_cpu *c, uint64_t *turn)
+{
+	for (unsigned tries = 0; tries < PARKS_PER_PICK; tries++) {
+		struct sched_entity *e = gang_prefer(s, c);
+
+		e = e ? e : first(c);
+		if (!e)
+			return NULL;
+		*turn = turn_of(s, c, e);
+		cpu_dequeue(c, e);
+		if (!hold_back(s, c, e, turn))
+			return e;
+	}
+	return NULL;
+}
+
+static void dispatch(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	if (e->woken)
+		account_wake_latency(e, c->now - MIN(e->since, c->now));
+	e->woken = false;
+	set_state(e, c, SCHED_RUNNING);
+	__atomic_store_n(&e->held, c->id + 1, __ATOMIC_RELEASE);
+	bump(&e->figures.dispatches, 1);
+	c->running = e;
+	poke(&c->busy_now, 1);
+	poke(&c->core_pool, e->pool);
+	gang_announce(s, e);
+	if (c->waiting)
+		balance_offer(s, c);
 }
 
 static uint64_t add_capped(uint64_t a, uint64_t b)
@@ -195,176 +430,166 @@ static uint64_t add_capped(uint64_t a, uint64_t b)
 	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-static struct sched_entity *pick(struct sched *s, struct sched_cpu *c, uint64_t now, uint64_t *slice_end)
+/* When this CPU must choose again though its turn has not ended: a division is due that others do not make. */
+static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t end)
 {
-	struct sched_entity *e;
+	uint64_t due;
 
-	ASSERT(!c->running);
-	cut(c, now);
+	if (!peek(&s->dirty) || c->long_turn)
+		return end;
+	due = MAX(add_capped(peek(&s->divided), s->tick), c->now + 1);
+	return MIN(end, due);
+}
+
+static void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
+{
 	*slice_end = UINT64_MAX;
-	if (list_empty(&c->ready))
-		return NULL;
-	e = list_entry(c->ready.next, struct sched_entity, node);
-	dequeue(c, e);
-	e->state = SCHED_RUNNING;
-	e->held = true;
-	e->since = c->now;
-	e->dispatches++;
-	c->running = e;
-	c->long_turn = list_empty(&c->ready);
-	*slice_end = add_capped(c->now, c->long_turn ? s->slice * SCHED_ALONE_SLICES : s->slice);
-	return e;
+	if (c->parked.count)
+		*slice_end = MAX((uint64_t)c->parked.at[0].key, c->now + 1);
+	if (c->waiting)
+		*slice_end = c->now + 1;
+	__atomic_fetch_or(&s->idle[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
 }
 
 struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end)
 {
 	struct sched_cpu *c = cpu_of(s, cpu);
 	struct sched_entity *e;
+	uint64_t turn;
 
+	divide_if_due(s, now);
 	lock_acquire(&c->lock);
-	e = pick(s, c, now, slice_end);
+	ASSERT(!c->running);
+	cut(c, now);
+	cpu_adopt(s, c);
+	cpu_promote(s, c);
+	balance_pull(s, c);
+	e = choose(s, c, &turn);
+	if (e) {
+		if (peek(&s->idle[cpu / 64]) & BIT(cpu % 64))
+			__atomic_fetch_and(&s->idle[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
+		dispatch(s, c, e);
+		*slice_end = next_look(s, c, add_capped(c->now, turn));
+	} else {
+		go_idle(s, c, slice_end);
+	}
 	lock_release(&c->lock);
 	return e;
 }
 
-static void charge(struct sched_cpu *c, uint64_t now, enum sched_end end)
-{
-	struct sched_entity *e = c->running;
+/* ---- charge ---- */
 
-	ASSERT(e && e->state == SCHED_RUNNING);
-	cut(c, now);
-	c->running = NULL;
-	if (end == SCHED_END_READY || e->wake_pending) {
-		enqueue(c, e);
-	} else {
-		e->state = SCHED_BLOCKED;
-		e->since = c->now;
+/* A request that is served is followed by the next one. */
+static void serve(struct sched *s, struct sched_entity *e, uint64_t ran)
+{
+	uint64_t request = request_of(s);
+
+	e->eligible = later(e->eligible, stretch((int64_t)MIN(ran, (uint64_t)TIME_CAP), e->rate));
+	if (ran < e->left)
+		e->left -= ran;
+	else
+		e->left = request - (ran - e->left) % request;
+}
+
+static void block(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	int64_t most = 2 * (int64_t)peek(&s->slice);
+
+	cpu_leave(c, e);
+	e->lag = clamp_time(lag_of(c, e), most);
+	set_state(e, c, SCHED_BLOCKED);
+	count_demand(s, e, -1);
+}
+
+/* READY again. Who may not stay here is nowhere until it is put and released. */
+static void requeue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	set_state(e, c, SCHED_READY);
+	if (may_run_on(s, e, c->id)) {
+		cpu_enqueue(s, c, e);
+		return;
 	}
-	e->wake_pending = false;
+	cpu_leave(c, e);
+	e->lag = lag_of(c, e);
+	cpu_want_release(s, c, e);
 }
 
 void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end)
 {
 	struct sched_cpu *c = cpu_of(s, cpu);
+	struct sched_entity *e;
+	uint64_t ran;
 
 	lock_acquire(&c->lock);
-	charge(c, now, end);
+	e = c->running;
+	ASSERT(e && e->state == SCHED_RUNNING);
+	ran = cut(c, now);
+	if (peek(&e->pool->limited))
+		limit_settle(s, e, ran);
+	serve(s, e, ran);
+	gang_progress(e);
+	c->charges++;
+	c->running = NULL;
+	poke(&c->busy_now, 0);
+	poke(&c->core_pool, NULL);
+	if (end == SCHED_END_READY || e->wake_pending) {
+		e->yields = c->yielded;
+		requeue(s, c, e);
+		if (c->yielded)
+			gang_yield(s, c, e);
+	} else {
+		block(s, c, e);
+	}
+	c->yielded = false;
+	e->wake_pending = false;
 	lock_release(&c->lock);
 }
+
+/* ---- hardware state ---- */
+
+void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
+{
+	struct sched_cpu *c = cpu_of(s, cpu);
+
+	lock_acquire(&c->lock);
+	ASSERT(e->held == cpu + 1 && e->cpu == cpu && e->state != SCHED_RUNNING);
+	poke(&e->release_due, false);
+	__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);
+	if (is_stray(e))
+		cpu_place(s, c, e, e->lag);
+	else if (e->state == SCHED_READY)
+		balance_offer(s, c);
+	lock_release(&c->lock);
+}
+
+/* ---- reports and settings ---- */
 
 bool sched_others_ready(const struct sched *s, unsigned cpu)
 {
 	ASSERT(cpu < s->cpus);
-	return __atomic_load_n(&s->cpu[cpu].ready_count, __ATOMIC_RELAXED) > 0;
-}
-
-void sched_cpu_stats(const struct sched *s, unsigned cpu, struct sched_cpu_stats *out)
-{
-	const struct sched_cpu *c = &s->cpu[cpu];
-	uint64_t open = c->now - c->since;
-
-	ASSERT(cpu < s->cpus);
-	*out = (struct sched_cpu_stats){
-		.busy = c->busy + (c->running ? open : 0),
-		.idle = c->idle + (c->running ? 0 : open),
-		.ready = c->ready_count,
-	};
+	return peek(&s->cpu[cpu].waiting) > 0;
 }
 
 uint64_t sched_slice(const struct sched *s)
 {
-	return s->slice;
+	return peek(&s->slice);
 }
 
 void sched_set_slice(struct sched *s, uint64_t ticks)
 {
 	ASSERT(ticks > 0);
-	s->slice = ticks;
+	poke(&s->slice, ticks);
 }
 
-/* ---- counters ---- */
-
-struct figures {
-	uint64_t cpus, busy, idle, ready;
-};
-
-static void sum_cpus(const void *object, void *out)
+unsigned sched_switches(const struct sched *s)
 {
-	const struct sched *s = object;
-	struct figures sum = {.cpus = s->cpus};
-
-	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
-		struct sched_cpu_stats one;
-
-		sched_cpu_stats(s, cpu, &one);
-		sum.busy += one.busy;
-		sum.idle += one.idle;
-		sum.ready += one.ready;
-	}
-	*(struct figures *)out = sum;
+	return peek(&s->off);
 }
 
-#define FIGURE(field, kind, measure, help) COUNTER(struct figures, field, #field, kind, measure, help)
-
-static const struct counter rows[] = {
-	FIGURE(cpus, COUNTER_GAUGE, MEASURE_COUNT, "Processors in use"),
-	FIGURE(busy, COUNTER_TOTAL, MEASURE_TICKS, "Time that processors ran something"),
-	FIGURE(idle, COUNTER_TOTAL, MEASURE_TICKS, "Time that processors had nothing to run"),
-	FIGURE(ready, COUNTER_GAUGE, MEASURE_COUNT, "What waits for a processor now"),
-};
-
-const struct counter_table sched_counters = {
-	.group = "host.cpu", .rows = rows, .count = ARRAY_SIZE(rows), .figures_bytes = sizeof(struct figures),
-	.figures = sum_cpus,
-};
-
-/* ---- check ---- */
-
-/* The queue holds READY entities of this CPU, longest waiting first. */
-static bool check_queue(const struct sched_cpu *c, unsigned cpu)
+void sched_set_switches(struct sched *s, unsigned off)
 {
-	uint64_t last = 0;
-	unsigned count = 0;
-
-	list_for_each(it, &c->ready) {
-		const struct sched_entity *e = list_entry(it, struct sched_entity, node);
-
-		if (e->state != SCHED_READY || e->cpu != cpu || e->since < last || e->since > c->now)
-			return false;
-		if (++count > c->ready_count)
-			return false;
-		last = e->since;
-	}
-	return count == c->ready_count;
-}
-
-static bool check_cpu(const struct sched_cpu *c, unsigned cpu)
-{
-	uint64_t used = c->departed_used;
-	unsigned ready = 0, running = 0;
-
-	list_for_each(it, &c->members) {
-		const struct sched_entity *e = list_entry(it, struct sched_entity, member);
-
-		if (e->cpu != cpu || e->state == SCHED_DETACHED || (e->state == SCHED_RUNNING) != (e == c->running))
-			return false;
-		if ((e->wake_pending && e->state != SCHED_RUNNING) || (!e->held && e->state == SCHED_RUNNING))
-			return false;
-		if (list_empty(&e->node) == (e->state == SCHED_READY))
-			return false;
-		ready += e->state == SCHED_READY;
-		running += e->state == SCHED_RUNNING;
-		used += e->used;
-	}
-	return ready == c->ready_count && running == (c->running != NULL) && used == c->busy &&
-	       c->busy + c->idle == c->since - c->started && c->since <= c->now;
-}
-
-bool sched_check(const struct sched *s)
-{
-	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
-		if (!check_queue(&s->cpu[cpu], cpu) || !check_cpu(&s->cpu[cpu], cpu))
-			return false;
-	}
-	return true;
+	lock_acquire(&s->lock);
+	poke(&s->off, off);
+	division_stale(s);
+	lock_release(&s->lock);
 }

@@ -8,7 +8,7 @@
 
 unsigned sched_rig_kicks;
 
-static void kick(void *ctx, unsigned cpu)
+void sched_rig_kick(void *ctx, unsigned cpu)
 {
 	(void)ctx;
 	(void)cpu;
@@ -17,10 +17,10 @@ static void kick(void *ctx, unsigned cpu)
 
 struct sched *sched_rig_new(unsigned cpus, uint64_t slice)
 {
-	const struct sched_config cfg = {.cpus = cpus, .slice = slice, .kick = kick};
+	const struct sched_config cfg = {.cpus = cpus, .entities_max = SCHED_RIG_ENTITIES, .slice = slice, .kick = sched_rig_kick};
 
 	sched_rig_kicks = 0;
-	return sched_init(aligned_alloc(CACHE_LINE, sched_bytes(cpus)), &cfg);
+	return sched_init(aligned_alloc(CACHE_LINE, sched_bytes(cpus, SCHED_RIG_ENTITIES)), &cfg);
 }
 
 bool sched_rig_wake(struct sched *s, struct sched_entity *e, uint64_t now)

@@ -7,8 +7,12 @@
 
 #include "sched/sched.h"
 
+#define SCHED_RIG_ENTITIES 64u
+
 extern unsigned sched_rig_kicks;
 
+/* Counts. */
+void sched_rig_kick(void *ctx, unsigned cpu);
 /* free() it. */
 struct sched *sched_rig_new(unsigned cpus, uint64_t slice);
 /* sched_wake(); true when a CPU was told to choose again. */

@@ -33,15 +33,17 @@ static void kick(void *ctx, unsigned cpu)
 	fake_host.cpu.need_resched = true;
 }
 
+#define VM_RIG_ENTITIES 96u
+
 void vm_rig_init(uint64_t ram_bytes)
 {
-	const struct sched_config cfg = {.cpus = 1, .slice = VM_RIG_SLICE, .kick = kick};
+	const struct sched_config cfg = {.cpus = 1, .entities_max = VM_RIG_ENTITIES, .slice = VM_RIG_SLICE, .kick = kick};
 
 	memset(&vm_rig, 0, sizeof vm_rig);
 	fake_host_init(VM_RIG_HZ);
 	fake_host.ops.clock->ticks();
 	vm_rig.ram = ram_map(ram_bytes);
-	vm_rig.sched_storage = aligned_alloc(HOST_CACHE_LINE, sched_bytes(1));
+	vm_rig.sched_storage = aligned_alloc(HOST_CACHE_LINE, sched_bytes(1, VM_RIG_ENTITIES));
 	vm_rig.machine = (struct machine){
 		.engine = &fake_engine,
 		.host = &fake_host.ops,

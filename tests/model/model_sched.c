@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Random adds, wakes, turns and removals on several CPUs against a naive
- * scheduler: arrays in order of arrival, and times summed by an observer that
- * looks at every tick interval itself.
+ * Random operations on several CPUs, each followed by the walker, and an observer
+ * that credits every interval of time itself. What must hold whatever the policy
+ * is: nobody runs on two CPUs, where he may not or while another CPU holds him, no wake is
+ * lost, and every tick is accounted for. How time is divided is another model's.
  */
 #include "tests/cmocka_all.h"
 
@@ -13,235 +14,280 @@
 #include "tests/fakes/sched_rig.h"
 #include "tests/model/random.h"
 
-#define CPUS 3u
+#define CPUS 4u
 #define ENTITIES 24u
-#define STEPS 20000
+#define POOLS 6u
+#define STEPS 40000
 #define SLICE 1000ull
 
-struct naive_entity {
+struct observed {
+	bool added, pending;
 	enum sched_state state;
-	unsigned cpu;
-	bool pending;
-	uint64_t used, waited, dispatches;
-};
-
-struct naive_cpu {
-	unsigned queue[ENTITIES], count;
-	int running; /* -1: idle */
-	bool long_turn;
-	uint64_t busy, idle;
+	uint64_t used, waited, blocked;
+	struct cpuset affinity; /* empty: anywhere */
+	int held;               /* -1: by nobody */
 };
 
 static struct sched *s;
 static struct sched_entity entity[ENTITIES];
-static struct naive_entity naive[ENTITIES];
-static struct naive_cpu cpus[CPUS];
-static uint64_t now;
+static struct sched_pool pool[POOLS];
+static bool pool_added[POOLS];
+static struct observed seen[ENTITIES];
+static int running[CPUS];
+static uint64_t now, busy[CPUS], idle[CPUS];
+static struct error err;
+static struct random_state *random_source;
 
-/* Every entity and CPU is credited for each interval by what it is at the time. */
+static unsigned below(unsigned n)
+{
+	return (unsigned)random_below(random_source, n);
+}
+
 static void pass_time(uint64_t ticks)
 {
 	now += ticks;
 	for (unsigned i = 0; i < ENTITIES; i++) {
-		naive[i].used += naive[i].state == SCHED_RUNNING ? ticks : 0;
-		naive[i].waited += naive[i].state == SCHED_READY ? ticks : 0;
+		if (!seen[i].added)
+			continue;
+		seen[i].used += seen[i].state == SCHED_RUNNING ? ticks : 0;
+		seen[i].waited += seen[i].state == SCHED_READY ? ticks : 0;
+		seen[i].blocked += seen[i].state == SCHED_BLOCKED ? ticks : 0;
 	}
 	for (unsigned i = 0; i < CPUS; i++) {
-		cpus[i].busy += cpus[i].running >= 0 ? ticks : 0;
-		cpus[i].idle += cpus[i].running < 0 ? ticks : 0;
+		busy[i] += running[i] >= 0 ? ticks : 0;
+		idle[i] += running[i] < 0 ? ticks : 0;
 	}
 }
 
-static void queue_up(unsigned i)
-{
-	struct naive_cpu *c = &cpus[naive[i].cpu];
+/* ---- operations ---- */
 
-	naive[i].state = SCHED_READY;
-	c->queue[c->count++] = i;
+static struct sched_attr random_attr(void)
+{
+	struct sched_attr attr = {.latency = below(4) == 0, .gang = below(2)};
+
+	for (unsigned cpu = 0; below(2) && cpu < CPUS; cpu++) {
+		if (below(2))
+			cpuset_add(&attr.affinity, cpu);
+	}
+	return attr;
 }
 
-static void take_out(unsigned i)
+static struct sched_pool *random_pool(void)
 {
-	struct naive_cpu *c = &cpus[naive[i].cpu];
-	unsigned at = 0;
+	unsigned i = below(POOLS);
 
-	while (c->queue[at] != i)
-		at++;
-	memmove(&c->queue[at], &c->queue[at + 1], (c->count - at - 1) * sizeof c->queue[0]);
-	c->count--;
+	return pool_added[i] ? &pool[i] : NULL;
 }
 
-static void do_add(struct random_state *r, unsigned i)
+static struct rls random_numbers(void)
 {
-	if (naive[i].state != SCHED_DETACHED)
+	struct rls n = {.limit = SCHED_NO_LIMIT, .shares = 1 + below(5000)};
+
+	if (below(3) == 0)
+		n.reservation = below(400000);
+	if (below(3) == 0)
+		n.limit = n.reservation + 1 + below(900000);
+	return n;
+}
+
+static void do_pool(unsigned i)
+{
+	struct rls n = random_numbers();
+
+	if (!pool_added[i]) {
+		memset(&pool[i], 0, sizeof pool[i]);
+		pool_added[i] = sched_pool_add(s, &pool[i], i ? random_pool() : NULL, "pool", &n, &err) == ST_OK;
 		return;
-	naive[i] = (struct naive_entity){.state = SCHED_BLOCKED, .cpu = (unsigned)random_below(r, CPUS)};
-	sched_add(s, &entity[i], "entity", naive[i].cpu, now);
+	}
+	switch (below(3)) {
+	case 0:
+		pool_added[i] = sched_pool_remove(s, &pool[i], &err) != ST_OK;
+		break;
+	case 1:
+		assert_int_not_equal(sched_pool_set(s, &pool[i], &n, &err), ST_INVALID);
+		break;
+	default:
+		(void)!sched_pool_move(s, &pool[i], random_pool(), &err);
+	}
+}
+
+static void do_add(unsigned i)
+{
+	struct sched_attr attr = random_attr();
+
+	memset(&entity[i], 0, sizeof entity[i]);
+	if (sched_add(s, &entity[i], random_pool(), "entity", &attr, now, &err) != ST_OK)
+		return;
+	seen[i] = (struct observed){.added = true, .state = SCHED_BLOCKED, .affinity = attr.affinity, .held = -1};
 }
 
 static void do_remove(unsigned i)
 {
-	if (naive[i].state != SCHED_BLOCKED && naive[i].state != SCHED_READY)
+	bool free = seen[i].state != SCHED_RUNNING && seen[i].held < 0;
+
+	assert_int_equal(sched_remove(s, &entity[i]), free);
+	if (!free)
 		return;
-	if (naive[i].state == SCHED_READY)
-		take_out(i);
-	naive[i].state = SCHED_DETACHED;
-	assert_true(sched_remove(s, &entity[i]));
+	assert_true(entity[i].figures.used == seen[i].used);
+	/* Its CPU's clock stands where it was called last. */
+	assert_true(entity[i].figures.waited <= seen[i].waited);
+	seen[i].added = false;
 }
 
 static void do_wake(unsigned i)
 {
-	struct naive_cpu *c = &cpus[naive[i].cpu];
-	bool want = false;
+	sched_wake(s, &entity[i], now);
+	if (seen[i].state == SCHED_BLOCKED)
+		seen[i].state = SCHED_READY;
+	else if (seen[i].state == SCHED_RUNNING)
+		seen[i].pending = true;
+}
 
-	if (naive[i].state == SCHED_RUNNING)
-		naive[i].pending = true;
-	if (naive[i].state == SCHED_BLOCKED) {
-		want = c->running < 0 || c->long_turn;
-		queue_up(i);
+static void do_attr(unsigned i)
+{
+	struct sched_attr attr = random_attr();
+
+	if (sched_set_attr(s, &entity[i], &attr, now, &err) == ST_OK)
+		seen[i].affinity = attr.affinity;
+}
+
+static void release(unsigned cpu, unsigned i)
+{
+	sched_release(s, cpu, &entity[i]);
+	seen[i].held = -1;
+}
+
+/* What the CPU loop does: whoever was here last is put when another one comes or somebody waits for it. */
+static void put_last(unsigned cpu, int next)
+{
+	for (unsigned i = 0; i < ENTITIES; i++) {
+		if (seen[i].added && seen[i].held == (int)cpu && (int)i != next && (next >= 0 || entity[i].release_due))
+			release(cpu, i);
 	}
-	assert_int_equal(sched_rig_wake(s, &entity[i], now), want);
 }
 
 static void do_pick(unsigned cpu)
 {
-	struct naive_cpu *c = &cpus[cpu];
-	struct sched_entity *want = NULL, *got;
-	uint64_t want_end = UINT64_MAX, end = 0;
+	uint64_t end;
+	struct sched_entity *e = sched_pick(s, cpu, now, &end);
+	int i = e ? (int)(e - entity) : -1;
 
-	if (c->running >= 0)
-		return;
-	if (c->count > 0) {
-		unsigned i = c->queue[0];
-
-		take_out(i);
-		c->running = (int)i;
-		c->long_turn = c->count == 0;
-		naive[i].state = SCHED_RUNNING;
-		naive[i].pending = false;
-		naive[i].dispatches++;
-		want = &entity[i];
-		want_end = now + SLICE * (c->long_turn ? SCHED_ALONE_SLICES : 1);
+	assert_true(end > now);
+	if (e) {
+		assert_true(seen[i].added && seen[i].state == SCHED_READY);
+		assert_true(cpuset_empty(&seen[i].affinity) || cpuset_has(&seen[i].affinity, cpu));
+		assert_true(seen[i].held < 0 || seen[i].held == (int)cpu);
+		seen[i].state = SCHED_RUNNING;
 	}
-	got = sched_pick(s, cpu, now, &end);
-	assert_ptr_equal(got, want);
-	assert_true(end == want_end);
+	put_last(cpu, i);
+	if (e)
+		seen[i].held = (int)cpu;
+	running[cpu] = i;
 }
 
-static void do_charge(unsigned cpu, enum sched_end end)
+static void do_charge(unsigned cpu)
 {
-	struct naive_cpu *c = &cpus[cpu];
-	unsigned i = (unsigned)c->running;
+	unsigned i = (unsigned)running[cpu];
+	enum sched_end end = below(3) ? SCHED_END_READY : SCHED_END_BLOCKED;
 
-	if (c->running < 0)
-		return;
-	c->running = -1;
-	if (end == SCHED_END_READY || naive[i].pending)
-		queue_up(i);
-	else
-		naive[i].state = SCHED_BLOCKED;
-	naive[i].pending = false;
-	sched_rig_end(s, cpu, &entity[i], now, end);
+	entity[i].progress += below(SLICE);
+	if (end == SCHED_END_READY && below(4) == 0)
+		sched_yield_to(s, cpu, below(2) ? &entity[below(ENTITIES)] : NULL);
+	sched_charge(s, cpu, now, end);
+	seen[i].state = end == SCHED_END_READY || seen[i].pending ? SCHED_READY : SCHED_BLOCKED;
+	seen[i].pending = false;
+	running[cpu] = -1;
 }
+
+static void do_turn(unsigned cpu)
+{
+	if (running[cpu] >= 0)
+		do_charge(cpu);
+	do_pick(cpu);
+}
+
+/* ---- the observer ---- */
 
 static void compare(void)
 {
 	for (unsigned cpu = 0; cpu < CPUS; cpu++) {
 		struct sched_cpu_stats stats;
 
-		assert_int_equal(sched_others_ready(s, cpu), cpus[cpu].count > 0);
+		/* Bring its time up to now. */
+		do_turn(cpu);
 		sched_cpu_stats(s, cpu, &stats);
-		assert_int_equal(stats.ready, cpus[cpu].count);
-		assert_true(stats.busy + stats.idle <= cpus[cpu].busy + cpus[cpu].idle);
+		assert_true(stats.busy == busy[cpu] && stats.idle == idle[cpu]);
 	}
 	for (unsigned i = 0; i < ENTITIES; i++) {
-		assert_int_equal(entity[i].state, naive[i].state);
-		assert_true(entity[i].dispatches == naive[i].dispatches);
-		if (naive[i].state == SCHED_BLOCKED)
-			assert_true(entity[i].used == naive[i].used && entity[i].waited == naive[i].waited);
-	}
-	assert_true(sched_check(s));
-}
+		struct sched_figures f;
 
-/* Ends all turns and idle times, so that every tick has been given to someone. */
-static void settle(void)
-{
-	for (unsigned cpu = 0; cpu < CPUS; cpu++) {
-		struct sched_cpu_stats stats;
-
-		do_charge(cpu, SCHED_END_BLOCKED);
-		do_pick(cpu);
-		do_charge(cpu, SCHED_END_BLOCKED);
-		sched_cpu_stats(s, cpu, &stats);
-		assert_true(stats.busy == cpus[cpu].busy && stats.idle == cpus[cpu].idle);
+		if (!seen[i].added)
+			continue;
+		assert_int_equal(entity[i].state, seen[i].state);
+		sched_stats(s, &entity[i], &f);
+		assert_true(f.used == seen[i].used && f.waited == seen[i].waited && f.blocked == seen[i].blocked);
+		assert_true(f.limited + f.costopped <= f.waited);
 	}
 }
 
-static void step(struct random_state *r)
+static void step(void)
 {
-	unsigned i = (unsigned)random_below(r, ENTITIES), cpu = (unsigned)random_below(r, CPUS);
+	unsigned i = below(ENTITIES);
 
-	if (random_below(r, 3) != 0)
-		pass_time(random_below(r, 500));
-	switch (random_below(r, 12)) {
+	/* All clocks are one here: a CPU that is behind counts the time when it is called next. */
+	pass_time(below(SLICE / 2));
+	switch (below(16)) {
 	case 0:
-		do_add(r, i);
+		seen[i].added ? do_remove(i) : do_add(i);
 		break;
 	case 1:
-		if (random_below(r, 4) == 0)
-			do_remove(i);
+		if (seen[i].added)
+			do_attr(i);
 		break;
 	case 2:
-	case 3:
-	case 4:
-		do_wake(i);
+		do_pool(below(POOLS));
 		break;
-	case 5:
-	case 6:
-	case 7:
-	case 8:
-		do_pick(cpu);
-		break;
-	case 9:
-	case 10:
-		do_charge(cpu, SCHED_END_BLOCKED);
+	case 3: case 4: case 5:
+		if (seen[i].added)
+			do_wake(i);
 		break;
 	default:
-		do_charge(cpu, SCHED_END_READY);
+		do_turn(below(CPUS));
 	}
 }
 
-static void run(struct random_state *r)
+static void one_run(struct random_state *r)
 {
-	uint64_t end;
-
-	memset(entity, 0, sizeof entity);
-	memset(naive, 0, sizeof naive);
-	memset(cpus, 0, sizeof cpus);
-	now = random_below(r, UINT64_MAX / 2);
+	random_source = r;
 	s = sched_rig_new(CPUS, SLICE);
-	for (unsigned cpu = 0; cpu < CPUS; cpu++) {
-		cpus[cpu].running = -1;
-		assert_null(sched_pick(s, cpu, now, &end)); /* begins its time */
+	memset(entity, 0, sizeof entity);
+	memset(seen, 0, sizeof seen);
+	memset(pool_added, 0, sizeof pool_added);
+	memset(busy, 0, sizeof busy);
+	memset(idle, 0, sizeof idle);
+	now = 1;
+	for (unsigned cpu = 0; cpu < CPUS; cpu++)
+		do_pick(cpu);
+	for (unsigned i = 0; i < STEPS; i++) {
+		step();
+		assert_true(sched_check(s));
+		if (i % 64 == 0) {
+			sched_set_switches(s, below(4) ? 0 : below(512));
+			compare();
+		}
 	}
-	for (int i = 0; i < STEPS; i++) {
-		step(r);
-		compare();
-	}
-	settle();
-	compare();
 	free(s);
 }
 
-static void against_a_naive_scheduler(void **state)
+static void random_operations(void **state)
 {
 	(void)state;
-	random_runs(20, run);
+	random_runs(4, one_run);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(against_a_naive_scheduler)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(random_operations)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

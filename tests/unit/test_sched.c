@@ -1,34 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Round robin by hand: order, slices, the long turn of a lone entity, wake
- * races, accounting, and that the walker sees broken structures.
+ * Turns by hand: order and slices, the long turn of a lone entity, wake races,
+ * what a CPU holds, accounting, limits, the latency class, affinity, exclusive
+ * cores, and that the walker sees broken structures.
  */
 #include "tests/cmocka_all.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "sched/internal.h"
 #include "sched/sched.h"
 #include "tests/expect_panic.h"
 #include "tests/fakes/sched_rig.h"
 
 #define SLICE 100ull
+#define CPUS 2u
 
 static struct sched *s;
 static struct sched_entity a, b, c;
+static struct error err;
 static uint64_t end;
+
+/* On one CPU, with no affinity when that is CPUS. */
+static void add(struct sched_entity *e, const char *name, unsigned cpu)
+{
+	struct sched_attr attr = {.exclusive = false};
+
+	memset(e, 0, sizeof *e);
+	if (cpu < CPUS)
+		cpuset_add(&attr.affinity, cpu);
+	assert_int_equal(sched_add(s, e, NULL, name, &attr, 1000, &err), ST_OK);
+}
+
+static int setup_with(unsigned cpus)
+{
+	s = sched_rig_new(cpus, SLICE);
+	add(&a, "a", 0);
+	add(&b, "b", 0);
+	add(&c, "c", 0);
+	return 0;
+}
 
 static int setup(void **state)
 {
 	(void)state;
-	s = sched_rig_new(2, SLICE);
-	memset(&a, 0, sizeof a);
-	memset(&b, 0, sizeof b);
-	memset(&c, 0, sizeof c);
-	sched_add(s, &a, "a", 0, 1000);
-	sched_add(s, &b, "b", 0, 1000);
-	sched_add(s, &c, "c", 0, 1000);
-	return 0;
+	return setup_with(1);
+}
+
+static int setup_two(void **state)
+{
+	(void)state;
+	return setup_with(CPUS);
 }
 
 static int teardown(void **state)
@@ -39,41 +62,86 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void turns_go_round(void **state)
+/* Ends the turn at @now and says what comes then. */
+static struct sched_entity *turn(unsigned cpu, struct sched_entity *e, uint64_t now, enum sched_end how)
 {
-	struct sched_entity *const order[] = {&b, &a, &c, &b, &a, &c, &b};
-	uint64_t now = 1000;
+	sched_rig_end(s, cpu, e, now, how);
+	return sched_pick(s, cpu, now, &end);
+}
 
-	(void)state;
-	assert_true(sched_rig_wake(s, &b, now));
-	assert_true(sched_rig_wake(s, &a, now)); /* still idle: nothing has chosen yet */
-	sched_wake(s, &c, now);
-	for (unsigned i = 0; i < 7; i++) {
-		assert_ptr_equal(sched_pick(s, 0, now, &end), order[i]);
-		assert_true(end == now + SLICE);
-		assert_true(sched_others_ready(s, 0));
-		assert_true(sched_check(s));
-		now = end;
-		sched_charge(s, 0, now, SCHED_END_READY);
+/* Runs turns until @until, everybody burning; who got how much is in the entities. */
+static void burn(uint64_t now, uint64_t until)
+{
+	struct sched_entity *e = sched_pick(s, 0, now, &end);
+
+	while (now < until) {
+		now = MIN(end, until);
+		if (e)
+			sched_rig_end(s, 0, e, now, SCHED_END_READY);
+		e = sched_pick(s, 0, now, &end);
 	}
-	assert_true(b.used == 300 && a.used == 200 && c.used == 200);
-	assert_true(b.dispatches == 3);
-	assert_true(a.waited == 100 + 200 && c.waited == 200 + 200 && b.waited == 200 + 200);
+	if (e)
+		sched_rig_end(s, 0, e, now, SCHED_END_READY);
+}
+
+static bool within(uint64_t got, uint64_t want, uint64_t by)
+{
+	return got + by >= want && got <= want + by;
+}
+
+static struct sched_pool pool_of_a, pool_of_b;
+
+/* @e, BLOCKED, below a pool of its own with these numbers. */
+static void into_pool(struct sched_entity *e, struct sched_pool *p, struct rls numbers)
+{
+	assert_true(sched_remove(s, e));
+	memset(p, 0, sizeof *p);
+	assert_int_equal(sched_pool_add(s, p, NULL, "pool", &numbers, &err), ST_OK);
+	assert_int_equal(sched_add(s, e, p, "in a pool", NULL, 1000, &err), ST_OK);
+}
+
+/* ---- turns ---- */
+
+static void equals_take_turns(void **state)
+{
+	(void)state;
+	assert_true(sched_rig_wake(s, &b, 1000));
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &c, 1000);
+	burn(1000, 1000 + 30 * SLICE);
+	assert_true(within(a.figures.used, 10 * SLICE, SLICE));
+	assert_true(within(b.figures.used, 10 * SLICE, SLICE));
+	assert_true(within(c.figures.used, 10 * SLICE, SLICE));
+	assert_true(a.figures.used + b.figures.used + c.figures.used == 30 * SLICE);
+	assert_true(a.figures.waited + a.figures.used == 30 * SLICE);
+}
+
+static void a_turn_is_a_slice_while_others_wait(void **state)
+{
+	(void)state;
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	assert_non_null(sched_pick(s, 0, 1000, &end));
+	assert_true(end > 1000 && end <= 1000 + SLICE);
+	assert_true(sched_others_ready(s, 0));
+	sched_charge(s, 0, end, SCHED_END_READY);
 }
 
 static void a_lone_entity_has_a_long_turn(void **state)
 {
+	struct sched_entity *e;
+
 	(void)state;
 	sched_wake(s, &a, 1000);
 	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
 	assert_true(end == 1000 + SLICE * SCHED_ALONE_SLICES);
 	assert_false(sched_others_ready(s, 0));
 	assert_true(sched_rig_wake(s, &b, 1050)); /* solitude ends: choose again */
-	sched_charge(s, 0, 1050, SCHED_END_READY);
-	assert_ptr_equal(sched_pick(s, 0, 1050, &end), &b);
-	assert_true(end == 1050 + SLICE);
-	assert_false(sched_rig_wake(s, &c, 1060)); /* its slice ends anyway */
-	assert_false(sched_rig_wake(s, &c, 1060));
+	e = turn(0, &a, 1050, SCHED_END_READY);
+	assert_ptr_equal(e, &b);
+	assert_true(end <= 1050 + SLICE);
+	assert_false(sched_rig_wake(s, &b, 1060)); /* it runs */
+	sched_charge(s, 0, 1060, SCHED_END_READY);
 }
 
 static void nothing_to_do(void **state)
@@ -91,6 +159,48 @@ static void nothing_to_do(void **state)
 	assert_true(stats.idle == 0);
 }
 
+/* Its first request is a short one, with a near deadline. */
+static void who_wakes_runs_before_who_had_his_share(void **state)
+{
+	struct sched_entity *e;
+
+	(void)state;
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	burn(1000, 1000 + 10 * SLICE);
+	e = sched_pick(s, 0, 2000, &end);
+	assert_non_null(e);
+	sched_wake(s, &c, 2010);
+	assert_ptr_equal(turn(0, e, end, SCHED_END_READY), &c);
+	assert_true(end <= c.since + SLICE / 4);
+	sched_charge(s, 0, c.since + 10, SCHED_END_BLOCKED);
+}
+
+/* A lone burner has borrowed everything; who is entitled to half of it gets it back at once, by a kick. */
+static void what_was_lent_comes_back_at_once(void **state)
+{
+	struct sched_entity *e;
+
+	(void)state;
+	sched_wake(s, &a, 1000);
+	e = sched_pick(s, 0, 1000, &end);
+	assert_ptr_equal(e, &a);
+	assert_true(sched_rig_wake(s, &b, 1500));
+	assert_ptr_equal(turn(0, e, 1500, SCHED_END_READY), &b);
+	sched_charge(s, 0, 1510, SCHED_END_BLOCKED);
+}
+
+/* A sleeper saves nothing up: after any sleep it is at most half a slice ahead of where it was. */
+static void credit_is_bounded(void **state)
+{
+	(void)state;
+	sched_wake(s, &a, 1000);
+	burn(1000, 1000 + 100 * SLICE);
+	sched_wake(s, &b, 1000 + 100 * SLICE);
+	burn(1000 + 100 * SLICE, 1000 + 120 * SLICE);
+	assert_true(within(b.figures.used, 10 * SLICE, SLICE + SLICE / 2));
+}
+
 static void a_wake_that_races_with_a_block_is_kept(void **state)
 {
 	(void)state;
@@ -98,14 +208,11 @@ static void a_wake_that_races_with_a_block_is_kept(void **state)
 	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
 	assert_false(sched_rig_wake(s, &a, 1010));
 	assert_true(a.wake_pending);
-	sched_charge(s, 0, 1020, SCHED_END_BLOCKED);
-	assert_int_equal(a.state, SCHED_READY);
-	assert_ptr_equal(sched_pick(s, 0, 1020, &end), &a);
+	assert_ptr_equal(turn(0, &a, 1020, SCHED_END_BLOCKED), &a);
 	assert_false(a.wake_pending);
-	sched_charge(s, 0, 1030, SCHED_END_BLOCKED); /* one wake is good for one turn */
+	assert_null(turn(0, &a, 1030, SCHED_END_BLOCKED)); /* one wake is good for one turn */
 	assert_int_equal(a.state, SCHED_BLOCKED);
-	assert_null(sched_pick(s, 0, 1030, &end));
-	assert_true(a.used == 30);
+	assert_true(a.figures.used == 30);
 }
 
 static void wakes_of_ready_and_detached_change_nothing(void **state)
@@ -122,7 +229,7 @@ static void wakes_of_ready_and_detached_change_nothing(void **state)
 
 static void removal_keeps_the_sums(void **state)
 {
-	struct sched_cpu_stats stats;
+	struct sched_figures all;
 
 	(void)state;
 	sched_wake(s, &a, 1000);
@@ -131,94 +238,40 @@ static void removal_keeps_the_sums(void **state)
 	assert_true(a.release_due);
 	sched_charge(s, 0, 1500, SCHED_END_READY);
 	assert_false(sched_remove(s, &a)); /* its state is still in the CPU */
-	assert_int_equal(sched_rig_kicks, 2); /* told once */
 	sched_release(s, 0, &a);
+	assert_false(a.release_due);
 	assert_true(sched_remove(s, &a));
 	assert_true(sched_check(s));
-	sched_cpu_stats(s, 0, &stats);
-	assert_true(stats.busy == 500 && stats.idle == 0);
-	sched_add(s, &a, "again", 1, 1600);
-	assert_true(a.used == 0 && a.cpu == 1 && a.state == SCHED_BLOCKED);
-	EXPECT_PANIC(sched_add(s, &a, "twice", 1, 1600));
+	sched_pool_stats(s, sched_root(s), &all);
+	assert_true(all.used == 500);
+	assert_int_equal(sched_add(s, &a, NULL, "again", NULL, 1600, &err), ST_OK);
+	assert_true(a.figures.used == 0 && a.state == SCHED_BLOCKED);
 }
 
 /* Another CPU's counter may be behind ours: time stands still, and never wraps. */
 static void time_does_not_go_back(void **state)
 {
+	struct sched_entity *first, *second;
+
 	(void)state;
 	sched_wake(s, &a, 2000);
 	sched_wake(s, &b, 1990);
-	assert_ptr_equal(sched_pick(s, 0, 1995, &end), &a);
-	assert_true(end == 2100);
-	sched_charge(s, 0, 1999, SCHED_END_BLOCKED);
-	assert_true(a.used == 0 && a.waited == 0);
-	assert_ptr_equal(sched_pick(s, 0, 2001, &end), &b);
-	assert_true(b.waited == 1);
-}
-
-static void slice_end_saturates(void **state)
-{
-	(void)state;
-	sched_wake(s, &a, UINT64_MAX - 5);
-	sched_pick(s, 0, UINT64_MAX - 5, &end);
-	assert_true(end == UINT64_MAX);
-}
-
-static enum sched_end run_nothing(struct sched_entity *e, uint64_t slice_end)
-{
-	(void)e;
-	(void)slice_end;
-	return SCHED_END_BLOCKED;
-}
-
-static void the_owner_says_how_it_runs(void **state)
-{
-	struct sched_entity mine = {.run = run_nothing};
-
-	(void)state;
-	sched_add(s, &mine, "mine", 1, 1000);
-	assert_ptr_equal(mine.run, run_nothing);
-	assert_true(sched_remove(s, &mine));
-	assert_ptr_equal(mine.run, run_nothing);
-}
-
-static void cpus_are_apart(void **state)
-{
-	struct sched_entity other = {0};
-
-	(void)state;
-	sched_add(s, &other, "a name that is longer than thirty-one characters", 1, 1000);
-	assert_int_equal(strlen(other.name), SCHED_NAME_MAX - 1);
-	sched_wake(s, &a, 1000);
-	assert_true(sched_rig_wake(s, &other, 1000));
-	assert_false(sched_others_ready(s, 0) != sched_others_ready(s, 1));
-	assert_ptr_equal(sched_pick(s, 1, 1000, &end), &other);
-	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
-	sched_rig_end(s, 1, &other, 1001, SCHED_END_BLOCKED);
-	assert_true(sched_remove(s, &other));
-}
-
-static void no_kick(void *ctx, unsigned cpu)
-{
-	(void)ctx;
-	(void)cpu;
-}
-
-static void init_with(unsigned cpus, uint64_t slice)
-{
-	const struct sched_config cfg = {.cpus = cpus, .slice = slice, .kick = no_kick};
-
-	(void)sched_init(s, &cfg);
+	first = sched_pick(s, 0, 1995, &end);
+	assert_non_null(first);
+	assert_true(end > 2000 && end <= 2100);
+	second = turn(0, first, 1999, SCHED_END_BLOCKED);
+	assert_true(first->figures.used == 0 && first->figures.waited == 0);
+	assert_true(second && second != first);
+	sched_charge(s, 0, 2001, SCHED_END_BLOCKED);
+	assert_true(second->figures.used == 1);
 }
 
 static void misuse_stops_the_machine(void **state)
 {
 	(void)state;
-	EXPECT_PANIC(sched_pick(s, 2, 1000, &end));
-	EXPECT_PANIC(sched_release(s, 2, &a));
-	EXPECT_PANIC(init_with(0, 1));
-	EXPECT_PANIC(init_with(1, 0));
-	EXPECT_PANIC(init_with(SCHED_MAX_CPUS + 1, 1));
+	EXPECT_PANIC(sched_pick(s, CPUS, 1000, &end));
+	EXPECT_PANIC(sched_release(s, CPUS, &a));
+	EXPECT_PANIC(assert_int_not_equal(sched_add(s, &a, NULL, "twice", NULL, 1600, NULL), ST_OK));
 }
 
 /* The machine stops with a lock held. */
@@ -237,59 +290,308 @@ static void turns_out_of_order_stop_the_machine(void **state)
 	sched_pick(s, 0, 1000, &end);
 	EXPECT_PANIC(sched_pick(s, 0, 1000, &end));
 	lock_set_context(NULL);
+	free(s);
+	setup(state);
 }
 
-static void broken(enum sched_state *field, enum sched_state wrong)
+static void init_with(unsigned cpus, uint64_t slice, unsigned entities)
 {
-	enum sched_state right = *field;
+	const struct sched_config cfg = {.cpus = cpus, .slice = slice, .entities_max = entities, .kick = sched_rig_kick};
 
-	*field = wrong;
-	assert_false(sched_check(s));
-	*field = right;
+	(void)sched_init(s, &cfg);
+}
+
+static void the_configuration_must_make_sense(void **state)
+{
+	(void)state;
+	EXPECT_PANIC(init_with(0, 1, 1));
+	EXPECT_PANIC(init_with(1, 0, 1));
+	EXPECT_PANIC(init_with(1, 1, 0));
+	EXPECT_PANIC(init_with(SCHED_MAX_CPUS + 1, 1, 1));
+}
+
+/* ---- shares, reservations, limits ---- */
+
+static void shares_divide(void **state)
+{
+	(void)state;
+	into_pool(&a, &pool_of_a, (struct rls){.limit = SCHED_NO_LIMIT, .shares = 1000});
+	into_pool(&b, &pool_of_b, (struct rls){.limit = SCHED_NO_LIMIT, .shares = 3000});
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	burn(1000, 1000 + 400 * SLICE);
+	assert_true(within(a.figures.used, 100 * SLICE, 2 * SLICE));
+	assert_true(within(b.figures.used, 300 * SLICE, 2 * SLICE));
+}
+
+static void a_reservation_is_kept(void **state)
+{
+	struct sched_levels levels;
+
+	(void)state;
+	into_pool(&a, &pool_of_a, (struct rls){.reservation = 700000, .limit = SCHED_NO_LIMIT, .shares = 1});
+	into_pool(&b, &pool_of_b, (struct rls){.limit = SCHED_NO_LIMIT, .shares = 1000000});
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	burn(1000, 1000 + 100 * SLICE);
+	assert_true(within(a.figures.used, 70 * SLICE, 2 * SLICE));
+	sched_pool_levels(s, &pool_of_a, &levels);
+	assert_true(levels.entitled == 700000 && levels.allowed == 700000);
+}
+
+/* 20 slices are the window; a tenth of it is two slices. */
+static void a_limit_holds_in_every_window(void **state)
+{
+	uint64_t before = 0;
+
+	(void)state;
+	into_pool(&a, &pool_of_a, (struct rls){.limit = 100000, .shares = 1000});
+	sched_wake(s, &a, 2000);
+	for (uint64_t now = 2000; now < 2000 + 200 * SLICE; now += 20 * SLICE) {
+		burn(now, now + 20 * SLICE);
+		assert_true(a.figures.used - before <= 2 * SLICE);
+		before = a.figures.used;
+	}
+	assert_true(within(a.figures.used, 20 * SLICE, SLICE));
+	assert_true(a.figures.limited > 150 * SLICE);
+}
+
+static void without_limits_nobody_is_held_back(void **state)
+{
+	(void)state;
+	into_pool(&a, &pool_of_a, (struct rls){.limit = 100000, .shares = 1000});
+	sched_set_switches(s, SCHED_OFF_LIMIT);
+	sched_wake(s, &a, 2000);
+	burn(2000, 2000 + 100 * SLICE);
+	assert_true(a.figures.used == 100 * SLICE);
+}
+
+static void what_cannot_be_kept_is_refused(void **state)
+{
+	struct sched_pool p = {.depth = 0}, q = {.depth = 0};
+	const struct rls half = {.reservation = 600000, .limit = SCHED_NO_LIMIT, .shares = 1000};
+	const struct rls wrong[] = {
+		{.reservation = 2, .limit = 1, .shares = 1000}, {.limit = SCHED_NO_LIMIT, .shares = 0},
+		{.limit = SCHED_NO_LIMIT, .shares = 1u << 31}, {.limit = 0, .shares = 1},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+		assert_int_equal(sched_pool_add(s, &p, NULL, "p", &wrong[i], &err), ST_INVALID);
+	assert_int_equal(sched_pool_add(s, &p, NULL, "p", &half, &err), ST_OK);
+	assert_int_equal(sched_pool_add(s, &q, NULL, "q", &half, &err), ST_NOT_ADMITTED);
+	assert_string_equal(err.text, "reservations of 600000 + 600000 ppm do not fit the 1000000 ppm of pool root");
+	assert_int_equal(sched_pool_add(s, &q, &p, "q", &half, &err), ST_OK);
+	assert_int_equal(sched_pool_set(s, &p, &(struct rls){.reservation = 1, .limit = SCHED_NO_LIMIT, .shares = 1}, &err),
+			 ST_NOT_ADMITTED);
+	assert_int_equal(sched_pool_move(s, &p, &q, &err), ST_INVALID);
+	assert_string_equal(err.text, "pool p would be below itself");
+	assert_int_equal(sched_pool_remove(s, &p, &err), ST_BUSY);
+	assert_int_equal(sched_pool_set(s, sched_root(s), &half, &err), ST_DENIED);
+	assert_int_equal(sched_pool_remove(s, &q, &err), ST_OK);
+	assert_int_equal(sched_pool_remove(s, &p, &err), ST_OK);
+}
+
+/* ---- the latency class ---- */
+
+static uint64_t ticks_until_c_runs(bool latency)
+{
+	struct sched_attr attr = {.latency = latency};
+	uint64_t now = 1000 + 40 * SLICE;
+	struct sched_entity *e;
+
+	assert_int_equal(sched_set_attr(s, &c, &attr, 1000, &err), ST_OK);
+	into_pool(&a, &pool_of_a, (struct rls){.limit = SCHED_NO_LIMIT, .shares = 100000});
+	into_pool(&b, &pool_of_b, (struct rls){.limit = SCHED_NO_LIMIT, .shares = 100000});
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	burn(1000, now);
+	e = sched_pick(s, 0, now, &end);
+	while (e != &c) {
+		uint64_t next = end;
+
+		if (!c.figures.wakes && sched_rig_wake(s, &c, now + 10))
+			next = now + 10;
+		now = next;
+		e = turn(0, e, now, SCHED_END_READY);
+	}
+	sched_charge(s, 0, now + 1, SCHED_END_BLOCKED);
+	return now - (1000 + 40 * SLICE);
+}
+
+static void the_latency_class_runs_when_it_wakes(void **state)
+{
+	(void)state;
+	assert_int_equal(ticks_until_c_runs(true), 10);
+}
+
+static void without_the_class_a_small_one_waits(void **state)
+{
+	(void)state;
+	assert_true(ticks_until_c_runs(false) > SLICE);
+}
+
+/* Who burns in the latency class gets his share and a slice, no more. */
+static void the_latency_class_is_no_gift(void **state)
+{
+	struct sched_attr attr = {.latency = true};
+
+	(void)state;
+	assert_int_equal(sched_set_attr(s, &a, &attr, 1000, &err), ST_OK);
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	burn(1000, 1000 + 100 * SLICE);
+	assert_true(within(a.figures.used, 50 * SLICE, 2 * SLICE));
+}
+
+/* ---- two CPUs ---- */
+
+static void a_waking_entity_goes_to_the_idle_cpu(void **state)
+{
+	struct sched_attr anywhere = {.latency = false};
+
+	(void)state;
+	assert_null(sched_pick(s, 1, 1000, &end));
+	sched_wake(s, &a, 1000);
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
+	assert_int_equal(sched_set_attr(s, &b, &anywhere, 1000, &err), ST_OK);
+	assert_true(sched_rig_wake(s, &b, 1010));
+	assert_ptr_equal(sched_pick(s, 1, 1010, &end), &b);
+	sched_charge(s, 0, 1020, SCHED_END_BLOCKED);
+	sched_charge(s, 1, 1020, SCHED_END_BLOCKED);
+}
+
+static void an_idle_cpu_takes_what_waits_but_not_what_is_held(void **state)
+{
+	struct sched_attr anywhere = {.latency = false};
+
+	(void)state;
+	sched_wake(s, &a, 1000);
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
+	assert_int_equal(sched_set_attr(s, &a, &anywhere, 1000, &err), ST_OK);
+	sched_wake(s, &b, 1000);
+	sched_charge(s, 0, 1100, SCHED_END_READY);
+	assert_null(sched_pick(s, 1, 1100, &end)); /* b may not come, a is held */
+	sched_release(s, 0, &a);
+	assert_ptr_equal(sched_pick(s, 1, 1100, &end), &a);
+	assert_true(a.figures.migrations == 1 && a.cpu == 1);
+	sched_charge(s, 1, 1101, SCHED_END_BLOCKED);
+}
+
+static void affinity_is_followed_at_once(void **state)
+{
+	struct sched_attr there = {.latency = false};
+
+	(void)state;
+	cpuset_add(&there.affinity, 1);
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
+	assert_int_equal(sched_set_attr(s, &b, &there, 1000, &err), ST_OK); /* waits */
+	assert_int_equal(b.cpu, 1);
+	assert_int_equal(sched_set_attr(s, &a, &there, 1000, &err), ST_OK); /* runs */
+	sched_charge(s, 0, 1010, SCHED_END_READY);
+	assert_true(a.release_due);
+	assert_null(sched_pick(s, 0, 1010, &end));
+	sched_release(s, 0, &a);
+	assert_int_equal(a.cpu, 1);
+	assert_non_null(sched_pick(s, 1, 1010, &end));
+	sched_charge(s, 1, 1020, SCHED_END_READY);
+}
+
+static void an_affinity_needs_a_cpu_of_the_machine(void **state)
+{
+	struct sched_attr nowhere = {.latency = false};
+
+	(void)state;
+	cpuset_add(&nowhere.affinity, 1);
+	cpuset_add(&nowhere.affinity, CPUS);
+	assert_int_equal(sched_set_attr(s, &a, &nowhere, 1000, &err), ST_INVALID);
+	assert_string_equal(err.text, "the affinity names a CPU that is not there; CPUs are 0 to 1");
+}
+
+static void reservations_must_fit_the_cpus_of_an_affinity(void **state)
+{
+	struct sched_attr there = {.latency = false};
+	const struct rls most = {.reservation = 600000, .limit = SCHED_NO_LIMIT, .shares = 1000};
+
+	(void)state;
+	into_pool(&a, &pool_of_a, most);
+	into_pool(&b, &pool_of_b, most);
+	cpuset_add(&there.affinity, 1);
+	assert_int_equal(sched_set_attr(s, &a, &there, 1000, &err), ST_OK);
+	assert_int_equal(sched_set_attr(s, &b, &there, 1000, &err), ST_NOT_ADMITTED);
+	assert_string_equal(err.text, "reservations of 1200000 ppm would be confined to 1 CPUs, which offer 1000000 ppm");
 	assert_true(sched_check(s));
 }
 
-static void the_check_sees(void **state)
+static void an_exclusive_core_is_nobody_elses(void **state)
 {
+	struct sched_attr exclusive = {.exclusive = true};
+	struct sched_attr anywhere = {.latency = false};
+	struct sched_entity d;
+
 	(void)state;
+	assert_int_equal(sched_set_attr(s, &b, &anywhere, 1000, &err), ST_OK);
 	sched_wake(s, &a, 1000);
-	sched_wake(s, &b, 1001);
-	broken(&a.state, SCHED_BLOCKED);
-	broken(&a.state, SCHED_RUNNING);
-	broken(&c.state, SCHED_READY);
-	broken(&c.state, SCHED_DETACHED);
-	c.used++;
-	assert_false(sched_check(s));
-	c.used--;
-	c.cpu = 1;
-	assert_false(sched_check(s));
-	c.cpu = 0;
-	a.wake_pending = true;
-	assert_false(sched_check(s));
-	a.wake_pending = false;
-	a.since = 1002; /* out of order */
-	assert_false(sched_check(s));
-	a.since = 1000;
+	sched_wake(s, &b, 1000);
+	assert_non_null(sched_pick(s, 0, 1000, &end));
+	memset(&d, 0, sizeof d);
+	assert_int_equal(sched_add(s, &d, NULL, "exclusive", &exclusive, 1000, &err), ST_OK);
+	assert_null(sched_pick(s, 1, 1000, &end));
+	assert_int_equal(sched_set_attr(s, &c, &exclusive, 1000, &err), ST_NOT_ADMITTED); /* CPU 0 is needed */
+	sched_wake(s, &d, 1000);
+	assert_ptr_equal(sched_pick(s, 1, 1001, &end), &d);
+	sched_rig_end(s, 1, &d, 1002, SCHED_END_BLOCKED);
+	assert_null(sched_pick(s, 1, 1002, &end)); /* idle, and still not lent */
+	assert_true(sched_remove(s, &d));
+	assert_true(sched_check(s));
 }
 
-#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* ---- the walker ---- */
+
+static void the_walker_sees_damage(void **state)
+{
+	int64_t key;
+
+	(void)state;
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	assert_true(sched_check(s));
+	a.state = SCHED_BLOCKED;
+	assert_false(sched_check(s));
+	a.state = SCHED_READY;
+	a.figures.used = 1;
+	assert_false(sched_check(s));
+	a.figures.used = 0;
+	key = s->cpu[0].ready.at[0].key;
+	s->cpu[0].ready.at[0].key = INT64_MAX;
+	assert_false(sched_check(s));
+	s->cpu[0].ready.at[0].key = key;
+	s->root.demand++;
+	assert_false(sched_check(s));
+	s->root.demand--;
+	assert_true(sched_check(s));
+}
+
+#define ONE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define TWO(t) cmocka_unit_test_setup_teardown(t, setup_two, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(turns_go_round),
-		CASE(a_lone_entity_has_a_long_turn),
-		CASE(nothing_to_do),
-		CASE(a_wake_that_races_with_a_block_is_kept),
-		CASE(wakes_of_ready_and_detached_change_nothing),
-		CASE(removal_keeps_the_sums),
-		CASE(time_does_not_go_back),
-		CASE(slice_end_saturates),
-		CASE(the_owner_says_how_it_runs),
-		CASE(cpus_are_apart),
-		CASE(misuse_stops_the_machine),
-		CASE(turns_out_of_order_stop_the_machine),
-		CASE(the_check_sees),
+		ONE(equals_take_turns), ONE(a_turn_is_a_slice_while_others_wait), ONE(a_lone_entity_has_a_long_turn),
+		TWO(nothing_to_do), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
+		ONE(credit_is_bounded),
+		ONE(a_wake_that_races_with_a_block_is_kept), ONE(wakes_of_ready_and_detached_change_nothing),
+		ONE(removal_keeps_the_sums), ONE(time_does_not_go_back), ONE(misuse_stops_the_machine),
+		ONE(turns_out_of_order_stop_the_machine), ONE(the_configuration_must_make_sense), ONE(shares_divide), ONE(a_reservation_is_kept),
+		ONE(a_limit_holds_in_every_window), ONE(without_limits_nobody_is_held_back), ONE(what_cannot_be_kept_is_refused),
+		ONE(the_latency_class_runs_when_it_wakes), ONE(without_the_class_a_small_one_waits),
+		ONE(the_latency_class_is_no_gift), TWO(a_waking_entity_goes_to_the_idle_cpu),
+		TWO(an_idle_cpu_takes_what_waits_but_not_what_is_held), TWO(affinity_is_followed_at_once),
+		TWO(an_affinity_needs_a_cpu_of_the_machine), TWO(reservations_must_fit_the_cpus_of_an_affinity),
+		TWO(an_exclusive_core_is_nobody_elses), ONE(the_walker_sees_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the time went. Every piece of a CPU's time goes to the entity that ran or
+ * to idle, at the calls; entities keep their own counters and pools sum up when
+ * asked, so that a turn writes nothing that CPUs share.
+ */
+#include "sched/internal.h"
+
+static unsigned bucket_of(uint64_t ticks)
+{
+	return ticks ? MIN(bit_highest(ticks) + 1, SCHED_WAKE_BUCKETS - 1) : 0;
+}
+
+void account_wake_latency(struct sched_entity *e, uint64_t ticks)
+{
+	bump(&e->figures.wake_latency[bucket_of(ticks)], 1);
+}
+
+/* Figures are counters and nothing else. */
+#define FIGURE_COUNT (sizeof(struct sched_figures) / sizeof(uint64_t))
+_Static_assert(sizeof(struct sched_figures) % sizeof(uint64_t) == 0, "counters only");
+
+void figures_add(struct sched_figures *sum, const struct sched_figures *more)
+{
+	uint64_t *to = (uint64_t *)sum;
+	const uint64_t *from = (const uint64_t *)more;
+
+	for (size_t i = 0; i < FIGURE_COUNT; i++)
+		poke(&to[i], to[i] + peek(&from[i]));
+}
+
+/* The part of the present state that is not yet in the counters. */
+static void add_open(const struct sched_entity *e, uint64_t now, struct sched_figures *out)
+{
+	uint64_t open = now > e->since ? now - e->since : 0;
+
+	if (e->state == SCHED_RUNNING)
+		out->used += open;
+	else if (e->state == SCHED_READY)
+		out->waited += open;
+	else if (e->state == SCHED_BLOCKED)
+		out->blocked += open;
+}
+
+void sched_stats(struct sched *s, const struct sched_entity *e, struct sched_figures *out)
+{
+	struct sched_cpu *c = cpu_lock_home(s, e);
+
+	*out = e->figures;
+	add_open(e, c->now, out);
+	lock_release(&c->lock);
+}
+
+void sched_pool_stats(struct sched *s, const struct sched_pool *top, struct sched_figures *out)
+{
+	struct sched_figures one;
+
+	*out = (struct sched_figures){0};
+	lock_acquire(&s->lock);
+	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		if (!pool_is_below(p, top))
+			continue;
+		figures_add(out, &p->departed);
+		list_for_each(leaf, &p->leaves) {
+			sched_stats(s, list_entry(leaf, struct sched_entity, leaf), &one);
+			figures_add(out, &one);
+		}
+	}
+	lock_release(&s->lock);
+}
+
+void sched_pool_levels(struct sched *s, const struct sched_pool *p, struct sched_levels *out)
+{
+	(void)s;
+	*out = (struct sched_levels){.entitled = ppm_of_rate(peek(&p->entitled)), .allowed = ppm_of_rate(peek(&p->rate))};
+}
+
+void sched_cpu_stats(struct sched *s, unsigned cpu, struct sched_cpu_stats *out)
+{
+	struct sched_cpu *c = cpu_of(s, cpu);
+	uint64_t open;
+
+	lock_acquire(&c->lock);
+	open = c->now - c->since;
+	*out = (struct sched_cpu_stats){
+		.busy = c->busy + (c->running ? open : 0),
+		.idle = c->idle + (c->running ? 0 : open),
+		.ready = c->waiting,
+		.rate = ppm_of_rate(c->rate),
+		.pulled = c->pulled,
+		.behind = c->behind,
+	};
+	lock_release(&c->lock);
+}
+
+/* ---- counters ---- */
+
+struct figures {
+	uint64_t cpus, busy, idle, ready, migrations;
+};
+
+static void sum_cpus(const void *object, void *out)
+{
+	struct sched *s = (struct sched *)object;
+	struct figures sum = {.cpus = s->cpus};
+
+	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
+		struct sched_cpu_stats one;
+
+		sched_cpu_stats(s, cpu, &one);
+		sum.busy += one.busy;
+		sum.idle += one.idle;
+		sum.ready += one.ready;
+		sum.migrations += one.pulled;
+	}
+	*(struct figures *)out = sum;
+}
+
+#define FIGURE(field, kind, measure, help) COUNTER(struct figures, field, #field, kind, measure, help)
+
+static const struct counter rows[] = {
+	FIGURE(cpus, COUNTER_GAUGE, MEASURE_COUNT, "Processors in use"),
+	FIGURE(busy, COUNTER_TOTAL, MEASURE_TICKS, "Time that processors ran something"),
+	FIGURE(idle, COUNTER_TOTAL, MEASURE_TICKS, "Time that processors had nothing to run"),
+	FIGURE(ready, COUNTER_GAUGE, MEASURE_COUNT, "What waits for a processor now"),
+	FIGURE(migrations, COUNTER_TOTAL, MEASURE_COUNT, "What waited on one processor and was taken over by another"),
+};
+
+const struct counter_table sched_counters = {
+	.group = "host.cpu", .rows = rows, .count = ARRAY_SIZE(rows), .figures_bytes = sizeof(struct figures),
+	.figures = sum_cpus,
+};

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where entities may run, and what that does to their rates. Affinities in use
+ * are kept once each, with which contains which. When those who are confined to a
+ * set of CPUs are due more than it has, the set is a bottleneck: the most
+ * overloaded one is divided among them by itself, as a machine of its own with
+ * the same tree, and the rest of the machine is divided again around that. For sets
+ * that are disjoint or nested this ends at the weighted max-min division
+ * (Bertsekas & Gallager, "Data Networks", 6.5.2); of sets that overlap without one
+ * containing the other only those in use are looked at, not their unions.
+ */
+#include "sched/internal.h"
+
+#define ROUNDS_MAX 8u
+
+/* Sums of neighbouring bits, pairs, nibbles: the builtin would be a library call on a CPU without POPCNT. */
+static unsigned ones(uint64_t v)
+{
+	v -= v >> 1 & 0x5555555555555555;
+	v = (v & 0x3333333333333333) + (v >> 2 & 0x3333333333333333);
+	v = (v + (v >> 4)) & 0x0f0f0f0f0f0f0f0f;
+	return (unsigned)(v * 0x0101010101010101 >> 56);
+}
+
+unsigned cpus_count(const struct cpuset *set)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < CPUSET_WORDS; i++)
+		count += ones(set->word[i]);
+	return count;
+}
+
+static bool is_subset(const struct cpuset *a, const struct cpuset *b)
+{
+	for (unsigned i = 0; i < CPUSET_WORDS; i++) {
+		if (a->word[i] & ~b->word[i])
+			return false;
+	}
+	return true;
+}
+
+static bool intersect(const struct cpuset *a, const struct cpuset *b)
+{
+	for (unsigned i = 0; i < CPUSET_WORDS; i++) {
+		if (a->word[i] & b->word[i])
+			return true;
+	}
+	return false;
+}
+
+/* Without the cores that somebody has for itself. */
+static unsigned usable_cpus(const struct sched *s, const struct cpuset *set)
+{
+	unsigned count = 0;
+
+	if (!s->exclusive)
+		return cpus_count(set);
+	for (unsigned cpu = 0; cpu < s->cpus; cpu++)
+		count += cpuset_has(set, cpu) && !peek(&s->owner[cpu]);
+	return count;
+}
+
+/* ---- the table of masks ---- */
+
+static void relate(struct sched *s, unsigned fresh)
+{
+	struct mask *m = &s->mask[fresh];
+
+	memset(m->within, 0, sizeof m->within);
+	for (unsigned i = 1; i < s->masks; i++) {
+		struct mask *other = &s->mask[i];
+
+		other->within[fresh / 64] &= ~BIT(fresh % 64);
+		if (!other->users && i != fresh)
+			continue;
+		if (is_subset(&other->cpus, &m->cpus))
+			m->within[i / 64] |= BIT(i % 64);
+		if (is_subset(&m->cpus, &other->cpus))
+			other->within[fresh / 64] |= BIT(fresh % 64);
+	}
+}
+
+enum status affinity_use(struct sched *s, const struct cpuset *cpus, unsigned *mask, struct error *err)
+{
+	struct cpuset all = s->mask[ANYWHERE].cpus;
+	unsigned place = 0;
+
+	if (cpus_count(cpus) == 0 || is_subset(&all, cpus)) {
+		if (cpus_count(cpus) && !is_subset(cpus, &all))
+			return fail(err, ST_INVALID, "the affinity names a CPU that is not there; CPUs are 0 to %u", s->cpus - 1);
+		*mask = ANYWHERE;
+		return ST_OK;
+	}
+	if (!is_subset(cpus, &all))
+		return fail(err, ST_INVALID, "the affinity names a CPU that is not there; CPUs are 0 to %u", s->cpus - 1);
+	for (unsigned i = 1; i < SCHED_MASKS_MAX; i++) {
+		struct mask *m = &s->mask[i];
+
+		if (m->users && is_subset(&m->cpus, cpus) && is_subset(cpus, &m->cpus)) {
+			m->users++;
+			*mask = i;
+			return ST_OK;
+		}
+		if (!m->users && !place)
+			place = i;
+	}
+	if (!place)
+		return fail(err, ST_NO_MEMORY, "more than %u different affinities", SCHED_MASKS_MAX - 1);
+	s->mask[place].cpus = *cpus;
+	s->mask[place].users = 1;
+	s->masks = MAX(s->masks, place + 1);
+	relate(s, place);
+	*mask = place;
+	return ST_OK;
+}
+
+void affinity_unuse(struct sched *s, unsigned mask)
+{
+	if (mask == ANYWHERE)
+		return;
+	ASSERT(s->mask[mask].users);
+	s->mask[mask].users--;
+	while (s->masks > 1 && !s->mask[s->masks - 1].users)
+		s->masks--;
+}
+
+/* ---- bottlenecks ---- */
+
+static bool counts(const struct sched_entity *e)
+{
+	unsigned state = peek(&e->state);
+
+	return (state == SCHED_READY || state == SCHED_RUNNING) && !e->attr.exclusive;
+}
+
+static struct sched_entity *restricted_entry(struct list *it)
+{
+	return list_entry(it, struct sched_entity, restricted);
+}
+
+/* The sum over all masks within @m of one of their scratch fields. */
+static uint64_t sum_within(const struct sched *s, const struct mask *m, size_t field)
+{
+	uint64_t sum = 0;
+
+	for (unsigned w = 0; w < MASK_WORDS; w++) {
+		for (uint64_t bits = m->within[w]; bits; bits &= bits - 1)
+			sum += *(const uint64_t *)((const char *)&s->mask[w * 64 + bit_lowest(bits)] + field);
+	}
+	return sum;
+}
+
+static void sum_wants(struct sched *s)
+{
+	for (unsigned i = 0; i < s->masks; i++)
+		s->mask[i].wanted = s->mask[i].taken = 0;
+	list_for_each(it, &s->restricted) {
+		const struct sched_entity *e = restricted_entry(it);
+
+		if (!counts(e))
+			continue;
+		if (e->pinned_rate)
+			s->mask[e->mask].taken += e->pinned_rate;
+		else
+			s->mask[e->mask].wanted += e->pool->leaf_rate;
+	}
+}
+
+/* The mask whose confined leaves exceed it by the greatest factor, among those that touch none of @taken; 0: none. */
+static unsigned worst_mask(struct sched *s, const struct cpuset *taken, uint64_t *room)
+{
+	unsigned worst = 0;
+	uint64_t worst_wanted = 0, worst_room = 1;
+
+	for (unsigned i = 1; i < s->masks; i++) {
+		const struct mask *m = &s->mask[i];
+		uint64_t all = (uint64_t)usable_cpus(s, &m->cpus) * RATE_ONE, wanted, left, fixed;
+
+		if (!m->users || intersect(&m->cpus, taken))
+			continue;
+		wanted = sum_within(s, m, offsetof(struct mask, wanted));
+		fixed = sum_within(s, m, offsetof(struct mask, taken));
+		left = all > fixed ? all - fixed : 0;
+		/* A little over is rounding. */
+		if (wanted <= left + (left >> 12) + RATE_MIN)
+			continue;
+		if (!worst || (unsigned __int128)wanted * worst_room > (unsigned __int128)worst_wanted * MAX(left, 1)) {
+			worst = i;
+			worst_wanted = wanted;
+			worst_room = MAX(left, 1);
+		}
+	}
+	*room = worst_room;
+	return worst;
+}
+
+static bool is_within(const struct sched *s, unsigned inner, unsigned outer)
+{
+	return s->mask[outer].within[inner / 64] >> (inner % 64) & 1;
+}
+
+/* Divides @room among the leaves that are confined to @mask, and makes that their rates. */
+static void settle_mask(struct sched *s, unsigned mask, uint64_t room)
+{
+	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		p->wanting = p->free_leaves = 0;
+		p->fixed = 0;
+	}
+	list_for_each(it, &s->restricted) {
+		const struct sched_entity *e = restricted_entry(it);
+
+		if (counts(e) && !e->pinned_rate && is_within(s, e->mask, mask)) {
+			e->pool->wanting++;
+			e->pool->free_leaves++;
+		}
+	}
+	divide_tree(s, room);
+	list_for_each(it, &s->restricted) {
+		struct sched_entity *e = restricted_entry(it);
+
+		if (!e->pinned_rate && is_within(s, e->mask, mask) && e->pool->leaf_rate)
+			poke(&e->pinned_rate, e->pool->leaf_rate);
+	}
+}
+
+/* The tree again, with the leaves that have rates of their own as they are. */
+static void divide_around(struct sched *s, uint64_t capacity)
+{
+	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		p->wanting = p->free_leaves = peek(&p->demand);
+		p->fixed = 0;
+	}
+	list_for_each(it, &s->restricted) {
+		const struct sched_entity *e = restricted_entry(it);
+
+		if (!counts(e) || !e->pinned_rate || !e->pool->free_leaves)
+			continue;
+		e->pool->free_leaves--;
+		e->pool->fixed += e->pinned_rate;
+	}
+	divide_tree(s, capacity);
+}
+
+/* One round over disjoint bottlenecks. False when there was none. */
+static bool settle_round(struct sched *s, uint64_t capacity)
+{
+	struct cpuset done = {{0}};
+	bool found = false;
+
+	for (;;) {
+		uint64_t room;
+		unsigned mask = worst_mask(s, &done, &room);
+
+		if (!mask)
+			break;
+		settle_mask(s, mask, room);
+		for (unsigned i = 0; i < CPUSET_WORDS; i++)
+			done.word[i] |= s->mask[mask].cpus.word[i];
+		found = true;
+	}
+	if (found)
+		divide_around(s, capacity);
+	return found;
+}
+
+void affinity_settle(struct sched *s, uint64_t capacity)
+{
+	if (list_empty(&s->restricted))
+		return;
+	list_for_each(it, &s->restricted)
+		poke(&restricted_entry(it)->pinned_rate, 0);
+	for (unsigned round = 0; round < ROUNDS_MAX; round++) {
+		sum_wants(s);
+		if (!settle_round(s, capacity))
+			break;
+	}
+}
+
+/* ---- admission ---- */
+
+static enum status admit_mask(struct sched *s, const struct mask *m, struct error *err)
+{
+	uint64_t offered = (uint64_t)usable_cpus(s, &m->cpus) * SCHED_ONE_CPU;
+	uint64_t sum = sum_within(s, m, offsetof(struct mask, wanted));
+
+	if (!offered)
+		return fail(err, ST_NOT_ADMITTED, "the CPUs of an affinity belong to others exclusively");
+	if (sum > offered)
+		return fail(err, ST_NOT_ADMITTED, "reservations of %llu ppm would be confined to %u CPUs, which offer %llu ppm",
+			    (unsigned long long)sum, (unsigned)(offered / SCHED_ONE_CPU), (unsigned long long)offered);
+	return ST_OK;
+}
+
+enum status affinity_admit(struct sched *s, struct error *err)
+{
+	enum status st = ST_OK;
+
+	for (unsigned i = 0; i < s->masks; i++) {
+		s->mask[i].wanted = 0;
+		s->mask[i].in_common = false;
+	}
+	list_for_each(it, &s->restricted) {
+		const struct sched_entity *e = restricted_entry(it);
+		struct mask *m = &s->mask[e->mask];
+
+		if (e->attr.exclusive)
+			continue;
+		m->in_common = true;
+		/* The root's reservation is the machine itself: its own leaves have none. */
+		m->wanted += e->pool->parent ? e->pool->numbers.reservation / e->pool->leaf_count : 0;
+	}
+	for (unsigned i = 1; i < s->masks && !st; i++)
+		st = s->mask[i].in_common ? admit_mask(s, &s->mask[i], err) : ST_OK;
+	return st;
+}

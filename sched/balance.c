@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which CPU. A waking entity stays where it ran if that is free or has room for
+ * its rate, else it goes to an idle CPU, else to the one with the least promised
+ * among a few. After that a CPU helps itself: when nothing of its own is due, or
+ * another one is a slice further behind with its queue, it takes what is most
+ * urgent there. With exact rates that is all that global fairness needs: a CPU
+ * whose rates sum to one never has to move anything, and one whose rates do not
+ * hands over one entity each time the difference has grown to a slice.
+ *
+ * Work is bounded: a few CPUs are looked at, beginning where the last look
+ * ended, and one entity moves.
+ */
+#include "sched/internal.h"
+
+#define LOOK_CPUS 8u      /* at a pick */
+#define LOOK_IDLE 64u     /* before a CPU goes idle */
+#define LOOK_ENTITIES 8u  /* of one CPU's queue: the heap's first two levels */
+
+bool may_run_on(const struct sched *s, const struct sched_entity *e, unsigned cpu)
+{
+	const struct sched_entity *owner = peek(&s->owner[cpu]);
+
+	return cpuset_has(&s->mask[peek(&e->mask)].cpus, cpu) && (!owner || owner == e);
+}
+
+bool cpu_lock_second(struct sched_cpu *c, struct sched_cpu *second)
+{
+	if (second->id < c->id)
+		return lock_try(&second->lock);
+	lock_acquire_next(&second->lock);
+	return true;
+}
+
+/* ---- where to wait ---- */
+
+/* A CPU of @set that is idle: one near @home if there is one among the first few. */
+static struct sched_cpu *find_idle(struct sched *s, const struct sched_entity *e, const struct sched_cpu *home)
+{
+	const struct cpuset *set = &s->mask[e->mask].cpus;
+	struct sched_cpu *found = NULL;
+	unsigned looked = 0;
+
+	for (unsigned w = 0; w < CPUSET_WORDS; w++) {
+		for (uint64_t bits = peek(&s->idle[w]) & set->word[w]; bits; bits &= bits - 1) {
+			unsigned cpu = w * 64 + bit_lowest(bits);
+
+			if (!may_run_on(s, e, cpu))
+				continue;
+			if (s->llc_of[cpu] == s->llc_of[home->id])
+				return &s->cpu[cpu];
+			found = found ? found : &s->cpu[cpu];
+			if (++looked == LOOK_ENTITIES)
+				return found;
+		}
+	}
+	return found;
+}
+
+/* What it would mean to wait there: the rates promised, and siblings that it could not run beside. */
+static uint64_t crowd(struct sched *s, const struct sched_entity *e, unsigned cpu)
+{
+	uint64_t rate = peek(&s->cpu[cpu].rate);
+
+	if (is_on(s, SCHED_OFF_SPREAD) && gang_on_cpu(e, cpu))
+		rate += RATE_ONE / 2;
+	return rate;
+}
+
+static struct sched_cpu *least_crowded(struct sched *s, const struct sched_entity *e, struct sched_cpu *home)
+{
+	struct sched_cpu *best = may_run_on(s, e, home->id) ? home : NULL;
+	uint64_t least = best ? crowd(s, e, home->id) : UINT64_MAX;
+	unsigned cpu = home->cursor, looked = 0;
+
+	/* A move must be worth it. */
+	least -= best ? MIN(least, RATE_ONE / 16) : 0;
+	for (unsigned i = 0; i < s->cpus && looked < LOOK_CPUS; i++) {
+		uint64_t there;
+
+		cpu = cpu + 1 < s->cpus ? cpu + 1 : 0;
+		if (!may_run_on(s, e, cpu))
+			continue;
+		looked++;
+		there = crowd(s, e, cpu);
+		if (there < least) {
+			least = there;
+			best = &s->cpu[cpu];
+		}
+	}
+	home->cursor = cpu;
+	return best ? best : home;
+}
+
+struct sched_cpu *balance_place(struct sched *s, const struct sched_entity *e, struct sched_cpu *home)
+{
+	bool allowed = may_run_on(s, e, home->id);
+	struct sched_cpu *idle;
+
+	if (s->cpus == 1 || (allowed && !home->running && !home->waiting))
+		return home;
+	idle = find_idle(s, e, home);
+	if (idle)
+		return idle;
+	if (allowed && crowd(s, e, home->id) + e->rate <= RATE_ONE)
+		return home;
+	return least_crowded(s, e, home);
+}
+
+/* ---- moving ---- */
+
+void balance_move(struct sched *s, struct sched_entity *e, struct sched_cpu *from, struct sched_cpu *to)
+{
+	int64_t lag;
+
+	/* Its times are of one clock, then of the other: that must not be behind. */
+	cpu_advance(to, from->now);
+	cpu_dequeue(from, e);
+	cpu_leave(from, e);
+	entity_adopt(s, from, e);
+	lag = lag_of(from, e);
+	poke(&e->cpu, to->id);
+	e->eligible = apart(virtual_now(to), stretch(lag, e->rate));
+	cpu_join(to, e);
+	cpu_enqueue(s, to, e);
+	gang_note(e);
+	bump(&e->figures.migrations, 1);
+}
+
+/* ---- looking for work ---- */
+
+/* How far behind @c will have fallen by @now with what it has. */
+static int64_t behind_at(const struct sched_cpu *c, uint64_t now)
+{
+	int64_t since = clamp_time((int64_t)(now - peek(&c->behind_at)), TIME_CAP);
+
+	since = MAX(since, 0);
+	return peek(&c->behind) + served(since, peek(&c->rate)) - (peek(&c->busy_now) ? since : 0);
+}
+
+/* A CPU further behind than @least on which something waits and is due by @due, the furthest of those looked at. */
+static struct sched_cpu *find_busy(struct sched *s, struct sched_cpu *c, unsigned look, int64_t least, int64_t due)
+{
+	struct sched_cpu *found = NULL;
+	unsigned cpu = c->cursor;
+
+	for (unsigned i = 0; i < MIN(look, s->cpus); i++) {
+		struct sched_cpu *d;
+		int64_t behind;
+
+		cpu = cpu + 1 < s->cpus ? cpu + 1 : 0;
+		d = &s->cpu[cpu];
+		if (d == c || peek(&d->due_at) > due || !peek(&d->waiting))
+			continue;
+		behind = behind_at(d, c->now);
+		if (behind > least) {
+			least = behind;
+			found = d;
+		}
+	}
+	c->cursor = cpu;
+	return found;
+}
+
+static bool can_come(struct sched *s, const struct sched_entity *e, const struct sched_cpu *c)
+{
+	uint32_t held = __atomic_load_n(&e->held, __ATOMIC_ACQUIRE);
+
+	return (!held || held == c->id + 1) && may_run_on(s, e, c->id);
+}
+
+/* Among the first of a heap. Whoever has a sibling here comes only if nobody else can. */
+static struct sched_entity *choose(struct sched *s, const struct sched_cpu *c, const struct sched_cpu *from,
+				   const struct heap *h, int64_t most)
+{
+	struct sched_entity *second = NULL;
+
+	for (unsigned i = 0; i < MIN(h->count, LOOK_ENTITIES); i++) {
+		struct sched_entity *e = h->at[i].e;
+
+		if (!can_come(s, e, c) || lag_of(from, e) > most || (h->id == HEAP_READY && e->eligible > virtual_now(from)))
+			continue;
+		if (!is_on(s, SCHED_OFF_SPREAD) || !gang_on_cpu(e, c->id))
+			return e;
+		second = second ? second : e;
+	}
+	return second;
+}
+
+/* Under both locks: from what was seen without, all may have changed. */
+static bool take_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d, int64_t most)
+{
+	struct sched_entity *e;
+
+	cpu_advance(d, c->now);
+	cpu_promote(s, d);
+	e = choose(s, c, d, &d->ready, most);
+	if (!e && !c->ready.count && !c->future.count)
+		e = choose(s, c, d, &d->future, INT64_MAX);
+	if (!e)
+		return false;
+	balance_move(s, e, d, c);
+	c->pulled++;
+	return true;
+}
+
+void balance_pull(struct sched *s, struct sched_cpu *c)
+{
+	bool idle = !c->ready.count && !c->future.count, due = c->ready.count != 0;
+	int64_t mine = behind_at(c, c->now), most = INT64_MAX;
+	struct sched_cpu *d;
+
+	if (s->cpus == 1 || !is_on(s, SCHED_OFF_BALANCE) || (due && c->now - c->balanced < s->tick) || peek(&s->owner[c->id]))
+		return;
+	c->balanced = c->now;
+	if (idle)
+		d = find_busy(s, c, LOOK_IDLE, INT64_MIN, NEVER);
+	else
+		d = find_busy(s, c, LOOK_CPUS, due ? mine + (int64_t)request_of(s) : mine, (int64_t)c->now);
+	if (!d)
+		return;
+	if (!idle)
+		most = behind_at(d, c->now) - mine;
+	if (cpu_lock_second(c, d)) {
+		take_from(s, c, d, most);
+		lock_release(&d->lock);
+	} else if (idle) {
+		/* Out of order, so waiting would be wrong; but to go idle beside work would be too. */
+		lock_release(&c->lock);
+		lock_acquire(&d->lock);
+		lock_acquire_next(&c->lock);
+		take_from(s, c, d, INT64_MAX);
+		lock_release(&d->lock);
+	}
+}
+
+void balance_offer(struct sched *s, const struct sched_cpu *c)
+{
+	const struct sched_entity *e = heap_top(c->ready.count ? &c->ready : &c->future);
+	const struct sched_cpu *idle;
+	uint64_t any = 0;
+
+	for (unsigned w = 0; w < CPUSET_WORDS; w++)
+		any |= peek(&s->idle[w]);
+	if (!any || !e || !is_on(s, SCHED_OFF_BALANCE))
+		return;
+	idle = find_idle(s, e, c);
+	if (idle)
+		sched_kick(s, idle->id);
+}

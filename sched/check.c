@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Walks all there is and says whether it holds together: heaps in order and
+ * holding what they should, every entity in one place, demand and rates that are
+ * the sums of their parts, and time that is all accounted for. For tests and for
+ * the monitor; while it runs nobody else may call.
+ */
+#include "sched/internal.h"
+
+static bool queued_well(const struct sched_cpu *c, const struct heap *h)
+{
+	for (unsigned i = 0; i < h->count; i++) {
+		const struct sched_entity *e = h->at[i].e;
+
+		if (e->state != SCHED_READY || e->cpu != c->id)
+			return false;
+		if (h->id == HEAP_FUTURE && h->at[i].key != e->eligible)
+			return false;
+		if ((h->id == HEAP_PARKED) != (e->park != PARK_NOT))
+			return false;
+	}
+	return heap_holds(h);
+}
+
+static bool check_cpu(const struct sched_cpu *c)
+{
+	const struct heap *heaps[] = {&c->ready, &c->future, &c->parked};
+	uint64_t rate = c->running ? c->running->rate : 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(heaps); i++) {
+		if (!queued_well(c, heaps[i]))
+			return false;
+		for (unsigned slot = 0; slot < heaps[i]->count; slot++)
+			rate += heaps[i]->at[slot].e->rate;
+	}
+	if (c->running && (c->running->state != SCHED_RUNNING || c->running->cpu != c->id || c->running->held != c->id + 1))
+		return false;
+	return rate == c->rate && c->waiting == c->ready.count + c->future.count && c->busy + c->idle == c->since - c->started &&
+	       c->since <= c->now;
+}
+
+static bool check_entity(struct sched *s, const struct sched_entity *e, const struct sched_pool *p)
+{
+	const struct sched_cpu *c = cpu_of(s, e->cpu);
+
+	if (e->pool != p || e->state == SCHED_DETACHED || (e->state == SCHED_RUNNING) != (e == c->running))
+		return false;
+	if (e->wake_pending && e->state != SCHED_RUNNING)
+		return false;
+	if (e->queue != HEAP_NONE && (e->state != SCHED_READY || !may_run_on(s, e, e->cpu)))
+		return false;
+	if (e->mask >= s->masks || !s->mask[e->mask].users || list_empty(&e->restricted) != (e->mask == ANYWHERE))
+		return false;
+	return e->gang_index == SCHED_GANG_MAX || p->gang.entity[e->gang_index] == e;
+}
+
+static bool check_pool(struct sched *s, const struct sched_pool *p, uint64_t *used, unsigned *entities)
+{
+	unsigned leaves = 0, demand = 0;
+
+	list_for_each(it, &p->leaves) {
+		const struct sched_entity *e = list_entry(it, struct sched_entity, leaf);
+
+		if (!check_entity(s, e, p))
+			return false;
+		leaves++;
+		demand += (e->state == SCHED_READY || e->state == SCHED_RUNNING) && !e->attr.exclusive;
+		*used += e->figures.used;
+	}
+	*used += p->departed.used;
+	*entities += leaves;
+	return leaves == p->leaf_count && demand == p->demand && (!p->parent || p->depth == p->parent->depth + 1);
+}
+
+/* Children's reservations fit, and parents come first in the list. */
+static bool check_tree(struct sched *s)
+{
+	list_for_each(it, &s->pools) {
+		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
+		uint64_t reserved = 0;
+		unsigned children = 0;
+		bool passed = false;
+
+		list_for_each(other, &s->pools) {
+			const struct sched_pool *child = list_entry(other, struct sched_pool, node);
+
+			passed |= child == p;
+			if (child->parent != p)
+				continue;
+			if (!passed)
+				return false;
+			children++;
+			reserved += child->numbers.reservation;
+		}
+		if (children != p->children || reserved > p->numbers.reservation)
+			return false;
+	}
+	return true;
+}
+
+bool sched_check(struct sched *s)
+{
+	uint64_t used = 0, busy = 0;
+	unsigned entities = 0;
+
+	if (!check_tree(s))
+		return false;
+	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
+		if (!check_cpu(&s->cpu[cpu]))
+			return false;
+		busy += s->cpu[cpu].busy;
+	}
+	list_for_each(it, &s->pools) {
+		if (!check_pool(s, list_entry(it, struct sched_pool, node), &used, &entities))
+			return false;
+	}
+	return used == busy && entities == s->entities;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What everybody is due: the tree of pools, water-filled from the root down with
+ * what has demand at the moment. A change of demand marks the division as old;
+ * the next CPU that picks makes a new one, at most once a tick, and each CPU
+ * takes the new rates up before its next pick. Until then who wakes gets the rate
+ * that his pool would give him at the old level.
+ *
+ * A rate is absolute, a part of a CPU, so reservation and limit are bounds of it
+ * and tags are in time: a deadline met is a reservation kept.
+ */
+#include "sched/internal.h"
+
+/* ---- one pass over the tree ---- */
+
+static uint64_t limit_rate(const struct sched *s, const struct sched_pool *p)
+{
+	if (p->numbers.limit == SCHED_NO_LIMIT || !is_on(s, SCHED_OFF_LIMIT))
+		return UINT64_MAX;
+	return rate_of_ppm(p->numbers.limit);
+}
+
+static void offer(struct sched_pool *parent, struct sched_part *part)
+{
+	part->next = parent->parts;
+	parent->parts = part;
+}
+
+/* When only some of its leaves take part, they have their part of the reservation. */
+static uint64_t reserved_rate(const struct sched_pool *p)
+{
+	uint64_t rate = rate_of_ppm(p->numbers.reservation), demand = peek(&p->demand);
+
+	return p->wanting && p->wanting < demand ? rate * p->wanting / demand : rate;
+}
+
+/* The leaves of a pool, that also may have pools below it, take part as one. */
+static void bound_leaves(struct sched_pool *p)
+{
+	struct sched_part *part = &p->leaf_part;
+
+	*part = (struct sched_part){
+		.low = p->fixed,
+		.cap = p->fixed + (uint64_t)p->free_leaves * RATE_ONE,
+		.shares = (uint64_t)p->wanting * SCHED_SHARES_DEFAULT,
+	};
+	if (p->wanting)
+		offer(p, part);
+}
+
+/* Children come after their parents in the list: backwards, a pool's parts are complete when it is reached. */
+static void bound_pools(struct sched *s)
+{
+	list_for_each(it, &s->pools)
+		list_entry(it, struct sched_pool, node)->parts = NULL;
+	for (struct list *it = s->pools.prev; it != &s->pools; it = it->prev) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+		uint64_t low = 0, cap = 0;
+
+		bound_leaves(p);
+		for (const struct sched_part *part = p->parts; part; part = part->next) {
+			low += part->low;
+			cap += part->cap;
+		}
+		cap = MAX(MIN(cap, limit_rate(s, p)), low);
+		p->part = (struct sched_part){
+			.low = MIN(cap, MAX(low, reserved_rate(p))), .cap = cap, .shares = p->numbers.shares,
+		};
+		if (p->parent && cap)
+			offer(p->parent, &p->part);
+	}
+}
+
+/* What a pool would get at its parent's level if all its leaves wanted. */
+static uint64_t guess(const struct sched *s, const struct sched_pool *p, const struct sched_pool *parent, uint64_t level)
+{
+	uint64_t most = MIN((uint64_t)p->below * RATE_ONE, limit_rate(s, p)), most_of_parent = peek(&parent->guess);
+
+	if (!parent->parts)
+		return MIN(most, most_of_parent);
+	return MIN(MAX(level_rate(level, p->numbers.shares), MIN(rate_of_ppm(p->numbers.reservation), most)), most);
+}
+
+static void divide_pool(struct sched *s, struct sched_pool *p)
+{
+	uint64_t level = fill_divide(p->parts, p->rate), leaves;
+
+	bool mixed = p->parts && (p->parts != &p->leaf_part || p->parts->next);
+
+	poke(&p->leaf_guess, mixed ? (uint32_t)MAX(MIN(level_rate(level, SCHED_SHARES_DEFAULT), RATE_ONE), RATE_MIN) : 0);
+	p->part.shares = level; /* kept for the children's guesses; not a part any more */
+	leaves = p->wanting ? p->leaf_part.rate - MIN(p->fixed, p->leaf_part.rate) : 0;
+	poke(&p->leaf_rate, p->free_leaves ? (uint32_t)MAX(MIN(leaves / p->free_leaves, RATE_ONE), RATE_MIN) : 0);
+	poke(&p->strict, (p->parent && p->parent->strict) || p->rate + p->wanting >= limit_rate(s, p));
+}
+
+void divide_tree(struct sched *s, uint64_t capacity)
+{
+	bound_pools(s);
+	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		if (p->parent) {
+			poke(&p->guess, guess(s, p, p->parent, p->parent->part.shares));
+			poke(&p->rate, p->part.cap ? p->part.rate : 0);
+		} else {
+			poke(&p->guess, capacity);
+			poke(&p->rate, MIN(p->part.cap, capacity));
+		}
+		divide_pool(s, p);
+	}
+}
+
+/* ---- a division ---- */
+
+static uint64_t capacity_of(const struct sched *s)
+{
+	return (uint64_t)(s->cpus - s->exclusive) * RATE_ONE;
+}
+
+/* Entitled: as if every leaf wanted all it can use. Only numbers and leaves change it. */
+static void divide_for_all(struct sched *s)
+{
+	for (struct list *it = s->pools.prev; it != &s->pools; it = it->prev) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		p->wanting = p->free_leaves = p->leaf_count;
+		p->fixed = 0;
+		p->below = p->leaf_count;
+	}
+	for (struct list *it = s->pools.prev; it != &s->pools; it = it->prev) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		if (p->parent)
+			p->parent->below += p->below;
+	}
+	divide_tree(s, capacity_of(s));
+	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		poke(&p->entitled, p->rate);
+	}
+}
+
+static void note_demand(struct sched *s)
+{
+	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		p->wanting = p->free_leaves = peek(&p->demand);
+		p->fixed = 0;
+	}
+}
+
+/*
+ * Who leaves with a debt or a claim leaves the others, in sum, owed that much or ahead by it. On a machine without idle
+ * time nothing ever evens that out, so half of it is taken off everybody's tags at each division (EEVDF does the same
+ * at once: Stoica and Abdel-Wahab, 1995, section 3).
+ */
+static int64_t mean_lag(struct sched *s, uint64_t now)
+{
+	int64_t behind = 0;
+	uint64_t rate = 0;
+
+	if (s->root.rate + s->root.wanting < capacity_of(s))
+		return 0;
+	for (unsigned i = 0; i < s->cpus; i++) {
+		const struct sched_cpu *c = &s->cpu[i];
+		int64_t since = clamp_time((int64_t)(now - peek(&c->behind_at)), TIME_CAP);
+
+		if (peek(&s->owner[i]))
+			continue;
+		behind += peek(&c->behind) + served(since, peek(&c->rate)) - (peek(&c->busy_now) ? since : 0);
+		rate += peek(&c->rate);
+	}
+	return rate > RATE_MIN ? clamp_time(behind / 2, TIME_CAP) * (int64_t)RATE_ONE / (int64_t)rate : 0;
+}
+
+void division_stale(struct sched *s)
+{
+	s->numbers_changed = true;
+	__atomic_store_n(&s->dirty, 1, __ATOMIC_RELEASE);
+}
+
+void divide_if_due(struct sched *s, uint64_t now)
+{
+	if (!peek(&s->dirty) || (peek(&s->epoch) && (int64_t)(now - peek(&s->divided)) < (int64_t)s->tick))
+		return;
+	/* Who else holds it makes a division, or changes the tree and asks for one. */
+	if (!lock_try(&s->lock))
+		return;
+	(void)__atomic_exchange_n(&s->dirty, 0, __ATOMIC_ACQ_REL);
+	if (s->numbers_changed)
+		divide_for_all(s);
+	s->numbers_changed = false;
+	note_demand(s);
+	divide_tree(s, capacity_of(s));
+	affinity_settle(s, capacity_of(s));
+	poke(&s->divided, now);
+	poke(&s->shift, mean_lag(s, now));
+	__atomic_store_n(&s->epoch, s->epoch + 1, __ATOMIC_RELEASE);
+	lock_release(&s->lock);
+}
+
+/* ---- rates of entities ---- */
+
+uint32_t rate_on_wake(const struct sched_entity *e)
+{
+	const struct sched_pool *p = e->pool;
+	uint64_t pool = MAX(peek(&p->rate), peek(&p->guess)), leaves = MAX(peek(&p->demand), 1u), rate;
+
+	if (e->attr.exclusive)
+		return RATE_ONE;
+	rate = MAX(MIN(pool / leaves, RATE_ONE), RATE_MIN);
+	if (peek(&p->leaf_guess))
+		rate = peek(&p->leaf_guess);
+	return peek(&e->pinned_rate) ? MIN((uint32_t)rate, peek(&e->pinned_rate)) : (uint32_t)rate;
+}
+
+uint32_t rate_of(const struct sched_entity *e)
+{
+	uint32_t own = peek(&e->pinned_rate), leaf = peek(&e->pool->leaf_rate);
+
+	if (e->attr.exclusive)
+		return RATE_ONE;
+	return own ? own : leaf ? leaf : rate_on_wake(e);
+}
+
+/* The lag that it had at virtual time @at stays, the clock runs at another rate from then on. */
+static void change_rate(struct sched_entity *e, uint32_t rate, int64_t at)
+{
+	int64_t lag = clamp_time(served(apart(at, e->eligible), e->rate), TIME_CAP);
+
+	if (rate == e->rate)
+		return;
+	e->eligible = apart(at, stretch(lag, rate));
+	e->rate = rate;
+}
+
+void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e)
+{
+	if (c->epoch != __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE))
+		change_rate(e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)));
+}
+
+static void adopt_heap(struct sched_cpu *c, struct heap *h, int64_t at, uint64_t *rate, int64_t *behind)
+{
+	for (unsigned i = 0; i < h->count; i++) {
+		struct sched_entity *e = h->at[i].e;
+
+		change_rate(e, rate_of(e), at);
+		*rate += e->rate;
+		*behind += lag_of(c, e);
+		if (h->id == HEAP_FUTURE)
+			h->at[i].key = e->eligible;
+		else if (h->id == HEAP_READY && !e->boosted)
+			h->at[i].key = deadline_of(e);
+	}
+	heap_mend(h);
+}
+
+/*
+ * What cannot be evened out, because affinity holds it where it is, is forgotten: beyond two slices a CPU's whole queue
+ * is shifted.
+ */
+static void forget(struct sched *s, struct sched_cpu *c, uint64_t rate, int64_t *behind)
+{
+	int64_t most = 2 * (int64_t)peek(&s->slice), excess;
+
+	if (*behind <= most && *behind >= -most)
+		return;
+	excess = *behind - (*behind > 0 ? most : -most);
+	if (rate < RATE_MIN)
+		return;
+	c->omega = later(c->omega, clamp_time(excess, TIME_CAP) * (int64_t)RATE_ONE / (int64_t)rate);
+	*behind -= excess;
+}
+
+void cpu_adopt(struct sched *s, struct sched_cpu *c)
+{
+	uint64_t epoch = __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE), rate = 0;
+	int64_t behind = 0, at;
+
+	ASSERT(!c->running);
+	if (epoch == c->epoch && c->charges < 4096)
+		return;
+	at = virtual_at(c, MIN(peek(&s->divided), c->now));
+	if (epoch == c->epoch)
+		at = virtual_now(c);
+	else
+		c->omega = later(c->omega, peek(&s->shift));
+	c->epoch = epoch;
+	c->charges = 0;
+	adopt_heap(c, &c->ready, at, &rate, &behind);
+	adopt_heap(c, &c->future, at, &rate, &behind);
+	adopt_heap(c, &c->parked, at, &rate, &behind);
+	forget(s, c, rate, &behind);
+	poke(&c->rate, rate);
+	poke(&c->behind, behind);
+	poke(&c->behind_at, c->now);
+	cpu_publish(c);
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of this room share: the layout, and who does what. Rates are in
+ * RATE_ONE per CPU. A CPU's virtual time is its host time less an offset (omega);
+ * an entity's lag is rate x (virtual time - eligible): the ticks it is still owed.
+ *
+ * Locks: s->lock (rank SCHED) guards the tree, the lists of leaves and the
+ * division; c->lock (rank SCHED_CPU) guards the queue of a CPU and all entities
+ * that belong to it. What is read without its lock goes through peek() and poke().
+ */
+#ifndef CORBEL_SCHED_INTERNAL_H
+#define CORBEL_SCHED_INTERNAL_H
+
+#include "lib/assert.h"
+#include "lib/bits.h"
+#include "lib/lock.h"
+#include "sched/sched.h"
+
+#define RATE_SHIFT 30
+#define RATE_ONE (1u << RATE_SHIFT)
+#define RATE_MIN 1024u          /* a millionth of a CPU: keeps tags within range */
+#define TIME_CAP (1ll << 32)    /* ticks: lags and pieces of service beyond this are cut */
+#define NO_LIMIT_TICKS UINT64_MAX
+#define NEVER INT64_MAX
+#define ANYWHERE 0u             /* the mask of who may run on every CPU */
+#define MASK_WORDS (SCHED_MASKS_MAX / 64)
+
+#define peek(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define poke(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+/* One writer at a time, readers any time. */
+#define bump(p, v) poke((p), *(p) + (v))
+
+/* ---- runq.c: heaps of four children a node, the keys beside the pointers ---- */
+
+struct heap_slot {
+	int64_t key;
+	struct sched_entity *e;
+};
+
+struct heap {
+	struct heap_slot *at;
+	unsigned count;
+	uint8_t id;
+};
+
+enum heap_id { HEAP_NONE, HEAP_READY, HEAP_FUTURE, HEAP_PARKED };
+
+void heap_push(struct heap *h, struct sched_entity *e, int64_t key);
+void heap_remove(struct heap *h, struct sched_entity *e);
+/* Makes it a heap again after keys were changed in place. */
+void heap_mend(struct heap *h);
+bool heap_holds(const struct heap *h);
+
+static inline struct sched_entity *heap_top(const struct heap *h) { return h->count ? h->at[0].e : NULL; }
+
+/* ---- layout ---- */
+
+enum park { PARK_NOT, PARK_PACE, PARK_WINDOW, PARK_COSTOP, PARK_CORE };
+
+struct sched_cpu {
+	_Alignas(64) struct lock lock;
+	unsigned id;
+	struct heap ready;      /* eligible, by deadline */
+	struct heap future;     /* had more than they were due: by the virtual time at which that is made up for */
+	struct heap parked;     /* may not run even when the CPU idles, until a host time */
+	struct sched_entity *running;
+	struct sched_entity *preferred; /* in a heap here: for whom the last one yielded */
+	bool begun;             /* the times below are set */
+	bool yielded;           /* the running entity spins and gives way to a sibling */
+	unsigned yield_index;   /* in its gang; SCHED_GANG_MAX: the one furthest behind */
+	uint64_t started, now;  /* first and latest time seen */
+	uint64_t since;         /* when the present turn or idle time began */
+	uint64_t busy, idle;    /* before since */
+	uint64_t returned;      /* when somebody who woke was put first */
+	uint64_t balanced;      /* when it last looked at other CPUs */
+	uint64_t pulled;
+	int64_t omega;          /* host time less virtual time */
+	uint64_t epoch;         /* of the division whose rates are in use here */
+	unsigned cursor;        /* where the next look at other CPUs begins */
+	unsigned charges;       /* since `behind` was summed up anew */
+	uint32_t long_turn;     /* runs the only entity of a one-CPU machine */
+	/* Read by CPUs that look for work or room; atomic. */
+	_Alignas(64) uint64_t rate; /* due to the entities here that have demand */
+	int64_t behind;         /* sum of their lags at behind_at */
+	uint64_t behind_at;
+	int64_t due_at;         /* host time at which one that waits is eligible; 0: now */
+	uint32_t waiting;       /* in the first two heaps */
+	uint32_t busy_now;      /* runs something */
+	uint32_t corun;         /* a sibling of what waits here has begun to run elsewhere */
+	const struct sched_pool *core_pool; /* what runs here, or NULL */
+};
+
+struct mask {
+	struct cpuset cpus;
+	unsigned users;
+	uint64_t within[MASK_WORDS]; /* masks that are subsets of this one, itself included */
+	/* Scratch of division and admission. */
+	uint64_t wanted, taken;
+	bool in_common;         /* used by some that have no core of their own */
+};
+
+struct sched {
+	struct lock lock;
+	uint32_t off;           /* enum sched_switch; atomic */
+	uint64_t slice;         /* atomic */
+	uint64_t tick, window, skew;
+	unsigned cpus, entities_max, entities, exclusive;
+	bool separate_cores;
+	void (*kick)(void *ctx, unsigned cpu);
+	void *ctx;
+	struct list pools, restricted;
+	struct sched_pool root;
+	unsigned masks;         /* those in use are below this */
+	uint16_t core_of[SCHED_MAX_CPUS], llc_of[SCHED_MAX_CPUS];
+	const struct sched_entity *owner[SCHED_MAX_CPUS]; /* of an exclusive core; atomic */
+	bool numbers_changed;
+	_Alignas(64) uint64_t epoch; /* number of the last division, stored after its results; atomic */
+	uint64_t divided;       /* when it was; atomic */
+	int64_t shift;          /* mean lag then, in virtual time; atomic */
+	uint32_t dirty;         /* demand or numbers changed since; atomic */
+	_Alignas(64) uint64_t idle[CPUSET_WORDS]; /* CPUs that have nothing to run; atomic */
+	struct mask mask[SCHED_MASKS_MAX];
+	struct sched_cpu *cpu;
+};
+
+static inline bool is_on(const struct sched *s, enum sched_switch what) { return !(peek(&s->off) & what); }
+
+static inline struct sched_cpu *cpu_of(struct sched *s, unsigned cpu)
+{
+	ASSERT(cpu < s->cpus);
+	return &s->cpu[cpu];
+}
+
+/*
+ * What an entity asks for at a time. EEVDF alone keeps everybody within one request of the fluid to either side; what
+ * CPUs may differ by before something moves comes on top, so with several of them a request is less than the slice.
+ */
+static inline uint64_t request_of(const struct sched *s)
+{
+	uint64_t slice = peek(&s->slice);
+
+	return s->cpus == 1 ? slice : slice - slice / 4;
+}
+
+/* ---- tags: pure arithmetic ---- */
+
+static inline int64_t clamp_time(int64_t t, int64_t most) { return t > most ? most : t < -most ? -most : t; }
+
+/* Times wrap like the counter they come from. */
+static inline int64_t apart(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
+static inline int64_t later(int64_t t, int64_t by) { return (int64_t)((uint64_t)t + (uint64_t)by); }
+
+/* @time x @rate, in ticks. */
+static inline int64_t served(int64_t time, uint64_t rate) { return (int64_t)(((__int128)time * (int64_t)rate) >> RATE_SHIFT); }
+
+/* How long @ticks of service take at @rate; at most TIME_CAP of them count. */
+static inline int64_t stretch(int64_t ticks, uint32_t rate)
+{
+	return rate == RATE_ONE ? ticks : clamp_time(ticks, TIME_CAP) * (int64_t)RATE_ONE / (int64_t)rate;
+}
+
+/* ---- sched.c ---- */
+
+static inline int64_t virtual_at(const struct sched_cpu *c, uint64_t host) { return apart((int64_t)host, c->omega); }
+static inline int64_t virtual_now(const struct sched_cpu *c) { return virtual_at(c, c->now); }
+static inline int64_t lag_of(const struct sched_cpu *c, const struct sched_entity *e)
+{
+	return clamp_time(served(apart(virtual_now(c), e->eligible), e->rate), TIME_CAP);
+}
+static inline int64_t deadline_of(const struct sched_entity *e) { return later(e->eligible, stretch((int64_t)e->left, e->rate)); }
+
+uint64_t cpu_advance(struct sched_cpu *c, uint64_t now);
+/* Brings the sum of lags up to c->now; before any change of who belongs here or runs. */
+void cpu_drift(struct sched_cpu *c);
+/* Into or out of the sums of @c. @e has its rate and tags. */
+void cpu_join(struct sched_cpu *c, const struct sched_entity *e);
+void cpu_leave(struct sched_cpu *c, const struct sched_entity *e);
+/* Into the right heap, READY, or out of the one it is in. */
+void cpu_enqueue(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
+void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e);
+/* Counts the time spent in the present state so far, unless it RUNs. */
+void cpu_close_account(struct sched_cpu *c, struct sched_entity *e);
+/* What other CPUs see of the queue. */
+void cpu_publish(struct sched_cpu *c);
+/* Queues who became eligible, or may run again, accordingly. */
+void cpu_promote(struct sched *s, struct sched_cpu *c);
+void cpu_park(struct sched_cpu *c, struct sched_entity *e, enum park why, uint64_t until);
+void sched_kick(struct sched *s, unsigned cpu);
+/* What @e left in @c is to be put soon. */
+void cpu_want_release(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
+/* The CPU that @e belongs to, locked. */
+struct sched_cpu *cpu_lock_home(struct sched *s, const struct sched_entity *e);
+/*
+ * @e, BLOCKED or READY in no queue on @home, which is locked, goes to the best CPU, owed @lag. May drop and take
+ * home->lock again.
+ */
+void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, int64_t lag);
+/* Counts @change leaves with demand, which asks for a new division. */
+void count_demand(struct sched *s, struct sched_entity *e, int change);
+bool may_run_on(const struct sched *s, const struct sched_entity *e, unsigned cpu);
+
+/* ---- fill.c ---- */
+
+#define LEVEL_SHIFT 20
+#define LEVEL_MAX (1ull << 58)
+
+/* What @shares are worth at @level. */
+static inline uint64_t level_rate(uint64_t level, uint64_t shares)
+{
+	return (uint64_t)(((unsigned __int128)level * shares) >> LEVEL_SHIFT);
+}
+
+/*
+ * Divides @amount: each gets level x shares, but not less than low nor more than cap. Stores the rates, which sum to
+ * @amount or, when that is outside of them, to the lows or the caps; returns the level.
+ */
+uint64_t fill_divide(struct sched_part *first, uint64_t amount);
+
+/* ---- entitle.c ---- */
+
+/* More than any machine has is as good as that. */
+static inline uint64_t rate_of_ppm(uint64_t ppm) { return (MIN(ppm, BIT(33)) << RATE_SHIFT) / SCHED_ONE_CPU; }
+static inline uint64_t ppm_of_rate(uint64_t rate) { return (rate * SCHED_ONE_CPU + RATE_ONE / 2) >> RATE_SHIFT; }
+
+/* A new division when one is due at @now. No lock held. */
+/* Its leaves or numbers changed; under s->lock. */
+void division_stale(struct sched *s);
+void divide_if_due(struct sched *s, uint64_t now);
+/* One pass over the tree with what leaves want now; under s->lock. */
+void divide_tree(struct sched *s, uint64_t capacity);
+/* The rate for an entity that begins to have demand. */
+uint32_t rate_on_wake(const struct sched_entity *e);
+uint32_t rate_of(const struct sched_entity *e);
+/* Takes up the rates of the last division on @c, which runs nothing. */
+void cpu_adopt(struct sched *s, struct sched_cpu *c);
+/* The same for one entity that is about to leave @c. */
+void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e);
+
+/* ---- affinity.c; under s->lock ---- */
+
+MUST_CHECK enum status affinity_use(struct sched *s, const struct cpuset *cpus, unsigned *mask, struct error *err);
+void affinity_unuse(struct sched *s, unsigned mask);
+/* Lowers the rates of leaves whose CPUs cannot carry them, and divides again. */
+void affinity_settle(struct sched *s, uint64_t capacity);
+/* Do the reservations of those who are confined to the same CPUs fit there? */
+MUST_CHECK enum status affinity_admit(struct sched *s, struct error *err);
+unsigned cpus_count(const struct cpuset *set);
+
+/* ---- limit.c ---- */
+
+/* Ticks that @e may run from @now on, at most @want, taken out of the windows above it; 0: none in this window. */
+uint64_t limit_take(struct sched *s, struct sched_entity *e, uint64_t now, uint64_t want);
+/* After it ran @ran of them. */
+void limit_settle(struct sched *s, struct sched_entity *e, uint64_t ran);
+static inline uint64_t limit_window_end(const struct sched *s, uint64_t now) { return (now / s->window + 1) * s->window; }
+
+/* ---- pool.c ---- */
+
+bool pool_is_below(const struct sched_pool *p, const struct sched_pool *top);
+
+/* ---- balance.c ---- */
+
+/* Where @e, that wakes or has to leave @home, should wait. */
+struct sched_cpu *balance_place(struct sched *s, const struct sched_entity *e, struct sched_cpu *home);
+/* Fetches work from another CPU when @c has none that is due, or much less of it. May drop and take c->lock again. */
+void balance_pull(struct sched *s, struct sched_cpu *c);
+/* Moves a queued entity between CPUs whose locks are held. */
+void balance_move(struct sched *s, struct sched_entity *e, struct sched_cpu *from, struct sched_cpu *to);
+/* Lets an idle CPU know that something waits on @c. */
+void balance_offer(struct sched *s, const struct sched_cpu *c);
+/* Locks a second CPU under @c's lock. False, with nothing locked, when that would have to wait out of order. */
+MUST_CHECK bool cpu_lock_second(struct sched_cpu *c, struct sched_cpu *second);
+
+/* ---- cosched.c ---- */
+
+/* Pure: what a skew counts as once it has been noticed, see docs/scheduler.md. */
+uint64_t cosched_catch_up(uint64_t skew, uint64_t threshold);
+/* Pure: ticks by which the deadline of an entity counts as earlier beside @siblings that run. */
+uint64_t cosched_bonus(unsigned siblings, uint64_t slice);
+
+void gang_join(struct sched_entity *e);
+void gang_leave(struct sched_entity *e);
+/* State or CPU of @e changed. */
+void gang_note(struct sched_entity *e);
+/* @e ran: its progress counts for the skew. */
+void gang_progress(struct sched_entity *e);
+/* @e begins to have demand: the time that it slept is no skew. */
+void gang_wake(struct sched_entity *e);
+/* Is @e too far ahead of a sibling that wants to run? */
+bool gang_leads(struct sched *s, struct sched_entity *e);
+/* How many siblings of @e wait or run on @cpu. */
+unsigned gang_on_cpu(const struct sched_entity *e, unsigned cpu);
+/* Tells CPUs where siblings of @e wait that it begins to run. */
+void gang_announce(struct sched *s, const struct sched_entity *e);
+/* @e, charged on @c, yields: fetches the sibling to prefer there. */
+void gang_yield(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
+/* Whom to prefer to the first of the queue: for whom the last one yielded, or beside whom siblings run. NULL: nobody. */
+struct sched_entity *gang_prefer(struct sched *s, struct sched_cpu *c);
+
+/* ---- account.c ---- */
+
+void account_wake_latency(struct sched_entity *e, uint64_t ticks);
+void figures_add(struct sched_figures *sum, const struct sched_figures *more);
+
+#endif
