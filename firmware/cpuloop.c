@@ -274,6 +274,8 @@ enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *
 		.cpus = cpu_count,
 		.entities_max = ENTITIES_MAX,
 		.slice = ns_to_ticks(SCHED_SLICE_NS, host_clock.hz),
+		.core_of = smp_core_of(),
+		.llc_of = smp_llc_of(),
 		.kick = kick,
 	};
 
