@@ -110,13 +110,6 @@ void vcpu_request(struct vcpu *v, uint64_t req)
 		v->engine->kick(v);
 }
 
-void vcpu_post(struct vcpu *v, uint64_t req)
-{
-	__atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&v->entity.state, __ATOMIC_RELAXED) == SCHED_RUNNING)
-		v->engine->kick(v);
-}
-
 void vcpu_take_off(struct vcpu *v)
 {
 	const struct host_ops *host = v->host;

@@ -118,8 +118,6 @@ struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id);
 
 /* Posts @req and makes the vcpu notice: kicks it when it runs, wakes it when it blocks. Any context. */
 void vcpu_request(struct vcpu *vcpu, uint64_t req);
-/* The same for what is only of interest before the next entry, whenever that is: it wakes nobody. */
-void vcpu_post(struct vcpu *vcpu, uint64_t req);
 
 /*
  * An interrupt message for this vcpu: @delivery is an APIC_DELIVERY_* value (vlapic_receive()). Any CPU, masked; may

@@ -62,14 +62,21 @@ static void invalidate(struct stage2 *s2)
 	CHECK_NOTE(check_invept(&vmx_vm->check, (int)vmx.host->this_cpu()));
 }
 
-/* The vcpus that run must come out and flush before they enter again; the others will when they are loaded. */
+/*
+ * A vcpu that runs comes out, and flushes before it enters again; a CPU that idles with one loaded flushes when it
+ * polls for leaving frames. The request comes first: the interrupt may be handled at once.
+ */
 static void raised(struct stage2 *s2)
 {
 	struct vmx_vm *vmx_vm = s2->owner;
+	unsigned self = vmx.host->this_cpu();
 
 	CHECK_NOTE(check_lowered(&vmx_vm->check));
 	for (struct vmx_vcpu *hw = vmx_vm->vcpus; hw; hw = hw->next_sibling)
-		vcpu_post(hw->vcpu, REQ_FLUSH);
+		__atomic_fetch_or(&hw->vcpu->requests, REQ_FLUSH, __ATOMIC_SEQ_CST);
+	for (unsigned cpu = cpuset_next(&s2->active, 0); cpu < CPUSET_MAX; cpu = cpuset_next(&s2->active, cpu + 1))
+		if (cpu != self && ept_awaits(s2, cpu, __atomic_load_n(&s2->generation, __ATOMIC_RELAXED)))
+			vmx.host->kick_cpu(cpu);
 }
 
 static enum status create_vm(struct vm *vm)
