@@ -13,16 +13,10 @@
  */
 #include "sched/internal.h"
 
-#define LOOK_CPUS 8u      /* at a pick */
+#define LOOK_CPUS 16u     /* at a pick */
 #define LOOK_IDLE 64u     /* before a CPU goes idle */
+#define TRIES 4u          /* how many of these are locked at most */
 #define LOOK_ENTITIES 8u  /* of one CPU's queue: the heap's first two levels */
-
-bool may_run_on(const struct sched *s, const struct sched_entity *e, unsigned cpu)
-{
-	const struct sched_entity *owner = peek(&s->owner[cpu]);
-
-	return cpuset_has(&s->mask[peek(&e->mask)].cpus, cpu) && (!owner || owner == e);
-}
 
 bool cpu_lock_second(struct sched_cpu *c, struct sched_cpu *second)
 {
@@ -138,8 +132,12 @@ static int64_t behind_at(const struct sched_cpu *c, uint64_t now)
 	return peek(&c->behind) + served(since, peek(&c->rate)) - (peek(&c->busy_now) ? since : 0);
 }
 
-/* A CPU further behind than @least on which something waits and is due by @due, the furthest of those looked at. */
-static struct sched_cpu *find_busy(struct sched *s, struct sched_cpu *c, unsigned look, int64_t least, int64_t due)
+/*
+ * Of the CPUs from the cursor on, on which something waits that is due by @due, the one furthest behind, but further
+ * than @least and less far than @most.
+ */
+static struct sched_cpu *find_busy(struct sched *s, const struct sched_cpu *c, unsigned look, int64_t due, int64_t least,
+				   int64_t most)
 {
 	struct sched_cpu *found = NULL;
 	unsigned cpu = c->cursor;
@@ -153,12 +151,11 @@ static struct sched_cpu *find_busy(struct sched *s, struct sched_cpu *c, unsigne
 		if (d == c || peek(&d->due_at) > due || !peek(&d->waiting))
 			continue;
 		behind = behind_at(d, c->now);
-		if (behind > least) {
+		if (behind > least && behind < most) {
 			least = behind;
 			found = d;
 		}
 	}
-	c->cursor = cpu;
 	return found;
 }
 
@@ -204,45 +201,54 @@ static bool take_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d,
 	return true;
 }
 
-void balance_pull(struct sched *s, struct sched_cpu *c)
+/* Takes something from @d, at most what evens the two out, or anything for an idle CPU. */
+static bool pull_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d, int64_t most, bool idle)
 {
-	bool idle = !c->ready.count && !c->future.count, due = c->ready.count != 0;
-	int64_t mine = behind_at(c, c->now), most = INT64_MAX;
-	struct sched_cpu *d;
+	bool taken = false;
 
-	if (s->cpus == 1 || !is_on(s, SCHED_OFF_BALANCE) || (due && c->now - c->balanced < s->tick) || peek(&s->owner[c->id]))
-		return;
-	c->balanced = c->now;
-	if (idle)
-		d = find_busy(s, c, LOOK_IDLE, INT64_MIN, NEVER);
-	else
-		d = find_busy(s, c, LOOK_CPUS, due ? mine + (int64_t)request_of(s) : mine, (int64_t)c->now);
-	if (!d)
-		return;
-	if (!idle)
-		most = behind_at(d, c->now) - mine;
 	if (cpu_lock_second(c, d)) {
-		take_from(s, c, d, most);
+		taken = take_from(s, c, d, most);
 		lock_release(&d->lock);
 	} else if (idle) {
 		/* Out of order, so waiting would be wrong; but to go idle beside work would be too. */
 		lock_release(&c->lock);
 		lock_acquire(&d->lock);
 		lock_acquire_next(&c->lock);
-		take_from(s, c, d, INT64_MAX);
+		taken = take_from(s, c, d, most);
 		lock_release(&d->lock);
 	}
+	return taken;
 }
 
-void balance_offer(struct sched *s, const struct sched_cpu *c)
+void balance_pull_slow(struct sched *s, struct sched_cpu *c)
+{
+	bool idle = !c->ready.count && !c->future.count, due = c->ready.count != 0;
+	unsigned look = idle ? LOOK_IDLE : LOOK_CPUS;
+	int64_t mine = behind_at(c, c->now), most = INT64_MAX;
+	int64_t least = idle ? INT64_MIN : due ? mine + (int64_t)request_of(s) : mine;
+
+	if (!is_on(s, SCHED_OFF_BALANCE) || peek(&s->owner[c->id]))
+		return;
+	c->balanced = c->now;
+	/* Affinity may hold all that waits on the first one found. */
+	for (unsigned i = 0; i < TRIES; i++) {
+		struct sched_cpu *d = find_busy(s, c, look, idle ? NEVER : (int64_t)c->now, least, most);
+
+		if (!d)
+			break;
+		most = behind_at(d, c->now);
+		if (pull_from(s, c, d, idle ? INT64_MAX : most - mine, idle))
+			break;
+	}
+	c->cursor = (c->cursor + MIN(look, s->cpus - 1)) % s->cpus;
+}
+
+void balance_offer_slow(struct sched *s, const struct sched_cpu *c)
 {
 	const struct sched_entity *e = heap_top(c->ready.count ? &c->ready : &c->future);
 	const struct sched_cpu *idle;
-	uint64_t any = 0;
 
-	for (unsigned w = 0; w < CPUSET_WORDS; w++)
-		any |= peek(&s->idle[w]);
-	if (!any || !e || !is_on(s, SCHED_OFF_BALANCE))
+	if (!e || !is_on(s, SCHED_OFF_BALANCE))
 		return;
 	idle = find_idle(s, e, c);
 	if (idle)

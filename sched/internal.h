@@ -142,6 +142,13 @@ static inline uint64_t request_of(const struct sched *s)
 	return s->cpus == 1 ? slice : slice - slice / 4;
 }
 
+static inline bool may_run_on(const struct sched *s, const struct sched_entity *e, unsigned cpu)
+{
+	const struct sched_entity *owner = peek(&s->owner[cpu]);
+
+	return (peek(&e->mask) == ANYWHERE || cpuset_has(&s->mask[peek(&e->mask)].cpus, cpu)) && (!owner || owner == e);
+}
+
 /* ---- tags: pure arithmetic ---- */
 
 static inline int64_t clamp_time(int64_t t, int64_t most) { return t > most ? most : t < -most ? -most : t; }
@@ -197,7 +204,6 @@ struct sched_cpu *cpu_lock_home(struct sched *s, const struct sched_entity *e);
 void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, int64_t lag);
 /* Counts @change leaves with demand, which asks for a new division. */
 void count_demand(struct sched *s, struct sched_entity *e, int change);
-bool may_run_on(const struct sched *s, const struct sched_entity *e, unsigned cpu);
 
 /* ---- fill.c ---- */
 
@@ -263,11 +269,25 @@ bool pool_is_below(const struct sched_pool *p, const struct sched_pool *top);
 /* Where @e, that wakes or has to leave @home, should wait. */
 struct sched_cpu *balance_place(struct sched *s, const struct sched_entity *e, struct sched_cpu *home);
 /* Fetches work from another CPU when @c has none that is due, or much less of it. May drop and take c->lock again. */
-void balance_pull(struct sched *s, struct sched_cpu *c);
+void balance_pull_slow(struct sched *s, struct sched_cpu *c);
+static inline void balance_pull(struct sched *s, struct sched_cpu *c)
+{
+	if (s->cpus > 1 && (!c->ready.count || c->now - c->balanced >= s->tick))
+		balance_pull_slow(s, c);
+}
 /* Moves a queued entity between CPUs whose locks are held. */
 void balance_move(struct sched *s, struct sched_entity *e, struct sched_cpu *from, struct sched_cpu *to);
 /* Lets an idle CPU know that something waits on @c. */
-void balance_offer(struct sched *s, const struct sched_cpu *c);
+void balance_offer_slow(struct sched *s, const struct sched_cpu *c);
+static inline void balance_offer(struct sched *s, const struct sched_cpu *c)
+{
+	uint64_t any = 0;
+
+	for (unsigned w = 0; w <= (s->cpus - 1) / 64; w++)
+		any |= peek(&s->idle[w]);
+	if (any)
+		balance_offer_slow(s, c);
+}
 /* Locks a second CPU under @c's lock. False, with nothing locked, when that would have to wait out of order. */
 MUST_CHECK bool cpu_lock_second(struct sched_cpu *c, struct sched_cpu *second);
 
