@@ -31,7 +31,7 @@
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
 #define ENTRY_MAX_US 10000u
 #define ENTITIES_MAX (VMS_MAX * VM_VCPUS_MAX + 32u) /* every vcpu, and host tasks */
-#define TASK_SLICE_US 2000u     /* a turn of a host task while others wait, at most */
+#define TASK_SLICE_US 2000u     /* a turn of a host task, at most */
 
 struct sched *host_sched;
 
@@ -173,9 +173,8 @@ static enum sched_end task_turn(struct sched_entity *e, uint64_t slice_end)
 	uint64_t begin = trace ? host_clock.ticks() : 0;
 	enum task_end end;
 
-	p->turn_end = slice_end;
-	if (sched_others_ready(host_sched, p->id))
-		p->turn_end = MIN(slice_end, host_clock.ticks() + mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
+	/* Also when nobody waits: what a task does about being interrupted is due then (struct task). */
+	p->turn_end = MIN(slice_end, host_clock.ticks() + mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
 	arm_timer(p);
 	end = task_run(&t->task);
 	p->turn_end = TIMERQ_NEVER;

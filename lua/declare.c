@@ -4,6 +4,7 @@
 
 #include "lib/bits.h"
 #include "lua/control_internal.h"
+#include "lua/state.h"
 
 /* ---- the line ---- */
 
@@ -44,7 +45,7 @@ const struct counter_table control_counters = {
 
 struct lua_figures {
 	uint64_t heap, peak, kills, discards;
-	uint64_t scripts, hooks_run, hooks_failed, quarantined, abandoned, generation;
+	uint64_t scripts, hooks_run, hooks_failed, quarantined, abandoned, overshoot, generation;
 };
 
 static void lua_figures(const void *object, void *out)
@@ -64,6 +65,7 @@ static void lua_figures(const void *object, void *out)
 		.hooks_failed = c->policy.hooks_failed,
 		.quarantined = c->policy.quarantined,
 		.abandoned = c->policy.abandoned,
+		.overshoot = interp_worst_overshoot(),
 		.generation = c->generation.current,
 	};
 }
@@ -80,6 +82,7 @@ static const struct counter lua_rows[] = {
 	LUA(hooks_failed, COUNTER_TOTAL, MEASURE_COUNT, "Of these, those that failed"),
 	LUA(quarantined, COUNTER_TOTAL, MEASURE_COUNT, "Hooks that failed too often and are not called any more"),
 	LUA(abandoned, COUNTER_TOTAL, MEASURE_COUNT, "Scripts left for good because they did not return"),
+	LUA(overshoot, COUNTER_GAUGE, MEASURE_TICKS, "The longest that one went on beyond its budget"),
 	LUA(generation, COUNTER_GAUGE, MEASURE_COUNT, "The generation in force, 0 for the seed's script"),
 };
 

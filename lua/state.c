@@ -31,9 +31,8 @@
 #define SLICE 1024l          /* steps between two looks at the clock */
 #define HOOK_COUNT 500       /* instructions between two calls of the hook: 0.25 % of the smallest budget */
 #define BYTES_PER_STEP 64u   /* allocated, compared or searched */
-#define GRACE_NS 5000000ull  /* a preemption slice: how long a library function may still run */
+#define GRACE_NS 1500000ull  /* from being seen over its budget: less than a turn of the control task, see urge() */
 #define SILENCE_NS 500000000ull  /* without a sign of life: in a library function that neither meter nor hook sees */
-#define LATE_NS 100000000ull     /* past its time: the kill has long come, so it is in such a function */
 #define ABANDON 10u          /* times its budget of steps, where no clock runs */
 #define CHAIN_MAX 64u        /* threads that wait for each other; LUAI_MAXCCALLS allows fewer */
 #define KILL_MASK (LUA_MASKCOUNT | LUA_MASKLINE | LUA_MASKCALL)
@@ -58,8 +57,8 @@ static struct call {
 	uint64_t began;      /* ticks, moved by what is excluded */
 	uint64_t time;       /* ticks allowed */
 	volatile uint64_t alive; /* ticks since it began: when meter, hook or a shelter's end last saw it */
-	bool over;           /* the meter has seen it past its budget, first when it had run for */
-	uint64_t over_since; /* ticks */
+	volatile bool over;  /* it was seen past its budget, first when it had run for */
+	volatile uint64_t over_since; /* ticks */
 	bool killed;
 	char why[ERROR_TEXT_MAX]; /* when it was */
 	volatile unsigned sheltered;
@@ -72,6 +71,7 @@ static struct call {
 } call;
 
 long corbel_lua_steps = SLICE;
+static uint64_t worst_overshoot; /* ticks */
 
 /* ---- the meter ---- */
 
@@ -97,15 +97,21 @@ static bool over_budget(void)
 	return call.steps > call.allowed || time_used() > call.time;
 }
 
-/* Past its budget by more than a slice, or by ten times in steps where the clock stands still. */
+static void note_over(uint64_t used)
+{
+	if (call.over)
+		return;
+	call.over_since = used;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	call.over = true;
+}
+
+/* Over its budget since longer than a library function may still take, or by ten times in steps where the clock stands. */
 static bool beyond_grace(void)
 {
 	if (!over_budget())
 		return false;
-	if (!call.over) {
-		call.over = true;
-		call.over_since = time_used();
-	}
+	note_over(time_used());
 	return time_used() - call.over_since > ns_to_ticks(GRACE_NS, call.in->clock->hz) ||
 	       call.steps > ABANDON * call.allowed;
 }
@@ -154,15 +160,41 @@ void interp_unshelter(void)
 	call.sheltered--;
 }
 
+/*
+ * From the interrupt: makes the next instruction of Lua's, and the next step of the meter, look at the budget. Whoever
+ * does neither until the next interrupt, a turn of the control task later, is where nothing ends it but being abandoned.
+ * What is left of a slice counts as used.
+ */
+static void urge(void)
+{
+	corbel_lua_steps = -1;
+	if (call.in->L)
+		hook_all();
+}
+
 bool interp_overdue(void)
 {
-	uint64_t hz, used;
+	uint64_t hz, used, heard;
 
-	if (!call.in || call.sheltered != 0)
+	if (!call.in)
 		return false;
 	hz = call.in->clock->hz;
 	used = time_used();
-	return used > call.time + ns_to_ticks(LATE_NS, hz) || used - call.alive > ns_to_ticks(SILENCE_NS, hz);
+	heard = call.alive;
+	if (call.over || used > call.time) {
+		note_over(used);
+		urge();
+	}
+	if (call.sheltered != 0)
+		return false;
+	if (call.over && used - MAX(heard, call.over_since) > ns_to_ticks(GRACE_NS, hz))
+		return true;
+	return used - heard > ns_to_ticks(SILENCE_NS, hz);
+}
+
+uint64_t interp_worst_overshoot(void)
+{
+	return worst_overshoot;
 }
 
 void interp_abandon(void)
@@ -283,6 +315,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
 		lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_COUNT); /* a thread may be left from a call that was killed */
 		return;
 	}
+	note_over(time_used());
 	if (!call.killed)
 		note_kill(L);
 	hook_all();
@@ -371,9 +404,19 @@ static void begin(struct interp *in, uint64_t allowed)
 	call.in = in;
 }
 
+/* A budget of steps is seen to be used up within a slice of the meter; of time, it is known to the tick. */
+static void note_overshoot(void)
+{
+	uint64_t from = call.over ? MIN(call.over_since, call.time) : call.time;
+
+	if (time_used() > from)
+		worst_overshoot = MAX(worst_overshoot, time_used() - from);
+}
+
 static void end(void)
 {
 	settle();
+	note_overshoot();
 	call.in->second_used += call.steps;
 	call.in->last_steps = call.steps;
 	call.in = NULL;
@@ -460,6 +503,7 @@ enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct e
 {
 	uint64_t allowed = steps_allowed(in), began;
 	struct call outer;
+	struct interp *outer_in;
 	enum status st;
 
 	if (allowed == 0)
@@ -471,10 +515,13 @@ enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct e
 	settle();
 	began = now();
 	outer = call;
-	call.in = NULL;
+	outer_in = call.in;
+	outer.in = call.in = NULL;
 	st = protected_call(in, allowed, fn, arg, err);
 	corbel_lua_steps = SLICE;
 	call = outer;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* as in begin() */
+	call.in = outer_in;
 	interp_exclude(now() - began);
 	return st;
 }

@@ -7,12 +7,14 @@
  *	killed     in Lua code, within 1 % of its budget: an error that is raised again
  *	           at every line and instruction, so that no pcall survives it. The state
  *	           stays, with its variables
- *	discarded  in a function of Lua's library that the meter sees, a preemption slice
- *	           past its budget: the whole block is dropped
- *	abandoned  anywhere else, when it has given no sign of life for half a second, or is a
- *	           tenth of one past its time: the host's timer interrupt leaves it for
- *	           good (interp_abandon), block and all. So a call takes no more than its
- *	           time and 0.1 s, which is what a client at the line waits for at most
+ *	discarded  in a function of Lua's library that the meter sees, 1.5 ms after it was seen
+ *	           over its budget: the whole block is dropped
+ *	abandoned  anywhere else, when it has given no sign of life for half a second, or for
+ *	           1.5 ms over its budget: the host's timer interrupt leaves it for good
+ *	           (interp_abandon), block and all
+ *
+ * That interrupt comes every 2 ms of the control task's time, so that none of these takes
+ * more than 5 ms beyond its budget, a preemption slice: interp_worst_overshoot().
  *
  * A step is about one instruction of Lua's virtual machine, or as much work in
  * its library (see lua/corbel_luaconf.h). One interpreter runs at a time, in the
@@ -81,6 +83,9 @@ void interp_exclude(uint64_t ticks);
 /* Charges the running call for work done on its behalf. */
 void interp_charge(uint64_t steps);
 
+/* Ticks: the most that a call has taken beyond its budget so far, whichever way it ended. */
+uint64_t interp_worst_overshoot(void);
+
 /* ---- being abandoned ---- */
 
 /*
@@ -91,8 +96,9 @@ void interp_shelter(void);
 void interp_unshelter(void);
 
 /*
- * From the timer's interrupt, when it has interrupted the control task: true when a call is stuck in a function that
- * neither the meter nor the hook sees, and not sheltered. Then interp_abandon() on the control task's own stack, with
+ * From the timer's interrupt, when it has interrupted the control task. A call that is over its budget is made to
+ * look at it. True when one is stuck in a function that neither the meter nor the hook sees, and not sheltered: it
+ * did not look when it was last made to. Then interp_abandon() on the control task's own stack, with
  * interrupts as interp_call() is to go on with: it does not come back, interp_call() returns ST_OVER_LIMIT.
  */
 bool interp_overdue(void);

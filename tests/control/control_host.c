@@ -37,7 +37,7 @@
 #define LOG_BYTES 65536u
 #define TURNS_PER_LOOP 64
 #define RESET_STATUS 42
-#define TICK_US 5000
+#define TICK_US 2000 /* as the control task has it */
 #define DISK_BYTES (8u << 20)
 
 static struct {
@@ -384,7 +384,7 @@ int main(int argc, char **argv)
 	cfg.memory = aligned_alloc(4096, cfg.memory_bytes);
 	if (control_init(&cfg, &control, &err) != ST_OK)
 		stop(err.text);
-	script_tick_start(TICK_US);
+	script_tick_start(TICK_US, NULL);
 	line_open();
 	control_run_boot_script(control);
 	log_info("management line is open");

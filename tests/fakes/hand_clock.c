@@ -2,7 +2,7 @@
 /* One clock for the process, as struct clock's function takes no context. */
 #include "tests/fakes/hand_clock.h"
 
-static uint64_t hand_ticks;
+static volatile uint64_t hand_ticks; /* a signal may come in between */
 
 static uint64_t read_ticks(void) { return hand_ticks; }
 

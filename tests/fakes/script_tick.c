@@ -7,10 +7,14 @@
 
 #include "lua/state.h"
 
+static void (*before_tick)(void);
+
 static void on_tick(int number)
 {
 	sigset_t set;
 
+	if (before_tick)
+		before_tick();
 	if (!interp_overdue())
 		return;
 	sigemptyset(&set);
@@ -19,10 +23,11 @@ static void on_tick(int number)
 	interp_abandon();
 }
 
-void script_tick_start(unsigned us)
+void script_tick_start(unsigned us, void (*before)(void))
 {
 	const struct itimerval slice = {.it_interval.tv_usec = us, .it_value.tv_usec = us};
 
+	before_tick = before;
 	signal(SIGVTALRM, on_tick);
 	setitimer(ITIMER_VIRTUAL, &slice, NULL);
 }

@@ -7,7 +7,10 @@
 #ifndef CORBEL_TESTS_SCRIPT_TICK_H
 #define CORBEL_TESTS_SCRIPT_TICK_H
 
-/* From now on every @us of CPU time: a process that waits is not interrupted. */
-void script_tick_start(unsigned us);
+/*
+ * From now on every @us of CPU time: a process that waits is not interrupted. @before, NULL for nothing, runs first
+ * each time, in the signal handler.
+ */
+void script_tick_start(unsigned us, void (*before)(void));
 
 #endif

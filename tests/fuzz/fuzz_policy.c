@@ -13,6 +13,7 @@
 #include "lua/script.h"
 #include "tests/fakes/control_rig.h"
 #include "tests/fakes/hand_clock.h"
+#include "tests/fakes/script_tick.h"
 
 #define MIB (1ull << 20)
 #define STEPS 20000u
@@ -234,11 +235,24 @@ static void step(char op, const char *text, size_t len)
 	check_idle();
 }
 
+#define TICK_US 50000
+#define TICK_NS 200000000ull /* four times as long: a function that neither meter nor hook sees is left after 0.15 s */
+
+static void on_tick(void)
+{
+	hand_clock_advance(ns_to_ticks(TICK_NS, VM_RIG_HZ));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static bool ticking;
+
 	if (size > 8192)
 		return 0;
+	if (!ticking) /* the hand clock stands still in a script, and so would one in string.rep('', 1e15) */
+		script_tick_start(TICK_US, on_tick);
+	ticking = true;
 	control_rig_init(32 * MIB);
 	lower_budgets();
 	for (unsigned i = 0; size > 0 && i < OPERATIONS_MAX; i++) {

@@ -9,7 +9,10 @@ import signer
 import vms
 
 MASKED_MAX = 20_000     # instructions in one section with interrupts masked
+OVERSHOOT_MAX = 5_000_000  # ns that a script goes on beyond its budget: a preemption slice
 FILES, HASH = 8, 2
+TREE, GET = 76, 1
+POLICY, RUN, STOP = 70, 4, 5
 
 # Lines for the prompt, each of which ends with an error.
 HOSTILE = {
@@ -36,6 +39,21 @@ HOSTILE = {
 # A second VM's life.
 LIFE = ("define", "start", "info", "pause", "resume", "stop", "start", "power", "stop", "destroy")
 
+# Bodies of hooks that are in a library function when their half a second is over. One conversion of a number is never
+# interrupted, so that the longest, '%99.99f' of 1e300 with some 350,000 instructions, is not among them (docs/policy.md).
+STUCK = {
+    "string.rep": "string.rep('', 1e15)",
+    "table.move": "table.move({}, 1, 1e15, 2)",
+    "table.insert": "table.insert(setmetatable({}, {__len = function() return 1 << 60 end}), 1, 1)",
+    "patterns": "(('a'):rep(65536)):find('.-.-.-.-b')",
+    "table.concat": "table.concat(setmetatable({}, {__index = function() return '' end}), '', 1, 1e15)",
+    "numbers": "local t = {} for i = 1, 3000 do t[i] = i / 7 end while true do table.concat(t, ' ') end",
+    "utf8": "local s = ('\\u{20ac}'):rep(20000) while true do utf8.len(s) utf8.offset(s, 19999) end",
+    "string.format": "while true do pcall(string.format, '%99999d', 1) string.format('%99d %.14g', 1, 1 / 7) end",
+    "collection": "local t = {} for i = 1, 3000 do t[i] = { i } end while true do collectgarbage() end",
+    "handler": "xpcall(error, function() while true do end end)",
+}
+
 
 def beating(word=""):
     """Lua text of the guest that measures: it halts between beats, or with the word "busy" always runs."""
@@ -45,6 +63,23 @@ def beating(word=""):
 def misbehave(client, name):
     """A hostile line at the prompt: (text, status)."""
     return client.shell(HOSTILE[name], seconds=240)
+
+
+def counter(operator, path):
+    return operator.client.read_request(TREE, GET, {"path": path})["value"]
+
+
+def overshoot(operator, name):
+    """Runs a hook of STUCK once; ns that a script has gone on beyond its budget so far, at worst."""
+    runs = counter(operator, "lua.hooks_run")
+    text = "local once every(ms(20), function() if once then return end once = true %s end)" % STUCK[name]
+    operator.client.write_request(POLICY, RUN, {"text": text, "origin": "stuck"})
+    deadline = time.monotonic() + 120
+    while counter(operator, "lua.hooks_run") == runs:
+        assert time.monotonic() < deadline, "the hook does not end"
+        time.sleep(0.1)
+    operator.client.write_request(POLICY, STOP, {"name": "stuck"})
+    return counter(operator, "lua.overshoot")
 
 
 def live(operator, verb):

@@ -59,6 +59,20 @@ def test_a_stuck_line_ends_soon(machine):
     assert took < 2_500_000_000
 
 
+@pytest.mark.parametrize("name", loads.STUCK)
+def test_a_function_does_not_outlast_its_budget(machine, name, record_property):
+    """Where no hook fires, metered or not: a preemption slice beyond the hook's half second, and the beat goes on."""
+    operator = machine.operator
+    failed = loads.counter(operator, "lua.hooks_failed") + loads.counter(operator, "lua.abandoned")
+    start = operator.begin_beats()
+    over = loads.overshoot(operator, name)
+    record_property("overshoot", over)
+    print("%-14s overshoot so far %.3f ms" % (name, over / 1e6))
+    assert loads.counter(operator, "lua.hooks_failed") + loads.counter(operator, "lua.abandoned") == failed + 1
+    assert 0 < over <= loads.OVERSHOOT_MAX
+    assert operator.worst_beat(start) <= LATE_MAX
+
+
 def test_apply_sections_are_short(machine):
     """A VM's whole life is made of short masked sections."""
     operator = machine.operator
