@@ -16,6 +16,7 @@
 #include "lua/api.h"
 #include "lua/change.h"
 #include "lua/control_internal.h"
+#include "lua/genplan.h"
 
 #define DEPTH_MAX 8 /* tables in tables */
 #define PLACE "host."

@@ -27,22 +27,9 @@
 #define GENERATION_TRIES 3u
 #define GENERATION_TEXT_MAX 65536u
 #define GENERATION_ORIGIN_MAX 48
-#define PLAN_SETTINGS_MAX 16u
 
 struct control;
 struct cbor_writer;
-struct script;
-
-/* What a run of the text wants, against what is. One at a time: generation.c has it. */
-struct plan {
-	struct script *script;      /* loaded, not yet kept */
-	struct vm_config *wanted;   /* VMS_MAX of them, in frames of the host */
-	unsigned wanted_count;
-	struct vm *vms[VMS_MAX];    /* for each wanted: the VM of that name, NULL: it is new */
-	bool changed[VMS_MAX];      /* and it differs */
-	struct setting_change settings[PLAN_SETTINGS_MAX];
-	unsigned setting_count;
-};
 
 struct generation_state {
 	uint64_t current; /* in force; 0: the seed's boot.lua */

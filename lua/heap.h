@@ -37,6 +37,8 @@ void *heap_alloc(struct heap *h, size_t size);
 void heap_free(struct heap *h, void *p);
 /* Grows in place where it can; on failure NULL, and @p is as before. Shrinking cannot fail. @size > 0. */
 void *heap_realloc(struct heap *h, void *p, size_t size);
+/* Bytes of the largest free block, for want of which an allocation fails though more is free. */
+size_t heap_largest(const struct heap *h);
 /* Walks all blocks and lists; true when they agree. For tests. */
 bool heap_check(const struct heap *h);
 

@@ -16,6 +16,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "lua/control_internal.h"
+#include "lua/settings_internal.h"
 
 #define AT_REST (BIT(VM_DEFINED) | BIT(VM_STOPPED) | BIT(VM_CRASHED))
 
@@ -33,26 +34,24 @@ static unsigned vm_of(const struct tree_item *item)
 	return item->table.vm ? item->table.vm->id : 0;
 }
 
-static bool belongs(const struct setting_entry *e, const struct tree_item *item)
+bool setting_belongs(const struct setting_entry *e, const struct tree_item *item)
 {
 	return e->knob == item_knob(item) && e->vm == vm_of(item);
 }
 
-/* True when @a lies above @b in one chain; both belong to it. */
-static bool above(const struct setting_entry *a, const struct setting_entry *b)
+bool setting_above(const struct setting_entry *a, const struct setting_entry *b)
 {
 	if (a->ground != b->ground)
 		return b->ground;
 	return a->origin > b->origin || (a->origin == b->origin && a > b);
 }
 
-/* The entry that counts; NULL when the setting was never changed. */
-static struct setting_entry *top_of(struct settings *s, const struct tree_item *item)
+struct setting_entry *settings_top(struct settings *s, const struct tree_item *item)
 {
 	struct setting_entry *top = NULL;
 
 	for (unsigned i = 0; i < s->count; i++)
-		if (belongs(&s->entries[i], item) && (!top || above(&s->entries[i], top)))
+		if (setting_belongs(&s->entries[i], item) && (!top || setting_above(&s->entries[i], top)))
 			top = &s->entries[i];
 	return top;
 }
@@ -62,11 +61,11 @@ static unsigned chain_length(const struct settings *s, const struct tree_item *i
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->count; i++)
-		n += belongs(&s->entries[i], item);
+		n += setting_belongs(&s->entries[i], item);
 	return n;
 }
 
-static void find_next_end(struct settings *s)
+void settings_find_next_end(struct settings *s)
 {
 	s->next = TIMERQ_NEVER;
 	s->overrides = 0;
@@ -78,7 +77,7 @@ static void find_next_end(struct settings *s)
 	}
 }
 
-static void remove_entry(struct settings *s, struct setting_entry *e)
+void settings_remove(struct settings *s, struct setting_entry *e)
 {
 	size_t at = (size_t)(e - s->entries);
 
@@ -96,8 +95,7 @@ static struct setting_entry *add_entry(struct settings *s, const struct tree_ite
 	return e;
 }
 
-/* What a setting that nobody changed has, and from where. */
-static void describe_ground(const struct tree_item *item, struct setting_entry *out)
+void settings_ground(const struct tree_item *item, struct setting_entry *out)
 {
 	const struct knob_table *t = item->table.knobs;
 	const struct knob *k = item_knob(item);
@@ -125,7 +123,7 @@ static bool may_turn(const struct tree_item *item)
 static void turn(struct control *c, const struct tree_item *item)
 {
 	const struct knob *k = item_knob(item);
-	struct setting_entry *top = top_of(&c->settings, item);
+	struct setting_entry *top = settings_top(&c->settings, item);
 	unsigned long state;
 
 	if (!top)
@@ -136,17 +134,16 @@ static void turn(struct control *c, const struct tree_item *item)
 		control_unmask(c, state);
 	}
 	if (top->ground)
-		remove_entry(&c->settings, top);
+		settings_remove(&c->settings, top);
 }
 
-static void turn_when_allowed(struct control *c, const struct tree_item *item)
+void settings_turn(struct control *c, const struct tree_item *item)
 {
 	if (may_turn(item))
 		turn(c, item);
 }
 
-/* The knob that an entry is about, as an item; false when its VM is gone. */
-static bool item_of(struct control *c, const struct setting_entry *e, struct tree_item *out)
+bool setting_item(struct control *c, const struct setting_entry *e, struct tree_item *out)
 {
 	struct tree_table t;
 	uint32_t cursor = 0;
@@ -182,7 +179,7 @@ static struct setting_entry *replaced_by(struct settings *s, const struct settin
 	for (unsigned i = 0; i < s->count; i++) {
 		struct setting_entry *e = &s->entries[i];
 
-		if (!belongs(e, &change->item) || e->ground || e->origin != origin)
+		if (!setting_belongs(e, &change->item) || e->ground || e->origin != origin)
 			continue;
 		if (origin != ORIGIN_OVERRIDE || (e->by_script == (change->origin == ORIGIN_SCRIPT) &&
 						  strcmp(e->where, change->where) == 0))
@@ -193,7 +190,7 @@ static struct setting_entry *replaced_by(struct settings *s, const struct settin
 
 static enum status check_room(struct settings *s, const struct setting_change *change, struct error *err)
 {
-	unsigned more = top_of(s, &change->item) ? 1 : 2;
+	unsigned more = settings_top(s, &change->item) ? 1 : 2;
 
 	if (replaced_by(s, change))
 		return ST_OK;
@@ -215,7 +212,7 @@ enum status settings_check_room(struct control *c, const struct setting_change *
 	for (unsigned i = 0; i < count; i++) {
 		if (replaced_by(s, &changes[i]))
 			continue;
-		entries += top_of(s, &changes[i].item) ? 1 : 2;
+		entries += settings_top(s, &changes[i].item) ? 1 : 2;
 		overrides += changes[i].for_ns != 0;
 	}
 	if (overrides > SETTINGS_OVERRIDES_MAX)
@@ -261,9 +258,9 @@ void settings_apply(struct control *c, const struct setting_change *change)
 	struct setting_entry *e = replaced_by(s, change);
 
 	if (e) /* a renewed one is the newest */
-		remove_entry(s, e);
-	if (!top_of(s, &change->item))
-		describe_ground(&change->item, add_entry(s, &change->item, ORIGIN_DEFAULT));
+		settings_remove(s, e);
+	if (!settings_top(s, &change->item))
+		settings_ground(&change->item, add_entry(s, &change->item, ORIGIN_DEFAULT));
 	e = add_entry(s, &change->item, change->for_ns ? ORIGIN_OVERRIDE : change->origin);
 	e->value = change->value;
 	e->by_script = change->origin == ORIGIN_SCRIPT;
@@ -273,8 +270,8 @@ void settings_apply(struct control *c, const struct setting_change *change)
 	memcpy(e->where, change->where, sizeof e->where);
 	memcpy(e->why, change->why, sizeof e->why);
 	s->changes++;
-	find_next_end(s);
-	turn_when_allowed(c, &change->item);
+	settings_find_next_end(s);
+	settings_turn(c, &change->item);
 }
 
 void settings_reset(struct control *c, const struct tree_item *item)
@@ -282,94 +279,24 @@ void settings_reset(struct control *c, const struct tree_item *item)
 	struct settings *s = &c->settings;
 
 	for (unsigned i = 0; i < s->count;) {
-		if (belongs(&s->entries[i], item) && !s->entries[i].ground)
-			remove_entry(s, &s->entries[i]);
+		if (setting_belongs(&s->entries[i], item) && !s->entries[i].ground)
+			settings_remove(s, &s->entries[i]);
 		else
 			i++;
 	}
 	s->changes++;
-	find_next_end(s);
-	turn_when_allowed(c, item);
-}
-
-void settings_drop_generation(struct control *c)
-{
-	struct settings *s = &c->settings;
-
-	for (unsigned i = 0; i < s->count;) {
-		struct setting_entry dropped = s->entries[i];
-		struct tree_item item;
-
-		if (!dropped.generation || dropped.origin != ORIGIN_SCRIPT) {
-			i++;
-			continue;
-		}
-		remove_entry(s, &s->entries[i]);
-		if (item_of(c, &dropped, &item))
-			turn_when_allowed(c, &item);
-		i = 0; /* a ground may have gone with it */
-	}
-}
-
-static bool of_generation(const struct setting_entry *e)
-{
-	return e->generation && e->origin == ORIGIN_SCRIPT;
-}
-
-bool settings_next_of_generation(struct control *c, unsigned *cursor, struct tree_item *out)
-{
-	struct settings *s = &c->settings;
-
-	while (*cursor < s->count) {
-		const struct setting_entry *e = &s->entries[(*cursor)++];
-
-		if (of_generation(e) && item_of(c, e, out))
-			return true;
-	}
-	return false;
-}
-
-/* The ground that the definition @cfg makes; nobody else sees the VM with it. */
-static void ground_in(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
-		      struct setting_entry *out)
-{
-	static struct vm_config kept; /* too large for the stack */
-	unsigned long masked = control_mask(c);
-
-	kept = item->table.vm->config;
-	item->table.vm->config = *cfg;
-	describe_ground(item, out);
-	item->table.vm->config = kept;
-	control_unmask(c, masked);
-}
-
-void settings_without_generation(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
-				 struct setting_entry *out)
-{
-	const struct settings *s = &c->settings;
-	const struct setting_entry *top = NULL;
-
-	for (unsigned i = 0; i < s->count; i++) {
-		const struct setting_entry *e = &s->entries[i];
-
-		if (belongs(e, item) && !of_generation(e) && (!top || above(e, top)))
-			top = e;
-	}
-	ASSERT(top); /* at least the ground */
-	if (top->ground && cfg)
-		ground_in(c, item, cfg, out);
-	else
-		*out = *top;
+	settings_find_next_end(s);
+	settings_turn(c, item);
 }
 
 /* ---- reading ---- */
 
 void settings_state(struct control *c, const struct tree_item *item, struct setting_state *out)
 {
-	struct setting_entry ground, *top = top_of(&c->settings, item);
+	struct setting_entry ground, *top = settings_top(&c->settings, item);
 
 	if (!top) {
-		describe_ground(item, &ground);
+		settings_ground(item, &ground);
 		top = &ground;
 	}
 	*out = (struct setting_state){
@@ -399,7 +326,7 @@ unsigned settings_chain(struct control *c, const struct tree_item *item, struct 
 	const struct setting_entry *last = NULL;
 
 	if (count == 0) {
-		describe_ground(item, &out[0]);
+		settings_ground(item, &out[0]);
 		return add_default(out, 1);
 	}
 	while (n < count && n < SETTINGS_CHAIN_MAX - 1) { /* each time the highest below the last */
@@ -408,9 +335,9 @@ unsigned settings_chain(struct control *c, const struct tree_item *item, struct 
 		for (unsigned i = 0; i < s->count; i++) {
 			const struct setting_entry *e = &s->entries[i];
 
-			if (!belongs(e, item) || (last && !above(last, e)) || e == last)
+			if (!setting_belongs(e, item) || (last && !setting_above(last, e)) || e == last)
 				continue;
-			if (!next || above(e, next))
+			if (!next || setting_above(e, next))
 				next = e;
 		}
 		ASSERT(next); /* the order is total */
@@ -436,11 +363,11 @@ static void end_override(struct control *c, struct setting_entry *e)
 	struct setting_state now;
 	char path[TREE_PATH_MAX], text[KNOB_TEXT_MAX];
 
-	remove_entry(&c->settings, e);
+	settings_remove(&c->settings, e);
 	c->settings.expired++;
-	if (!item_of(c, &ended, &item))
+	if (!setting_item(c, &ended, &item))
 		return;
-	turn_when_allowed(c, &item);
+	settings_turn(c, &item);
 	settings_state(c, &item, &now);
 	tree_path(&item, path);
 	events_post(&c->events, EVENT_OVERRIDE_EXPIRED, item.table.vm, "%s: %s counts again", path,
@@ -471,91 +398,6 @@ bool settings_step(struct control *c)
 		any = true;
 		i = 0; /* a ground may have gone with it */
 	}
-	find_next_end(s);
+	settings_find_next_end(s);
 	return any;
-}
-
-/* ---- definitions ---- */
-
-void settings_definition(struct control *c, struct vm *vm, struct vm_config *out)
-{
-	const struct settings *s = &c->settings;
-	uint64_t live[SETTINGS_ENTRIES_MAX];
-	unsigned long masked = control_mask(c);
-
-	for (unsigned i = 0; i < s->count; i++) {
-		const struct setting_entry *e = &s->entries[i];
-
-		if (!e->ground || e->vm != vm->id)
-			continue;
-		live[i] = e->knob->get(vm);
-		e->knob->set(vm, e->value);
-	}
-	*out = vm->config;
-	for (unsigned i = 0; i < s->count; i++)
-		if (s->entries[i].ground && s->entries[i].vm == vm->id)
-			s->entries[i].knob->set(vm, live[i]);
-	control_unmask(c, masked);
-}
-
-static void forget_scripts_changes(struct settings *s, unsigned id)
-{
-	for (unsigned i = 0; i < s->count;) {
-		const struct setting_entry *e = &s->entries[i];
-
-		if (e->vm == id && !e->ground && (e->origin == ORIGIN_SCRIPT || e->by_script))
-			remove_entry(s, &s->entries[i]);
-		else
-			i++;
-	}
-}
-
-static struct setting_entry *ground_of(struct settings *s, const struct tree_item *item)
-{
-	for (unsigned i = 0; i < s->count; i++)
-		if (belongs(&s->entries[i], item) && s->entries[i].ground)
-			return &s->entries[i];
-	return NULL;
-}
-
-/* The chain of one setting of a VM that was defined anew. */
-static void reground(struct control *c, const struct tree_item *item)
-{
-	struct setting_entry *ground = ground_of(&c->settings, item);
-	const struct knob *k = item_knob(item);
-	struct error err;
-
-	if (!ground)
-		return;
-	describe_ground(item, ground);
-	if (knob_check(k, item->table.object, top_of(&c->settings, item)->value, &err) != ST_OK) {
-		log_warn("VM %s: what was set for %s is forgotten, the new definition rules it out: %s",
-			 item->table.vm->config.name, k->name, err.text);
-		settings_reset(c, item);
-	} else {
-		turn_when_allowed(c, item);
-	}
-}
-
-void settings_redefined(struct control *c, struct vm *vm)
-{
-	struct tree_item item = {.table = {.knobs = &vm_knobs, .object = vm, .vm = vm}};
-
-	forget_scripts_changes(&c->settings, vm->id);
-	for (item.row = 0; item.row < vm_knobs.count; item.row++)
-		reground(c, &item);
-	find_next_end(&c->settings);
-}
-
-void settings_forget_vm(struct control *c, unsigned id)
-{
-	struct settings *s = &c->settings;
-
-	for (unsigned i = 0; i < s->count;) {
-		if (id != 0 && s->entries[i].vm == id)
-			remove_entry(s, &s->entries[i]);
-		else
-			i++;
-	}
-	find_next_end(s);
 }

@@ -17,9 +17,6 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "lib/assert.h"
@@ -30,7 +27,6 @@
 
 #define SLICE 1024l          /* steps between two looks at the clock */
 #define HOOK_COUNT 500       /* instructions between two calls of the hook: 0.25 % of the smallest budget */
-#define BYTES_PER_STEP 64u   /* allocated, compared or searched */
 #define GRACE_NS 1500000ull  /* from being seen over its budget: less than a turn of the control task, see urge() */
 #define SILENCE_NS 500000000ull  /* without a sign of life: in a library function that neither meter nor hook sees */
 #define ABANDON 10u          /* times its budget of steps, where no clock runs */
@@ -204,47 +200,6 @@ void interp_abandon(void)
 	longjmp(call.discard, 1);
 }
 
-int corbel_lua_snprintf(char *out, size_t size, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	interp_shelter();
-	va_start(ap, fmt);
-	n = vsnprintf(out, size, fmt, ap);
-	va_end(ap);
-	interp_unshelter();
-	return n;
-}
-
-double corbel_lua_strtod(const char *s, char **end)
-{
-	double d;
-
-	interp_shelter();
-	d = strtod(s, end);
-	interp_unshelter();
-	return d;
-}
-
-int corbel_lua_memcmp(const void *a, const void *b, size_t n)
-{
-	interp_charge(n / BYTES_PER_STEP);
-	return memcmp(a, b, n);
-}
-
-void *corbel_lua_memchr(const void *s, int c, size_t n)
-{
-	interp_charge(n / BYTES_PER_STEP);
-	return memchr(s, c, n);
-}
-
-int corbel_lua_strcoll(const char *a, const char *b)
-{
-	interp_charge(strlen(a) / BYTES_PER_STEP);
-	return strcmp(a, b);
-}
-
 /* xorshift64* (Vigna, 2016) over the clock: spreads string hashes; no secret depends on it. */
 unsigned corbel_lua_seed(void)
 {
@@ -338,7 +293,7 @@ static void *allocate(void *ctx, void *p, size_t old, size_t size)
 	}
 	got = heap_realloc(&in->heap, p, size);
 	if (got)
-		interp_charge(size / BYTES_PER_STEP);
+		interp_charge(size / INTERP_BYTES_PER_STEP);
 	return got;
 }
 

@@ -34,6 +34,7 @@
 struct lua_State;
 
 #define INTERP_MEMORY_MIN (128u * 1024)
+#define INTERP_BYTES_PER_STEP 64u /* allocated, compared or searched */
 
 /* What a call, and all calls of a second together, may take. */
 struct interp_budget {
