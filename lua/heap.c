@@ -152,6 +152,19 @@ static struct heap_block *find(const struct heap *h, size_t size)
 	return h->free[first][bit_lowest(map)];
 }
 
+size_t heap_largest(const struct heap *h)
+{
+	unsigned first;
+	size_t most = 0;
+
+	if (h->first_map == 0)
+		return 0;
+	first = bit_highest(h->first_map);
+	for (struct heap_block *b = h->free[first][bit_highest(h->second_map[first])]; b; b = b->next)
+		most = MAX(most, size_of(b));
+	return most;
+}
+
 /* Cuts @b, which is in use, down to @size and frees the rest when it can be a block. */
 static void trim(struct heap *h, struct heap_block *b, size_t size)
 {

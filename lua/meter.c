@@ -4,12 +4,20 @@
  * for long charge for it, those that keep state in the C library are sheltered.
  */
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lua/corbel_lua_meter.h"
 #include "lua/state.h"
+
+void interp_charge(uint64_t steps)
+{
+	corbel_lua_steps -= (long)(steps < INT32_MAX ? steps : INT32_MAX);
+	if (corbel_lua_steps < 0)
+		corbel_lua_slice_end();
+}
 
 int corbel_lua_snprintf(char *out, size_t size, const char *fmt, ...)
 {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lib/bits.h"
+#include "lib/format.h"
 #include "lib/log.h"
 #include "lua/api.h"
 #include "lua/bridge.h"
@@ -161,14 +162,45 @@ enum status script_collect(struct control *c, const char *text, size_t len, cons
 	return st;
 }
 
+static int collect_all(lua_State *L)
+{
+	lua_gc(L, LUA_GCCOLLECT);
+	return 0;
+}
+
+/* More than half is free, but no quarter in one piece. */
+static bool in_pieces(const struct interp *in)
+{
+	return in->L && in->size - in->heap.used > in->size / 2 && heap_largest(&in->heap) < in->size / 4;
+}
+
+/* After a line that was short of memory: the next one is to have what the machine has for it. */
+static void recover(struct control *c, struct error *err)
+{
+	struct error ignored;
+	size_t len = strlen(err->text);
+
+	/* A finaliser may fail, or the second's budget be used up: then the state is looked at as it is. */
+	if (c->shell.L && interp_call(&c->shell, collect_all, NULL, &ignored) != ST_OK)
+		log_debug("prompt: no collection: %s", ignored.text);
+	if (in_pieces(&c->shell))
+		interp_discard(&c->shell);
+	if (!c->shell.L)
+		format(err->text + len, sizeof err->text - len, "; its variables are lost: what was free was in pieces");
+}
+
 enum status script_eval(struct control *c, const char *text, size_t len, struct error *err)
 {
 	struct chunk chunk = {.c = c, .text = text, .len = len, .name = "line", .show = true};
+	enum status st;
 
 	c->view_stamp++;
 	c->print_to = PRINT_REPLY;
 	c->print_len = c->print_lost = 0;
-	return interp_call(&c->shell, run_chunk, &chunk, err);
+	st = interp_call(&c->shell, run_chunk, &chunk, err);
+	if (st == ST_NO_MEMORY)
+		recover(c, err);
+	return st;
 }
 
 void script_log(struct control *c, const char *text, size_t len)

@@ -131,13 +131,6 @@ void corbel_lua_slice_end(void)
 		hook_all();
 }
 
-void interp_charge(uint64_t steps)
-{
-	corbel_lua_steps -= (long)(steps < INT32_MAX ? steps : INT32_MAX);
-	if (corbel_lua_steps < 0)
-		corbel_lua_slice_end();
-}
-
 void interp_exclude(uint64_t ticks)
 {
 	call.began += ticks;

@@ -140,6 +140,20 @@ def test_discarded_interpreter(host):
     assert machine.smp.read_request(74, 0)["lua"]["discards"] == 1
 
 
+def test_the_prompt_recovers_from_a_lack_of_memory(host):
+    """A deep stack leaves what is free in pieces: then the prompt begins anew, and says so. Else its variables stay."""
+    machine = host()
+    need = "#('0123456789abcdef'):rep(6144), kept"
+    short = "not enough memory for the script: it has 317 KiB"
+    assert lua(machine, "kept = 'here'") == ("", 0)
+    assert lua(machine, "local s = 'x' while true do s = s .. s end") == (short + "\n", 1)
+    assert lua(machine, need) == ("98304\nhere\n", 0)
+    time.sleep(1)  # the budget of a second
+    assert lua(machine, "local function f() return f() + 1 end f()") == (
+        short + "; its variables are lost: what was free was in pieces\n", 1)
+    assert lua(machine, need) == ("98304\nnil\n", 0)
+
+
 def test_start_up_script(host):
     machine = host(vm("a", "say=up", more="autostart = true") + "print('hello', 5) log 'from the script'" + vm("b"))
     machine.wait_for("VM a: started")
