@@ -30,38 +30,42 @@ static inline void sift_up(struct heap *h, unsigned slot, struct heap_slot what)
 }
 
 /* The least of the children of a node that has some. A full node is a match of two semifinals: no loop, no branch. */
-static inline unsigned least_child(const struct heap *h, unsigned first)
+static inline unsigned least_child(const struct heap_slot *at, unsigned first, unsigned count)
 {
-	const struct heap_slot *child = &h->at[first];
-	unsigned end = MIN(first + CHILDREN, h->count), least = first;
+	const struct heap_slot *child = at + first;
+	unsigned least = 0;
 
-	if (likely(first + CHILDREN <= h->count)) {
+	if (likely(first + CHILDREN <= count)) {
 		unsigned a = child[1].key < child[0].key, b = 2 + (child[3].key < child[2].key);
 
 		return first + (child[b].key < child[a].key ? b : a);
 	}
-
-	for (unsigned i = first + 1; i < end; i++) {
-		if (h->at[i].key < h->at[least].key)
+	for (unsigned i = 1; first + i < count; i++) {
+		if (child[i].key < child[least].key)
 			least = i;
 	}
-	return least;
+	return first + least;
 }
 
+/* Heaps' own fields stay in registers: what is stored on the way might be anything to the compiler. */
 static inline void sift_down(struct heap *h, unsigned slot, struct heap_slot what)
 {
-	unsigned first = slot * CHILDREN + 1;
+	struct heap_slot *at = h->at;
+	unsigned count = h->count, first = slot * CHILDREN + 1;
 
-	while (first < h->count) {
-		unsigned least = least_child(h, first);
+	while (first < count) {
+		unsigned least = least_child(at, first, count);
+		struct heap_slot up = at[least];
 
-		if (h->at[least].key >= what.key)
+		if (up.key >= what.key)
 			break;
-		place(h, slot, h->at[least]);
+		at[slot] = up;
+		up.e->slot = slot;
 		slot = least;
 		first = slot * CHILDREN + 1;
 	}
-	place(h, slot, what);
+	at[slot] = what;
+	what.e->slot = slot;
 }
 
 void heap_push(struct heap *h, struct sched_entity *e, int64_t key)

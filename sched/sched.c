@@ -77,7 +77,8 @@ static void set_state(struct sched_entity *e, struct sched_cpu *c, enum sched_st
 {
 	cpu_close_account(c, e);
 	poke(&e->state, state);
-	gang_note(e);
+	if (e->gang_index < SCHED_GANG_MAX)
+		gang_note(e);
 }
 
 void cpu_park(struct sched_cpu *c, struct sched_entity *e, enum park why, uint64_t until)
@@ -138,10 +139,8 @@ void cpu_enqueue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 	cpu_publish(c);
 }
 
-void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e)
+static void take_out(struct sched_cpu *c, struct sched_entity *e)
 {
-	if (c->preferred == e)
-		c->preferred = NULL;
 	if (e->queue == HEAP_READY) {
 		heap_remove(&c->ready, e);
 	} else if (e->queue == HEAP_FUTURE) {
@@ -150,6 +149,13 @@ void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e)
 		heap_remove(&c->parked, e);
 		unpark(c, e);
 	}
+}
+
+void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e)
+{
+	if (c->preferred == e)
+		c->preferred = NULL;
+	take_out(c, e);
 	cpu_publish(c);
 }
 
@@ -158,6 +164,8 @@ void cpu_promote(struct sched *s, struct sched_cpu *c)
 {
 	int64_t virtual = virtual_now(c);
 
+	if (!c->parked.count && (!c->future.count || c->future.at[0].key > virtual))
+		return;
 	while (c->parked.count && c->parked.at[0].key <= (int64_t)c->now) {
 		struct sched_entity *e = heap_top(&c->parked);
 
@@ -326,7 +334,7 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 /* ---- pick ---- */
 
 /* Gives the time since the last cut to the running entity, or to idle. */
-static uint64_t cut(struct sched_cpu *c, uint64_t now)
+static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
 {
 	uint64_t elapsed = cpu_advance(c, now) - c->since;
 
@@ -360,7 +368,7 @@ static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity 
 {
 	if (peek(&e->pool->strict) && e->eligible > virtual_now(c))
 		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
-	else if (gang_leads(s, e))
+	else if (e->gang_index < SCHED_GANG_MAX && gang_leads(s, e))
 		cpu_park(c, e, PARK_COSTOP, c->now + s->tick);
 	else if (core_is_taken(s, c, e))
 		cpu_park(c, e, PARK_CORE, c->now + s->tick);
@@ -368,7 +376,6 @@ static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity 
 		cpu_park(c, e, PARK_WINDOW, limit_window_end(s, c->now));
 	else
 		return false;
-	cpu_publish(c);
 	return true;
 }
 
@@ -396,13 +403,13 @@ static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched
 static struct sched_entity *choose(struct sched *s, struct sched_cpu *c, uint64_t *turn)
 {
 	for (unsigned tries = 0; tries < PARKS_PER_PICK; tries++) {
-		struct sched_entity *e = gang_prefer(s, c);
+		struct sched_entity *e = c->preferred || peek(&c->corun) ? gang_prefer(s, c) : NULL;
 
 		e = e ? e : first(c);
 		if (!e)
 			return NULL;
 		*turn = turn_of(s, c, e);
-		cpu_dequeue(c, e);
+		take_out(c, e);
 		if (!hold_back(s, c, e, turn))
 			return e;
 	}
@@ -420,7 +427,8 @@ static void dispatch(struct sched *s, struct sched_cpu *c, struct sched_entity *
 	c->running = e;
 	poke(&c->busy_now, 1);
 	poke(&c->core_pool, e->pool);
-	gang_announce(s, e);
+	if (e->gang_index < SCHED_GANG_MAX)
+		gang_announce(s, e);
 	if (c->waiting)
 		balance_offer(s, c);
 }
@@ -465,6 +473,7 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	cpu_promote(s, c);
 	balance_pull(s, c);
 	e = choose(s, c, &turn);
+	cpu_publish(c);
 	if (e) {
 		if (peek(&s->idle[cpu / 64]) & BIT(cpu % 64))
 			__atomic_fetch_and(&s->idle[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
@@ -527,7 +536,8 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	if (peek(&e->pool->limited))
 		limit_settle(s, e, ran);
 	serve(s, e, ran);
-	gang_progress(e);
+	if (e->gang_index < SCHED_GANG_MAX)
+		gang_progress(e);
 	c->charges++;
 	c->running = NULL;
 	poke(&c->busy_now, 0);
