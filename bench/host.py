@@ -3,7 +3,7 @@
 """host.py PROGRAM...: instructions per operation of the managers and of the control plane, by callgrind.
 
 The programs are bench/host_*.c. Prints a table with the bar of each case and exits 1 when one is missed.
-The managers' bars are shares of what docs/memory.md and docs/cpu.md promise for a whole VM exit: the
+The managers' bars are shares of what docs/memory.md and docs/scheduler.md promise for a whole VM exit: the
 engine's part (exit, decode, EPT, entry) is measured in the emulator. A case may print a bar of its own,
 when that depends on what it did; those of libcbor are what ours is held against.
 """

@@ -275,6 +275,16 @@ static enum status enter(struct sched *s, struct sched_entity *e, const struct s
 	return st;
 }
 
+/* All but the state, which a wake that comes too early may be looking at. */
+static void begin(struct sched_entity *e, struct sched_pool *pool, const struct sched_attr *attr)
+{
+	const struct sched_entity fresh = {.run = e->run, .put = e->put, .pool = pool, .attr = *attr};
+	const size_t after = offsetof(struct sched_entity, state) + sizeof e->state;
+
+	memcpy(e, &fresh, offsetof(struct sched_entity, state));
+	memcpy((char *)e + after, (const char *)&fresh + after, sizeof fresh - after);
+}
+
 enum status sched_add(struct sched *s, struct sched_entity *e, struct sched_pool *pool, const char *name,
 		      const struct sched_attr *attr, uint64_t now, struct error *err)
 {
@@ -285,7 +295,7 @@ enum status sched_add(struct sched *s, struct sched_entity *e, struct sched_pool
 	ASSERT(e->state == SCHED_DETACHED);
 	attr = attr ? attr : &plain;
 	lock_acquire(&s->lock);
-	*e = (struct sched_entity){.run = e->run, .put = e->put, .pool = pool ? pool : &s->root, .attr = *attr};
+	begin(e, pool ? pool : &s->root, attr);
 	list_init(&e->leaf);
 	list_init(&e->restricted);
 	st = s->entities < s->entities_max ? enter(s, e, attr, err)
