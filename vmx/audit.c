@@ -50,15 +50,15 @@ void audit_record_host(struct vmx_cpu *cpu)
 /* The fields by the book, which says more than the emulator's one line. */
 static void audit_fields(void)
 {
-	static struct vmcs_image image;
-	static char buf[1024];
+	struct vmcs_image *image = &this_cpu()->image;
+	char buf[1024]; /* other CPUs audit meanwhile */
 	struct text t = {.buf = buf, .size = sizeof buf};
 	unsigned broken;
 
-	vmcs_capture(&image);
-	broken = dump_check_controls(&image, &vmx.caps, vmx.caps.phys_bits, &t);
-	broken += dump_check_host(&image, &vmx.caps, vmx.caps.phys_bits, &t);
-	broken += dump_check_guest(&image, &vmx.caps, vmx.caps.phys_bits, &t);
+	vmcs_capture(image);
+	broken = dump_check_controls(image, &vmx.caps, vmx.caps.phys_bits, &t);
+	broken += dump_check_host(image, &vmx.caps, vmx.caps.phys_bits, &t);
+	broken += dump_check_guest(image, &vmx.caps, vmx.caps.phys_bits, &t);
 	if (broken)
 		panic("VM entry with %u broken rules:\n%s", broken, buf);
 }
