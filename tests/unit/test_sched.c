@@ -548,6 +548,134 @@ static void an_exclusive_core_is_nobody_elses(void **state)
 	assert_true(sched_check(s));
 }
 
+/* ---- siblings ---- */
+
+/* a and b, of one VM, anywhere; c burns on CPU 1, so that b, the second of the two there, waits; a runs on CPU 0. */
+static void siblings_start(unsigned off)
+{
+	struct sched_attr gang = {.gang = true}, there = {.gang = false};
+	const struct rls plain = {.limit = SCHED_NO_LIMIT, .shares = 1000};
+
+	sched_set_switches(s, off | SCHED_OFF_BALANCE);
+	memset(&pool_of_a, 0, sizeof pool_of_a);
+	assert_int_equal(sched_pool_add(s, &pool_of_a, NULL, "vm", &plain, &err), ST_OK);
+	assert_true(sched_remove(s, &a) && sched_remove(s, &b));
+	cpuset_add(&there.affinity, 1);
+	assert_int_equal(sched_set_attr(s, &c, &there, 1000, &err), ST_OK);
+	assert_int_equal(sched_add(s, &a, &pool_of_a, "vm/0", &gang, 1000, &err), ST_OK);
+	gang.affinity = there.affinity;
+	assert_int_equal(sched_add(s, &b, &pool_of_a, "vm/1", &gang, 1000, &err), ST_OK);
+	gang.affinity = (struct cpuset){{0}};
+	sched_wake(s, &a, 1000);
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
+	sched_wake(s, &c, 1000);
+	assert_ptr_equal(sched_pick(s, 1, 1000, &end), &c);
+	sched_wake(s, &b, 1000);
+	assert_int_equal(sched_set_attr(s, &b, &gang, 1000, &err), ST_OK);
+	assert_true(b.state == SCHED_READY && b.cpu == 1);
+}
+
+static void siblings_end(uint64_t now)
+{
+	for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+		if (s->cpu[cpu].running)
+			sched_charge(s, cpu, now, SCHED_END_BLOCKED);
+	}
+	assert_true(sched_check(s));
+}
+
+/* b gets CPU 1 to itself from @now on, and makes progress by @ticks. */
+static void laggard_runs(uint64_t now, uint64_t ticks)
+{
+	struct sched_entity *e = s->cpu[1].running;
+
+	sched_charge(s, 1, now, e == &b ? SCHED_END_READY : SCHED_END_BLOCKED);
+	assert_ptr_equal(sched_pick(s, 1, now, &end), &b);
+	b.progress += ticks;
+	sched_charge(s, 1, now + ticks, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 1, now + ticks, &end), &b);
+}
+
+/* Two slices of progress are allowed, a leads by 500 ticks: that counts as 300. */
+static void a_leader_is_stopped(void **state)
+{
+	(void)state;
+	siblings_start(0);
+	a.progress += 500;
+	sched_charge(s, 0, 1500, SCHED_END_READY);
+	assert_null(sched_pick(s, 0, 1500, &end));
+	assert_true(end > 1500 && end <= 1500 + SLICE / 5); /* looked at again each tick */
+	laggard_runs(1500, 90);
+	assert_null(sched_pick(s, 0, 1590, &end));
+	laggard_runs(1600, 10);
+	assert_ptr_equal(sched_pick(s, 0, 1610, &end), &a);
+	assert_true(a.figures.costops > 0 && a.figures.costopped == 110);
+	siblings_end(1650);
+}
+
+static void without_catching_up_it_stays_stopped(void **state)
+{
+	(void)state;
+	siblings_start(SCHED_OFF_CATCHUP);
+	a.progress += 500;
+	sched_charge(s, 0, 1500, SCHED_END_READY);
+	assert_null(sched_pick(s, 0, 1500, &end));
+	laggard_runs(1500, 290);
+	assert_null(sched_pick(s, 0, 1790, &end));
+	laggard_runs(1790, 10);
+	assert_ptr_equal(sched_pick(s, 0, 1810, &end), &a);
+	siblings_end(2000);
+}
+
+static void without_skew_control_it_runs_on(void **state)
+{
+	(void)state;
+	siblings_start(SCHED_OFF_SKEW);
+	a.progress += 500;
+	sched_charge(s, 0, 1500, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1500, &end), &a);
+	siblings_end(1600);
+}
+
+/* Who sleeps is no laggard. */
+static void a_sleeper_stops_nobody(void **state)
+{
+	(void)state;
+	siblings_start(0);
+	sched_charge(s, 1, 1100, SCHED_END_BLOCKED);
+	assert_ptr_equal(sched_pick(s, 1, 1100, &end), &b);
+	sched_charge(s, 1, 1110, SCHED_END_BLOCKED);
+	a.progress += 500;
+	sched_charge(s, 0, 1500, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1500, &end), &a);
+	sched_wake(s, &b, 1510);
+	a.progress += 10;
+	sched_charge(s, 0, 1520, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1520, &end), &a);
+	siblings_end(1600);
+}
+
+static void a_spinner_yields_to_its_sibling_elsewhere(void **state)
+{
+	(void)state;
+	siblings_start(0);
+	sched_yield_to(s, 0, NULL);
+	sched_charge(s, 0, 1010, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1010, &end), &b);
+	assert_true(b.figures.yields_to == 1 && b.figures.migrations == 1);
+	siblings_end(1020);
+}
+
+static void without_yielding_the_spinner_runs_on(void **state)
+{
+	(void)state;
+	siblings_start(SCHED_OFF_YIELD_TO);
+	sched_yield_to(s, 0, NULL);
+	sched_charge(s, 0, 1010, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1010, &end), &a);
+	siblings_end(1020);
+}
+
 /* ---- the walker ---- */
 
 static void the_walker_sees_damage(void **state)
@@ -591,7 +719,9 @@ int main(void)
 		ONE(the_latency_class_is_no_gift), TWO(a_waking_entity_goes_to_the_idle_cpu),
 		TWO(an_idle_cpu_takes_what_waits_but_not_what_is_held), TWO(affinity_is_followed_at_once),
 		TWO(an_affinity_needs_a_cpu_of_the_machine), TWO(reservations_must_fit_the_cpus_of_an_affinity),
-		TWO(an_exclusive_core_is_nobody_elses), ONE(the_walker_sees_damage),
+		TWO(a_leader_is_stopped), TWO(without_catching_up_it_stays_stopped), TWO(without_skew_control_it_runs_on),
+		TWO(a_sleeper_stops_nobody), TWO(a_spinner_yields_to_its_sibling_elsewhere),
+		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses), ONE(the_walker_sees_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
