@@ -220,9 +220,33 @@ static bool pull_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d,
 	return taken;
 }
 
+/* Anything from anybody, the next neighbour first. */
+static bool pull_from_any(struct sched *s, struct sched_cpu *c)
+{
+	unsigned cpu = c->id;
+
+	for (unsigned i = 1; i < s->cpus; i++) {
+		cpu = cpu + 1 < s->cpus ? cpu + 1 : 0;
+		if (peek(&s->cpu[cpu].waiting) && pull_from(s, c, &s->cpu[cpu], INT64_MAX, true))
+			return true;
+	}
+	return false;
+}
+
+/* From the CPU that has just offered this one somebody who is owed. */
+static bool pull_hinted(struct sched *s, struct sched_cpu *c)
+{
+	uint32_t hint = peek(&c->hint);
+
+	if (!hint)
+		return false;
+	poke(&c->hint, 0);
+	return hint != c->id + 1 && pull_from(s, c, &s->cpu[hint - 1], INT64_MAX, false);
+}
+
 void balance_pull_slow(struct sched *s, struct sched_cpu *c)
 {
-	bool idle = !c->ready.count && !c->future.count, due = c->ready.count != 0;
+	bool idle = !c->ready.count && !c->future.count, due = c->ready.count != 0, taken = false;
 	unsigned look = idle ? LOOK_IDLE : LOOK_CPUS;
 	int64_t mine = behind_at(c, c->now), most = INT64_MAX;
 	int64_t least = idle ? INT64_MIN : due ? mine + (int64_t)request_of(s) : mine;
@@ -230,27 +254,71 @@ void balance_pull_slow(struct sched *s, struct sched_cpu *c)
 	if (!is_on(s, SCHED_OFF_BALANCE) || peek(&s->owner[c->id]))
 		return;
 	c->balanced = c->now;
+	if (!due && !idle && pull_hinted(s, c))
+		return;
 	/* Affinity may hold all that waits on the first one found. */
-	for (unsigned i = 0; i < TRIES; i++) {
+	for (unsigned i = 0; i < TRIES && !taken; i++) {
 		struct sched_cpu *d = find_busy(s, c, look, idle ? NEVER : (int64_t)c->now, least, most);
 
 		if (!d)
 			break;
 		most = behind_at(d, c->now);
-		if (pull_from(s, c, d, idle ? INT64_MAX : most - mine, idle))
-			break;
+		taken = pull_from(s, c, d, idle ? INT64_MAX : most - mine, idle);
 	}
+	if (idle && !taken)
+		pull_from_any(s, c);
 	c->cursor = (c->cursor + MIN(look, s->cpus - 1)) % s->cpus;
+}
+
+static const struct sched_cpu *idle_for_one_of(struct sched *s, const struct sched_cpu *c, const struct heap *h)
+{
+	const struct sched_cpu *idle = NULL;
+
+	for (unsigned i = 0; i < MIN(h->count, LOOK_ENTITIES) && !idle; i++)
+		idle = find_idle(s, h->at[i].e, c);
+	return idle;
+}
+
+/* Who waits here, is owed, and can go. Siblings that run at the same time are worth a little unevenness. */
+static const struct sched_entity *who_is_owed(const struct sched *s, const struct sched_cpu *c)
+{
+	const struct sched_entity *e = NULL;
+
+	for (unsigned i = 0; i < MIN(c->ready.count, LOOK_ENTITIES / 2) && !e; i++)
+		e = peek(&c->ready.at[i].e->held) ? NULL : c->ready.at[i].e;
+	return e && lag_of(c, e) > (e->attr.gang ? (int64_t)peek(&s->slice) / 4 : 0) ? e : NULL;
+}
+
+/* While somebody here is owed and waits, somebody elsewhere runs who has had his due: that CPU is told to fetch. */
+static void offer_to_lent(struct sched *s, const struct sched_cpu *c)
+{
+	const struct sched_entity *e = who_is_owed(s, c);
+
+	for (unsigned w = 0; e && w < CPUSET_WORDS; w++) {
+		for (uint64_t bits = peek(&s->lent[w]); bits; bits &= bits - 1) {
+			unsigned cpu = w * 64 + bit_lowest(bits);
+
+			if (cpu == c->id || !may_run_on(s, e, cpu))
+				continue;
+			__atomic_fetch_and(&s->lent[w], ~BIT(cpu % 64), __ATOMIC_RELAXED);
+			poke(&s->cpu[cpu].hint, c->id + 1);
+			sched_kick(s, cpu);
+			return;
+		}
+	}
 }
 
 void balance_offer_slow(struct sched *s, const struct sched_cpu *c)
 {
-	const struct sched_entity *e = heap_top(c->ready.count ? &c->ready : &c->future);
 	const struct sched_cpu *idle;
 
-	if (!e || !is_on(s, SCHED_OFF_BALANCE))
+	if (!is_on(s, SCHED_OFF_BALANCE))
 		return;
-	idle = find_idle(s, e, c);
+	idle = idle_for_one_of(s, c, &c->ready);
+	if (!idle)
+		idle = idle_for_one_of(s, c, &c->future);
 	if (idle)
 		sched_kick(s, idle->id);
+	else
+		offer_to_lent(s, c);
 }

@@ -211,6 +211,11 @@ static unsigned running_siblings(const struct sched_entity *e)
 	return count;
 }
 
+bool gang_coruns(const struct sched *s, const struct sched_entity *e)
+{
+	return in_gang(e) && is_on(s, SCHED_OFF_CORUN) && running_siblings(e);
+}
+
 /* Among the first of the queue, who is first when the bonus counts. */
 static struct sched_entity *best_with_bonus(struct sched *s, struct sched_cpu *c)
 {

@@ -91,6 +91,7 @@ static void divide_pool(struct sched *s, struct sched_pool *p)
 	p->part.shares = level; /* kept for the children's guesses; not a part any more */
 	leaves = p->wanting ? p->leaf_part.rate - MIN(p->fixed, p->leaf_part.rate) : 0;
 	poke(&p->leaf_rate, p->free_leaves ? (uint32_t)MAX(MIN(leaves / p->free_leaves, RATE_ONE), RATE_MIN) : 0);
+	poke(&p->reserved, p->parent && p->numbers.reservation && p->rate <= p->part.low + p->wanting);
 	poke(&p->strict, (p->parent && p->parent->strict) || p->rate + p->wanting >= limit_rate(s, p));
 }
 
@@ -227,36 +228,66 @@ uint32_t rate_of(const struct sched_entity *e)
 }
 
 /* The lag that it had at virtual time @at stays, the clock runs at another rate from then on. */
-static void change_rate(struct sched_entity *e, uint32_t rate, int64_t at)
+static void change_rate(struct sched_entity *e, uint32_t rate, int64_t at, int64_t most)
 {
 	int64_t lag = clamp_time(served(apart(at, e->eligible), e->rate), TIME_CAP);
 
-	if (rate == e->rate)
+	if (rate == e->rate && lag <= most && lag >= -most)
 		return;
-	e->eligible = apart(at, stretch(lag, rate));
+	e->eligible = apart(at, stretch(clamp_time(lag, most), rate));
 	e->rate = rate;
 }
 
 void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e)
 {
 	if (c->epoch != __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE))
-		change_rate(e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)));
+		change_rate(e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)), TIME_CAP);
 }
 
-static void adopt_heap(struct sched_cpu *c, struct heap *h, int64_t at, uint64_t *rate, int64_t *behind)
+static void adopt_rates(struct sched *s, struct sched_cpu *c, const struct heap *h, int64_t at, uint64_t *rate, int64_t *behind)
 {
 	for (unsigned i = 0; i < h->count; i++) {
 		struct sched_entity *e = h->at[i].e;
 
-		change_rate(e, rate_of(e), at);
+		change_rate(e, rate_of(e), at, (int64_t)peek(&s->slice) * (peek(&e->pool->reserved) ? 4 : 1));
 		*rate += e->rate;
 		*behind += lag_of(c, e);
+	}
+}
+
+static void set_keys(struct sched_cpu *c, struct heap *h)
+{
+	for (unsigned i = 0; i < h->count; i++) {
+		const struct sched_entity *e = h->at[i].e;
+
 		if (h->id == HEAP_FUTURE)
 			h->at[i].key = e->eligible;
 		else if (h->id == HEAP_READY && !e->boosted)
 			h->at[i].key = deadline_of(e);
+		else if (h->id == HEAP_PARKED && e->park == PARK_PACE)
+			h->at[i].key = peek(&e->pool->strict) ? later(e->eligible, c->omega) : 0;
+		else if (h->id == HEAP_PARKED && e->park == PARK_WINDOW && !peek(&e->pool->limited))
+			h->at[i].key = 0;
 	}
 	heap_mend(h);
+}
+
+static void keep_reserved_in(struct heap *h, int64_t by)
+{
+	for (unsigned i = 0; i < h->count; i++) {
+		struct sched_entity *e = h->at[i].e;
+
+		if (by > 0 && peek(&e->pool->reserved))
+			e->eligible = apart(e->eligible, by);
+	}
+}
+
+/* Tags are to be shifted by @by; what a reservation promises is not given up for others. */
+static void keep_reserved(struct sched_cpu *c, int64_t by)
+{
+	keep_reserved_in(&c->ready, by);
+	keep_reserved_in(&c->future, by);
+	keep_reserved_in(&c->parked, by);
 }
 
 /*
@@ -265,14 +296,16 @@ static void adopt_heap(struct sched_cpu *c, struct heap *h, int64_t at, uint64_t
  */
 static void forget(struct sched *s, struct sched_cpu *c, uint64_t rate, int64_t *behind)
 {
-	int64_t most = 2 * (int64_t)peek(&s->slice), excess;
+	int64_t most = 2 * (int64_t)peek(&s->slice), excess, by;
 
 	if (*behind <= most && *behind >= -most)
 		return;
 	excess = *behind - (*behind > 0 ? most : -most);
 	if (rate < RATE_MIN)
 		return;
-	c->omega = later(c->omega, clamp_time(excess, TIME_CAP) * (int64_t)RATE_ONE / (int64_t)rate);
+	by = clamp_time(excess, TIME_CAP) * (int64_t)RATE_ONE / (int64_t)rate;
+	c->omega = later(c->omega, by);
+	keep_reserved(c, by);
 	*behind -= excess;
 }
 
@@ -287,14 +320,20 @@ void cpu_adopt(struct sched *s, struct sched_cpu *c)
 	at = virtual_at(c, MIN(peek(&s->divided), c->now));
 	if (epoch == c->epoch)
 		at = virtual_now(c);
-	else
+	else {
 		c->omega = later(c->omega, peek(&s->shift));
+		keep_reserved(c, peek(&s->shift));
+		at = virtual_at(c, MIN(peek(&s->divided), c->now));
+	}
 	c->epoch = epoch;
 	c->charges = 0;
-	adopt_heap(c, &c->ready, at, &rate, &behind);
-	adopt_heap(c, &c->future, at, &rate, &behind);
-	adopt_heap(c, &c->parked, at, &rate, &behind);
+	adopt_rates(s, c, &c->ready, at, &rate, &behind);
+	adopt_rates(s, c, &c->future, at, &rate, &behind);
+	adopt_rates(s, c, &c->parked, at, &rate, &behind);
 	forget(s, c, rate, &behind);
+	set_keys(c, &c->ready);
+	set_keys(c, &c->future);
+	set_keys(c, &c->parked);
 	poke(&c->rate, rate);
 	poke(&c->behind, behind);
 	poke(&c->behind_at, c->now);

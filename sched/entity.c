@@ -144,7 +144,7 @@ static void evict_heap(struct sched *s, struct sched_cpu *c, struct heap *h)
 		}
 		cpu_dequeue(c, e);
 		cpu_leave(c, e);
-		cpu_place(s, c, e, lag);
+		cpu_place(s, c, e, lag, false);
 		i = 0; /* the heap has changed, and the lock may have been dropped */
 	}
 }
@@ -192,6 +192,7 @@ static void give_core_back(struct sched *s, const struct sched_entity *e)
 		if (peek(&s->owner[cpu]) == e) {
 			poke(&s->owner[cpu], NULL);
 			s->exclusive--;
+			sched_kick(s, cpu); /* others may use it now */
 		}
 	}
 }
@@ -353,8 +354,8 @@ bool sched_remove(struct sched *s, struct sched_entity *e)
 	bool free;
 
 	lock_acquire(&s->lock);
-	ASSERT(e->state != SCHED_DETACHED);
 	c = cpu_lock_home(s, e);
+	ASSERT(e->state != SCHED_DETACHED);
 	free = e->state != SCHED_RUNNING && !peek(&e->held);
 	if (free) {
 		cpu_close_account(c, e);
@@ -381,7 +382,7 @@ static void follow(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 	if (e->state == SCHED_READY && e->queue != HEAP_NONE) {
 		cpu_dequeue(c, e);
 		cpu_leave(c, e);
-		cpu_place(s, c, e, lag);
+		cpu_place(s, c, e, lag, false);
 	}
 }
 
@@ -433,6 +434,9 @@ enum status sched_set_attr(struct sched *s, struct sched_entity *e, const struct
 	if (!st && attr->exclusive)
 		evict_from_core(s, e);
 	division_stale(s);
+	/* Its CPU looks whether it may stay, or an idle one may have it. */
+	if (!st)
+		sched_kick(s, peek(&e->cpu));
 	lock_release(&s->lock);
 	return st;
 }

@@ -78,6 +78,7 @@ struct sched_cpu {
 	uint64_t epoch;         /* of the division whose rates are in use here */
 	unsigned cursor;        /* where the next look at other CPUs begins */
 	unsigned charges;       /* since `behind` was summed up anew */
+	uint32_t hint;          /* 1 + a CPU where such a one waits; atomic */
 	uint32_t long_turn;     /* runs the only entity of a one-CPU machine */
 	/* Read by CPUs that look for work or room; atomic. */
 	_Alignas(64) uint64_t rate; /* due to the entities here that have demand */
@@ -119,6 +120,7 @@ struct sched {
 	int64_t shift;          /* mean lag then, in virtual time; atomic */
 	uint32_t dirty;         /* demand or numbers changed since; atomic */
 	_Alignas(64) uint64_t idle[CPUSET_WORDS]; /* CPUs that have nothing to run; atomic */
+	uint64_t lent[CPUSET_WORDS]; /* CPUs that run somebody who has had what he is due; atomic */
 	struct mask mask[SCHED_MASKS_MAX];
 	struct sched_cpu *cpu;
 };
@@ -133,13 +135,13 @@ static inline struct sched_cpu *cpu_of(struct sched *s, unsigned cpu)
 
 /*
  * What an entity asks for at a time. EEVDF alone keeps everybody within one request of the fluid to either side; what
- * CPUs may differ by before something moves comes on top, so with several of them a request is less than the slice.
+ * CPUs may differ by before something moves comes on top, so with several of them a request is half a slice.
  */
 static inline uint64_t request_of(const struct sched *s)
 {
 	uint64_t slice = peek(&s->slice);
 
-	return s->cpus == 1 ? slice : slice - slice / 4;
+	return s->cpus == 1 ? slice : MAX(slice / 2, 1);
 }
 
 static inline bool may_run_on(const struct sched *s, const struct sched_entity *e, unsigned cpu)
@@ -199,9 +201,10 @@ void cpu_want_release(struct sched *s, struct sched_cpu *c, struct sched_entity 
 struct sched_cpu *cpu_lock_home(struct sched *s, const struct sched_entity *e);
 /*
  * @e, BLOCKED or READY in no queue on @home, which is locked, goes to the best CPU, owed @lag. May drop and take
- * home->lock again.
+ * home->lock again. @put: home has just let go of it; until it is queued it counts as held, so that nobody takes it
+ * apart.
  */
-void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, int64_t lag);
+void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, int64_t lag, bool put);
 /* Counts @change leaves with demand, which asks for a new division. */
 void count_demand(struct sched *s, struct sched_entity *e, int change);
 
@@ -277,14 +280,14 @@ static inline void balance_pull(struct sched *s, struct sched_cpu *c)
 }
 /* Moves a queued entity between CPUs whose locks are held. */
 void balance_move(struct sched *s, struct sched_entity *e, struct sched_cpu *from, struct sched_cpu *to);
-/* Lets an idle CPU know that something waits on @c. */
+/* Lets an idle CPU, or one that runs lent time, know that something waits on @c. */
 void balance_offer_slow(struct sched *s, const struct sched_cpu *c);
 static inline void balance_offer(struct sched *s, const struct sched_cpu *c)
 {
 	uint64_t any = 0;
 
 	for (unsigned w = 0; w <= (s->cpus - 1) / 64; w++)
-		any |= peek(&s->idle[w]);
+		any |= peek(&s->idle[w]) | peek(&s->lent[w]);
 	if (any)
 		balance_offer_slow(s, c);
 }
@@ -312,6 +315,8 @@ bool gang_leads(struct sched *s, struct sched_entity *e);
 unsigned gang_on_cpu(const struct sched_entity *e, unsigned cpu);
 /* Tells CPUs where siblings of @e wait that it begins to run. */
 void gang_announce(struct sched *s, const struct sched_entity *e);
+/* Does a sibling of @e run now? */
+bool gang_coruns(const struct sched *s, const struct sched_entity *e);
 /* @e, charged on @c, yields: fetches the sibling to prefer there. */
 void gang_yield(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
 /* Whom to prefer to the first of the queue: for whom the last one yielded, or beside whom siblings run. NULL: nobody. */

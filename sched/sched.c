@@ -110,9 +110,11 @@ static bool is_boosted(const struct sched *s, struct sched_cpu *c, const struct 
 {
 	uint64_t slice = peek(&s->slice);
 
+	if (!e->woken)
+		return false;
 	if (e->attr.latency && is_on(s, SCHED_OFF_LATENCY))
 		return lag_of(c, e) > -(int64_t)slice;
-	if (!e->woken || e->rate < RETURN_RATE || !is_on(s, SCHED_OFF_CREDIT))
+	if (e->rate < RETURN_RATE || !is_on(s, SCHED_OFF_CREDIT))
 		return false;
 	if (e->eligible > virtual_now(c) || c->now - c->returned < slice)
 		return false;
@@ -263,7 +265,7 @@ static bool lock_target(struct sched_cpu *home, struct sched_cpu *to, const stru
 	lock_release(&home->lock);
 	lock_acquire(&to->lock);
 	lock_acquire_next(&home->lock);
-	if (is_stray(e) && e->cpu == home->id && !peek(&e->held))
+	if (is_stray(e) && e->cpu == home->id)
 		return true;
 	lock_release(&to->lock);
 	return false;
@@ -273,20 +275,22 @@ static bool lock_target(struct sched_cpu *home, struct sched_cpu *to, const stru
  * A stray is READY in no queue. From there to the best CPU; but if @home, whose lock is held, has its hardware state
  * and may not run it, it stays a stray until that is put.
  */
-void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, int64_t lag)
+void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, int64_t lag, bool put)
 {
 	struct sched_cpu *to;
 
 	if (e->state != SCHED_READY)
 		set_state(e, home, SCHED_READY);
 	e->lag = lag;
-	to = peek(&e->held) ? home : balance_place(s, e, home);
+	to = peek(&e->held) && !put ? home : balance_place(s, e, home);
 	if (!may_run_on(s, e, to->id)) {
 		cpu_want_release(s, home, e);
 		return;
 	}
 	if (!lock_target(home, to, e))
 		return;
+	if (put)
+		__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);
 	cpu_advance(to, home->now);
 	bump(&e->figures.migrations, to != home);
 	poke(&e->cpu, to->id);
@@ -326,7 +330,7 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 		e->woken = true;
 		e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
 		bump(&e->figures.wakes, 1);
-		cpu_place(s, home, e, lag);
+		cpu_place(s, home, e, lag, false);
 	}
 	lock_release(&home->lock);
 }
@@ -426,6 +430,10 @@ static void dispatch(struct sched *s, struct sched_cpu *c, struct sched_entity *
 	bump(&e->figures.dispatches, 1);
 	c->running = e;
 	poke(&c->busy_now, 1);
+	if (e->eligible > virtual_now(c) && !e->boosted && !gang_coruns(s, e))
+		__atomic_fetch_or(&s->lent[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
+	else if (peek(&s->lent[c->id / 64]) & BIT(c->id % 64))
+		__atomic_fetch_and(&s->lent[c->id / 64], ~BIT(c->id % 64), __ATOMIC_RELAXED);
 	poke(&c->core_pool, e->pool);
 	if (e->gang_index < SCHED_GANG_MAX)
 		gang_announce(s, e);
@@ -443,6 +451,8 @@ static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t e
 {
 	uint64_t due;
 
+	if (c->parked.count)
+		end = MIN(end, MAX((uint64_t)c->parked.at[0].key, c->now + s->tick));
 	if (!peek(&s->dirty) || c->long_turn)
 		return end;
 	due = MAX(add_capped(peek(&s->divided), s->tick), c->now + 1);
@@ -452,8 +462,9 @@ static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t e
 static void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
 {
 	*slice_end = UINT64_MAX;
+	/* A division that others make may let them go earlier. */
 	if (c->parked.count)
-		*slice_end = MAX((uint64_t)c->parked.at[0].key, c->now + 1);
+		*slice_end = MIN(MAX((uint64_t)c->parked.at[0].key, c->now + 1), c->now + s->tick);
 	if (c->waiting)
 		*slice_end = c->now + 1;
 	__atomic_fetch_or(&s->idle[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
@@ -473,6 +484,11 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	cpu_promote(s, c);
 	balance_pull(s, c);
 	e = choose(s, c, &turn);
+	if (!e) {
+		/* What was here has been parked: now it is idle, and may take anything. */
+		balance_pull(s, c);
+		e = choose(s, c, &turn);
+	}
 	cpu_publish(c);
 	if (e) {
 		if (peek(&s->idle[cpu / 64]) & BIT(cpu % 64))
@@ -564,11 +580,14 @@ void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
 	lock_acquire(&c->lock);
 	ASSERT(e->held == cpu + 1 && e->cpu == cpu && e->state != SCHED_RUNNING);
 	poke(&e->release_due, false);
-	__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);
-	if (is_stray(e))
-		cpu_place(s, c, e, e->lag);
-	else if (e->state == SCHED_READY)
-		balance_offer(s, c);
+	if (is_stray(e)) {
+		e->rate = rate_of(e); /* no queue's adoption of a new division has seen it */
+		cpu_place(s, c, e, e->lag, true);
+	} else {
+		__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);
+		if (e->state == SCHED_READY)
+			balance_offer(s, c);
+	}
 	lock_release(&c->lock);
 }
 

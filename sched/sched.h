@@ -101,6 +101,7 @@ struct sched_pool {
 	uint64_t guess;                /* what it would get if one more below it had demand */
 	uint32_t leaf_rate;            /* of each leaf that has demand */
 	uint32_t leaf_guess;           /* of one more leaf, where pools compete with leaves; else 0 */
+	uint32_t reserved;             /* its reservation is what holds it up: what it is owed is never given up; atomic */
 	uint32_t strict;               /* a limit is what bounds it: never runs ahead of it */
 	/* Scratch of the division. */
 	struct sched_part part, leaf_part;
