@@ -407,7 +407,7 @@ SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
 BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_control $(B)/bench/host_libcbor
-bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host'
+bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(B)/bench/host_sched ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched'
 	$(Q)CORBEL_BUILD=$(abspath $(B)) CORBEL_DEPS=$(DEPS) $(PYTHON) bench/run.py $(BENCH)
 # The first process of a measured Linux: no C library, so that its first instruction is user space's.
 $(B)/guests/linux_init: bench/guests/linux_init.c
@@ -419,6 +419,15 @@ $(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^
+# The scheduler beside its rivals, all compiled as for the machine.
+$(B)/bench/host_sched: bench/host_sched.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c sched/*.c) \
+		bench/ours.c bench/cfs.c bench/lottery.c bench/rbtree.c)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
+.PHONY: bench-sched
+bench-sched: $(B)/bench/host_sched ## the scheduler beside a CFS and a lottery: cost, fairness, latency, plots in $(B)/bench
+	$(Q)$(PYTHON) bench/rivals.py $<
 # The control plane over fakes, as a workstation's compiler makes it, and libcbor beside it.
 BENCH_CONTROL := $(P_SRC) $(patsubst %,tests/fakes/%.c,control_rig fault_disk fake_engine fake_host fake_stage2 hand_clock ram sched_rig vm_rig)
 $(B)/bench/host_control: $(B)/ctl/bench/host_control.o $(BENCH_CONTROL:%.c=$(B)/ctl/%.o) $(B)/ctl/libthird.a
@@ -435,7 +444,16 @@ bench-host: $(BENCH_HOST) ## instructions per operation of memmgr/, sched/ and l
 .PHONY: bench-kvlog
 bench-kvlog: $(B)/host/bench/kvlog ## bytes that the writable store writes for each byte put
 	$(Q)$<
-soak: $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## fuzz and system tests over and over for SOAK_SECONDS (3600), until one fails
+# The scheduler on its simulated machine, without sanitizers, until SCHED_DECISIONS are made.
+SCHED_DECISIONS ?= 10000000
+$(B)/ctl/tests/model/model_sched_fluid: $(patsubst %.c,$(B)/ctl/%.o,tests/model/model_sched_fluid.c $(MODEL_LIB) \
+		$(wildcard lib/*.c sched/*.c))
+	$(call say,LINK,$@)
+	$(Q)$(CC) -o $@ $^ -lcmocka -lm
+.PHONY: soak-sched
+soak-sched: $(B)/ctl/tests/model/model_sched_fluid ## SCHED_DECISIONS (10 M) of the scheduler against the fluid optimum
+	$(Q)MODEL_DECISIONS=$(SCHED_DECISIONS) $<
+soak: soak-sched $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## fuzz and system tests over and over for SOAK_SECONDS (3600), until one fails
 	$(Q)end=$$(($$(date +%s) + $(SOAK_SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
 		tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) --fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest tests/system || exit 1; \
 	done

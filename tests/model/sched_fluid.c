@@ -14,6 +14,7 @@
 #define EPSILON 1e-9     /* what rounding may add up to */
 #define NUDGE 1e-6       /* a bound that cannot rise by this much is held back */
 #define BACK_OFF 1e-8    /* a bound found by bisection uses up the rounding; it steps back by this, relative */
+#define SLACK 1e-7
 #define BISECTIONS 60
 
 struct tree {
@@ -356,8 +357,10 @@ static void fill_level(struct filling *fill, unsigned level)
 	}
 	for (unsigned i = 0; i < t->count; i++) {
 		if (depth(t, i) == level) {
+			/* Fixed, but for what rounding below it needs. */
 			t->node[i].rate = t->low[i];
-			t->cap[i] = fmin(t->cap[i], t->low[i] + 10 * BACK_OFF);
+			t->cap[i] = fmin(t->cap[i], t->low[i] + SLACK);
+			t->low[i] = fmax(0, t->low[i] - SLACK);
 		}
 	}
 }

@@ -10,7 +10,9 @@
  * demand and one CPU for a leaf. With affinity not every division can be
  * realised; then lambda rises for all until somebody is held back by the CPUs
  * he may use, he keeps what he has, and it rises on for the others (weighted
- * max-min fairness; Bertsekas & Gallager, "Data Networks", section 6.5).
+ * max-min fairness; Bertsekas & Gallager, "Data Networks", section 6.5). Levels
+ * are filled one after the other: for leaves of one pool that are bound to different
+ * CPUs that is one choice of several, and nobody is measured by it.
  * A division can be realised, without a leaf on two CPUs at once, when a flow
  * from the tree through leaves and CPUs carries it (Gonzalez & Sahni, "Open
  * Shop Scheduling to Minimize Finish Time", 1976, the preemptive case).

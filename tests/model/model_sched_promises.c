@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One promise at a time on a simulated machine, and each mechanism off against
+ * on: with it off the same scenario must show the worse figure, or the test
+ * would prove nothing.
+ */
+#include "tests/cmocka_all.h"
+
+#include "lib/bits.h"
+#include "tests/model/sched_sim.h"
+#include "tests/model/sched_window.h"
+
+static struct sim sim;
+
+static void machine(unsigned cpus, unsigned off)
+{
+	struct sched_config cfg = {.cpus = cpus, .off = off};
+
+	sim_start(&sim, &cfg, 7);
+	sim.check_every = 7;
+}
+
+static struct sim_entity *member(struct sim_pool *p, const struct sched_attr *attr)
+{
+	struct sim_entity *x = sim_entity(&sim, p, attr);
+
+	assert_non_null(x);
+	return x;
+}
+
+/* A VM of one vcpu, with numbers of its own. */
+static struct sim_entity *vm(uint64_t reservation, uint64_t limit, uint32_t shares, const struct sched_attr *attr)
+{
+	struct sim_pool *p = sim_pool(&sim, NULL, reservation, limit, shares);
+
+	assert_non_null(p);
+	return member(p, attr);
+}
+
+static struct sim_entity *burner(uint32_t shares)
+{
+	struct sim_entity *x = vm(0, SCHED_NO_LIMIT, shares, NULL);
+
+	sim_want(x, SIM_BURNER, 0, 0);
+	return x;
+}
+
+/* ---- waking ---- */
+
+/* The longest of 300 wakes, at random times, of @x beside what runs. */
+static uint64_t longest_wake(struct sim_entity *x, uint64_t burst)
+{
+	x->worst_wake = 0;
+	for (unsigned i = 0; i < 300; i++) {
+		sim_run(&sim, burst * 4 + random_below(&sim.random, 8 * SIM_SLICE));
+		sim_poke(x, burst);
+	}
+	sim_run(&sim, 20 * SIM_SLICE);
+	assert_true(x->blocked);
+	return x->worst_wake;
+}
+
+static uint64_t return_of_a_share(unsigned off)
+{
+	struct sim_entity *owner;
+	uint64_t longest;
+
+	machine(2, off);
+	for (unsigned i = 0; i < 4; i++)
+		burner(1000);
+	owner = vm(0, SCHED_NO_LIMIT, 4000, NULL);
+	longest = longest_wake(owner, SIM_TICK);
+	sim_end(&sim);
+	return longest;
+}
+
+static void an_idle_share_comes_back_within_a_tick(void **state)
+{
+	uint64_t on = return_of_a_share(0), off = return_of_a_share(SCHED_OFF_CREDIT);
+
+	(void)state;
+	print_message("the owner of an idle share waits %.3f ticks at most; without credit %.3f\n", (double)on / SIM_TICK,
+		      (double)off / SIM_TICK);
+	assert_true(on <= SIM_TICK);
+	assert_true(off > SIM_TICK);
+}
+
+static uint64_t wake_of_latency_class(unsigned off)
+{
+	const struct sched_attr attr = {.latency = true};
+	struct sim_entity *x;
+	uint64_t longest;
+
+	machine(1, off | SCHED_OFF_CREDIT);
+	for (unsigned i = 0; i < 3; i++)
+		burner(1000);
+	x = vm(0, SCHED_NO_LIMIT, 1000, &attr);
+	longest = longest_wake(x, SIM_SLICE / 50);
+	sim_end(&sim);
+	return longest;
+}
+
+static void the_latency_class_runs_at_once(void **state)
+{
+	uint64_t on = wake_of_latency_class(0), off = wake_of_latency_class(SCHED_OFF_LATENCY);
+
+	(void)state;
+	print_message("latency class: at most %.4f slices; ignored: %.4f\n", (double)on / SIM_SLICE, (double)off / SIM_SLICE);
+	assert_true(on <= sim.kick_latency);
+	assert_true(off > SIM_TICK);
+}
+
+/* Who never sleeps has no use of the class: it may run ahead of its share by a slice, and no more. */
+static void the_latency_class_is_no_gift(void **state)
+{
+	const struct sched_attr attr = {.latency = true};
+	struct window w;
+
+	(void)state;
+	machine(2, 0);
+	for (unsigned i = 0; i < 5; i++)
+		burner(1000);
+	for (unsigned i = 0; i < 2; i++)
+		sim_want(vm(0, SCHED_NO_LIMIT, 1000, &attr), SIM_PERIODIC, SIM_SLICE / 2, SIM_SLICE / 2 - 500);
+	sim_run(&sim, 20 * SIM_SLICE);
+	assert_true(window_begin(&w, &sim));
+	window_run(&w, window_rounds(&w, 100));
+	window_end(&w);
+	window_show(&w, 1);
+	assert_true(w.worst <= 1 && w.worst_rounds <= 1);
+	sim_end(&sim);
+}
+
+/* Whoever slept for long takes back no more than two slices and a tick of what it left to others. */
+static void a_sleeper_has_a_bounded_credit(void **state)
+{
+	struct sim_entity *x;
+	struct window w;
+
+	(void)state;
+	machine(1, 0);
+	for (unsigned i = 0; i < 3; i++)
+		burner(1000);
+	x = vm(0, SCHED_NO_LIMIT, 4000, NULL);
+	for (unsigned i = 0; i < 20; i++) {
+		sim_run(&sim, SIM_SECOND);
+		sim_want(x, SIM_BURNER, 0, 0);
+		assert_true(window_begin(&w, &sim));
+		window_run(&w, 60 * SIM_SLICE);
+		window_end(&w);
+		window_show(&w, 1);
+		assert_true(w.worst <= 1);
+		sim_want(x, SIM_IDLE, 0, 0);
+		assert_true(sim_run_until_settled(&sim, SIM_SECOND));
+	}
+	sim_end(&sim);
+}
+
+/* ---- limits and reservations ---- */
+
+static uint64_t passed_by(unsigned off)
+{
+	struct sim_pool *p;
+	uint64_t over;
+
+	machine(4, off);
+	p = sim_pool(&sim, NULL, 0, SCHED_ONE_CPU / 4, 1000);
+	for (unsigned i = 0; i < 4; i++)
+		sim_want(member(p, NULL), i < 3 ? SIM_BURNER : SIM_BURSTY, 3 * SIM_SLICE, SIM_SLICE);
+	burner(1000);
+	sim_run(&sim, 40 * SIM_WINDOW);
+	over = p->worst_over;
+	sim_end(&sim);
+	return over;
+}
+
+static void a_limit_holds_in_every_window(void **state)
+{
+	uint64_t on = passed_by(0), off = passed_by(SCHED_OFF_LIMIT);
+
+	(void)state;
+	print_message("a limit of a quarter of a CPU is passed by %.3f ticks; switched off by %.3f\n",
+		      (double)on / SIM_TICK, (double)off / SIM_TICK);
+	assert_true(on <= SIM_TICK);
+	assert_true(off > SIM_TICK);
+}
+
+/* Most that @x fell short of @rate in any window, beside loads that never keep still. */
+static double shortfall(uint64_t reservation)
+{
+	struct sim_entity *x, *noise[30];
+	double ahead = 0, most = 0, high = 0;
+
+	machine(2, 0);
+	x = vm(reservation, SCHED_NO_LIMIT, 1, NULL);
+	sim_want(x, SIM_BURNER, 0, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(noise); i++) {
+		noise[i] = vm(0, SCHED_NO_LIMIT, 1000 + 300 * i, NULL);
+		sim_want(noise[i], SIM_BURSTY, SIM_SLICE << i % 6, SIM_SLICE << i % 4);
+	}
+	sim_run(&sim, 20 * SIM_SLICE);
+	for (unsigned i = 0; i < 4000; i++) {
+		uint64_t before = x->used;
+
+		sim_run(&sim, SIM_SLICE / 4);
+		ahead += (double)(x->used - before) - 0.5 * SIM_SLICE / 4;
+		high = MAX(high, ahead);
+		most = MAX(most, high - ahead);
+	}
+	sim_end(&sim);
+	return most;
+}
+
+static void a_reservation_is_kept_whatever_others_do(void **state)
+{
+	double with = shortfall(SCHED_ONE_CPU / 2), without = shortfall(0);
+
+	(void)state;
+	print_message("short of half a CPU by %.2f slices at most; without reservation by %.2f\n", with / SIM_SLICE,
+		      without / SIM_SLICE);
+	assert_true(with <= 2 * SIM_SLICE + SIM_TICK);
+	assert_true(without > 20 * SIM_SLICE);
+}
+
+/* ---- balancing ---- */
+
+static double unfairness(unsigned off)
+{
+	struct sim_entity *x[8];
+	struct window w;
+
+	machine(2, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(x); i++)
+		x[i] = burner(1000);
+	sim_run(&sim, 10 * SIM_SLICE);
+	sched_set_switches(sim.s, off);
+	for (unsigned i = 0; i < 5; i++) {
+		sim_want(x[i], SIM_IDLE, 0, 0);
+		assert_true(sim_run_until_settled(&sim, SIM_SECOND));
+	}
+	assert_true(window_begin(&w, &sim));
+	window_run(&w, 300 * SIM_SLICE);
+	window_end(&w);
+	sim_end(&sim);
+	return w.worst;
+}
+
+static void three_share_two_cpus(void **state)
+{
+	double on = unfairness(0), off = unfairness(SCHED_OFF_BALANCE);
+
+	(void)state;
+	print_message("three on two CPUs: off by %.2f of what is allowed; without balancing %.2f\n", on, off);
+	assert_true(on <= 1);
+	assert_true(off > 1);
+}
+
+/* One that is due a whole CPU, of which each of two CPUs has only a part left: it must commute. */
+static void one_lives_in_two_gaps(void **state)
+{
+	struct sched_attr bound = {.latency = false};
+	struct window w;
+
+	(void)state;
+	machine(2, 0);
+	sim_want(vm(0, SCHED_NO_LIMIT, 10000, NULL), SIM_BURNER, 0, 0);
+	for (unsigned i = 0; i < 5; i++) {
+		bound.affinity = (struct cpuset){{i < 2 ? 1 : 2}};
+		sim_want(vm(0, SCHED_NO_LIMIT, 1000, &bound), SIM_BURNER, 0, 0);
+	}
+	sim_run(&sim, 10 * SIM_SLICE);
+	assert_true(window_begin(&w, &sim));
+	window_run(&w, 300 * SIM_SLICE);
+	window_end(&w);
+	window_show(&w, 1);
+	assert_true(w.worst <= 1 && w.worst_rounds <= 1);
+	sim_end(&sim);
+}
+
+/* ---- places ---- */
+
+static unsigned shared_cores(bool separate)
+{
+	static const uint16_t core_of[] = {0, 0, 1, 1};
+	struct sched_config cfg = {.cpus = 4, .core_of = core_of, .separate_cores = separate};
+	unsigned shared = 0;
+
+	sim_start(&sim, &cfg, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		struct sim_pool *p = sim_pool(&sim, NULL, 0, SCHED_NO_LIMIT, 1000);
+
+		for (unsigned k = 0; k < 2; k++)
+			sim_want(member(p, NULL), k ? SIM_BURSTY : SIM_BURNER, SIM_SLICE, 2 * SIM_SLICE);
+	}
+	for (unsigned i = 0; i < 20000; i++) {
+		sim_run(&sim, SIM_SLICE / 50);
+		for (unsigned cpu = 0; cpu < 4; cpu += 2) {
+			const struct sim_entity *a = sim.cpu[cpu].running, *b = sim.cpu[cpu + 1].running;
+
+			/* What is being kicked off counts only when it is there longer than a kick takes. */
+			shared += a && b && a->pool != b->pool && sim.now - MAX(sim.cpu[cpu].turn_from, sim.cpu[cpu + 1].turn_from) > SIM_TICK;
+		}
+	}
+	sim_end(&sim);
+	return shared;
+}
+
+static void pools_keep_off_each_others_cores(void **state)
+{
+	(void)state;
+	assert_int_equal(shared_cores(true), 0);
+	assert_true(shared_cores(false) > 0);
+}
+
+static void an_exclusive_core_is_nobody_elses(void **state)
+{
+	const struct sched_attr attr = {.exclusive = true};
+	struct sim_entity *x, *second;
+	int own = -1;
+
+	(void)state;
+	machine(2, 0);
+	for (unsigned i = 0; i < 4; i++)
+		burner(1000);
+	sim_run(&sim, 10 * SIM_SLICE);
+	x = vm(0, SCHED_NO_LIMIT, 1, &attr);
+	second = sim_entity(&sim, NULL, &attr);
+	assert_null(second); /* a machine keeps a CPU for everybody else */
+	sim_run(&sim, 5 * SIM_SLICE);
+	x->worst_wake = 0;
+	for (unsigned i = 0; i < 200; i++) {
+		sim_run(&sim, random_below(&sim.random, SIM_SLICE));
+		sim_poke(x, SIM_TICK);
+		sim_run(&sim, SIM_TICK / 2);
+		assert_true(x->on >= 0 && (own < 0 || x->on == own));
+		own = x->on;
+		sim_run(&sim, SIM_TICK);
+		assert_null(sim.cpu[own].running);
+	}
+	assert_true(x->worst_wake <= sim.kick_latency);
+	sim_end(&sim);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_idle_share_comes_back_within_a_tick),
+		cmocka_unit_test(the_latency_class_runs_at_once),
+		cmocka_unit_test(the_latency_class_is_no_gift),
+		cmocka_unit_test(a_sleeper_has_a_bounded_credit),
+		cmocka_unit_test(a_limit_holds_in_every_window),
+		cmocka_unit_test(a_reservation_is_kept_whatever_others_do),
+		cmocka_unit_test(three_share_two_cpus),
+		cmocka_unit_test(one_lives_in_two_gaps),
+		cmocka_unit_test(pools_keep_off_each_others_cores),
+		cmocka_unit_test(an_exclusive_core_is_nobody_elses),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
