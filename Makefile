@@ -54,7 +54,8 @@ $(if $(filter $(basename $(T_SRC)),$(basename $(T_ASM))),$(error one object for 
 MODEL_LIB := $(filter-out tests/model/model_%,$(wildcard tests/model/*.c))
 H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c) $(MODEL_LIB) tests/tsan/threads.c
 # What several CPUs run at once; the control task, which is lua/, stays on one.
-TSAN_SRC := $(filter-out lua/%,$(P_SRC)) $(VMX_PURE) $(filter-out tests/tsan/tsan_%,$(wildcard tests/tsan/*.c))
+TSAN_SRC := $(filter-out lua/%,$(P_SRC)) $(VMX_PURE) $(filter-out tests/tsan/tsan_%,$(wildcard tests/tsan/*.c)) \
+	$(patsubst %,tests/fakes/%.c,fake_engine fake_host fake_stage2 hand_clock ram sched_rig vm_rig)
 # The codec and the framing that corbelctl shares with the control plane.
 CTL_SHARED := $(wildcard lua/cbor*.c lua/wire.c)
 CTL_SRC := $(wildcard tools/*.c) $(CTL_SHARED)
@@ -355,7 +356,7 @@ $(UNIT:%=$(B)/host/%) $(MODEL:%=$(B)/host/%) $(B)/host/bench/kvlog: %: %.o $(B)/
 $(B)/tsan/libcorbel.a: $(TSAN_SRC:%.c=$(B)/tsan/%.o)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && ar rcs $@ $^
-$(TSAN:%=$(B)/tsan/%): %: %.o $(B)/tsan/libcorbel.a
+$(TSAN:%=$(B)/tsan/%): %: %.o $(B)/tsan/libcorbel.a $(B)/tsan/libthird.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) -fsanitize=thread -o $@ $^ -lcmocka -lpthread
 

@@ -187,7 +187,7 @@ struct bytelog;
 /* The console's bytes; @vm NULL for the log. */
 const struct bytelog *console_log(const struct control *c, const struct vm *vm);
 /* bytelog_read() with the writer kept out. */
-size_t console_read(const struct control *c, const struct vm *vm, uint64_t *seq, void *out, size_t max);
+size_t console_read(const struct control *c, struct vm *vm, uint64_t *seq, void *out, size_t max);
 /* @credit: bytes, UINT64_MAX for no bound. */
 void push_attach(struct control *c, unsigned id, uint64_t from, uint64_t credit);
 void push_detach(struct control *c, unsigned id);

@@ -27,10 +27,10 @@ const struct bytelog *console_log(const struct control *c, const struct vm *vm)
 	return vm ? &vm->console.out : c->cfg.log;
 }
 
-size_t console_read(const struct control *c, const struct vm *vm, uint64_t *seq, void *out, size_t max)
+size_t console_read(const struct control *c, struct vm *vm, uint64_t *seq, void *out, size_t max)
 {
 	unsigned long state = control_mask(c);
-	struct lock *lock = vm ? NULL : c->cfg.log_lock;
+	struct lock *lock = vm ? &vm->lock : c->cfg.log_lock;
 	size_t len;
 
 	if (lock)
@@ -67,8 +67,10 @@ static void listen(struct control *c, unsigned id, bool on)
 	if (!vm)
 		return;
 	state = control_mask(c);
+	lock_acquire(&vm->lock);
 	vm->console.output_ctx = c;
 	vm->console.output = on ? on_output : NULL;
+	lock_release(&vm->lock);
 	control_unmask(c, state);
 }
 
@@ -138,7 +140,7 @@ static void push_state(struct control *c, const struct vm *vm, struct attachment
 	build(c, w);
 }
 
-static bool push_output(struct control *c, const struct vm *vm, struct attachment *at, struct cbor_writer *w)
+static bool push_output(struct control *c, struct vm *vm, struct attachment *at, struct cbor_writer *w)
 {
 	uint8_t data[OUTPUT_MAX];
 	uint64_t next = at->next;
