@@ -20,7 +20,7 @@ void bus_init(struct bus *bus, const char *name, uint64_t limit)
 	bus->limit = limit;
 	bus->count = 0;
 	bus->misses = 0;
-	bus->ranges[0].start = bus->ranges[0].length = 0; /* what the hints name holds nothing */
+	bus->ranges[0] = (struct bus_range){.start = UINT64_MAX}; /* the end, which holds nothing */
 	bus->hint_shift = limit <= PORTS_LIMIT ? 2 : PAGE_SHIFT;
 	for (unsigned i = 0; i < BUS_HINTS; i++)
 		bus->hints[i] = 0;
@@ -55,7 +55,7 @@ enum status bus_add(struct bus *bus, uint64_t start, uint64_t length, struct dev
 		return ST_EXISTS;
 	if (bus->count == BUS_RANGES_MAX)
 		return ST_OVER_LIMIT;
-	for (unsigned i = bus->count; i > at; i--)
+	for (unsigned i = bus->count + 1; i > at; i--)
 		bus->ranges[i] = bus->ranges[i - 1];
 	bus->ranges[at] = (struct bus_range){start, length, dev, dev_offset};
 	bus->count++;
@@ -76,33 +76,6 @@ static inline uint8_t *hint_of(struct bus *bus, uint64_t addr)
 	return &bus->hints[(addr >> bus->hint_shift) % BUS_HINTS];
 }
 
-/* The range that the hint of @addr names, if it does hold all of the access; else NULL, and nothing is known. */
-static inline struct bus_range *hinted(struct bus *bus, uint64_t addr, unsigned size)
-{
-	struct bus_range *r = &bus->ranges[*hint_of(bus, addr)];
-	uint64_t offset = addr - r->start;
-
-	return likely(offset < r->length && size <= r->length - offset) ? r : NULL;
-}
-
-static inline bool ends_below(uint64_t addr, unsigned size, const struct bus_range *r)
-{
-	return addr < r->start && r->start - addr >= size;
-}
-
-/* The access lies below the first range, or between the one that the hint names and the next: there is nothing. */
-static inline bool hinted_miss(struct bus *bus, uint64_t addr, unsigned size)
-{
-	unsigned at = *hint_of(bus, addr);
-	const struct bus_range *r = &bus->ranges[at];
-
-	if (at >= bus->count || ends_below(addr, size, &bus->ranges[0]))
-		return true;
-	if (addr < r->start || addr - r->start < r->length)
-		return false;
-	return at + 1 == bus->count || ends_below(addr, size, r + 1);
-}
-
 /*
  * The range that holds all of an access, NULL when none does: then *apart says whether a part of it belongs to one,
  * so that it goes by bytes.
@@ -113,7 +86,7 @@ static struct bus_range *search(struct bus *bus, uint64_t addr, unsigned size, b
 	struct bus_range *r = n > 0 ? &bus->ranges[n - 1] : NULL;
 
 	if (r)
-		*hint_of(bus, addr) = (uint8_t)(n - 1);
+		__atomic_store_n(hint_of(bus, addr), (uint8_t)(n - 1), __ATOMIC_RELAXED);
 	if (r && addr - r->start < r->length) {
 		*apart = size > r->length - (addr - r->start);
 		return *apart ? NULL : r;
@@ -122,26 +95,7 @@ static struct bus_range *search(struct bus *bus, uint64_t addr, unsigned size, b
 	return NULL;
 }
 
-static inline uint64_t size_mask(unsigned size)
-{
-	return size == 8 ? UINT64_MAX : BIT(size * 8) - 1;
-}
-
-static inline uint64_t read_range(struct bus_range *r, uint64_t addr, unsigned size)
-{
-	return r->dev->ops->read(r->dev, r->dev_offset + (addr - r->start), size) & size_mask(size);
-}
-
-static inline void write_range(struct bus_range *r, uint64_t addr, unsigned size, uint64_t value)
-{
-	r->dev->ops->write(r->dev, r->dev_offset + (addr - r->start), size, value & size_mask(size));
-}
-
-static inline uint64_t read_nothing(struct bus *bus, unsigned size)
-{
-	bus->misses++;
-	return size_mask(size);
-}
+static void count_miss(struct bus *bus) { __atomic_fetch_add(&bus->misses, 1, __ATOMIC_RELAXED); }
 
 static __attribute__((noinline)) uint64_t read_searched(struct bus *bus, uint64_t addr, unsigned size)
 {
@@ -150,9 +104,11 @@ static __attribute__((noinline)) uint64_t read_searched(struct bus *bus, uint64_
 	uint64_t value = 0;
 
 	if (r)
-		return read_range(r, addr, size);
-	if (!apart)
-		return read_nothing(bus, size);
+		return bus_range_read(r, addr, size);
+	if (!apart) {
+		count_miss(bus);
+		return bus_size_mask(size);
+	}
 	for (unsigned i = 0; i < size; i++)
 		value |= bus_read(bus, addr + i, 1) << (i * 8);
 	return value;
@@ -160,11 +116,11 @@ static __attribute__((noinline)) uint64_t read_searched(struct bus *bus, uint64_
 
 uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned size)
 {
-	struct bus_range *r = hinted(bus, addr, size);
+	struct bus_range *near = bus_near(bus, addr);
 
-	if (likely(r))
-		return read_range(r, addr, size);
-	return hinted_miss(bus, addr, size) ? read_nothing(bus, size) : read_searched(bus, addr, size);
+	if (bus_holds(near, addr, size))
+		return bus_range_read(near, addr, size);
+	return bus_misses(bus, near, addr, size) ? bus_size_mask(size) : read_searched(bus, addr, size);
 }
 
 static __attribute__((noinline)) void write_searched(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
@@ -173,11 +129,11 @@ static __attribute__((noinline)) void write_searched(struct bus *bus, uint64_t a
 	struct bus_range *r = search(bus, addr, size, &apart);
 
 	if (r) {
-		write_range(r, addr, size, value);
+		bus_range_write(r, addr, size, value);
 		return;
 	}
 	if (!apart) {
-		bus->misses++;
+		count_miss(bus);
 		return;
 	}
 	for (unsigned i = 0; i < size; i++)
@@ -186,12 +142,10 @@ static __attribute__((noinline)) void write_searched(struct bus *bus, uint64_t a
 
 void bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
 {
-	struct bus_range *r = hinted(bus, addr, size);
+	struct bus_range *near = bus_near(bus, addr);
 
-	if (likely(r))
-		write_range(r, addr, size, value);
-	else if (hinted_miss(bus, addr, size))
-		bus->misses++;
-	else
+	if (bus_holds(near, addr, size))
+		bus_range_write(near, addr, size, value);
+	else if (!bus_misses(bus, near, addr, size))
 		write_searched(bus, addr, size, value);
 }

@@ -168,10 +168,10 @@ static void set_bound(struct vcpu *v, uint64_t now, uint64_t slice_end)
 
 /* ---- the loop ---- */
 
-/* Those of @which; a request that comes meanwhile stays. */
-static void take_requests(struct vcpu *v, uint64_t which)
+/* All but mail; a request that comes meanwhile stays. */
+static void take_requests(struct vcpu *v)
 {
-	uint64_t req = __atomic_load_n(&v->requests, __ATOMIC_RELAXED) & which;
+	uint64_t req = __atomic_load_n(&v->requests, __ATOMIC_RELAXED) & ~REQ_MAIL;
 
 	__atomic_fetch_and(&v->requests, ~req, __ATOMIC_ACQ_REL);
 	if (req & REQ_APIC_MODE)
@@ -206,7 +206,7 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 		v->halted = false;
 	}
 	if (v->requests)
-		take_requests(v, ~REQ_MAIL);
+		take_requests(v);
 	set_bound(v, now, slice_end);
 	set_deadline(v, now);
 	/* Whoever stopped the VM said so first and posted then: the request may be among those taken. */
@@ -258,7 +258,8 @@ static enum disposition run_turn(struct vcpu *v, uint64_t slice_end)
 			d = prepare(v, slice_end);
 			continue;
 		}
-		take_requests(v, REQ_EVENT);
+		__atomic_fetch_and(&v->requests, ~REQ_EVENT, __ATOMIC_ACQ_REL);
+		vcpu_deliver(v);
 		vcpu_replan(v);
 	}
 	return d;

@@ -319,6 +319,10 @@ void vlapic_send_ipi(struct vlapic *l, uint64_t icr)
 		vlapic_error(l, APIC_ESR_SEND_ILLEGAL);
 		return;
 	}
+	if (likely((icr & ICR_SHORTHAND_MASK) == APIC_ICR_SELF)) {
+		vlapic_receive(l, delivery, (uint8_t)icr, false);
+		return;
+	}
 	/* Of all whom a lowest-priority message names one takes it. */
 	if (vlapic_ipi_reaches(l, icr, true) && (delivery != APIC_DELIVERY_LOWEST || !ipi_may_reach_others(l, icr)))
 		vlapic_receive(l, delivery, (uint8_t)icr, false);

@@ -36,61 +36,66 @@ void vm_devices_due(struct timer *t, uint64_t now)
 	lock_release(&vm->lock);
 }
 
-/* ---- memory ---- */
+/* ---- accesses ---- */
 
-/* The part of an access that lies in the local APIC's page: all, nothing, or some of its bytes. */
-enum share { NOTHING, SOME, ALL };
-
-static inline enum share share_of_lapic(uint64_t addr, unsigned size)
+static __attribute__((noinline)) uint64_t read_searched(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size)
 {
-	uint64_t offset = addr - VLAPIC_BASE;
+	uint64_t value;
 
-	if (offset <= VLAPIC_SIZE - size)
-		return ALL;
-	return offset < VLAPIC_SIZE || offset + size - 1 < VLAPIC_SIZE ? SOME : NOTHING;
-}
-
-static inline uint64_t size_mask(unsigned size) { return size == 8 ? UINT64_MAX : BIT(size * 8) - 1; }
-
-uint64_t vcpu_mmio_read(struct vcpu *v, uint64_t addr, unsigned size)
-{
-	struct vm *vm = v->vm;
-	struct device *lapic = &v->lapic.dev;
-	uint64_t value = 0;
-
-	switch (share_of_lapic(addr, size)) {
-	case ALL:
-		return lapic->ops->read(lapic, addr - VLAPIC_BASE, size) & size_mask(size);
-	case NOTHING:
-		vm_enter_devices(vm);
-		value = bus_read(&vm->mmio, addr, size);
-		vm_leave_devices(vm);
-		return value;
-	case SOME:
-		break;
-	}
-	for (unsigned i = 0; i < size; i++)
-		value |= vcpu_mmio_read(v, addr + i, 1) << (i * 8);
+	vm_enter_devices(vm);
+	value = bus_read(bus, addr, size);
+	vm_leave_devices(vm);
 	return value;
 }
 
-void vcpu_mmio_write(struct vcpu *v, uint64_t addr, unsigned size, uint64_t value)
+static __attribute__((noinline)) void write_searched(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size,
+						     uint64_t value)
 {
-	struct vm *vm = v->vm;
-	struct device *lapic = &v->lapic.dev;
+	vm_enter_devices(vm);
+	bus_write(bus, addr, size, value);
+	vm_leave_devices(vm);
+}
 
-	switch (share_of_lapic(addr, size)) {
-	case ALL:
-		lapic->ops->write(lapic, addr - VLAPIC_BASE, size, value & size_mask(size));
+uint64_t vm_read_far(struct vm *vm, struct bus *bus, const struct bus_range *near, uint64_t addr, unsigned size)
+{
+	return bus_misses(bus, near, addr, size) ? bus_size_mask(size) : read_searched(vm, bus, addr, size);
+}
+
+void vm_write_far(struct vm *vm, struct bus *bus, const struct bus_range *near, uint64_t addr, unsigned size,
+		  uint64_t value)
+{
+	if (!bus_misses(bus, near, addr, size))
+		write_searched(vm, bus, addr, size, value);
+}
+
+/* By bytes where only some lie in the page. */
+uint64_t vcpu_lapic_read(struct vcpu *v, uint64_t addr, unsigned size)
+{
+	struct device *lapic = &v->lapic.dev;
+	uint64_t offset = addr - VLAPIC_BASE, value = 0;
+
+	if (offset <= VLAPIC_SIZE - size)
+		return lapic->ops->read(lapic, offset, size) & bus_size_mask(size);
+	if (size == 1)
+		return vm_read(v->vm, &v->vm->mmio, addr, 1);
+	for (unsigned i = 0; i < size; i++)
+		value |= vcpu_lapic_read(v, addr + i, 1) << (i * 8);
+	return value;
+}
+
+void vcpu_lapic_write(struct vcpu *v, uint64_t addr, unsigned size, uint64_t value)
+{
+	struct device *lapic = &v->lapic.dev;
+	uint64_t offset = addr - VLAPIC_BASE;
+
+	if (offset <= VLAPIC_SIZE - size) {
+		lapic->ops->write(lapic, offset, size, value & bus_size_mask(size));
 		return;
-	case NOTHING:
-		vm_enter_devices(vm);
-		bus_write(&vm->mmio, addr, size, value);
-		vm_leave_devices(vm);
+	}
+	if (size == 1) {
+		vm_write(v->vm, &v->vm->mmio, addr, 1, value);
 		return;
-	case SOME:
-		break;
 	}
 	for (unsigned i = 0; i < size; i++)
-		vcpu_mmio_write(v, addr + i, 1, value >> (i * 8));
+		vcpu_lapic_write(v, addr + i, 1, value >> (i * 8));
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The way to a VM's devices, which all its vcpus and the control task share: one
- * lock of the VM around each access, none for the local APIC, which is at the
- * same address for each vcpu and another one for each.
+ * lock of the VM around each access, none where there is nothing, and none for the
+ * local APIC, which is at the same address for each vcpu and another one for each.
  *
  * The devices' timers are on a queue of the VM under the same lock, so that any
  * vcpu may program them. vcpu 0 runs them: on its own queue stands one timer for
@@ -27,25 +27,64 @@ static inline void vm_leave_devices(struct vm *vm)
 	lock_release(&vm->lock);
 }
 
-static inline uint64_t vm_port_read(struct vm *vm, uint64_t port, unsigned size)
+/* Out of line: @near, by the hint, does not hold the access. */
+uint64_t vm_read_far(struct vm *vm, struct bus *bus, const struct bus_range *near, uint64_t addr, unsigned size);
+void vm_write_far(struct vm *vm, struct bus *bus, const struct bus_range *near, uint64_t addr, unsigned size,
+		  uint64_t value);
+
+static inline uint64_t vm_read(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size)
 {
+	struct bus_range *r = bus_near(bus, addr);
 	uint64_t value;
 
+	if (!bus_holds(r, addr, size))
+		return vm_read_far(vm, bus, r, addr, size);
 	vm_enter_devices(vm);
-	value = bus_read(&vm->pio, port, size);
+	value = bus_range_read(r, addr, size);
 	vm_leave_devices(vm);
 	return value;
 }
 
-static inline void vm_port_write(struct vm *vm, uint64_t port, unsigned size, uint64_t value)
+static inline void vm_write(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
 {
+	struct bus_range *r = bus_near(bus, addr);
+
+	if (!bus_holds(r, addr, size)) {
+		vm_write_far(vm, bus, r, addr, size, value);
+		return;
+	}
 	vm_enter_devices(vm);
-	bus_write(&vm->pio, port, size, value);
+	bus_range_write(r, addr, size, value);
 	vm_leave_devices(vm);
 }
 
-/* Device memory as @vcpu sees it, in its own turn. @size 1, 2, 4, 8; an access that straddles a device's end is split. */
-uint64_t vcpu_mmio_read(struct vcpu *vcpu, uint64_t addr, unsigned size);
-void vcpu_mmio_write(struct vcpu *vcpu, uint64_t addr, unsigned size, uint64_t value);
+static inline uint64_t vm_port_read(struct vm *vm, uint64_t port, unsigned size)
+{
+	return vm_read(vm, &vm->pio, port, size);
+}
+
+static inline void vm_port_write(struct vm *vm, uint64_t port, unsigned size, uint64_t value)
+{
+	vm_write(vm, &vm->pio, port, size, value);
+}
+
+/* Some byte of an access at @addr may be the local APIC's. */
+static inline bool vm_near_lapic(uint64_t addr) { return addr - (VLAPIC_BASE - 7) < VLAPIC_SIZE + 7; }
+uint64_t vcpu_lapic_read(struct vcpu *vcpu, uint64_t addr, unsigned size);
+void vcpu_lapic_write(struct vcpu *vcpu, uint64_t addr, unsigned size, uint64_t value);
+
+/* Device memory as @v sees it, in its own turn. @size 1, 2, 4, 8; an access that straddles a device's end is split. */
+static inline uint64_t vcpu_mmio_read(struct vcpu *v, uint64_t addr, unsigned size)
+{
+	return unlikely(vm_near_lapic(addr)) ? vcpu_lapic_read(v, addr, size) : vm_read(v->vm, &v->vm->mmio, addr, size);
+}
+
+static inline void vcpu_mmio_write(struct vcpu *v, uint64_t addr, unsigned size, uint64_t value)
+{
+	if (unlikely(vm_near_lapic(addr)))
+		vcpu_lapic_write(v, addr, size, value);
+	else
+		vm_write(v->vm, &v->vm->mmio, addr, size, value);
+}
 
 #endif
