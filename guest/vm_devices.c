@@ -56,13 +56,13 @@ static __attribute__((noinline)) void write_searched(struct vm *vm, struct bus *
 	vm_leave_devices(vm);
 }
 
-uint64_t vm_read_far(struct vm *vm, struct bus *bus, const struct bus_range *near, uint64_t addr, unsigned size)
+uint64_t vm_read_far(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, const struct bus_range *near)
 {
 	return bus_misses(bus, near, addr, size) ? bus_size_mask(size) : read_searched(vm, bus, addr, size);
 }
 
-void vm_write_far(struct vm *vm, struct bus *bus, const struct bus_range *near, uint64_t addr, unsigned size,
-		  uint64_t value)
+void vm_write_far(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, uint64_t value,
+		  const struct bus_range *near)
 {
 	if (!bus_misses(bus, near, addr, size))
 		write_searched(vm, bus, addr, size, value);

@@ -28,9 +28,9 @@ static inline void vm_leave_devices(struct vm *vm)
 }
 
 /* Out of line: @near, by the hint, does not hold the access. */
-uint64_t vm_read_far(struct vm *vm, struct bus *bus, const struct bus_range *near, uint64_t addr, unsigned size);
-void vm_write_far(struct vm *vm, struct bus *bus, const struct bus_range *near, uint64_t addr, unsigned size,
-		  uint64_t value);
+uint64_t vm_read_far(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, const struct bus_range *near);
+void vm_write_far(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, uint64_t value,
+		  const struct bus_range *near);
 
 static inline uint64_t vm_read(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size)
 {
@@ -38,7 +38,7 @@ static inline uint64_t vm_read(struct vm *vm, struct bus *bus, uint64_t addr, un
 	uint64_t value;
 
 	if (!bus_holds(r, addr, size))
-		return vm_read_far(vm, bus, r, addr, size);
+		return vm_read_far(vm, bus, addr, size, r);
 	vm_enter_devices(vm);
 	value = bus_range_read(r, addr, size);
 	vm_leave_devices(vm);
@@ -50,7 +50,7 @@ static inline void vm_write(struct vm *vm, struct bus *bus, uint64_t addr, unsig
 	struct bus_range *r = bus_near(bus, addr);
 
 	if (!bus_holds(r, addr, size)) {
-		vm_write_far(vm, bus, r, addr, size, value);
+		vm_write_far(vm, bus, addr, size, value, r);
 		return;
 	}
 	vm_enter_devices(vm);

@@ -60,7 +60,7 @@ static int teardown(void **state)
 
 /* ---- turns ---- */
 
-/* One turn of @v, whoever else is ready; its script is over when an entry lasts to the end. */
+/* One turn of @v; whoever else is ready sleeps until its own. Its script is over when an entry lasts to the end. */
 static enum disposition turn(struct vcpu *v, const struct fake_step *script, unsigned steps)
 {
 	struct sched *s = vm_rig.machine.sched;
@@ -74,7 +74,7 @@ static enum disposition turn(struct vcpu *v, const struct fake_step *script, uns
 		sched_wake(s, &v->entity, now);
 	while ((e = sched_pick(s, 0, now, &cap)) != &v->entity) {
 		assert_non_null(e);
-		sched_rig_end(s, 0, e, now, SCHED_END_READY);
+		sched_rig_end(s, 0, e, now, SCHED_END_BLOCKED);
 	}
 	fake_host.cpu.need_resched = false;
 	d = vcpu_run(v, now + SLICE);
@@ -116,7 +116,7 @@ static void siblings_wait_and_cost_nothing(void **state)
 		/* A turn, if somebody gives it one, does nothing. */
 		assert_int_equal(idle_turn(vm->vcpus[i]), BLOCK);
 		assert_int_equal(entries(vm->vcpus[i]), 0);
-		assert_int_equal(vm->vcpus[i]->entity.used, 0);
+		assert_int_equal(vm->vcpus[i]->entity.figures.used, 0);
 	}
 }
 
