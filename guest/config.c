@@ -14,6 +14,7 @@
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "sched/sched.h"
 
 #define TEXT_MAX 160
 
@@ -24,6 +25,7 @@ void vm_config_init(struct vm_config *cfg)
 	memset(cfg, 0, sizeof *cfg);
 	cfg->boot.protocol = BOOT_LINUX;
 	cfg->cpu.count = 1;
+	cfg->cpu.numbers = (struct rls){.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT};
 	cfg->on_reset = ON_RESET_RESTART;
 	cfg->acpi = true;
 }
@@ -162,13 +164,30 @@ static enum status check_memory(const struct vm_config *cfg, struct error *err)
 	return ST_OK;
 }
 
-static enum status check_rest(const struct vm_config *cfg, struct error *err)
+static enum status check_cpu(const struct vm_config *cfg, struct error *err)
 {
+	const struct rls *n = &cfg->cpu.numbers;
+
 	if (cfg->cpu.count == 0)
 		return refuse(cfg, err, ST_INVALID, "cpu.count is 0");
 	if (cfg->cpu.count > VM_VCPUS_MAX)
 		return refuse(cfg, err, ST_INVALID, "cpu.count is %u, a VM has at most %d CPUs", cfg->cpu.count,
 			      VM_VCPUS_MAX);
+	if (n->shares < 1 || n->shares > RLS_SHARES_MAX)
+		return refuse(cfg, err, ST_INVALID, "cpu.shares is %u, it can be 1 to %u", n->shares, RLS_SHARES_MAX);
+	if (n->limit == 0)
+		return refuse(cfg, err, ST_INVALID, "a cpu.limit of 0 would never let it run");
+	if (n->reservation > n->limit)
+		return refuse(cfg, err, ST_INVALID, "cpu.reservation (%llu ppm) is above cpu.limit (%llu ppm)",
+			      (unsigned long long)n->reservation, (unsigned long long)n->limit);
+	if (n->reservation > cfg->cpu.count * (uint64_t)SCHED_ONE_CPU)
+		return refuse(cfg, err, ST_INVALID, "cpu.reservation (%llu ppm) is more than its %u CPUs can use",
+			      (unsigned long long)n->reservation, cfg->cpu.count);
+	return ST_OK;
+}
+
+static enum status check_rest(const struct vm_config *cfg, struct error *err)
+{
 	if ((unsigned)cfg->on_reset > ON_RESET_STOP)
 		return refuse(cfg, err, ST_INVALID, "on_reset action %u is unknown", (unsigned)cfg->on_reset);
 	return ST_OK;
@@ -177,7 +196,7 @@ static enum status check_rest(const struct vm_config *cfg, struct error *err)
 enum status vm_config_check(const struct vm_config *cfg, struct error *err)
 {
 	static enum status (*const checks[])(const struct vm_config *, struct error *) = {
-		check_name, check_strings, check_boot, check_memory, check_rest,
+		check_name, check_strings, check_boot, check_memory, check_cpu, check_rest,
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(checks); i++) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "lib/rls.h"
 
 #define VM_NAME_MAX 32      /* with the NUL; [a-z0-9][a-z0-9._-]* */
 #define VM_PATH_MAX 128
@@ -45,6 +46,10 @@ struct vm_config {
 	} boot;
 	struct {
 		unsigned count; /* vcpus, 1 to VM_VCPUS_MAX */
+		struct rls numbers;  /* of all vcpus together: ppm of one CPU, limit RLS_UNLIMITED for none */
+		uint64_t affinity;   /* BIT(cpu) of those it may run on; 0: any */
+		bool exclusive;      /* a core for each vcpu, on which nobody else runs */
+		bool latency;        /* its vcpus run at once when they wake */
 	} cpu;
 	struct {
 		uint64_t size;        /* bytes, a multiple of 4 KiB */

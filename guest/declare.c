@@ -8,11 +8,13 @@
 #include <string.h>
 
 #include "guest/machine.h"
+#include "guest/vm_cpu.h"
 #include "lib/bits.h"
 
 #define SLICE_MIN_NS 100000ull
 #define SLICE_MAX_NS 100000000ull
 #define NS_PER_US 1000ull
+#define CPU_PPM_MAX (SCHED_MAX_CPUS * (uint64_t)SCHED_ONE_CPU)
 
 /* ---- the machine ---- */
 
@@ -117,6 +119,18 @@ static const struct counter vm_rows[] = {
 	VM(starts, "starts", COUNTER_TOTAL, MEASURE_COUNT, "Times the VM was started"),
 	VM(info.cpu_ns, "cpu.used", COUNTER_TOTAL, MEASURE_NS, "Time run on a processor in this start"),
 	VM(info.waited_ns, "cpu.waited", COUNTER_TOTAL, MEASURE_NS, "Time ready in this start, but not run"),
+	VM(info.cpu.blocked_ns, "cpu.blocked", COUNTER_TOTAL, MEASURE_NS, "Time in this start with nothing to do"),
+	VM(info.cpu.limited_ns, "cpu.limited", COUNTER_TOTAL, MEASURE_NS, "Time held back by a limit"),
+	VM(info.cpu.costopped_ns, "cpu.costopped", COUNTER_TOTAL, MEASURE_NS,
+	   "Time that processors were held back until their siblings had caught up"),
+	VM(info.cpu.dispatches, "cpu.turns", COUNTER_TOTAL, MEASURE_COUNT, "Turns on a processor"),
+	VM(info.cpu.migrations, "cpu.migrations", COUNTER_TOTAL, MEASURE_COUNT, "Turns on another processor than the last"),
+	VM(info.cpu.wakes, "cpu.wakes", COUNTER_TOTAL, MEASURE_COUNT, "Times that one of its processors woke"),
+	VM(info.cpu.wake_p50_ns, "cpu.wake_p50", COUNTER_GAUGE, MEASURE_NS,
+	   "Half of the wakes ran within this time; a power of two in ticks"),
+	VM(info.cpu.wake_p99_ns, "cpu.wake_p99", COUNTER_GAUGE, MEASURE_NS, "Of a hundred wakes 99 ran within this time"),
+	VM(info.cpu.entitled, "cpu.entitled", COUNTER_GAUGE, MEASURE_PPM, "What it gets when everybody wants all he can use"),
+	VM(info.cpu.allowed, "cpu.allowed", COUNTER_GAUGE, MEASURE_PPM, "What it gets at present, with what is lent"),
 	VM(info.uptime_ns, "uptime", COUNTER_GAUGE, MEASURE_NS, "The guest's own time since it started"),
 	VM(info.memory_present, "mem.present", COUNTER_GAUGE, MEASURE_BYTES, "Memory that the guest has touched"),
 	VM(info.overhead, "mem.overhead", COUNTER_GAUGE, MEASURE_BYTES,
@@ -197,6 +211,45 @@ static void set_count(void *vm, uint64_t count)
 	((struct vm *)vm)->config.cpu.count = (unsigned)count;
 }
 
+/* ---- its numbers for the scheduler ---- */
+
+/* By the definition's rules, and by what else has been promised. */
+static enum status check_cpu_with(const void *object, void (*change)(struct vm_config *cfg, uint64_t value), uint64_t value,
+				  struct error *err)
+{
+	static struct vm_config after; /* the control task's; too large for its stack */
+	struct vm *vm = vm_by_id(((const struct vm *)object)->machine, ((const struct vm *)object)->id);
+	enum status st;
+
+	after = vm->config;
+	change(&after, value);
+	st = vm_config_check(&after, err);
+	return st == ST_OK ? vm_cpu_check(vm, &after, err) : st;
+}
+
+/* The three functions of knob @name, whose value is @field of a definition. */
+#define CPU_KNOB(name, field, type)                                                                              \
+	static uint64_t get_cpu_##name(const void *vm) { return ((const struct vm *)vm)->config.cpu.field; }        \
+	static void change_##name(struct vm_config *cfg, uint64_t value) { cfg->cpu.field = (type)value; }          \
+	static enum status check_cpu_##name(const void *vm, uint64_t value, struct error *err)                       \
+	{                                                                                                           \
+		return check_cpu_with(vm, change_##name, value, err);                                                 \
+	}                                                                                                           \
+	static void set_cpu_##name(void *vm, uint64_t value)                                                         \
+	{                                                                                                           \
+		change_##name(&((struct vm *)vm)->config, value);                                                     \
+		vm_cpu_changed(vm);                                                                                   \
+	}
+
+CPU_KNOB(shares, numbers.shares, uint32_t)
+CPU_KNOB(reservation, numbers.reservation, uint64_t)
+CPU_KNOB(limit, numbers.limit, uint64_t)
+CPU_KNOB(affinity, affinity, uint64_t)
+CPU_KNOB(exclusive, exclusive, bool)
+CPU_KNOB(latency, latency, bool)
+
+#define CPU_FUNCTIONS(name) .get = get_cpu_##name, .check = check_cpu_##name, .set = set_cpu_##name
+
 static uint64_t get_on_reset(const void *vm)
 {
 	return ((const struct vm *)vm)->config.on_reset;
@@ -243,6 +296,33 @@ static const struct knob vm_knob_rows[] = {
 		.name = "cpu.count", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .when = KNOB_AT_START, .min = 1,
 		.max = VM_VCPUS_MAX, .otherwise = 1, .get = get_count, .set = set_count,
 		.help = "The guest's processors",
+	},
+	{
+		.name = "cpu.shares", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .member = MEMBER_SHARES, .min = 1,
+		.max = RLS_SHARES_MAX, .otherwise = RLS_SHARES_DEFAULT, CPU_FUNCTIONS(shares),
+		.help = "Its weight where others want the processors too",
+	},
+	{
+		.name = "cpu.reservation", .type = KNOB_NUMBER, .measure = MEASURE_PPM, .member = MEMBER_RESERVATION,
+		.max = CPU_PPM_MAX, CPU_FUNCTIONS(reservation),
+		.help = "What it gets in any case, in parts of one processor",
+	},
+	{
+		.name = "cpu.limit", .type = KNOB_NUMBER, .measure = MEASURE_PPM, .member = MEMBER_LIMIT, .min = 1,
+		.max = CPU_PPM_MAX, .none = true, .otherwise = KNOB_NONE, CPU_FUNCTIONS(limit),
+		.help = "What it gets at most, in parts of one processor",
+	},
+	{
+		.name = "cpu.affinity", .type = KNOB_CPUS, CPU_FUNCTIONS(affinity),
+		.help = "The machine's processors that it may run on",
+	},
+	{
+		.name = "cpu.exclusive", .type = KNOB_BOOL, CPU_FUNCTIONS(exclusive),
+		.help = "Whether each of its processors has a core for itself alone",
+	},
+	{
+		.name = "cpu.latency", .type = KNOB_BOOL, CPU_FUNCTIONS(latency),
+		.help = "Whether it runs at once when it wakes, as long as that is within its share",
 	},
 	{
 		.name = "on_reset", .type = KNOB_CHOICE, .names = reset_action_names, .otherwise = ON_RESET_RESTART,

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "guest/platform.h"
+#include "guest/vm_cpu.h"
 #include "guest/vm_devices.h"
 #include "guest/vm_internal.h"
 #include "lib/assert.h"
@@ -282,23 +283,10 @@ void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code)
 
 /* ---- commands ---- */
 
-/* What the scheduler's traces call it. */
-static void name_vcpu(const struct vcpu *v, char name[SCHED_NAME_MAX])
-{
-	const struct vm *vm = v->vm;
-
-	if (vm->vcpu_count == 1)
-		format(name, SCHED_NAME_MAX, "%s", vm->config.name);
-	else
-		format(name, SCHED_NAME_MAX, "%.*s/%u", SCHED_NAME_MAX - 4, vm->config.name, v->id);
-}
-
-/* Puts the vcpus on the CPUs' queues and lets time go on. The lock is held. */
+/* Wakes the vcpus, which are on their queues, and lets time go on. The lock is held. */
 static void set_running(struct vm *vm)
 {
-	char name[SCHED_NAME_MAX];
 	struct machine *m = vm->machine;
-	enum status st;
 
 	vm_time_resume(&vm->time);
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
@@ -308,10 +296,10 @@ static void set_running(struct vm *vm)
 		m->engine->set_tsc_offset(v, vm->time.offset + v->msr.tsc_adjust);
 		/* It may run on any CPU. */
 		m->engine->put(v);
-		name_vcpu(v, name);
-		st = sched_add(m->sched, &v->entity, NULL, name, NULL, m->host->clock->ticks(), NULL);
-		/* There is room for all vcpus of all VMs. */
-		ASSERT(st == ST_OK);
+	}
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		struct vcpu *v = vm->vcpus[i];
+
 		/* Who waits for a start-up message has nothing to do; it may have come just now. */
 		if (!v->waiting || (__atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQ_MAIL))
 			vcpu_request(v, REQ_EVENT);
@@ -344,6 +332,13 @@ enum status vm_start(struct vm *vm, struct error *err)
 		return st;
 	}
 	state = vm_lock(vm);
+	st = vm_cpu_add_vcpus(vm, err);
+	if (st != ST_OK) {
+		vm_unlock(vm, state);
+		vm_release(vm);
+		change(vm, DO_ABANDON);
+		return st;
+	}
 	transition(vm, DO_RUN);
 	vm->reason = REASON_NONE;
 	vm->exit_code = 0;
@@ -418,6 +413,8 @@ enum status vm_resume(struct vm *vm, struct error *err)
 	unsigned long state = vm_lock(vm);
 	enum status st = check_action(vm, DO_RESUME, err);
 
+	if (st == ST_OK)
+		st = vm_cpu_add_vcpus(vm, err);
 	if (st == ST_OK) {
 		transition(vm, DO_RESUME);
 		set_running(vm);
@@ -534,6 +531,7 @@ static void count(const struct vm *vm, struct vm_info *out)
 	};
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		add_vcpu(vm->vcpus[i], out);
+	vm_cpu_figures(vm, &out->cpu);
 }
 
 /* What the vcpus count on their CPUs is read as it is at the moment: each number by itself is right. */

@@ -38,11 +38,20 @@ enum vm_reason {
 	REASON_CRASH,     /* triple fault, unsupported, entry failure: see report */
 };
 
+/* Of all its vcpus, in this start (sched/sched.h). */
+struct vm_cpu_info {
+	uint64_t blocked_ns, limited_ns, costopped_ns;
+	uint64_t dispatches, migrations, wakes, costops;
+	uint64_t wake_p50_ns, wake_p99_ns; /* from waking to running; upper bounds, powers of two in ticks */
+	uint64_t entitled, allowed;        /* ppm of one CPU, now */
+};
+
 struct vm_info {
 	uint64_t memory_present;  /* bytes of guest RAM populated */
 	uint64_t overhead;        /* host bytes besides guest pages that are promised to it while it runs */
 	uint64_t cpu_ns;          /* run so far in this start */
 	uint64_t waited_ns;       /* ready in this start, and not run */
+	struct vm_cpu_info cpu;   /* further figures of the scheduler's */
 	uint64_t uptime_ns;       /* guest time */
 	uint64_t exits, injected;
 	uint64_t denied_msrs, bus_misses;
@@ -77,6 +86,7 @@ struct vm {
 	unsigned crashed_vcpu;  /* whose report it is */
 	struct console console; /* survives stop and start */
 	uint64_t committed;     /* bytes promised while it is built: RAM and overhead */
+	struct sched_pool pool; /* of its vcpus, while it is built; pool.name[0] says that the scheduler has it */
 	struct vm_info last;    /* what it had come to when it was taken apart */
 
 	/* From here on valid from LOADING until teardown. */

@@ -12,6 +12,7 @@
 #include "guest/boot.h"
 #include "guest/cpuid.h"
 #include "guest/platform.h"
+#include "guest/vm_cpu.h"
 #include "guest/vm_devices.h"
 #include "guest/vm_internal.h"
 #include "lib/assert.h"
@@ -188,6 +189,9 @@ enum status vm_build(struct vm *vm, struct error *err)
 	st = admit(vm, err);
 	if (st != ST_OK)
 		return st;
+	st = vm_cpu_enter(vm, err);
+	if (st != ST_OK)
+		return st;
 	st = make_arena(vm);
 	if (st != ST_OK)
 		return no_machine(vm, st, err);
@@ -280,6 +284,7 @@ void vm_release(struct vm *vm)
 	vm_keep_figures(vm);
 	vm_unmask(vm, masked);
 	release_vcpus(vm);
+	vm_cpu_leave(vm);
 	release_memory(vm);
 	release_rest(vm);
 	__atomic_store_n(&vm->teardown_due, false, __ATOMIC_RELAXED);

@@ -46,7 +46,7 @@ struct counter_table {
 	void (*figures)(const void *object, void *out);
 };
 
-#define COUNTER_FIGURES_MAX 512u
+#define COUNTER_FIGURES_MAX 768u
 
 #define COUNTER(type, field, path, what, unit, text)                                                \
 	{                                                                                            \

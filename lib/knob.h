@@ -20,6 +20,7 @@ enum knob_type {
 	KNOB_BOOL,   /* 0 or 1 */
 	KNOB_NUMBER, /* min to max in its measure */
 	KNOB_CHOICE, /* an index into names */
+	KNOB_CPUS,   /* a bitmap of CPUs 0 to 63; none of them: any */
 };
 
 /* Which of the three numbers of a resource (lib/rls.h) it is, if any. A reservation is a floor: see docs/knobs.md. */
@@ -43,6 +44,7 @@ struct knob {
 	uint64_t min, max;      /* of a number, both included */
 	uint64_t step;          /* a number is a multiple of it; 0: any */
 	uint64_t otherwise;     /* the default */
+	bool none;              /* a number may also be KNOB_NONE, which is written so */
 	const char *const *names; /* of a choice; NULL at the end */
 	uint64_t (*get)(const void *object);
 	/* Rules beyond type and range; may be NULL. */
@@ -58,7 +60,9 @@ struct knob_table {
 	bool (*given)(const void *object, size_t row, const char **where);
 };
 
-#define KNOB_TEXT_MAX 48
+#define KNOB_TEXT_MAX 144    /* of a bitmap: pairs of CPUs and commas */
+#define KNOB_NONE UINT64_MAX /* "none": no limit */
+#define KNOB_CPUS_MAX 64u
 
 /* All that a new value must hold to: type, range, the room's own rules. The sentence says what is possible. */
 MUST_CHECK enum status knob_check(const struct knob *k, const void *object, uint64_t value, struct error *err);
@@ -67,8 +71,13 @@ MUST_CHECK enum status knob_parse(const struct knob *k, const char *text, size_t
 				  struct error *err);
 /* The text that knob_parse() reads back: a number in its unit without prefix. Returns @buf of KNOB_TEXT_MAX bytes. */
 const char *knob_text(const struct knob *k, uint64_t value, char *buf);
-/* "bool", "number", "choice". */
+/* "bool", "number", "choice", "cpus". */
 const char *knob_type_name(enum knob_type type);
+/*
+ * Reads "0-3,6": CPUs and ranges of them, with commas between, rising or not; "any" is the empty set. Says what is
+ * wrong.
+ */
+MUST_CHECK enum status knob_parse_cpus(const char *text, size_t len, uint64_t *out, struct error *err);
 /* The index of choice @text; false when there is none. */
 bool knob_choice(const struct knob *k, const char *text, size_t len, uint64_t *out);
 

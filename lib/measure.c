@@ -24,6 +24,8 @@ static const struct unit time_units[] = {
 	{"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"min", 60000000000}, {"h", 3600000000000},
 };
 
+static const struct unit share_units[] = {{"ppm", 1}, {"%", 10000}};
+
 /* The units of @m; none for a plain count. */
 static const struct unit *units_of(enum measure m, size_t *count)
 {
@@ -36,6 +38,9 @@ static const struct unit *units_of(enum measure m, size_t *count)
 	case MEASURE_TICKS:
 		*count = ARRAY_SIZE(time_units);
 		return time_units;
+	case MEASURE_PPM:
+		*count = ARRAY_SIZE(share_units);
+		return share_units;
 	default:
 		*count = 0;
 		return NULL;
@@ -49,7 +54,7 @@ const char *measure_unit(enum measure m)
 
 	if (!units)
 		return "";
-	return units == byte_units ? "bytes" : "ns";
+	return units == byte_units ? "bytes" : units == time_units ? "ns" : "ppm";
 }
 
 /* Digits at the start of @text; how many, 0 when there are none or they do not fit. */

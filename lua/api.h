@@ -19,7 +19,8 @@ struct control;
 /* The libraries of Lua that a script may have, and nothing that reads files, loads bytecode or runs unmetered. */
 void api_open_base(struct lua_State *L);
 /* Unit functions: KiB(4), MiB(128), sec(5), pct(10), ... */
-void api_open_units(struct lua_State *L);
+/* @hz: of the clock that mhz() is a part of. */
+void api_open_units(struct lua_State *L, uint64_t hz);
 /* vm "name" { ... }, linux { ... }, start "name", ... */
 void api_open_vm(struct lua_State *L, struct control *c);
 /* get, set, unset, why: counters and settings. */

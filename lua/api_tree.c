@@ -47,7 +47,8 @@ static void push_number(lua_State *L, uint64_t value, enum measure measure)
 	if (measure == MEASURE_COUNT)
 		lua_pushinteger(L, v);
 	else
-		api_push_quantity(L, v, strcmp(measure_unit(measure), "ns") == 0 ? UNIT_TIME : UNIT_BYTES);
+		api_push_quantity(L, v, measure == MEASURE_PPM ? UNIT_SHARE
+					: strcmp(measure_unit(measure), "ns") == 0 ? UNIT_TIME : UNIT_BYTES);
 }
 
 static void push_knob_value(lua_State *L, const struct knob *k, uint64_t value)
@@ -56,7 +57,7 @@ static void push_knob_value(lua_State *L, const struct knob *k, uint64_t value)
 
 	if (k->type == KNOB_BOOL)
 		lua_pushboolean(L, value != 0);
-	else if (k->type == KNOB_NUMBER)
+	else if (k->type == KNOB_NUMBER && !(k->none && value == KNOB_NONE))
 		push_number(L, value, k->measure);
 	else
 		lua_pushstring(L, knob_text(k, value, text));

@@ -176,7 +176,21 @@ static int quantity_tostring(lua_State *L)
 	return 1;
 }
 
-void api_open_units(lua_State *L)
+/* mhz(500) is that part of one CPU which makes 500 million cycles a second of it, to the nearest millionth. */
+static int mhz_make(lua_State *L)
+{
+	double hz = lua_tonumber(L, lua_upvalueindex(1)), n, ppm;
+
+	if (lua_type(L, 1) != LUA_TNUMBER)
+		return luaL_error(L, "mhz(...) takes a number, not a %s", luaL_typename(L, 1));
+	n = lua_tonumber(L, 1);
+	ppm = n * 1e12 / hz + 0.5;
+	if (!(n >= 0 && ppm < 9.2e18))
+		return luaL_error(L, "mhz(%f) is no rate", n);
+	return api_push_quantity(L, (int64_t)ppm, UNIT_SHARE);
+}
+
+void api_open_units(lua_State *L, uint64_t hz)
 {
 	static const luaL_Reg methods[] = {
 		{"__add", quantity_add}, {"__sub", quantity_sub}, {"__mul", quantity_mul},
@@ -194,4 +208,7 @@ void api_open_units(lua_State *L)
 		lua_pushcclosure(L, unit_make, 1);
 		lua_setglobal(L, units[i].name);
 	}
+	lua_pushnumber(L, (double)hz);
+	lua_pushcclosure(L, mhz_make, 1);
+	lua_setglobal(L, "mhz");
 }

@@ -32,12 +32,26 @@ enum status change_find(struct control *c, const char *path, size_t len, struct 
 
 /* ---- values ---- */
 
+/* What a script writes for a number of some measure. */
+static const struct measure_kind {
+	enum unit_kind unit;
+	const char *what, *example;
+} measure_kinds[] = {
+	{UNIT_BYTES, "a size such as MiB(128)", "MiB(128)"},
+	{UNIT_TIME, "a time such as ms(5)", "ms(5)"},
+	{UNIT_SHARE, "a part of one CPU such as pct(20) or mhz(500)", "pct(20) or mhz(500)"},
+};
+
+static const struct measure_kind *kind_of(const struct knob *k)
+{
+	return &measure_kinds[k->measure == MEASURE_NS ? 1 : k->measure == MEASURE_PPM ? 2 : 0];
+}
+
 /* A script's bare number where a unit belongs. */
 static enum status needs_unit(const struct knob *k, uint64_t n, struct error *err)
 {
-	const char *example = k->measure == MEASURE_NS ? "ms(5)" : "MiB(128)";
-
-	return fail(err, ST_INVALID, "it needs a unit: write for example %s, not %llu", example, (unsigned long long)n);
+	return fail(err, ST_INVALID, "it needs a unit: write for example %s, not %llu", kind_of(k)->example,
+		    (unsigned long long)n);
 }
 
 static bool has_unit(const struct knob *k)
@@ -49,13 +63,10 @@ static bool has_unit(const struct knob *k)
 static enum status read_quantity(const struct knob *k, uint64_t tag, struct cbor_value content, uint64_t *out,
 				 struct error *err)
 {
-	uint64_t want = BRIDGE_TAG_QUANTITY + (k->measure == MEASURE_NS ? UNIT_TIME : UNIT_BYTES);
-
 	if (!has_unit(k))
 		return fail(err, ST_INVALID, "it takes a plain number without a unit");
-	if (tag != want)
-		return fail(err, ST_INVALID, "it takes %s", k->measure == MEASURE_NS ? "a time such as ms(5)"
-										       : "a size such as MiB(128)");
+	if (tag != BRIDGE_TAG_QUANTITY + (uint64_t)kind_of(k)->unit)
+		return fail(err, ST_INVALID, "it takes %s", kind_of(k)->what);
 	return cbor_get_uint(content, out) ? ST_OK : fail(err, ST_INVALID, "it is negative");
 }
 
@@ -63,6 +74,7 @@ static enum status wrong_type(const struct knob *k, struct cbor_value v, struct 
 {
 	static const char *const wanted[] = {
 		[KNOB_BOOL] = "true or false", [KNOB_NUMBER] = "a whole number", [KNOB_CHOICE] = "a word",
+		[KNOB_CPUS] = "CPUs such as \"0-3,6\"",
 	};
 
 	return fail(err, ST_INVALID, "it takes %s, not %s", wanted[k->type], cbor_type_name(cbor_type_of(v)));
@@ -88,7 +100,7 @@ static enum status read_value(const struct knob *k, struct cbor_value v, bool un
 	bool yes;
 
 	/* Text is how a person or a stock client writes any value; Lua has the values themselves. */
-	if ((!units || k->type == KNOB_CHOICE) &&
+	if ((!units || k->type == KNOB_CHOICE || k->type == KNOB_CPUS || k->none) &&
 	    (cbor_get_text(v, &text, &len) || cbor_get_bytes(v, (const uint8_t **)&text, &len)))
 		return knob_parse(k, text, len, out, err);
 	if (k->type == KNOB_NUMBER)

@@ -28,6 +28,8 @@ static void put_cpu(struct control *c, unsigned i, struct cbor_writer *w)
 	command_put_uint(w, "busy_ns", ticks_to_ns(stats.busy, c->cfg.clock->hz));
 	command_put_uint(w, "idle_ns", ticks_to_ns(stats.idle, c->cfg.clock->hz));
 	command_put_uint(w, "ready", stats.ready);
+	command_put_uint(w, "rate", stats.rate);
+	command_put_uint(w, "pulled", stats.pulled);
 	if (m->host->cpu_place) {
 		m->host->cpu_place(i, &place);
 		command_put_uint(w, "apic_id", place.apic_id);

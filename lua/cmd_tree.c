@@ -11,7 +11,7 @@
 #include "lua/change.h"
 #include "lua/control_internal.h"
 
-#define ITEM_MAX (TREE_PATH_MAX + 160u) /* bytes that one entry of a list takes, at most */
+#define ITEM_MAX (TREE_PATH_MAX + 400u) /* bytes that one entry of a list takes, at most */
 #define DECLARATION_MAX 1200u           /* and one declaration, with a family's names */
 #define VALUE_MAX 9u
 
@@ -30,7 +30,7 @@ void tree_put_knob_value(const struct knob *k, uint64_t value, struct cbor_write
 
 	if (k->type == KNOB_BOOL)
 		cbor_put_bool(w, value != 0);
-	else if (k->type == KNOB_NUMBER)
+	else if (k->type == KNOB_NUMBER && !(k->none && value == KNOB_NONE))
 		cbor_put_uint(w, value);
 	else
 		cbor_put_text(w, knob_text(k, value, text));
@@ -321,6 +321,10 @@ static void put_range(const struct knob *k, struct cbor_writer *w)
 	command_put_uint(w, "max", k->max);
 	if (k->step)
 		command_put_uint(w, "step", k->step);
+	if (k->none) {
+		cbor_put_text(w, "none");
+		cbor_put_bool(w, true);
+	}
 }
 
 static void put_knob_declaration(const struct knob *k, struct cbor_writer *w)

@@ -105,6 +105,27 @@ static void put_memory(const struct vm *vm, const struct vm_info *info, struct c
 	cbor_close_map(w, map);
 }
 
+static void put_cpu(const struct vm_info *info, struct cbor_writer *w)
+{
+	const struct vm_cpu_info *cpu = &info->cpu;
+	struct cbor_mark map;
+
+	cbor_put_text(w, "cpu");
+	map = cbor_open(w);
+	command_put_uint(w, "ready_ns", info->waited_ns);
+	command_put_uint(w, "blocked_ns", cpu->blocked_ns);
+	command_put_uint(w, "limited_ns", cpu->limited_ns);
+	command_put_uint(w, "costopped_ns", cpu->costopped_ns);
+	command_put_uint(w, "turns", cpu->dispatches);
+	command_put_uint(w, "migrations", cpu->migrations);
+	command_put_uint(w, "wakes", cpu->wakes);
+	command_put_uint(w, "wake_p50_ns", cpu->wake_p50_ns);
+	command_put_uint(w, "wake_p99_ns", cpu->wake_p99_ns);
+	command_put_uint(w, "entitled", cpu->entitled);
+	command_put_uint(w, "allowed", cpu->allowed);
+	cbor_close_map(w, map);
+}
+
 static enum status info_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
 	struct vm_info info;
@@ -122,6 +143,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	command_put_uint(w, "starts", a->vm->starts);
 	command_put_uint(w, "cpu_ns", info.cpu_ns);
 	command_put_uint(w, "uptime_ns", info.uptime_ns);
+	put_cpu(&info, w);
 	command_put_uint(w, "exits", info.exits);
 	put_exits(&info, w);
 	command_put_uint(w, "injected", info.injected);

@@ -21,7 +21,10 @@
 #define PATH_MAX_BYTES 64
 #define SHOWN_KEY_MAX 40
 
-enum kind { KIND_TEXT, KIND_BOOL, KIND_COUNT, KIND_SIZE, KIND_RESERVATION, KIND_CHOICE, KIND_MODULES, KIND_SECTION };
+enum kind {
+	KIND_TEXT, KIND_BOOL, KIND_COUNT, KIND_SIZE, KIND_RESERVATION, KIND_SHARES, KIND_PART, KIND_CPUS, KIND_CHOICE,
+	KIND_MODULES, KIND_SECTION
+};
 
 struct setting {
 	const char *key;
@@ -61,6 +64,12 @@ static const struct setting boot_rows[] = {
 };
 static const struct setting cpu_rows[] = {
 	{"count", KIND_COUNT, AT(cpu.count), 0, NULL},
+	{"shares", KIND_SHARES, AT(cpu.numbers.shares), 0, NULL},
+	{"reservation", KIND_PART, AT(cpu.numbers.reservation), 0, NULL},
+	{"limit", KIND_PART, AT(cpu.numbers.limit), 0, NULL},
+	{"affinity", KIND_CPUS, AT(cpu.affinity), 0, NULL},
+	{"exclusive", KIND_BOOL, AT(cpu.exclusive), 0, NULL},
+	{"latency", KIND_BOOL, AT(cpu.latency), 0, NULL},
 };
 static const struct setting mem_rows[] = {
 	{"size", KIND_SIZE, AT(memory.size), 0, NULL},
@@ -207,6 +216,75 @@ static enum status read_reservation(struct decoder *d, const char *key, struct c
 	return read_size(d, key, v, out);
 }
 
+/* Any whole number that fits the field; what is possible is the definition's rule. */
+static enum status read_shares(struct decoder *d, const char *key, struct cbor_value v, uint32_t *out)
+{
+	uint64_t n;
+
+	if (cbor_type_of(v) == CBOR_TAG)
+		return refuse(d, ST_INVALID, "%s%s is a plain number and takes no unit", d->path, key);
+	if (!cbor_get_uint(v, &n))
+		return wrong_type(d, key, "a whole number", v);
+	if (n > RLS_SHARES_MAX)
+		return refuse(d, ST_INVALID, "%s%s is %llu, it can be 1 to %u", d->path, key, (unsigned long long)n,
+			      RLS_SHARES_MAX);
+	*out = (uint32_t)n;
+	return ST_OK;
+}
+
+/* Parts of one CPU: from a script a quantity, on the wire millionths. */
+static enum status read_part(struct decoder *d, const char *key, struct cbor_value v, uint64_t *out)
+{
+	static const char want[] = "a part of one CPU such as pct(20) or mhz(500)";
+	struct cbor_value content;
+	uint64_t tag, n;
+
+	if (strcmp(key, "limit") == 0 && cbor_is_text(v, "none"))
+		return ST_OK; /* what it is without the setting */
+	if (!cbor_get_tag(v, &tag, &content)) {
+		if (!cbor_get_uint(v, &n))
+			return wrong_type(d, key, d->src->units ? want : "a number of millionths of one CPU", v);
+		if (d->src->units)
+			return refuse(d, ST_INVALID, "%s%s needs a unit: write pct(%llu) or mhz(...), not %llu", d->path, key,
+				      (unsigned long long)n, (unsigned long long)n);
+		*out = n;
+		return ST_OK;
+	}
+	if (!d->src->units || tag != BRIDGE_TAG_QUANTITY + UNIT_SHARE)
+		return refuse(d, ST_INVALID, "%s%s takes %s", d->path, key,
+			      d->src->units ? want : "a number of millionths of one CPU");
+	if (!cbor_get_uint(content, out))
+		return refuse(d, ST_INVALID, "%s%s is negative", d->path, key);
+	return ST_OK;
+}
+
+/* "0-3,6", or a list of numbers. */
+static enum status read_cpus(struct decoder *d, const char *key, struct cbor_value v, uint64_t *out)
+{
+	struct cbor_iter it;
+	struct cbor_value e;
+	struct error why;
+	const char *text;
+	uint64_t cpu;
+	size_t len;
+
+	if (cbor_get_text(v, &text, &len))
+		return knob_parse_cpus(text, len, out, &why) == ST_OK
+			       ? ST_OK : refuse(d, ST_INVALID, "%s%s: %.120s", d->path, key, why.text);
+	if (cbor_type_of(v) != CBOR_ARRAY || cbor_count(v) == 0 || !cbor_iterate(v, &it))
+		return refuse(d, ST_INVALID, "%s%s takes CPUs such as {0, 2} or \"0-3,6\"", d->path, key);
+	*out = 0;
+	while (cbor_next(&it, &e)) {
+		if (!cbor_get_uint(e, &cpu))
+			return wrong_type(d, key, "numbers of CPUs", e);
+		if (cpu >= KNOB_CPUS_MAX)
+			return refuse(d, ST_INVALID, "%s%s: CPU %llu: in this version it names those up to %u", d->path, key,
+				      (unsigned long long)cpu, KNOB_CPUS_MAX - 1);
+		*out |= BIT(cpu);
+	}
+	return ST_OK;
+}
+
 static enum status read_choice(struct decoder *d, const struct setting *row, struct cbor_value v, unsigned *out)
 {
 	const char *const *names = row->detail;
@@ -305,6 +383,12 @@ static enum status read_setting(struct decoder *d, const struct setting *row, st
 		return read_size(d, row->key, v, field);
 	case KIND_RESERVATION:
 		return read_reservation(d, row->key, v, field);
+	case KIND_SHARES:
+		return read_shares(d, row->key, v, field);
+	case KIND_PART:
+		return read_part(d, row->key, v, field);
+	case KIND_CPUS:
+		return read_cpus(d, row->key, v, field);
 	case KIND_CHOICE:
 		return read_choice(d, row, v, field);
 	case KIND_MODULES:
@@ -435,6 +519,26 @@ static void put_flag(struct cbor_writer *w, const char *key, bool flag)
 	cbor_put_bool(w, flag);
 }
 
+/* What is as without the setting is left out, but for the shares: they are what to compare with. */
+static void put_cpu(const struct vm_config *cfg, struct cbor_writer *w)
+{
+	static const struct knob cpus = {.type = KNOB_CPUS};
+	char text[KNOB_TEXT_MAX];
+
+	put_number(w, "count", cfg->cpu.count);
+	put_number(w, "shares", cfg->cpu.numbers.shares);
+	if (cfg->cpu.numbers.reservation)
+		put_number(w, "reservation", cfg->cpu.numbers.reservation);
+	if (cfg->cpu.numbers.limit != RLS_UNLIMITED)
+		put_number(w, "limit", cfg->cpu.numbers.limit);
+	if (cfg->cpu.affinity)
+		put_text_field(w, "affinity", knob_text(&cpus, cfg->cpu.affinity, text));
+	if (cfg->cpu.exclusive)
+		put_flag(w, "exclusive", true);
+	if (cfg->cpu.latency)
+		put_flag(w, "latency", true);
+}
+
 void define_encode(const struct vm_config *cfg, struct cbor_writer *w)
 {
 	struct cbor_mark map = cbor_open(w), sub;
@@ -443,7 +547,7 @@ void define_encode(const struct vm_config *cfg, struct cbor_writer *w)
 	put_boot(cfg, w);
 	cbor_put_text(w, "cpu");
 	sub = cbor_open(w);
-	put_number(w, "count", cfg->cpu.count);
+	put_cpu(cfg, w);
 	cbor_close_map(w, sub);
 	cbor_put_text(w, "mem");
 	sub = cbor_open(w);

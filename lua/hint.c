@@ -17,7 +17,7 @@
 struct other_word {
 	const char *word;
 	const char *right; /* our word for it; NULL: the same */
-	bool absent;       /* this version has no such setting */
+	bool absent;       /* not everywhere in this version: only where it is among the known words */
 };
 
 static const struct other_word words[] = {
@@ -28,10 +28,15 @@ static const struct other_word words[] = {
 	{"initramfs", "boot.initrd", false}, {"ramdisk", "boot.initrd", false}, {"append", "boot.cmdline", false},
 	{"extra", "boot.cmdline", false}, {"args", "boot.cmdline", false}, {"bootargs", "boot.cmdline", false},
 	{"onreset", "on_reset", false}, {"on_reboot", "on_reset", false},
-	{"max", "limit", true}, {"limit", NULL, true}, {"weight", "shares", true}, {"shares", NULL, true},
-	{"pin", "affinity", true}, {"affinity", NULL, true}, {"net", "network", true}, {"bridge", "network", true},
+	{"max", "limit", true}, {"cap", "limit", true}, {"maximum", "limit", true}, {"quota", "limit", true},
+	{"limit", NULL, true}, {"weight", "shares", true}, {"share", "shares", true}, {"priority", "shares", true},
+	{"nice", "shares", true}, {"shares", NULL, true}, {"min", "reservation", true},
+	{"minimum", "reservation", true}, {"guarantee", "reservation", true}, {"pin", "affinity", true},
+	{"cpuset", "affinity", true}, {"affinity", NULL, true}, {"dedicated", "exclusive", true},
+	{"isolated", "exclusive", true}, {"exclusive", NULL, true}, {"low_latency", "latency", true},
+	{"realtime", "latency", true}, {"latency", NULL, true}, {"net", "network", true}, {"bridge", "network", true},
 	{"nic", "network", true}, {"network", NULL, true}, {"disks", "disk", true}, {"volume", "disk", true},
-	{"disk", NULL, true}, {"exclusive", NULL, true}, {"cosched", NULL, true}, {"reclaim", NULL, true},
+	{"disk", NULL, true}, {"cosched", NULL, true}, {"reclaim", NULL, true},
 	{"order", NULL, true}, {"needs", NULL, true}, {"alive", NULL, true}, {"log", NULL, true},
 	{"passthrough", NULL, true}, {"uefi", NULL, true},
 };
@@ -91,17 +96,38 @@ static void list_known(const struct hint_keys *known, char *out, size_t size)
 		len += format(out + len, size - len, "%s%s", i ? ", " : "", known->key(known->rows, i));
 }
 
-bool hint_other_word(const char *word, char *out, size_t size)
+/* The key that is @word, or ends in it behind a dot; NULL when there is none. */
+static const char *key_that_ends(const char *word, const struct hint_keys *known)
+{
+	size_t len = strlen(word);
+
+	for (size_t i = 0; known && i < known->count; i++) {
+		const char *key = known->key(known->rows, i);
+		size_t key_len = strlen(key);
+
+		if (key_len >= len && strcmp(key + key_len - len, word) == 0 &&
+		    (key_len == len || key[key_len - len - 1] == '.'))
+			return key;
+	}
+	return NULL;
+}
+
+bool hint_other_word(const char *word, const struct hint_keys *known, char *out, size_t size)
 {
 	out[0] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcmp(words[i].word, word) != 0)
+		const struct other_word *w = &words[i];
+		const char *there;
+
+		if (strcmp(w->word, word) != 0)
 			continue;
-		if (!words[i].right)
+		there = w->absent ? key_that_ends(w->right ? w->right : word, known) : w->right;
+		if (there)
+			format(out, size, w->right ? "; it is called %s" : "; there is %s", there);
+		else if (!w->right)
 			format(out, size, ": this version does not have it");
 		else
-			format(out, size, "; it is called %s%s", words[i].right,
-			       words[i].absent ? ", and this version does not have it" : "");
+			format(out, size, "; it is called %s, and this version does not have it", w->right);
 		return true;
 	}
 	return false;
@@ -118,7 +144,7 @@ void hint_nearest(const char *word, const char *path, const struct hint_keys *kn
 
 void hint_for(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size)
 {
-	if (hint_other_word(word, out, size))
+	if (hint_other_word(word, known, out, size))
 		return;
 	hint_nearest(word, path, known, out, size);
 	if (!out[0])

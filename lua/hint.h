@@ -25,7 +25,7 @@ struct hint_keys {
 void hint_for(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size);
 
 /* The first part of it: advice when @word is another product's or a later version's; false, and @out is empty. */
-bool hint_other_word(const char *word, char *out, size_t size);
+bool hint_other_word(const char *word, const struct hint_keys *known, char *out, size_t size);
 /* The second: the nearest known word, or nothing. */
 void hint_nearest(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size);
 

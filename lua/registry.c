@@ -390,7 +390,7 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 		format(place, sizeof place, "%.*s.", (int)place_len, clean);
 	rest = clean + (strlen(place) <= strlen(clean) ? strlen(place) : 0);
 	last = strrchr(rest, '.') ? strrchr(rest, '.') + 1 : rest;
-	if (!hint_other_word(last, advice, sizeof advice))
+	if (!hint_other_word(last, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice))
 		hint_nearest(rest, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "there is no %s%s", clean, advice);
 }

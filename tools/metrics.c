@@ -36,6 +36,8 @@ static void metric_name(const struct catalog_row *row, char out[METRIC_MAX])
 		append(out, "_bytes");
 	else if (strcmp(row->unit, "ns") == 0)
 		append(out, "_seconds");
+	else if (strcmp(row->unit, "ppm") == 0)
+		append(out, "_ppm");
 	if (row->kind == CATALOG_TOTAL)
 		append(out, "_total");
 }

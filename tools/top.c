@@ -25,25 +25,26 @@
 #define SECONDS_MAX 3600.0
 #define WIDTH_DEFAULT 80
 #define HEIGHT_DEFAULT 24
-#define NAME_WIDTH 18      /* at 80 columns; a wider terminal gives it more */
-#define OTHER_COLUMNS 62   /* all but the name */
+#define NAME_WIDTH 10      /* at 80 columns; a wider terminal gives it more */
+#define OTHER_COLUMNS 70   /* all but the name */
 #define LINE_MAX_CHARS 512
 #define KEY_CTRL_C 3
 
 struct row {
 	char name[40], state[16];
-	double cpu, waited;   /* percent of one processor */
-	double exits;         /* a second */
+	double cpu, waited, blocked, costopped, limited; /* percent of one processor */
+	double exits, migrations; /* a second */
 	uint64_t present, uptime_ns;
 };
 
-enum order { BY_CPU, BY_WAIT, BY_MEMORY, BY_EXITS, BY_UPTIME, BY_NAME };
+enum order { BY_CPU, BY_READY, BY_COSTOP, BY_WAIT, BY_LIMIT, BY_MIGRATIONS, BY_MEMORY, BY_EXITS, BY_UPTIME, BY_NAME };
 
 static const struct {
 	char key;
 	const char *title;
 } orders[] = {
-	[BY_CPU] = {'c', "%CPU"}, [BY_WAIT] = {'w', "%WAIT"}, [BY_MEMORY] = {'m', "PRESENT"},
+	[BY_CPU] = {'c', "%USED"}, [BY_READY] = {'r', "%RDY"}, [BY_COSTOP] = {'s', "%CSTP"}, [BY_WAIT] = {'w', "%WAIT"},
+	[BY_LIMIT] = {'l', "%LMT"}, [BY_MIGRATIONS] = {'g', "MIG"}, [BY_MEMORY] = {'m', "PRESENT"},
 	[BY_EXITS] = {'e', "EXITS/s"}, [BY_UPTIME] = {'u', "UPTIME"}, [BY_NAME] = {'n', "NAME"},
 };
 
@@ -109,6 +110,10 @@ static void take_row(const struct sample_table *t, double ns)
 	*r = (struct row){
 		.cpu = 100 * (double)risen("vm", name, "cpu.used") / ns,
 		.waited = 100 * (double)risen("vm", name, "cpu.waited") / ns,
+		.blocked = 100 * (double)risen("vm", name, "cpu.blocked") / ns,
+		.costopped = 100 * (double)risen("vm", name, "cpu.costopped") / ns,
+		.limited = 100 * (double)risen("vm", name, "cpu.limited") / ns,
+		.migrations = 1e9 * (double)risen("vm", name, "cpu.migrations") / ns,
 		.exits = 1e9 * (double)risen("vm", name, "exits") / ns,
 		.present = sample_value(&view.cat, t, "mem.present"),
 		.uptime_ns = sample_value(&view.cat, t, "uptime"),
@@ -123,8 +128,16 @@ static double key_of(const struct row *r)
 	switch (sort_order) {
 	case BY_CPU:
 		return r->cpu;
-	case BY_WAIT:
+	case BY_READY:
 		return r->waited;
+	case BY_COSTOP:
+		return r->costopped;
+	case BY_WAIT:
+		return r->blocked;
+	case BY_LIMIT:
+		return r->limited;
+	case BY_MIGRATIONS:
+		return r->migrations;
 	case BY_MEMORY:
 		return (double)r->present;
 	case BY_EXITS:
@@ -213,14 +226,17 @@ static void put_rows(FILE *out, const struct screen *s)
 									 : NAME_WIDTH;
 	unsigned fit = s->live && s->height > 5 ? s->height - 5 : CATALOG_TABLES_MAX, shown = MIN(view.count, fit);
 
-	put_line(out, s, true, "%-*s %-8s %6s %6s %11s %9s %11s", name_width, "NAME", "STATE", orders[BY_CPU].title,
-		 orders[BY_WAIT].title, orders[BY_MEMORY].title, orders[BY_EXITS].title, orders[BY_UPTIME].title);
+	put_line(out, s, true, "%-*s %-7s %6s %5s %5s %5s %5s %4s %8s %7s %8s", name_width, "NAME", "STATE",
+		 orders[BY_CPU].title, orders[BY_READY].title, orders[BY_COSTOP].title, orders[BY_WAIT].title,
+		 orders[BY_LIMIT].title, orders[BY_MIGRATIONS].title, orders[BY_MEMORY].title, orders[BY_EXITS].title,
+		 orders[BY_UPTIME].title);
 	for (unsigned i = 0; i < shown; i++) {
 		const struct row *r = &view.rows[i];
 		char present[24], uptime[24];
 
-		put_line(out, s, false, "%-*.*s %-8s %6.1f %6.1f %11s %9.0f %11s", name_width, name_width, r->name,
-			 r->state, r->cpu, r->waited, show_bytes(r->present, present, sizeof present), r->exits,
+		put_line(out, s, false, "%-*.*s %-7s %6.1f %5.1f %5.1f %5.0f %5.1f %4.0f %8s %7.0f %8s", name_width,
+			 name_width, r->name, r->state, r->cpu, r->waited, r->costopped, r->blocked, r->limited,
+			 r->migrations, show_bytes(r->present, present, sizeof present), r->exits,
 			 show_ns(r->uptime_ns, uptime, sizeof uptime));
 	}
 	if (shown < view.count)
@@ -241,7 +257,7 @@ static void draw(const struct screen *s)
 	put_head(out, s);
 	put_rows(out, s);
 	if (s->live)
-		fprintf(out, "c w m e u n: order, now %s; q: quit\x1b[K\x1b[J", orders[view.order].title);
+		fprintf(out, "c r s w l g m e u n: order, now %s; q: quit\x1b[K\x1b[J", orders[view.order].title);
 	fclose(out);
 	fwrite(text, 1, len, stdout);
 	fflush(stdout);
@@ -272,9 +288,11 @@ static void print_json(void)
 		show_json_string(stdout, r->name, strlen(r->name));
 		fputs(", \"state\": ", stdout);
 		show_json_string(stdout, r->state, strlen(r->state));
-		printf(", \"cpu_percent\": %.3f, \"wait_percent\": %.3f, \"present\": %llu, \"exits_per_s\": %.3f, "
-		       "\"uptime_ns\": %llu}",
-		       r->cpu, r->waited, (unsigned long long)r->present, r->exits, (unsigned long long)r->uptime_ns);
+		printf(", \"used_percent\": %.3f, \"ready_percent\": %.3f, \"costop_percent\": %.3f, "
+		       "\"wait_percent\": %.3f, \"limited_percent\": %.3f, \"migrations_per_s\": %.3f",
+		       r->cpu, r->waited, r->costopped, r->blocked, r->limited, r->migrations);
+		printf(", \"present\": %llu, \"exits_per_s\": %.3f, \"uptime_ns\": %llu}", (unsigned long long)r->present,
+		       r->exits, (unsigned long long)r->uptime_ns);
 	}
 	puts("]}");
 }

@@ -22,7 +22,7 @@
 static const char *value_text(struct cbor_value map, const char *key, const char *unit, char *out, size_t size)
 {
 	enum measure m = strcmp(unit, "bytes") == 0 ? MEASURE_BYTES : strcmp(unit, "ns") == 0 ? MEASURE_NS
-											      : MEASURE_COUNT;
+			 : strcmp(unit, "ppm") == 0 ? MEASURE_PPM : MEASURE_COUNT;
 	struct cbor_value v;
 	const char *text;
 	size_t len;

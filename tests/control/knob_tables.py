@@ -20,12 +20,16 @@ def time(value):
     return "%d ns" % value
 
 
+def share(value):
+    return "%d %%" % (value // 10000) if value % 10000 == 0 else "%d ppm" % value
+
+
 def shown(value, unit):
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return value
-    return {"bytes": size, "ns": time}.get(unit, str)(value)
+    return {"bytes": size, "ns": time, "ppm": share}.get(unit, str)(value)
 
 
 def place(group):
@@ -47,11 +51,14 @@ def counters(declarations):
 def takes(d):
     if d["kind"] == "bool":
         return "true or false"
+    if d["kind"] == "cpus":
+        return 'CPUs such as `0-3,6`, or `any`'
     if d["kind"] == "choice":
         return ", ".join(d["names"])
     if d["min"] == d["max"]:
         return shown(d["min"], d.get("unit"))
     text = "%s to %s" % (shown(d["min"], d.get("unit")), shown(d["max"], d.get("unit")))
+    text += ", or none" if d.get("none") else ""
     return text + (", a multiple of %s" % shown(d["step"], d.get("unit")) if "step" in d else "")
 
 

@@ -98,7 +98,7 @@ def test_values_and_declarations_agree_with_the_list(host):
                                for n, v in zip(d["names"], value) if n)
             else:
                 rebuilt["%s.%s" % (place, d["name"])] = value
-    knobs = {d["group"] + "." + d["name"] for d in declared if d["kind"] in ("bool", "number", "choice")}
+    knobs = {d["group"] + "." + d["name"] for d in declared if d["kind"] in ("bool", "number", "choice", "cpus")}
     assert set(rebuilt) | {k.replace("vm.", "vm.a.") for k in knobs} == set(items)
     for path in rebuilt:
         if path.startswith("vm.") or path.startswith("host.mem"):
@@ -178,9 +178,9 @@ def test_a_new_vm_of_the_same_name_starts_clean(host):
 @pytest.mark.parametrize("path,value,rc,want", [
     ("vm.a.mem.sise", 1, smp.NO_ENTRY, "there is no vm.a.mem.sise; did you mean vm.a.mem.size?"),
     ("vm.a.mem.reserve", 1, smp.NO_ENTRY, "it is called reservation"),
-    ("vm.a.pin", 1, smp.NO_ENTRY, "it is called affinity, and this version does not have it"),
+    ("vm.a.pin", 1, smp.NO_ENTRY, "it is called cpu.affinity"),
     ("vm.a.bridge", "lan", smp.NO_ENTRY, "it is called network, and this version does not have it"),
-    ("vm.a.cpu.shares", 1, smp.NO_ENTRY, "this version does not have it"),
+    ("vm.a.network", 1, smp.NO_ENTRY, "this version does not have it"),
     ("vm.b.mem.size", 1, smp.NO_ENTRY, "there is no VM called b"),
     ("vm.a.mem.present", 1, smp.BAD_VALUE, "vm.a.mem.present is a counter, not a setting"),
     ("vm.a", 1, smp.NO_ENTRY, "vm.a is no counter or setting, but has some below it"),
@@ -309,9 +309,9 @@ def test_settings_group(host):
     machine = host(vm("a"))
     client = machine.smp
     assert client.read_request(SETTINGS, 0, {"name": "vm.a.on_reset"}) == {"val": b"stop"}
-    assert client.read_request(SETTINGS, 0, {"name": "vm.a.mem.size", "max_size": 47}) == {"val": b"2097152"}
+    assert client.read_request(SETTINGS, 0, {"name": "vm.a.mem.size", "max_size": 143}) == {"val": b"2097152"}
     assert client.read_request(SETTINGS, 0, {"name": "vm.a.mem.size", "max_size": 300}) == \
-        {"val": b"2097152", "max_size": 47}
+        {"val": b"2097152", "max_size": 143}
     assert client.write_request(SETTINGS, 0, {"name": "vm.a.on_reset", "val": b"restart"}) == {}
     assert client.write_request(SETTINGS, 2) == {}
     assert get(machine, "vm.a.on_reset") == {"path": "vm.a.on_reset", "value": "restart", "origin": "operator"}

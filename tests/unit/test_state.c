@@ -34,7 +34,7 @@ static void open_all(lua_State *L, void *ctx)
 {
 	(void)ctx;
 	api_open_base(L);
-	api_open_units(L);
+	api_open_units(L, 1000000000);
 }
 
 static int setup(void **state)

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Changes are tried before they are made: the scheduler is given the new numbers
+ * and then the old ones again, which it had admitted. Between that and the
+ * change itself nobody else changes anything, because all of it is the control
+ * task's.
+ */
+#include "guest/vm_cpu.h"
+
+#include <string.h>
+
+#include "guest/vm_internal.h"
+#include "lib/assert.h"
+#include "lib/format.h"
+#include "lib/log.h"
+
+static bool entered(const struct vm *vm)
+{
+	return vm->pool.name[0] != '\0';
+}
+
+static enum status refuse(const struct vm *vm, enum status st, const struct error *why, struct error *err)
+{
+	return fail(err, st, "VM %s: cpu: %.150s", vm->config.name, why->text);
+}
+
+static struct sched_attr attributes(const struct vm_config *cfg)
+{
+	return (struct sched_attr){
+		.affinity.word[0] = cfg->cpu.affinity, .exclusive = cfg->cpu.exclusive, .latency = cfg->cpu.latency,
+		.gang = cfg->cpu.count > 1,
+	};
+}
+
+/* CPUs that are named must be there: a typing error is none that is meant for another machine. */
+static enum status check_affinity(const struct vm *vm, const struct vm_config *cfg, struct error *err)
+{
+	uint64_t left = cfg->cpu.affinity;
+
+	for (; left; left &= left - 1) {
+		unsigned cpu = bit_lowest(left);
+
+		if (!vm->machine->host->cpu_at(cpu))
+			return fail(err, ST_INVALID, "its affinity names CPU %u, which is not there", cpu);
+	}
+	return ST_OK;
+}
+
+/* ---- coming and going ---- */
+
+enum status vm_cpu_enter(struct vm *vm, struct error *err)
+{
+	struct machine *m = vm->machine;
+	struct error why = {""};
+	enum status st = check_affinity(vm, &vm->config, &why);
+	unsigned long state = vm_mask(vm);
+
+	if (st == ST_OK)
+		st = sched_pool_add(m->sched, &vm->pool, NULL, vm->config.name, &vm->config.cpu.numbers, &why);
+	vm_unmask(vm, state);
+	return st == ST_OK ? ST_OK : refuse(vm, st, &why, err);
+}
+
+void vm_cpu_leave(struct vm *vm)
+{
+	unsigned long state = vm_mask(vm);
+	struct error err;
+	enum status st;
+
+	if (entered(vm)) {
+		st = sched_pool_remove(vm->machine->sched, &vm->pool, &err);
+		ASSERT(st == ST_OK); /* its vcpus have been taken off */
+		vm->pool.name[0] = '\0';
+	}
+	vm_unmask(vm, state);
+}
+
+/* What the scheduler's traces call it. */
+static void name_vcpu(const struct vcpu *v, char name[SCHED_NAME_MAX])
+{
+	const struct vm *vm = v->vm;
+
+	if (vm->vcpu_count == 1)
+		format(name, SCHED_NAME_MAX, "%s", vm->config.name);
+	else
+		format(name, SCHED_NAME_MAX, "%.*s/%u", SCHED_NAME_MAX - 4, vm->config.name, v->id);
+}
+
+enum status vm_cpu_add_vcpus(struct vm *vm, struct error *err)
+{
+	struct sched *s = vm->machine->sched;
+	struct sched_attr attr = attributes(&vm->config);
+	struct error why = {""};
+	char name[SCHED_NAME_MAX];
+	enum status st = ST_OK;
+	unsigned n = 0;
+
+	for (; n < vm->vcpu_count && st == ST_OK; n++) {
+		name_vcpu(vm->vcpus[n], name);
+		st = sched_add(s, &vm->vcpus[n]->entity, &vm->pool, name, &attr, vm->machine->host->clock->ticks(), &why);
+	}
+	if (st == ST_OK)
+		return ST_OK;
+	for (n--; n-- > 0;) { /* without the one that failed */
+		bool gone = sched_remove(s, &vm->vcpus[n]->entity);
+
+		ASSERT(gone); /* nobody has woken it */
+	}
+	return refuse(vm, st, &why, err);
+}
+
+/* ---- changing ---- */
+
+static enum status set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err)
+{
+	struct sched_attr attr = attributes(cfg);
+	enum status st = ST_OK;
+
+	attr.gang = vm->vcpu_count > 1;
+	for (unsigned i = 0; i < vm->vcpu_count && st == ST_OK; i++)
+		if (vm->vcpus[i]->entity.state != SCHED_DETACHED)
+			st = sched_set_attr(vm->machine->sched, &vm->vcpus[i]->entity, &attr,
+					    vm->machine->host->clock->ticks(), err);
+	return st;
+}
+
+static enum status set_all(struct vm *vm, const struct vm_config *cfg, struct error *err)
+{
+	enum status st = sched_pool_set(vm->machine->sched, &vm->pool, &cfg->cpu.numbers, err);
+
+	return st == ST_OK ? set_attributes(vm, cfg, err) : st;
+}
+
+/* One that does not run is held against what is promised now; it may still be refused when it starts. */
+static enum status try_at_rest(struct vm *vm, const struct vm_config *cfg, struct error *err)
+{
+	static struct sched_pool probe; /* the control task's */
+	enum status st = sched_pool_add(vm->machine->sched, &probe, NULL, cfg->name, &cfg->cpu.numbers, err), removed;
+	struct error none;
+
+	if (st != ST_OK)
+		return st;
+	removed = sched_pool_remove(vm->machine->sched, &probe, &none);
+	ASSERT(removed == ST_OK);
+	return ST_OK;
+}
+
+static enum status try_running(struct vm *vm, const struct vm_config *cfg, struct error *err)
+{
+	enum status st = set_all(vm, cfg, err), back;
+	struct error none;
+
+	back = set_all(vm, &vm->config, &none);
+	ASSERT(back == ST_OK); /* it was so */
+	return st;
+}
+
+enum status vm_cpu_check(struct vm *vm, const struct vm_config *cfg, struct error *err)
+{
+	enum status st = check_affinity(vm, cfg, err);
+	unsigned long state;
+
+	if (st != ST_OK)
+		return st;
+	state = vm_mask(vm);
+	st = entered(vm) ? try_running(vm, cfg, err) : try_at_rest(vm, cfg, err);
+	vm_unmask(vm, state);
+	return st;
+}
+
+void vm_cpu_changed(struct vm *vm)
+{
+	struct error err;
+
+	/* Each of several changes was checked by itself: together they may be too much. */
+	if (entered(vm) && set_all(vm, &vm->config, &err) != ST_OK)
+		log_error("VM %s: its CPU numbers do not count: %s", vm->config.name, err.text);
+}
+
+/* ---- figures ---- */
+
+/* The latency, in ticks, that @permille of the wakes stayed below: the end of the bucket where that many are reached. */
+static uint64_t quantile(const uint64_t buckets[SCHED_WAKE_BUCKETS], unsigned permille)
+{
+	uint64_t all = 0, seen = 0;
+
+	for (unsigned i = 0; i < SCHED_WAKE_BUCKETS; i++)
+		all += buckets[i];
+	for (unsigned i = 0; i < SCHED_WAKE_BUCKETS && all > 0; i++) {
+		seen += buckets[i];
+		if (seen * 1000 >= all * permille)
+			return BIT(i) - 1;
+	}
+	return 0;
+}
+
+void vm_cpu_figures(const struct vm *vm, struct vm_cpu_info *out)
+{
+	struct sched *s = vm->machine->sched;
+	uint64_t hz = vm->machine->host->clock->hz;
+	struct sched_levels levels;
+	struct sched_figures f;
+
+	if (!entered(vm)) {
+		*out = (struct vm_cpu_info){0};
+		return;
+	}
+	sched_pool_stats(s, &vm->pool, &f);
+	sched_pool_levels(s, &vm->pool, &levels);
+	*out = (struct vm_cpu_info){
+		.blocked_ns = ticks_to_ns(f.blocked, hz), .limited_ns = ticks_to_ns(f.limited, hz),
+		.costopped_ns = ticks_to_ns(f.costopped, hz), .dispatches = f.dispatches, .migrations = f.migrations,
+		.wakes = f.wakes, .costops = f.costops, .wake_p50_ns = ticks_to_ns(quantile(f.wake_latency, 500), hz),
+		.wake_p99_ns = ticks_to_ns(quantile(f.wake_latency, 990), hz),
+		.entitled = levels.entitled, .allowed = levels.allowed,
+	};
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A VM as the scheduler sees it: a pool with the definition's three numbers, and
+ * its vcpus as leaves of it. The pool is there while the VM is built, so that a
+ * reservation is a promise from its start to its end, paused or not.
+ */
+#ifndef CORBEL_GUEST_VM_CPU_H
+#define CORBEL_GUEST_VM_CPU_H
+
+#include "guest/vm.h"
+
+/*
+ * Admits the VM's numbers: ST_NOT_ADMITTED with the sum that does not fit, ST_INVALID for an affinity to CPUs that are
+ * not there. From the control task, like the next.
+ */
+MUST_CHECK enum status vm_cpu_enter(struct vm *vm, struct error *err);
+/* Its vcpus are on no queue. Harmless when it never entered. */
+void vm_cpu_leave(struct vm *vm);
+
+/* Adds its vcpus, BLOCKED, masked; none of them when one is not admitted. */
+MUST_CHECK enum status vm_cpu_add_vcpus(struct vm *vm, struct error *err);
+
+/* Would @cpu's numbers, affinity and classes be admitted instead of the present ones? Changes nothing. */
+MUST_CHECK enum status vm_cpu_check(struct vm *vm, const struct vm_config *cfg, struct error *err);
+/* The definition's numbers and attributes have changed, to what was checked with nothing in between. Masked. */
+void vm_cpu_changed(struct vm *vm);
+
+void vm_cpu_figures(const struct vm *vm, struct vm_cpu_info *out);
+
+#endif
