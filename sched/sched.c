@@ -342,6 +342,8 @@ static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
 {
 	uint64_t elapsed = cpu_advance(c, now) - c->since;
 
+	if (!elapsed)
+		return 0;
 	cpu_drift(c);
 	if (c->running) {
 		bump(&c->running->figures.used, elapsed);
@@ -353,16 +355,22 @@ static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
 	return elapsed;
 }
 
-/* Does another thread of the core run another pool? */
-static bool core_is_taken(struct sched *s, const struct sched_cpu *c, const struct sched_entity *e)
+/*
+ * Does another thread of the core run another pool? Each thread says first what it would run and looks then, so that
+ * of two that choose at once at least one sees the other.
+ */
+static bool core_is_taken(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
 {
 	if (!s->separate_cores)
 		return false;
+	__atomic_store_n(&c->core_pool, e->pool, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < s->cpus; i++) {
-		const struct sched_pool *there = peek(&s->cpu[i].core_pool);
+		const struct sched_pool *there = __atomic_load_n(&s->cpu[i].core_pool, __ATOMIC_SEQ_CST);
 
-		if (i != c->id && s->core_of[i] == s->core_of[c->id] && there && there != e->pool)
-			return true;
+		if (i == c->id || s->core_of[i] != s->core_of[c->id] || !there || there == e->pool)
+			continue;
+		poke(&c->core_pool, NULL);
+		return true;
 	}
 	return false;
 }
@@ -375,7 +383,8 @@ static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity 
 	else if (e->gang_index < SCHED_GANG_MAX && gang_leads(s, e))
 		cpu_park(c, e, PARK_COSTOP, c->now + s->tick);
 	else if (core_is_taken(s, c, e))
-		cpu_park(c, e, PARK_CORE, c->now + s->tick);
+		/* Two that have seen each other do not come back at the same moment. */
+		cpu_park(c, e, PARK_CORE, c->now + s->tick + c->id % 8 * (s->tick / 8));
 	else if (peek(&e->pool->limited) && is_on(s, SCHED_OFF_LIMIT) && !(*turn = limit_take(s, e, c->now, *turn)))
 		cpu_park(c, e, PARK_WINDOW, limit_window_end(s, c->now));
 	else
@@ -462,6 +471,7 @@ static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t e
 static void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
 {
 	*slice_end = UINT64_MAX;
+	poke(&c->core_pool, NULL);
 	/* A division that others make may let them go earlier. */
 	if (c->parked.count)
 		*slice_end = MIN(MAX((uint64_t)c->parked.at[0].key, c->now + 1), c->now + s->tick);

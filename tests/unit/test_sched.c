@@ -548,6 +548,52 @@ static void an_exclusive_core_is_nobody_elses(void **state)
 	assert_true(sched_check(s));
 }
 
+/* ---- cores with two threads ---- */
+
+static struct sched_entity *second_thread_runs(bool separate)
+{
+	static const uint16_t one_core[CPUS];
+	const struct sched_config cfg = {
+		.cpus = CPUS, .entities_max = 4, .slice = SLICE, .core_of = one_core, .separate_cores = separate, .kick = sched_rig_kick,
+	};
+	const struct rls plain = {.limit = SCHED_NO_LIMIT, .shares = 1000};
+	struct sched_entity *e;
+
+	free(s);
+	s = sched_init(aligned_alloc(64, align_up(sched_bytes(CPUS, 4), 64)), &cfg);
+	memset(&a, 0, sizeof a);
+	memset(&b, 0, sizeof b);
+	memset(&pool_of_a, 0, sizeof pool_of_a);
+	memset(&pool_of_b, 0, sizeof pool_of_b);
+	assert_int_equal(sched_pool_add(s, &pool_of_a, NULL, "one", &plain, &err), ST_OK);
+	assert_int_equal(sched_pool_add(s, &pool_of_b, NULL, "other", &plain, &err), ST_OK);
+	assert_int_equal(sched_add(s, &a, &pool_of_a, "a", NULL, 1000, &err), ST_OK);
+	assert_int_equal(sched_add(s, &b, &pool_of_b, "b", NULL, 1000, &err), ST_OK);
+	sched_wake(s, &a, 1000);
+	sched_wake(s, &b, 1000);
+	assert_non_null(sched_pick(s, 0, 1000, &end));
+	e = sched_pick(s, 1, 1000, &end);
+	if (!e) {
+		/* The core is free for the other pool as soon as the first thread is. */
+		sched_charge(s, 0, 1010, SCHED_END_BLOCKED);
+		assert_null(sched_pick(s, 0, 1010, &end));
+		assert_non_null(sched_pick(s, 1, 1000 + SLICE, &end));
+	}
+	return e;
+}
+
+static void pools_keep_off_each_others_cores(void **state)
+{
+	(void)state;
+	assert_null(second_thread_runs(true));
+}
+
+static void cores_are_shared_otherwise(void **state)
+{
+	(void)state;
+	assert_non_null(second_thread_runs(false));
+}
+
 /* ---- siblings ---- */
 
 /* a and b, of one VM, anywhere; c burns on CPU 1, so that b, the second of the two there, waits; a runs on CPU 0. */
@@ -719,7 +765,7 @@ int main(void)
 		ONE(the_latency_class_is_no_gift), TWO(a_waking_entity_goes_to_the_idle_cpu),
 		TWO(an_idle_cpu_takes_what_waits_but_not_what_is_held), TWO(affinity_is_followed_at_once),
 		TWO(an_affinity_needs_a_cpu_of_the_machine), TWO(reservations_must_fit_the_cpus_of_an_affinity),
-		TWO(a_leader_is_stopped), TWO(without_catching_up_it_stays_stopped), TWO(without_skew_control_it_runs_on),
+		TWO(pools_keep_off_each_others_cores), TWO(cores_are_shared_otherwise), TWO(a_leader_is_stopped), TWO(without_catching_up_it_stays_stopped), TWO(without_skew_control_it_runs_on),
 		TWO(a_sleeper_stops_nobody), TWO(a_spinner_yields_to_its_sibling_elsewhere),
 		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses), ONE(the_walker_sees_damage),
 	};
