@@ -213,8 +213,7 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 	return likely(vm_runs(v->vm)) ? RESUME : STOP;
 }
 
-/* Kept out of the exit path, which has none of its registers to give. */
-static __attribute__((noinline, cold)) void record_exit(const struct vcpu *v, struct cputrace *trace)
+static void record_exit(const struct vcpu *v, struct cputrace *trace)
 {
 	const struct cputrace_record r = {
 		.begin = v->entered, .end = v->host->clock->ticks(), .vm = v->vm->id, .vcpu = (uint8_t)v->id,
@@ -226,7 +225,6 @@ static __attribute__((noinline, cold)) void record_exit(const struct vcpu *v, st
 
 enum disposition vcpu_exited(struct vcpu *v)
 {
-	struct cputrace *trace = trace_of(v->cpu);
 	struct trace_entry *t = (struct trace_entry *)((uint8_t *)v->trace.entries + v->trace.next);
 
 	v->trace.next = (v->trace.next + (uint32_t)sizeof *t) % sizeof v->trace.entries;
@@ -236,9 +234,17 @@ enum disposition vcpu_exited(struct vcpu *v)
 	t->kind = v->exit.kind;
 	t->length = v->exit.length;
 	t->detail = get_le64(&v->exit.u);
-	if (unlikely(trace != NULL))
-		record_exit(v, trace);
 	return exit_dispatch(v);
+}
+
+/* While what the CPU does is recorded. */
+static enum disposition exited_and_recorded(struct vcpu *v)
+{
+	struct cputrace *trace = trace_of(v->cpu);
+
+	if (trace)
+		record_exit(v, trace);
+	return vcpu_exited(v);
 }
 
 /* Events move no deadline, and the one that stands ends the next entry if it has passed. */
@@ -251,7 +257,7 @@ static enum disposition run_turn(struct vcpu *v, uint64_t slice_end)
 	while (d == RESUME) {
 		/* Delivery and timers may have posted again. */
 		if (!v->requests)
-			d = v->engine->run(v, vcpu_exited);
+			d = v->engine->run(v, trace_of(v->cpu) ? exited_and_recorded : vcpu_exited);
 		if (d != RESUME)
 			break;
 		if (!only_events(v)) {
