@@ -30,12 +30,19 @@
 #define HOST_TIMERS_MAX 256u    /* a wake timer for each vcpu, and a few of our own */
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
 #define ENTRY_MAX_US 10000u
+/*
+ * What the host's tasks are due. Beside one vcpu that always runs they have two parts in seven, so that a vcpu waits no
+ * longer for them than a slice or two; beside many vcpus a fifth of a CPU is theirs, or the operator would wait.
+ */
+static const struct rls system_numbers = {
+	.reservation = SCHED_ONE_CPU / 5, .limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT * 2 / 5};
 #define ENTITIES_MAX (VMS_MAX * VM_VCPUS_MAX + 32u) /* every vcpu, and host tasks */
 #define TASK_SLICE_US 2000u     /* a turn of a host task, at most */
 
 struct sched *host_sched;
 
 static struct memmgr *memory;
+static struct sched_pool system_pool;
 
 /* ---- timers ---- */
 
@@ -205,7 +212,7 @@ enum status host_task_start(struct host_task *t, const char *name, void (*fn)(vo
 	t->entity.run = task_turn;
 	/* Tasks stay on the CPU that the drivers' interrupts go to. */
 	cpuset_add(&attr.affinity, BOOT_CPU);
-	st = sched_add(host_sched, &t->entity, NULL, name, &attr, host_clock.ticks(), NULL);
+	st = sched_add(host_sched, &t->entity, &system_pool, name, &attr, host_clock.ticks(), NULL);
 	if (st == ST_OK)
 		host_task_wake(t);
 	return st;
@@ -292,6 +299,8 @@ enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *
 		percpu_of(i)->turn_end = TIMERQ_NEVER;
 	}
 	host_sched = sched_init(storage, &cfg);
+	if (sched_pool_add(host_sched, &system_pool, NULL, "system", &system_numbers, err) != ST_OK)
+		return ST_NO_MEMORY;
 	trap_context = cpuloop_context;
 	return host_timer_init(timer_interrupt, err);
 }
