@@ -15,6 +15,7 @@
 #include "firmware/paging.h"
 #include "firmware/percpu.h"
 #include "firmware/stack.h"
+#include "firmware/text.h"
 #include "firmware/task.h"
 #include "firmware/trap.h"
 #include "firmware/tsc.h"
@@ -360,7 +361,7 @@ static void fault_soon(const char *args, const char *kind)
 		run_fault(kind);
 		return;
 	}
-	strcpy(late_kind, kind);
+	text_copy(late_kind, sizeof(late_kind), kind, sizeof(late_kind));
 	host_alarm_init(&late, fault_late);
 	host_alarm_set(&host_ops, &late, host_clock.ticks() + ns_to_ticks(ms * 1000000, host_clock.hz));
 }

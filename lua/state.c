@@ -151,8 +151,8 @@ void interp_unshelter(void)
 
 /*
  * From the interrupt: makes the next instruction of Lua's, and the next step of the meter, look at the budget. Whoever
- * does neither until the next interrupt, a turn of the control task later, is where nothing ends it but being abandoned.
- * What is left of a slice counts as used.
+ * does neither until the next interrupt, a turn of the control task later, is where nothing ends it but being
+ * abandoned. What is left of a slice counts as used.
  */
 static void urge(void)
 {

@@ -14,8 +14,9 @@ static void put_row(struct cbor_value cpu)
 	char busy_text[24], idle_text[24];
 	double percent = busy + idle > 0 ? 100.0 * (double)busy / (double)(busy + idle) : 0;
 
-	printf("%3llu %10s %10s %5.1f%% %6llu %5.0f%% %6llu %8llu %5llu %5llu %8llu\n", (unsigned long long)reply_uint(cpu, "cpu"),
-	       show_ns(busy, busy_text, sizeof busy_text), show_ns(idle, idle_text, sizeof idle_text), percent,
+	printf("%3llu %10s %10s %5.1f%% %6llu %5.0f%% %6llu %8llu %5llu %5llu %8llu\n",
+	       (unsigned long long)reply_uint(cpu, "cpu"), show_ns(busy, busy_text, sizeof busy_text),
+	       show_ns(idle, idle_text, sizeof idle_text), percent,
 	       (unsigned long long)reply_uint(cpu, "ready"), (double)reply_uint(cpu, "rate") / PPM_OF_PERCENT,
 	       (unsigned long long)reply_uint(cpu, "pulled"), (unsigned long long)reply_uint(cpu, "apic_id"),
 	       (unsigned long long)reply_uint(cpu, "core"), (unsigned long long)reply_uint(cpu, "cache"),

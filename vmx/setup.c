@@ -81,8 +81,8 @@ static const struct vmcs_setting power_on_rows[] = {
 };
 
 /*
- * A vcpu that executes PAUSE at least every PLE_GAP ticks for PLE_WINDOW ticks, in ring 0, waits for a sibling (24.6.13).
- * A page's worth of ticks is more than a lock is held for by somebody who runs.
+ * A vcpu that executes PAUSE at least every PLE_GAP ticks for PLE_WINDOW ticks, in ring 0, waits for a sibling
+ * (24.6.13): whoever runs holds no lock for that long.
  */
 #define PLE_GAP 128
 #define PLE_WINDOW 4096

@@ -77,7 +77,8 @@ def test_idle_time_clears_what_is_asked(machine):
     machine.operator.pause("two")  # or nothing would be idle
     target = get(machine, "host.mem.clear_ahead.4k") + 256
     change(machine, "host.mem.clear_ahead.4k", target)
-    wait_for(lambda: get(machine, "host.mem.cleared.4k") == target)
+    wait_for(lambda: get(machine, "host.mem.cleared.4k") >= target)
+    assert get(machine, "host.mem.cleared.4k") < target + 64  # a batch that was under way
     machine.smp.write_request(TREE, UNSET, {"path": "host.mem.clear_ahead.4k"})
     machine.operator.resume("two")
 

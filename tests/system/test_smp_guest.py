@@ -2,6 +2,8 @@
 """Guests with several processors, on machines with fewer, as many and more: the test guest that starts
 its processors and takes their interrupts apart, its ends, and what it can do to its neighbours.
 """
+import re
+
 import bochs
 import conftest
 import pytest
@@ -59,7 +61,7 @@ def test_crash_names_all(operator):
     assert (info["state"], info["reason"]) == ("crashed", "crash")
     report = operator.report("s")
     assert report.startswith("triple fault\nvcpu 2 of VM s\n"), report
-    assert "\nvcpu 0: " in report and "\nvcpu 1: halted, rip " in report
+    assert "\nvcpu 0: " in report and re.search(r"\nvcpu 1: (halted|running), rip ", report), report
 
 
 def test_pause_and_resume(operator):
