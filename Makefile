@@ -112,7 +112,7 @@ CC_tsan := $(CC)
 CC_ctl := $(CC)
 CFLAGS_target = -O2 $(BARE) $(COMMON)
 CFLAGS_host := -O1 $(COMMON) -DCORBEL_LOCK_CHECKS
-CFLAGS_fuzz := -O1 $(COMMON) -fsanitize=fuzzer-no-link
+CFLAGS_fuzz := -O1 $(COMMON) -DCORBEL_LOCK_CHECKS -fsanitize=fuzzer-no-link
 CFLAGS_tsan := -O1 $(COMMON) -DCORBEL_LOCK_CHECKS
 CFLAGS_ctl := -O2 $(COMMON)
 
