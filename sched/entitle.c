@@ -208,14 +208,16 @@ void divide_if_due(struct sched *s, uint64_t now)
 uint32_t rate_on_wake(const struct sched_entity *e)
 {
 	const struct sched_pool *p = e->pool;
-	uint64_t pool = MAX(peek(&p->rate), peek(&p->guess)), leaves = MAX(peek(&p->demand), 1u), rate;
+	uint64_t rate_now = peek(&p->rate), pool_guess = peek(&p->guess), demand = peek(&p->demand);
+	/* Each is read once: a division that others make may set it to 0 between two looks, and nothing divides by 0. */
+	uint32_t guess = peek(&p->leaf_guess), own = peek(&e->pinned_rate), rate;
 
 	if (e->attr.exclusive)
 		return RATE_ONE;
-	rate = MAX(MIN(pool / leaves, RATE_ONE), RATE_MIN);
-	if (peek(&p->leaf_guess))
-		rate = peek(&p->leaf_guess);
-	return peek(&e->pinned_rate) ? MIN((uint32_t)rate, peek(&e->pinned_rate)) : (uint32_t)rate;
+	rate = (uint32_t)MAX(MIN(MAX(rate_now, pool_guess) / MAX(demand, 1u), RATE_ONE), RATE_MIN);
+	if (guess)
+		rate = guess;
+	return own ? MIN(rate, own) : rate;
 }
 
 uint32_t rate_of(const struct sched_entity *e)

@@ -22,7 +22,7 @@ static uint64_t word_of(uint64_t window, uint64_t use)
 /* Takes up to @want in window number @window; 0 when it is used up. */
 static uint64_t take(struct sched_pool *p, uint64_t window, uint64_t want)
 {
-	uint64_t word = peek(&p->window), cap = MIN(peek(&p->limit_ticks), USE_MASK), got, use;
+	uint64_t word = peek(&p->window), limit = peek(&p->limit_ticks), cap = MIN(limit, USE_MASK), got, use;
 
 	do {
 		use = word >> USE_BITS == (window & (BIT(64 - USE_BITS) - 1)) ? word & USE_MASK : 0;

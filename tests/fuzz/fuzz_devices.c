@@ -14,6 +14,8 @@
 #include "guest/machine.h"
 #include "guest/pc.h"
 #include "guest/platform.h"
+#include "guest/vm_devices.h"
+#include "guest/vm_internal.h"
 #include "lib/bits.h"
 #include "lib/x86_regs.h"
 #include "tests/fakes/fake_host.h"
@@ -97,15 +99,20 @@ static void start(bool hw_delivery)
 	vm.vcpus[0] = &vcpu;
 	vm.vcpu_count = 1;
 	vcpu.vm = &vm;
+	vcpu.host = &fake_host.ops;
+	fake_host.cpu.vcpu = &vcpu; /* all is done in its turn */
 	arena_init(&vm.arena, arena, sizeof arena);
 	console_init(&vm.console, console_log, console_input_ring);
 	bus_init(&vm.pio, "pio", 0x10000);
 	bus_init(&vm.mmio, "mmio", UINT64_MAX);
 	vm_time_init(&vm.time, fake_host.ops.clock);
 	timerq_init(&vcpu.timers, vcpu.timer_slots, TIMERS);
+	lock_init(&vm.lock, LOCK_VM);
+	timerq_init(&vm.timers, vm.timer_slots, VM_TIMERS_MAX);
+	vm.timers_told = TIMERQ_NEVER;
+	timer_init(&vcpu.devices, vm_devices_due);
 	vlapic_init(&vcpu.lapic, 0, apic_page, &vcpu.timers, &vm.time, &apic_ops, &vcpu);
 	vcpu.lapic.hw_delivery = hw_delivery;
-	REQUIRE(bus_add(&vm.mmio, VLAPIC_BASE, VLAPIC_SIZE, &vcpu.lapic.dev, 0) == ST_OK);
 	REQUIRE(platform_create(&vm, &err) == ST_OK);
 	platform_reset(&vm);
 	vlapic_virtual_wire(&vcpu.lapic);
@@ -167,14 +174,14 @@ static void access_memory(struct input *in, bool write)
 	uint64_t value, got;
 
 	if (!write) {
-		got = bus_read(&vm.mmio, addr, size);
+		got = vcpu_mmio_read(&vcpu, addr, size);
 		REQUIRE(size == 8 || got < BIT(8 * size));
 		return;
 	}
 	value = take(in, size);
 	if (addr == VLAPIC_BASE + APIC_REG_EOI && size >= 4 && vcpu.lapic.mode == VLAPIC_XAPIC)
 		note_eoi();
-	bus_write(&vm.mmio, addr, size, value);
+	vcpu_mmio_write(&vcpu, addr, size, value);
 }
 
 static void access_port(struct input *in, bool write)
@@ -183,9 +190,9 @@ static void access_port(struct input *in, bool write)
 	unsigned size = 1u << take(in, 1) % 3;
 
 	if (write)
-		bus_write(&vm.pio, port, size, take(in, size));
+		vm_write(&vm, &vm.pio, port, size, take(in, size));
 	else
-		REQUIRE(bus_read(&vm.pio, port, size) < BIT(8 * size));
+		REQUIRE(vm_read(&vm, &vm.pio, port, size) < BIT(8 * size));
 }
 
 static void access_msr(struct input *in, bool write)
@@ -212,7 +219,8 @@ static void run_timers(void)
 	if (vm.time.paused)
 		return;
 	REQUIRE(timerq_run(&vcpu.timers, now) <= TIMERS);
-	REQUIRE(vcpu.timers.next > now); /* each has looked at the time, and nobody wants the past again */
+	/* each has looked at the time, and nobody wants the past again */
+	REQUIRE(vcpu.timers.next > now && vm.timers.next > now);
 }
 
 static void pass_time(struct input *in)
@@ -256,13 +264,17 @@ static void rare(struct input *in)
 
 	switch (which % 8) {
 	case 0:
+		vm_enter_devices(&vm);
 		platform_power_button(&vm);
+		vm_leave_devices(&vm);
 		break;
 	case 1:
 		vm.time.paused ? vm_time_resume(&vm.time) : vm_time_pause(&vm.time);
 		break;
 	case 2:
+		vm_enter_devices(&vm);
 		platform_reset(&vm);
+		vm_leave_devices(&vm);
 		break;
 	case 3:
 		vlapic_reset(&vcpu.lapic, which & 8);
@@ -272,8 +284,11 @@ static void rare(struct input *in)
 		vlapic_set_cr8(&vcpu.lapic, which >> 4);
 		break;
 	default:
-		if (which % PC_GSI_COUNT != PC_IRQ_CASCADE)
-			platform_irq(&vm, which % PC_GSI_COUNT, which & 0x20);
+		if (which % PC_GSI_COUNT == PC_IRQ_CASCADE)
+			break;
+		vm_enter_devices(&vm);
+		platform_irq(&vm, which % PC_GSI_COUNT, which & 0x20);
+		vm_leave_devices(&vm);
 		break;
 	}
 }
@@ -342,24 +357,24 @@ static void check_apic(void)
 
 static void check_ioapic(void)
 {
-	uint8_t select = (uint8_t)bus_read(&vm.mmio, PC_IOAPIC_BASE, 1);
+	uint8_t select = (uint8_t)vcpu_mmio_read(&vcpu, PC_IOAPIC_BASE, 1);
 
 	for (unsigned pin = 0; pin < PC_GSI_COUNT; pin++) {
 		uint64_t low;
 
-		bus_write(&vm.mmio, PC_IOAPIC_BASE, 1, 0x10 + 2 * pin);
-		low = bus_read(&vm.mmio, PC_IOAPIC_BASE + 0x10, 4);
+		vcpu_mmio_write(&vcpu, PC_IOAPIC_BASE, 1, 0x10 + 2 * pin);
+		low = vcpu_mmio_read(&vcpu, PC_IOAPIC_BASE + 0x10, 4);
 		REQUIRE(!(low & (MASK(31, 17) | APIC_LVT_PENDING)));
 		REQUIRE(!(low & APIC_LVT_REMOTE_IRR) || (low & APIC_LVT_LEVEL));
 	}
-	bus_write(&vm.mmio, PC_IOAPIC_BASE, 1, select);
+	vcpu_mmio_write(&vcpu, PC_IOAPIC_BASE, 1, select);
 }
 
 static void check(void)
 {
 	check_apic();
 	check_ioapic();
-	REQUIRE(vcpu.timers.count <= TIMERS);
+	REQUIRE(vcpu.timers.count <= TIMERS && vm.timers.count <= VM_TIMERS_MAX);
 	REQUIRE(vm.state == VM_RUNNING || vm.reason == REASON_POWER_OFF || vm.reason == REASON_RESET ||
 		vm.reason == REASON_DEBUG_EXIT);
 }
