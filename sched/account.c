@@ -51,21 +51,31 @@ void sched_stats(struct sched *s, const struct sched_entity *e, struct sched_fig
 	lock_release(&c->lock);
 }
 
-void sched_pool_stats(struct sched *s, const struct sched_pool *top, struct sched_figures *out)
+/* What @p's own entities have come to, those that left too. */
+static void add_own(struct sched *s, const struct sched_pool *p, struct sched_figures *out)
 {
 	struct sched_figures one;
 
+	figures_add(out, &p->departed);
+	list_for_each(leaf, &p->leaves) {
+		sched_stats(s, list_entry(leaf, struct sched_entity, leaf), &one);
+		figures_add(out, &one);
+	}
+}
+
+void sched_pool_stats(struct sched *s, const struct sched_pool *top, struct sched_figures *out)
+{
 	*out = (struct sched_figures){0};
 	lock_acquire(&s->lock);
-	list_for_each(it, &s->pools) {
-		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+	/* A VM's pool has none below it: looking at all pools for each VM would be the square of their number. */
+	if (top->children == 0) {
+		add_own(s, top, out);
+	} else {
+		list_for_each(it, &s->pools) {
+			const struct sched_pool *p = list_entry(it, struct sched_pool, node);
 
-		if (!pool_is_below(p, top))
-			continue;
-		figures_add(out, &p->departed);
-		list_for_each(leaf, &p->leaves) {
-			sched_stats(s, list_entry(leaf, struct sched_entity, leaf), &one);
-			figures_add(out, &one);
+			if (pool_is_below(p, top))
+				add_own(s, p, out);
 		}
 	}
 	lock_release(&s->lock);
