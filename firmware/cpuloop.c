@@ -287,6 +287,7 @@ enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *
 
 	struct timer **slots = take_memory(mm, sizeof(*slots) * HOST_TIMERS_MAX * cpu_count);
 	void *storage = take_memory(mm, sched_bytes(cfg.cpus, cfg.entities_max));
+	enum status st;
 
 	if (!slots || !storage)
 		return fail(err, ST_NO_MEMORY, "no memory for the run queues of %u CPUs", cpu_count);
@@ -299,8 +300,9 @@ enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *
 		percpu_of(i)->turn_end = TIMERQ_NEVER;
 	}
 	host_sched = sched_init(storage, &cfg);
-	if (sched_pool_add(host_sched, &system_pool, NULL, "system", &system_numbers, err) != ST_OK)
-		return ST_NO_MEMORY;
+	st = sched_pool_add(host_sched, &system_pool, NULL, "system", &system_numbers, err);
+	if (st != ST_OK)
+		return st;
 	trap_context = cpuloop_context;
 	return host_timer_init(timer_interrupt, err);
 }

@@ -375,8 +375,7 @@ static void take_off(struct vcpu *v)
 	v->entity.figures.used = v->entity.figures.waited = 0;
 }
 
-/* All leave at once, and are then waited for one by one. */
-static void take_off_all(struct vm *vm)
+void vm_take_off(struct vm *vm)
 {
 	unsigned long state = vm_mask(vm);
 
@@ -397,7 +396,7 @@ enum status vm_pause(struct vm *vm, struct error *err)
 	vm_unlock(vm, state);
 	if (st != ST_OK)
 		return st;
-	take_off_all(vm);
+	vm_take_off(vm);
 	state = vm_lock(vm);
 	if (vm->state == VM_PAUSED)
 		vm_time_pause(&vm->time);

@@ -204,18 +204,6 @@ enum status vm_build(struct vm *vm, struct error *err)
 
 /* ---- unmaking ---- */
 
-/* All are told first. Interrupts are enabled: CPUs that have one answer in their own time. */
-static void take_off_vcpus(struct vm *vm)
-{
-	unsigned long masked = vm_mask(vm);
-
-	for (unsigned i = 0; i < vm->vcpu_count; i++)
-		vcpu_request(vm->vcpus[i], REQ_PAUSE);
-	vm_unmask(vm, masked);
-	for (unsigned i = 0; i < vm->vcpu_count; i++)
-		vcpu_take_off(vm->vcpus[i]);
-}
-
 static void release_vcpus(struct vm *vm)
 {
 	struct machine *m = vm->machine;
@@ -279,7 +267,7 @@ void vm_release(struct vm *vm)
 {
 	unsigned long masked;
 
-	take_off_vcpus(vm);
+	vm_take_off(vm);
 	masked = vm_mask(vm);
 	vm_keep_figures(vm);
 	vm_unmask(vm, masked);
