@@ -16,7 +16,7 @@ GUESTS = "".join(
     'vm "%s" { boot = multiboot { image = "spin" }, mem = { size = MiB(4) }, autostart = true }\n' % name
     for name in ("one", "two"))
 ANCHOR = "sched_charge"     # passed once for each turn
-SETTLED = 40                # turns until the control plane has come to rest
+SETTLED = 400               # turns until the control plane has come to rest
 AFTER = 3000                # instructions traced beyond the turn's end
 SWITCH_MAX = 500
 PUT, LOAD, LAUNCH = "put", "load", "vmx_enter_long"
