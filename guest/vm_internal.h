@@ -17,8 +17,8 @@ MUST_CHECK enum status vm_build(struct vm *vm, struct error *err);
 void vm_release(struct vm *vm);
 
 /*
- * Takes all vcpus off their CPUs: they are told at once, and then waited for one by one, with no lock held and interrupts
- * enabled. The VM has left the running state.
+ * Takes all vcpus off their CPUs: they are told at once, and then waited for one by one, with no lock held and
+ * interrupts enabled. The VM has left the running state.
  */
 void vm_take_off(struct vm *vm);
 
