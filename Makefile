@@ -456,7 +456,11 @@ $(B)/ctl/tests/model/model_sched_fluid: $(patsubst %.c,$(B)/ctl/%.o,tests/model/
 .PHONY: soak-sched
 soak-sched: $(B)/ctl/tests/model/model_sched_fluid ## SCHED_DECISIONS (10 M) of the scheduler against the fluid optimum
 	$(Q)MODEL_DECISIONS=$(SCHED_DECISIONS) $<
-soak: soak-sched $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## fuzz and system tests over and over for SOAK_SECONDS (3600), until one fails
+.PHONY: soak-smp
+SOAK_SEED ?=
+soak-smp: $(SYSTEM_NEEDS) ## a random life of VMs on 4 CPUs for SOAK_SECONDS (3600), SOAK_SEED; DEBUG=1 asserts more
+	$(Q)tests/soak --seconds $(SOAK_SECONDS) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
+soak: soak-sched soak-smp $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## soak-sched and soak-smp; then fuzz and system tests for as long, until one fails
 	$(Q)end=$$(($$(date +%s) + $(SOAK_SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
 		tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) --fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest tests/system || exit 1; \
 	done

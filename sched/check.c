@@ -3,7 +3,8 @@
  * Walks all there is and says whether it holds together: heaps in order and
  * holding what they should, every entity in one place, demand and rates that are
  * the sums of their parts, and time that is all accounted for. For tests and for
- * the monitor; while it runs nobody else may call.
+ * the monitor. It holds all locks of this room while it looks, so other CPUs wait
+ * for it at their next call; each of them leaves order behind whenever it drops a lock.
  */
 #include "sched/internal.h"
 
@@ -98,7 +99,24 @@ static bool check_tree(struct sched *s)
 	return true;
 }
 
-bool sched_check(struct sched *s)
+/* The tree's lock and those of all CPUs, which are more than a context notes: the first stands for them. */
+static void stop_all(struct sched *s)
+{
+	lock_acquire(&s->lock);
+	lock_acquire(&s->cpu[0].lock);
+	for (unsigned cpu = 1; cpu < s->cpus; cpu++)
+		lock_acquire_unnoted(&s->cpu[cpu].lock);
+}
+
+static void let_all_go(struct sched *s)
+{
+	for (unsigned cpu = s->cpus; cpu-- > 1;)
+		lock_pass_on(&s->cpu[cpu].lock);
+	lock_release(&s->cpu[0].lock);
+	lock_release(&s->lock);
+}
+
+static bool check_all(struct sched *s)
 {
 	uint64_t used = 0, busy = 0;
 	unsigned entities = 0;
@@ -115,4 +133,14 @@ bool sched_check(struct sched *s)
 			return false;
 	}
 	return used == busy && entities == s->entities;
+}
+
+bool sched_check(struct sched *s)
+{
+	bool holds;
+
+	stop_all(s);
+	holds = check_all(s);
+	let_all_go(s);
+	return holds;
 }

@@ -289,6 +289,12 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 	}
 	if (!lock_target(home, to, e))
 		return;
+	/* Where it may run may have changed until @to was locked: then whoever changed that has looked there already. */
+	if (unlikely(to != home && !may_run_on(s, e, to->id))) {
+		lock_release(&to->lock);
+		cpu_place(s, home, e, lag, put);
+		return;
+	}
 	if (put)
 		__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);
 	cpu_advance(to, home->now);

@@ -280,7 +280,7 @@ void sched_set_switches(struct sched *s, unsigned off);
 /* All CPUs together, of a struct sched. */
 extern const struct counter_table sched_counters;
 
-/* Walks tree, queues and entities: order, states and sums; true when all hold. Nobody else may call meanwhile. */
+/* Walks tree, queues and entities: order, states and sums; true when all hold. Other CPUs wait meanwhile. */
 bool sched_check(struct sched *s);
 
 #endif

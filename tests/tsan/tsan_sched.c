@@ -37,7 +37,7 @@ static struct sched_pool pool[POOLS];
 static struct subject subject[ENTITIES];
 static uint64_t ticks;
 static bool resched[CPUS];
-static unsigned overlaps, stolen, busy_cpus; /* atomic */
+static unsigned overlaps, stolen, disorder, busy_cpus; /* atomic */
 static uint64_t removed_used;
 
 static uint64_t now(void) { return __atomic_add_fetch(&ticks, 1, __ATOMIC_SEQ_CST); }
@@ -87,7 +87,9 @@ static void set_numbers(struct random_state *r)
 static void set_attr(struct random_state *r)
 {
 	struct subject *x = some(r);
-	struct sched_attr attr = {.latency = random_below(r, 4) == 0, .gang = random_below(r, 2)};
+	struct sched_attr attr = {
+		.latency = random_below(r, 4) == 0, .gang = random_below(r, 2), .exclusive = random_below(r, 8) == 0,
+	};
 	struct error err;
 
 	if (random_below(r, 2))
@@ -116,8 +118,16 @@ static void set_slice(struct random_state *r)
 	sched_set_switches(s, random_below(r, 8) ? 0 : (unsigned)random_below(r, 512));
 }
 
+/* The walker, while all others go on. */
+static void check(struct random_state *r)
+{
+	if (random_below(r, 8) == 0 && !sched_check(s))
+		__atomic_fetch_add(&disorder, 1, __ATOMIC_RELAXED);
+}
+
 static void (*const elsewhere[])(struct random_state *) = {
 	wake_some, wake_some, wake_some, wake_some, wake_some, wake_some, set_numbers, set_attr, read_figures, set_slice,
+	check,
 };
 
 /* ---- coming and going ---- */
@@ -262,7 +272,7 @@ static void start(uint64_t seed)
 
 	memset(pool, 0, sizeof pool);
 	memset(subject, 0, sizeof subject);
-	overlaps = stolen = 0;
+	overlaps = stolen = disorder = 0;
 	removed_used = 0;
 	busy_cpus = CPUS;
 	s = sched_init(aligned_alloc(64, (sched_bytes(CPUS, ENTITIES) + 63) / 64 * 64), &cfg);
@@ -313,6 +323,7 @@ static void cpus_over_one_scheduler(void **state)
 		threads_run(CPUS, seed, seed % 2, cpu_loop, NULL);
 		assert_int_equal(overlaps, 0);
 		assert_int_equal(stolen, 0);
+		assert_int_equal(disorder, 0);
 		assert_true(sched_check(s));
 		check_sums();
 		free(s);
