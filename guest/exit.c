@@ -167,7 +167,7 @@ static enum disposition on_timer(struct vcpu *v)
 static enum disposition on_pause(struct vcpu *v)
 {
 	v->engine->advance(v);
-	return sched_others_ready(v->vm->machine->sched, v->cpu->id) ? YIELD : RESUME;
+	return vcpu_spins(v) ? YIELD : RESUME;
 }
 
 /* ---- exceptions and the unsupported ---- */

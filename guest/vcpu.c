@@ -213,10 +213,10 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 	return likely(vm_runs(v->vm)) ? RESUME : STOP;
 }
 
-static void record_exit(const struct vcpu *v, struct cputrace *trace)
+static void record_exit(const struct vcpu *v, struct cputrace *trace, uint64_t now)
 {
 	const struct cputrace_record r = {
-		.begin = v->entered, .end = v->host->clock->ticks(), .vm = v->vm->id, .vcpu = (uint8_t)v->id,
+		.begin = v->entered, .end = now, .vm = v->vm->id, .vcpu = (uint8_t)v->id,
 		.kind = CPUTRACE_EXIT, .code = v->exit.kind, .detail = get_le64(&v->exit.u),
 	};
 
@@ -237,14 +237,34 @@ enum disposition vcpu_exited(struct vcpu *v)
 	return exit_dispatch(v);
 }
 
+/*
+ * With siblings: the time of the guest's own code, which is what vcpus are compared by (sched.h), ends here. Who has none
+ * need not look at the clock.
+ */
+static enum disposition exited_with_siblings(struct vcpu *v)
+{
+	v->entity.progress += v->host->clock->ticks() - v->entered;
+	return vcpu_exited(v);
+}
+
 /* While what the CPU does is recorded. */
 static enum disposition exited_and_recorded(struct vcpu *v)
 {
 	struct cputrace *trace = trace_of(v->cpu);
+	uint64_t now = v->host->clock->ticks();
 
+	v->entity.progress += now - v->entered;
 	if (trace)
-		record_exit(v, trace);
+		record_exit(v, trace, now);
 	return vcpu_exited(v);
+}
+
+/* What this turn's exits pay. */
+static exit_handler exits_of(const struct vcpu *v)
+{
+	if (unlikely(trace_of(v->cpu) != NULL))
+		return exited_and_recorded;
+	return v->vm->vcpu_count > 1 ? exited_with_siblings : vcpu_exited;
 }
 
 /* Events move no deadline, and the one that stands ends the next entry if it has passed. */
@@ -257,7 +277,7 @@ static enum disposition run_turn(struct vcpu *v, uint64_t slice_end)
 	while (d == RESUME) {
 		/* Delivery and timers may have posted again. */
 		if (!v->requests)
-			d = v->engine->run(v, trace_of(v->cpu) ? exited_and_recorded : vcpu_exited);
+			d = v->engine->run(v, exits_of(v));
 		if (d != RESUME)
 			break;
 		if (!only_events(v)) {

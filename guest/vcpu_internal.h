@@ -19,6 +19,9 @@ void vcpu_deliver(struct vcpu *v);
 /* Would any pending event wake the vcpu from HLT now? */
 bool vcpu_wakes(struct vcpu *v);
 
+/* @v spins: tells the scheduler to whom it yields, and true; or false, then nobody waits for whom it could. */
+bool vcpu_spins(struct vcpu *v);
+
 /* A general register by its encoding; rsp is the engine's. */
 static inline uint64_t vcpu_get_gpr(struct vcpu *v, unsigned n)
 {

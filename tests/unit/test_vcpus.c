@@ -512,6 +512,124 @@ static void pausing_keeps_who_waits_waiting(void **state)
 		assert_int_equal(fake(vm->vcpus[i])->log[fake_last(vm->vcpus[i], CALL_TSC_OFFSET)].a, vm->time.offset);
 }
 
+/* ---- spinning and progress ---- */
+
+/* One turn of @v while the others stay ready, whoever of them is picked before. */
+static enum disposition turn_beside(struct vcpu *v, const struct fake_step *script, unsigned steps)
+{
+	struct sched *s = vm_rig.machine.sched;
+	unsigned long masked = fake_host.ops.mask();
+	uint64_t cap;
+	struct sched_entity *e;
+	enum disposition d;
+
+	fake_play(v, script, steps);
+	for (unsigned i = 0; i < VCPUS; i++)
+		if (!vm->vcpus[i]->waiting)
+			sched_wake(s, &vm->vcpus[i]->entity, fake_host.ops.clock->ticks());
+	for (unsigned n = 0; (e = sched_pick(s, 0, fake_host.ops.clock->ticks(), &cap)) != &v->entity; n++) {
+		assert_non_null(e);
+		assert_true(n < 100);
+		hand_clock_advance(SLICE);
+		sched_rig_end(s, 0, e, fake_host.ops.clock->ticks(), SCHED_END_READY);
+	}
+	fake_host.cpu.need_resched = false;
+	d = vcpu_run(v, fake_host.ops.clock->ticks() + SLICE);
+	sched_rig_end(s, 0, e, fake_host.ops.clock->ticks(), d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED);
+	fake_host.ops.unmask(masked);
+	return d;
+}
+
+static const struct fake_step one_pause[] = {{{.kind = EXIT_PAUSE, .length = 2}, 10, NULL}};
+
+static void who_waits_for_nobody_spins_on(void **state)
+{
+	struct vcpu *v = vm->vcpus[0];
+	struct vm *other = vm_rig_start("b", GUEST_BYTES);
+	uint64_t start = fake_host.ops.clock->ticks();
+
+	(void)state;
+	/* All siblings sleep; that another VM wants the CPU does not help this one. */
+	assert_int_equal(other->vcpus[0]->entity.state, SCHED_READY);
+	fake_play(v, one_pause, 1);
+	assert_int_equal(turn(v, one_pause, 1), YIELD);
+	assert_int_equal(v->exits[EXIT_PAUSE], 1);
+	assert_int_equal(fake_host.ops.clock->ticks(), start + SLICE);
+}
+
+static void a_spinner_gives_way_to_a_sibling_that_waits(void **state)
+{
+	struct vcpu *v = vm->vcpus[0], *sibling = vm->vcpus[2];
+	uint64_t cap, start;
+
+	(void)state;
+	start_up(sibling, 0x10);
+	assert_int_equal(sibling->entity.state, SCHED_READY);
+	assert_int_equal(turn_beside(v, one_pause, 1), YIELD);
+	assert_int_equal(fake(v)->advances, 1);
+	start = fake_host.ops.clock->ticks();
+	assert_int_equal(sibling->entity.figures.yields_to, 1);
+	assert_ptr_equal(sched_pick(vm_rig.machine.sched, 0, start, &cap), &sibling->entity);
+	sched_rig_end(vm_rig.machine.sched, 0, &sibling->entity, start, SCHED_END_BLOCKED);
+}
+
+static void interrupt_the_last(struct vcpu *v)
+{
+	(void)v;
+	vcpu_message(vm->vcpus[VCPUS - 1], APIC_DELIVERY_FIXED, 0x41, false);
+}
+
+static void a_spinner_gives_way_to_whom_it_has_interrupted(void **state)
+{
+	static const struct fake_step script[] = {{{.kind = EXIT_PAUSE, .length = 2}, 10, interrupt_the_last}};
+
+	(void)state;
+	for (unsigned i = 1; i < VCPUS; i++)
+		start_up(vm->vcpus[i], 0x10);
+	/* It is not the one furthest behind, to whom a spinner would give way else. */
+	vm->vcpus[VCPUS - 1]->entity.progress += 10 * SLICE;
+	assert_int_equal(turn_beside(vm->vcpus[VCPUS - 1], NULL, 0), YIELD);
+	assert_int_equal(turn_beside(vm->vcpus[0], script, 1), YIELD);
+	assert_int_equal(vm->vcpus[VCPUS - 1]->entity.figures.yields_to, 1);
+	assert_int_equal(turn_beside(vm->vcpus[0], one_pause, 1), YIELD);
+}
+
+static void work_for_the_host(uint8_t vector)
+{
+	(void)vector;
+	hand_clock_advance(700);
+}
+
+/* What the host does in a turn, at exits and between entries, is no progress of the guest's. */
+static void progress_is_the_guests_own_time(void **state)
+{
+	static const struct fake_step script[] = {
+		{{.kind = EXIT_IRQ, .u.irq.vector = 0x51}, 100, NULL},
+		{{.kind = EXIT_CPUID, .length = 2}, 200, NULL},
+		{{.kind = EXIT_HLT, .length = 1}, 50, NULL},
+	};
+	struct vcpu *v = vm->vcpus[0];
+	struct vm *alone;
+
+	(void)state;
+	fake_host.on_irq = work_for_the_host;
+	v->entity.figures.used = 0;
+	assert_int_equal(turn(v, script, ARRAY_SIZE(script)), BLOCK);
+	assert_int_equal(v->entity.progress, 350);
+	assert_int_equal(v->entity.figures.used, 1050);
+	/* Also while what the CPU does is recorded. */
+	assert_int_equal(machine_trace_set(&vm_rig.machine, true, &err), ST_OK);
+	v->halted = false;
+	assert_int_equal(turn(v, script, ARRAY_SIZE(script)), BLOCK);
+	assert_int_equal(v->entity.progress, 700);
+	/* One without siblings is compared with nobody. */
+	alone = vm_rig_start("b", GUEST_BYTES);
+	assert_int_equal(machine_trace_set(&vm_rig.machine, false, &err), ST_OK);
+	assert_int_equal(turn(alone->vcpus[0], script, ARRAY_SIZE(script)), BLOCK);
+	assert_int_equal(alone->vcpus[0]->entity.progress, 0);
+	fake_host.on_irq = NULL;
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -532,6 +650,10 @@ int main(void)
 		T(one_crash_is_reported_with_a_line_for_each_other),
 		T(an_end_during_a_pause_is_not_lost),
 		T(pausing_keeps_who_waits_waiting),
+		T(who_waits_for_nobody_spins_on),
+		T(a_spinner_gives_way_to_a_sibling_that_waits),
+		T(a_spinner_gives_way_to_whom_it_has_interrupted),
+		T(progress_is_the_guests_own_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
