@@ -26,7 +26,7 @@ static bool queued_well(const struct sched_cpu *c, const struct heap *h)
 static bool check_cpu(const struct sched_cpu *c)
 {
 	const struct heap *heaps[] = {&c->ready, &c->future, &c->parked};
-	uint64_t rate = c->running ? c->running->rate : 0;
+	uint64_t rate = (c->running ? c->running->rate : 0) + (c->back ? c->back->rate : 0);
 
 	for (unsigned i = 0; i < ARRAY_SIZE(heaps); i++) {
 		if (!queued_well(c, heaps[i]))
@@ -36,7 +36,7 @@ static bool check_cpu(const struct sched_cpu *c)
 	}
 	if (c->running && (c->running->state != SCHED_RUNNING || c->running->cpu != c->id || c->running->held != c->id + 1))
 		return false;
-	return rate == c->rate && c->waiting == c->ready.count + c->future.count && c->busy + c->idle == c->since - c->started &&
+	return rate == c->rate && c->waiting == c->ready.count + c->future.count + (c->back != NULL) && c->busy + c->idle == c->since - c->started &&
 	       c->since <= c->now;
 }
 

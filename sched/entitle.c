@@ -237,7 +237,7 @@ static void change_rate(struct sched_entity *e, uint32_t rate, int64_t at, int64
 	if (rate == e->rate && lag <= most && lag >= -most)
 		return;
 	e->eligible = apart(at, stretch(clamp_time(lag, most), rate));
-	e->rate = rate;
+	set_rate(e, rate);
 }
 
 void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e)
@@ -257,21 +257,42 @@ static void adopt_rates(struct sched *s, struct sched_cpu *c, const struct heap 
 	}
 }
 
-static void set_keys(struct sched_cpu *c, struct heap *h)
+/* Who is not eligible any more goes over to the others of that kind. */
+static void set_keys_ready(struct sched_cpu *c)
 {
-	for (unsigned i = 0; i < h->count; i++) {
-		const struct sched_entity *e = h->at[i].e;
+	struct heap *h = &c->ready, *future = &c->future;
 
-		if (h->id == HEAP_FUTURE)
-			h->at[i].key = e->eligible;
-		else if (h->id == HEAP_READY && !e->boosted)
+	for (unsigned i = 0; i < h->count;) {
+		struct sched_entity *e = h->at[i].e;
+
+		if (!e->boosted && e->eligible > virtual_now(c)) {
+			e->queue = HEAP_FUTURE;
+			future->at[future->count++].e = e;
+			h->at[i] = h->at[--h->count];
+			continue;
+		}
+		if (!e->boosted)
 			h->at[i].key = deadline_of(e);
-		else if (h->id == HEAP_PARKED && e->park == PARK_PACE)
-			h->at[i].key = peek(&e->pool->strict) ? later(e->eligible, c->omega) : 0;
-		else if (h->id == HEAP_PARKED && e->park == PARK_WINDOW && !peek(&e->pool->limited))
-			h->at[i].key = 0;
+		i++;
 	}
 	heap_mend(h);
+}
+
+static void set_keys(struct sched_cpu *c)
+{
+	set_keys_ready(c);
+	for (unsigned i = 0; i < c->future.count; i++)
+		c->future.at[i].key = c->future.at[i].e->eligible;
+	heap_mend(&c->future);
+	for (unsigned i = 0; i < c->parked.count; i++) {
+		struct heap_slot *slot = &c->parked.at[i];
+
+		if (slot->e->park == PARK_PACE)
+			slot->key = peek(&slot->e->pool->strict) ? later(slot->e->eligible, c->omega) : 0;
+		else if (slot->e->park == PARK_WINDOW && !peek(&slot->e->pool->limited))
+			slot->key = 0;
+	}
+	heap_mend(&c->parked);
 }
 
 static void keep_reserved_in(struct heap *h, int64_t by)
@@ -316,9 +337,7 @@ void cpu_adopt(struct sched *s, struct sched_cpu *c)
 	uint64_t epoch = __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE), rate = 0;
 	int64_t behind = 0, at;
 
-	ASSERT(!c->running);
-	if (epoch == c->epoch && c->charges < 4096)
-		return;
+	ASSERT(!c->running && !c->back);
 	at = virtual_at(c, MIN(peek(&s->divided), c->now));
 	if (epoch == c->epoch)
 		at = virtual_now(c);
@@ -333,9 +352,7 @@ void cpu_adopt(struct sched *s, struct sched_cpu *c)
 	adopt_rates(s, c, &c->future, at, &rate, &behind);
 	adopt_rates(s, c, &c->parked, at, &rate, &behind);
 	forget(s, c, rate, &behind);
-	set_keys(c, &c->ready);
-	set_keys(c, &c->future);
-	set_keys(c, &c->parked);
+	set_keys(c);
 	poke(&c->rate, rate);
 	poke(&c->behind, behind);
 	poke(&c->behind_at, c->now);

@@ -15,20 +15,27 @@ static uint64_t aligned(uint64_t bytes)
 	return align_up(bytes, 64);
 }
 
+/* The first slot is the last of a cache line: then the children of each node are one. */
+#define SLOTS_AHEAD (HEAP_CHILDREN - 1)
+
+static uint64_t heap_bytes(unsigned entities_max)
+{
+	return aligned((entities_max + SLOTS_AHEAD) * sizeof(struct heap_slot));
+}
+
 uint64_t sched_bytes(unsigned cpus, unsigned entities_max)
 {
-	uint64_t heap = aligned(entities_max * sizeof(struct heap_slot));
-
-	return aligned(sizeof(struct sched)) + cpus * (aligned(sizeof(struct sched_cpu)) + 3 * heap);
+	return aligned(sizeof(struct sched)) + cpus * (aligned(sizeof(struct sched_cpu)) + 3 * heap_bytes(entities_max));
 }
 
 static void init_cpu(struct sched *s, unsigned cpu, struct heap_slot *slots)
 {
 	struct sched_cpu *c = &s->cpu[cpu];
-	uint64_t each = aligned(s->entities_max * sizeof(struct heap_slot)) / sizeof(struct heap_slot);
+	uint64_t each = heap_bytes(s->entities_max) / sizeof(struct heap_slot);
 
 	*c = (struct sched_cpu){.id = cpu, .cursor = cpu, .due_at = NEVER};
 	lock_init(&c->lock, LOCK_SCHED_CPU);
+	slots += SLOTS_AHEAD;
 	c->ready = (struct heap){.at = slots, .id = HEAP_READY};
 	c->future = (struct heap){.at = slots + each, .id = HEAP_FUTURE};
 	c->parked = (struct heap){.at = slots + 2 * each, .id = HEAP_PARKED};
@@ -62,7 +69,7 @@ static void init_root(struct sched *s)
 struct sched *sched_init(void *storage, const struct sched_config *cfg)
 {
 	struct sched *s = storage;
-	uint64_t heaps = 3 * aligned(cfg->entities_max * sizeof(struct heap_slot));
+	uint64_t heaps = 3 * heap_bytes(cfg->entities_max);
 	char *slots;
 
 	ASSERT(cfg->cpus >= 1 && cfg->cpus <= SCHED_MAX_CPUS && cfg->slice > 0 && cfg->entities_max > 0 && cfg->kick);
@@ -305,7 +312,7 @@ enum status sched_add(struct sched *s, struct sched_entity *e, struct sched_pool
 		format(e->name, sizeof e->name, "%s", name);
 		s->entities++;
 		list_push_back(&e->pool->leaves, &e->leaf);
-		e->rate = RATE_MIN;
+		set_rate(e, RATE_MIN);
 		poke(&e->cpu, first_home(s, e));
 		c = &s->cpu[e->cpu];
 		lock_acquire(&c->lock);

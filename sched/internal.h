@@ -18,10 +18,12 @@
 
 #define RATE_SHIFT 30
 #define RATE_ONE (1u << RATE_SHIFT)
+#define INVERSE_SHIFT 32        /* of an entity's inverse: exact to 2^-32 of what it is multiplied with */
 #define RATE_MIN 1024u          /* a millionth of a CPU: keeps tags within range */
 #define TIME_CAP (1ll << 32)    /* ticks: lags and pieces of service beyond this are cut */
 #define NO_LIMIT_TICKS UINT64_MAX
 #define NEVER INT64_MAX
+#define CHARGES_PER_SUM 4096u   /* turns until a CPU adds up its lags anew, which have been rounded at each */
 #define ANYWHERE 0u             /* the mask of who may run on every CPU */
 #define MASK_WORDS (SCHED_MASKS_MAX / 64)
 
@@ -45,7 +47,14 @@ struct heap {
 
 enum heap_id { HEAP_NONE, HEAP_READY, HEAP_FUTURE, HEAP_PARKED };
 
+#define HEAP_CHILDREN 4u
+
 void heap_push(struct heap *h, struct sched_entity *e, int64_t key);
+/* Takes the top out, of a heap that has one. */
+struct sched_entity *heap_pop(struct heap *h);
+/* The same, and @e comes in: less work than one after the other. */
+struct sched_entity *heap_exchange(struct heap *h, struct sched_entity *e, int64_t key);
+/* Anybody; looks for it from the top on. */
 void heap_remove(struct heap *h, struct sched_entity *e);
 /* Makes it a heap again after keys were changed in place. */
 void heap_mend(struct heap *h);
@@ -64,6 +73,7 @@ struct sched_cpu {
 	struct heap future;     /* had more than they were due: by the virtual time at which that is made up for */
 	struct heap parked;     /* may not run even when the CPU idles, until a host time */
 	struct sched_entity *running;
+	struct sched_entity *back;      /* READY in no heap: charged, and not yet compared with those who waited */
 	struct sched_entity *preferred; /* in a heap here: for whom the last one yielded */
 	bool begun;             /* the times below are set */
 	bool yielded;           /* the running entity spins and gives way to a sibling */
@@ -85,7 +95,7 @@ struct sched_cpu {
 	int64_t behind;         /* sum of their lags at behind_at */
 	uint64_t behind_at;
 	int64_t due_at;         /* host time at which one that waits is eligible; 0: now */
-	uint32_t waiting;       /* in the first two heaps */
+	uint32_t waiting;       /* in the first two heaps, and who is back */
 	uint32_t busy_now;      /* runs something */
 	uint32_t corun;         /* a sibling of what waits here has begun to run elsewhere */
 	const struct sched_pool *core_pool; /* what runs here, or NULL */
@@ -176,7 +186,22 @@ static inline int64_t lag_of(const struct sched_cpu *c, const struct sched_entit
 {
 	return clamp_time(served(apart(virtual_now(c), e->eligible), e->rate), TIME_CAP);
 }
-static inline int64_t deadline_of(const struct sched_entity *e) { return later(e->eligible, stretch((int64_t)e->left, e->rate)); }
+
+/* stretch() of at most TIME_CAP ticks at the rate of @e, without its division. */
+static inline int64_t stretch_of(const struct sched_entity *e, uint64_t ticks)
+{
+	return (int64_t)(((unsigned __int128)ticks * e->inverse) >> INVERSE_SHIFT);
+}
+
+static inline void set_rate(struct sched_entity *e, uint32_t rate)
+{
+	if (rate == e->rate)
+		return;
+	e->rate = rate;
+	e->inverse = ((uint64_t)RATE_ONE << INVERSE_SHIFT) / rate;
+}
+
+static inline int64_t deadline_of(const struct sched_entity *e) { return later(e->eligible, stretch_of(e, e->left)); }
 
 uint64_t cpu_advance(struct sched_cpu *c, uint64_t now);
 /* Brings the sum of lags up to c->now; before any change of who belongs here or runs. */
@@ -190,7 +215,11 @@ void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e);
 /* Counts the time spent in the present state so far, unless it RUNs. */
 void cpu_close_account(struct sched_cpu *c, struct sched_entity *e);
 /* What other CPUs see of the queue. */
-void cpu_publish(struct sched_cpu *c);
+static inline void cpu_publish(struct sched_cpu *c)
+{
+	poke(&c->waiting, c->ready.count + c->future.count + (c->back != NULL));
+	poke(&c->due_at, c->ready.count ? 0 : c->future.count ? later(c->future.at[0].key, c->omega) : NEVER);
+}
 /* Queues who became eligible, or may run again, accordingly. */
 void cpu_promote(struct sched *s, struct sched_cpu *c);
 void cpu_park(struct sched_cpu *c, struct sched_entity *e, enum park why, uint64_t until);
@@ -240,7 +269,12 @@ void divide_tree(struct sched *s, uint64_t capacity);
 /* The rate for an entity that begins to have demand. */
 uint32_t rate_on_wake(const struct sched_entity *e);
 uint32_t rate_of(const struct sched_entity *e);
-/* Takes up the rates of the last division on @c, which runs nothing. */
+/* Is there a division whose rates are not in use on @c, or have its sums been carried on for long? */
+static inline bool must_adopt(const struct sched *s, const struct sched_cpu *c)
+{
+	return __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE) != c->epoch || c->charges >= CHARGES_PER_SUM;
+}
+/* Takes up the rates of the last division on @c, which runs nothing and has nobody back. */
 void cpu_adopt(struct sched *s, struct sched_cpu *c);
 /* The same for one entity that is about to leave @c. */
 void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e);

@@ -53,15 +53,6 @@ void cpu_leave(struct sched_cpu *c, const struct sched_entity *e)
 
 /* ---- queues ---- */
 
-void cpu_publish(struct sched_cpu *c)
-{
-	poke(&c->waiting, c->ready.count + c->future.count);
-	if (c->ready.count)
-		poke(&c->due_at, 0);
-	else
-		poke(&c->due_at, c->future.count ? later(c->future.at[0].key, c->omega) : NEVER);
-}
-
 void cpu_close_account(struct sched_cpu *c, struct sched_entity *e)
 {
 	uint64_t spent = c->now - MIN(e->since, c->now);
@@ -128,7 +119,7 @@ void cpu_enqueue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 
 	e->boosted = is_boosted(s, c, e);
 	if (e->yields)
-		deadline += stretch((int64_t)request_of(s), e->rate);
+		deadline += stretch_of(e, request_of(s));
 	e->yields = false;
 	if (peek(&e->pool->strict) && e->eligible > virtual)
 		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
@@ -161,14 +152,14 @@ void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e)
 	cpu_publish(c);
 }
 
-/* What became eligible, and what may run again. */
-void cpu_promote(struct sched *s, struct sched_cpu *c)
-{
-	int64_t virtual = virtual_now(c);
+static inline void push_ready(struct sched_cpu *c, struct sched_entity *e) { heap_push(&c->ready, e, deadline_of(e)); }
 
-	if (!c->parked.count && (!c->future.count || c->future.at[0].key > virtual))
-		return;
-	while (c->parked.count && c->parked.at[0].key <= (int64_t)c->now) {
+static inline bool one_is_due(const struct heap *h, int64_t time) { return h->count && h->at[0].key <= time; }
+
+/* What may run again. */
+static void unpark_due(struct sched *s, struct sched_cpu *c)
+{
+	while (one_is_due(&c->parked, (int64_t)c->now)) {
 		struct sched_entity *e = heap_top(&c->parked);
 
 		cpu_dequeue(c, e);
@@ -176,12 +167,13 @@ void cpu_promote(struct sched *s, struct sched_cpu *c)
 		if (e->queue == HEAP_PARKED)
 			break;
 	}
-	while (c->future.count && c->future.at[0].key <= virtual) {
-		struct sched_entity *e = heap_top(&c->future);
+}
 
-		heap_remove(&c->future, e);
-		heap_push(&c->ready, e, deadline_of(e));
-	}
+void cpu_promote(struct sched *s, struct sched_cpu *c)
+{
+	unpark_due(s, c);
+	while (one_is_due(&c->future, virtual_now(c)))
+		push_ready(c, heap_pop(&c->future));
 	cpu_publish(c);
 }
 
@@ -189,7 +181,8 @@ void cpu_promote(struct sched *s, struct sched_cpu *c)
 
 void sched_kick(struct sched *s, unsigned cpu)
 {
-	__atomic_fetch_and(&s->idle[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
+	if (s->cpus > 1)
+		__atomic_fetch_and(&s->idle[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
 	s->kick(s->ctx, cpu);
 }
 
@@ -331,7 +324,7 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 		cpu_advance(home, now);
 		lag = lag_after_sleep(s, e, home->now);
 		count_demand(s, e, 1);
-		e->rate = rate_on_wake(e);
+		set_rate(e, rate_on_wake(e));
 		gang_wake(e);
 		e->woken = true;
 		e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
@@ -398,41 +391,130 @@ static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity 
 	return true;
 }
 
-/* The first of the queue; entities whose tags a new division has moved into the future are put there. */
-static struct sched_entity *first(struct sched_cpu *c)
+/* READY again, the long way. Who may not stay here is nowhere until it is put and released. */
+static void requeue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
-	struct sched_entity *e;
-
-	while ((e = heap_top(&c->ready)) && !e->boosted && e->eligible > virtual_now(c)) {
-		heap_remove(&c->ready, e);
-		heap_push(&c->future, e, e->eligible);
+	if (may_run_on(s, e, c->id)) {
+		cpu_enqueue(s, c, e);
+		return;
 	}
-	return e ? e : heap_top(&c->future);
+	cpu_leave(c, e);
+	e->lag = lag_of(c, e);
+	cpu_want_release(s, c, e);
+}
+
+/*
+ * Brings the queues up to date: who has had what it is due changes places with who is due again. Who is back and still
+ * due is returned, in no heap: it may be the next one, or will change places with it.
+ */
+static struct sched_entity *settle(struct sched *s, struct sched_cpu *c)
+{
+	struct sched_entity *e = c->back;
+	int64_t virtual = virtual_now(c);
+
+	c->back = NULL;
+	if (e && (e->yields || peek(&e->pool->strict) || !may_run_on(s, e, c->id))) {
+		requeue(s, c, e);
+		e = NULL;
+	}
+	unpark_due(s, c);
+	if (e && e->eligible > virtual) {
+		struct sched_entity *due = NULL;
+
+		if (one_is_due(&c->future, virtual))
+			due = heap_exchange(&c->future, e, e->eligible);
+		else
+			heap_push(&c->future, e, e->eligible);
+		e = due;
+	}
+	while (one_is_due(&c->future, virtual))
+		push_ready(c, heap_pop(&c->future));
+	return e;
+}
+
+/* Out of the queue, or @e that is in none: of those who are due the earliest deadline, else who will be due first. */
+static struct sched_entity *first(struct sched_cpu *c, struct sched_entity *e)
+{
+	if (e) {
+		int64_t deadline = deadline_of(e);
+
+		return one_is_due(&c->ready, deadline) ? heap_exchange(&c->ready, e, deadline) : e;
+	}
+	if (c->ready.count)
+		return heap_pop(&c->ready);
+	return c->future.count ? heap_pop(&c->future) : NULL;
+}
+
+/* The first, or whom its siblings prefer. */
+static struct sched_entity *next(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	struct sched_entity *preferred;
+
+	if (likely(!c->preferred && !peek(&c->corun)))
+		return first(c, e);
+	if (e)
+		push_ready(c, e);
+	preferred = gang_prefer(s, c);
+	if (!preferred)
+		return first(c, NULL);
+	take_out(c, preferred);
+	return preferred;
 }
 
 static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
 {
-	bool alone = s->cpus == 1 && !c->parked.count && c->ready.count + c->future.count == (e->queue ? 1 : 0);
+	bool alone = s->cpus == 1 && !(c->parked.count | c->ready.count | c->future.count);
 
 	poke(&c->long_turn, alone);
 	return alone ? peek(&s->slice) * SCHED_ALONE_SLICES : MAX(e->left, 1);
 }
 
-/* Takes out of the queue who is to run, and for how long; NULL: nobody may. */
-static struct sched_entity *choose(struct sched *s, struct sched_cpu *c, uint64_t *turn)
+/* Takes out of the queue who is to run, and for how long; NULL: nobody may. @e, if any, is in no heap but among them. */
+static struct sched_entity *choose(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
 {
 	for (unsigned tries = 0; tries < PARKS_PER_PICK; tries++) {
-		struct sched_entity *e = c->preferred || peek(&c->corun) ? gang_prefer(s, c) : NULL;
-
-		e = e ? e : first(c);
+		e = next(s, c, e);
 		if (!e)
 			return NULL;
 		*turn = turn_of(s, c, e);
-		take_out(c, e);
-		if (!hold_back(s, c, e, turn))
+		if (likely(!hold_back(s, c, e, turn)))
 			return e;
+		e = NULL;
 	}
 	return NULL;
+}
+
+/* The same with what other CPUs have, if that is needed. */
+static struct sched_entity *choose_among_all(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
+{
+	/* One that is due is enough, until a tick has passed. */
+	if (!e || c->now - c->balanced >= s->tick) {
+		if (e)
+			push_ready(c, e);
+		balance_pull(s, c);
+		e = NULL;
+	}
+	e = choose(s, c, e, turn);
+	if (e)
+		return e;
+	/* What was here has been parked: now it is idle, and may take anything. */
+	balance_pull(s, c);
+	return choose(s, c, NULL, turn);
+}
+
+/* What CPUs that look for work, or have some to give, should know of a turn that begins. */
+static void tell_others(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
+{
+	uint64_t *idle = &s->idle[c->id / 64], *lent = &s->lent[c->id / 64], me = BIT(c->id % 64);
+
+	if (peek(idle) & me)
+		__atomic_fetch_and(idle, ~me, __ATOMIC_RELAXED);
+	if (e->eligible > virtual_now(c) && !e->boosted && !gang_coruns(s, e))
+		__atomic_fetch_or(lent, me, __ATOMIC_RELAXED);
+	else if (peek(lent) & me)
+		__atomic_fetch_and(lent, ~me, __ATOMIC_RELAXED);
+	if (c->waiting)
+		balance_offer(s, c);
 }
 
 static void dispatch(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
@@ -445,15 +527,11 @@ static void dispatch(struct sched *s, struct sched_cpu *c, struct sched_entity *
 	bump(&e->figures.dispatches, 1);
 	c->running = e;
 	poke(&c->busy_now, 1);
-	if (e->eligible > virtual_now(c) && !e->boosted && !gang_coruns(s, e))
-		__atomic_fetch_or(&s->lent[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
-	else if (peek(&s->lent[c->id / 64]) & BIT(c->id % 64))
-		__atomic_fetch_and(&s->lent[c->id / 64], ~BIT(c->id % 64), __ATOMIC_RELAXED);
 	poke(&c->core_pool, e->pool);
 	if (e->gang_index < SCHED_GANG_MAX)
 		gang_announce(s, e);
-	if (c->waiting)
-		balance_offer(s, c);
+	if (s->cpus > 1)
+		tell_others(s, c, e);
 }
 
 static uint64_t add_capped(uint64_t a, uint64_t b)
@@ -483,7 +561,8 @@ static void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
 		*slice_end = MIN(MAX((uint64_t)c->parked.at[0].key, c->now + 1), c->now + s->tick);
 	if (c->waiting)
 		*slice_end = c->now + 1;
-	__atomic_fetch_or(&s->idle[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
+	if (s->cpus > 1)
+		__atomic_fetch_or(&s->idle[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
 }
 
 struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end)
@@ -496,19 +575,16 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	lock_acquire(&c->lock);
 	ASSERT(!c->running);
 	cut(c, now);
-	cpu_adopt(s, c);
-	cpu_promote(s, c);
-	balance_pull(s, c);
-	e = choose(s, c, &turn);
-	if (!e) {
-		/* What was here has been parked: now it is idle, and may take anything. */
-		balance_pull(s, c);
-		e = choose(s, c, &turn);
+	if (must_adopt(s, c)) {
+		if (c->back)
+			requeue(s, c, c->back);
+		c->back = NULL;
+		cpu_adopt(s, c);
 	}
+	e = settle(s, c);
+	e = s->cpus == 1 ? choose(s, c, e, &turn) : choose_among_all(s, c, e, &turn);
 	cpu_publish(c);
 	if (e) {
-		if (peek(&s->idle[cpu / 64]) & BIT(cpu % 64))
-			__atomic_fetch_and(&s->idle[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
 		dispatch(s, c, e);
 		*slice_end = next_look(s, c, add_capped(c->now, turn));
 	} else {
@@ -520,14 +596,16 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 
 /* ---- charge ---- */
 
-/* A request that is served is followed by the next one. */
+/* A request that is served is followed by the next one; what was taken beyond it is taken off that. */
 static void serve(struct sched *s, struct sched_entity *e, uint64_t ran)
 {
 	uint64_t request = request_of(s);
 
-	e->eligible = later(e->eligible, stretch((int64_t)MIN(ran, (uint64_t)TIME_CAP), e->rate));
+	e->eligible = later(e->eligible, stretch_of(e, MIN(ran, (uint64_t)TIME_CAP)));
 	if (ran < e->left)
 		e->left -= ran;
+	else if (ran - e->left < request)
+		e->left += request - ran;
 	else
 		e->left = request - (ran - e->left) % request;
 }
@@ -542,17 +620,16 @@ static void block(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 	count_demand(s, e, -1);
 }
 
-/* READY again. Who may not stay here is nowhere until it is put and released. */
-static void requeue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+/* READY again. The next pick, which follows at once, queues it or takes it again. */
+static void come_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
 	set_state(e, c, SCHED_READY);
-	if (may_run_on(s, e, c->id)) {
-		cpu_enqueue(s, c, e);
-		return;
-	}
-	cpu_leave(c, e);
-	e->lag = lag_of(c, e);
-	cpu_want_release(s, c, e);
+	e->boosted = false;
+	e->yields = c->yielded;
+	c->back = e;
+	cpu_publish(c);
+	if (c->yielded)
+		gang_yield(s, c, e);
 }
 
 void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end)
@@ -574,14 +651,10 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	c->running = NULL;
 	poke(&c->busy_now, 0);
 	poke(&c->core_pool, NULL);
-	if (end == SCHED_END_READY || e->wake_pending) {
-		e->yields = c->yielded;
-		requeue(s, c, e);
-		if (c->yielded)
-			gang_yield(s, c, e);
-	} else {
+	if (end == SCHED_END_READY || e->wake_pending)
+		come_back(s, c, e);
+	else
 		block(s, c, e);
-	}
 	c->yielded = false;
 	e->wake_pending = false;
 	lock_release(&c->lock);
@@ -595,9 +668,13 @@ void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
 
 	lock_acquire(&c->lock);
 	ASSERT(e->held == cpu + 1 && e->cpu == cpu && e->state != SCHED_RUNNING);
+	if (e == c->back) {
+		c->back = NULL;
+		requeue(s, c, e);
+	}
 	poke(&e->release_due, false);
 	if (is_stray(e)) {
-		e->rate = rate_of(e); /* no queue's adoption of a new division has seen it */
+		set_rate(e, rate_of(e)); /* no queue's adoption of a new division has seen it */
 		cpu_place(s, c, e, e->lag, true);
 	} else {
 		__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);

@@ -144,10 +144,10 @@ struct sched_entity {
 	bool boosted;           /* in the queue as one of the latency class */
 	bool woken;             /* has not run since its wake */
 	bool yields;            /* spun in its last turn: others first, once */
-	uint8_t queue;          /* which heap of the CPU holds it */
+	uint8_t queue;          /* which heap of the CPU holds it, if any */
 	uint8_t park;           /* why it is parked */
-	unsigned slot;          /* place in that heap */
 	uint32_t rate;          /* due to it, 2^-30 of a CPU */
+	uint64_t inverse;       /* 2^62 / rate: dividing by it is multiplying by this */
 	uint32_t pinned_rate;   /* its own from the division, 0: the pool's leaf_rate; atomic */
 	int64_t eligible;       /* virtual time of the CPU at which it has had what it is due */
 	uint64_t left;          /* ticks until its present request is served */

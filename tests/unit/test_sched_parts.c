@@ -139,7 +139,30 @@ static void a_heap_gives_the_least(void **state)
 	while (h.count) {
 		assert_true(heap_holds(&h) && h.at[0].key >= last);
 		last = h.at[0].key;
-		heap_remove(&h, heap_top(&h));
+		assert_true(heap_pop(&h)->queue == HEAP_NONE);
+	}
+}
+
+/* What comes in at the top takes the place of what leaves: as many as before, in order. */
+static void an_exchange_is_a_push_and_a_pop(void **state)
+{
+	static struct heap_slot slots[101];
+	static struct sched_entity entity[101];
+	struct heap h = {.at = slots, .id = HEAP_FUTURE};
+	uint64_t x = 1;
+	struct sched_entity *out = &entity[100];
+
+	(void)state;
+	for (unsigned i = 0; i < 100; i++)
+		heap_push(&h, &entity[i], (int64_t)i * 7 % 100);
+	for (unsigned i = 0; i < 1000; i++) {
+		struct sched_entity *in = out;
+		int64_t least = h.at[0].key;
+
+		x = x * 6364136223846793005ull + 1442695040888963407ull;
+		out = heap_exchange(&h, in, (int64_t)(x >> 58) + least);
+		assert_true(out != in && out->queue == HEAP_NONE && in->queue == HEAP_FUTURE);
+		assert_true(h.count == 100 && heap_holds(&h) && h.at[0].key >= least);
 	}
 }
 
@@ -148,9 +171,10 @@ static void a_heap_gives_the_least(void **state)
 static void tags_are_time(void **state)
 {
 	struct sched_cpu c = {.now = 10000, .omega = 1000};
-	struct sched_entity e = {.rate = RATE_ONE / 4, .eligible = 8000, .left = 100};
+	struct sched_entity e = {.eligible = 8000, .left = 100};
 
 	(void)state;
+	set_rate(&e, RATE_ONE / 4);
 	assert_true(virtual_now(&c) == 9000);
 	assert_true(lag_of(&c, &e) == 250);
 	assert_true(deadline_of(&e) == 8400);
@@ -231,7 +255,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shares_alone), cmocka_unit_test(a_cap_is_left_to_the_others),
 		cmocka_unit_test(a_floor_is_taken_from_the_others), cmocka_unit_test(outside_the_bounds_the_bounds_hold),
-		cmocka_unit_test(random_parts), cmocka_unit_test(a_heap_gives_the_least), cmocka_unit_test(tags_are_time),
+		cmocka_unit_test(random_parts), cmocka_unit_test(a_heap_gives_the_least),
+		cmocka_unit_test(an_exchange_is_a_push_and_a_pop), cmocka_unit_test(tags_are_time),
 		cmocka_unit_test(a_window_gives_out_what_it_has), cmocka_unit_test(a_turn_ends_with_its_window),
 		cmocka_unit_test(catching_up_grows_with_the_logarithm), cmocka_unit_test(the_bonus_is_bounded),
 	};
