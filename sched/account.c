@@ -100,7 +100,7 @@ void sched_cpu_stats(struct sched *s, unsigned cpu, struct sched_cpu_stats *out)
 		.ready = c->waiting,
 		.rate = ppm_of_rate(c->rate),
 		.pulled = c->pulled,
-		.behind = c->behind,
+		.behind = cpu_behind(c, c->now),
 	};
 	lock_release(&c->lock);
 }

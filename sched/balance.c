@@ -91,7 +91,7 @@ struct sched_cpu *balance_place(struct sched *s, const struct sched_entity *e, s
 	bool allowed = may_run_on(s, e, home->id);
 	struct sched_cpu *idle;
 
-	if (s->cpus == 1 || (allowed && !home->running && !home->waiting))
+	if (s->cpus == 1 || (allowed && !home->running && !home->back && !home->waiting))
 		return home;
 	idle = find_idle(s, e, home);
 	if (idle)
@@ -123,15 +123,6 @@ void balance_move(struct sched *s, struct sched_entity *e, struct sched_cpu *fro
 
 /* ---- looking for work ---- */
 
-/* How far behind @c will have fallen by @now with what it has. */
-static int64_t behind_at(const struct sched_cpu *c, uint64_t now)
-{
-	int64_t since = clamp_time((int64_t)(now - peek(&c->behind_at)), TIME_CAP);
-
-	since = MAX(since, 0);
-	return peek(&c->behind) + served(since, peek(&c->rate)) - (peek(&c->busy_now) ? since : 0);
-}
-
 /*
  * Of the CPUs from the cursor on, on which something waits that is due by @due, the one furthest behind, but further
  * than @least and less far than @most.
@@ -150,7 +141,7 @@ static struct sched_cpu *find_busy(struct sched *s, const struct sched_cpu *c, u
 		d = &s->cpu[cpu];
 		if (d == c || peek(&d->due_at) > due || !peek(&d->waiting))
 			continue;
-		behind = behind_at(d, c->now);
+		behind = cpu_behind(d, c->now);
 		if (behind > least && behind < most) {
 			least = behind;
 			found = d;
@@ -248,7 +239,7 @@ void balance_pull_slow(struct sched *s, struct sched_cpu *c)
 {
 	bool idle = !c->ready.count && !c->future.count, due = c->ready.count != 0, taken = false;
 	unsigned look = idle ? LOOK_IDLE : LOOK_CPUS;
-	int64_t mine = behind_at(c, c->now), most = INT64_MAX;
+	int64_t mine = cpu_behind(c, c->now), most = INT64_MAX;
 	int64_t least = idle ? INT64_MIN : due ? mine + (int64_t)request_of(s) : mine;
 
 	if (!is_on(s, SCHED_OFF_BALANCE) || peek(&s->owner[c->id]))
@@ -262,7 +253,7 @@ void balance_pull_slow(struct sched *s, struct sched_cpu *c)
 
 		if (!d)
 			break;
-		most = behind_at(d, c->now);
+		most = cpu_behind(d, c->now);
 		taken = pull_from(s, c, d, idle ? INT64_MAX : most - mine, idle);
 	}
 	if (idle && !taken)

@@ -36,7 +36,7 @@ static bool check_cpu(const struct sched_cpu *c)
 	}
 	if (c->running && (c->running->state != SCHED_RUNNING || c->running->cpu != c->id || c->running->held != c->id + 1))
 		return false;
-	return rate == c->rate && c->waiting == c->ready.count + c->future.count + (c->back != NULL) && c->busy + c->idle == c->since - c->started &&
+	return rate == c->rate && c->waiting == c->ready.count + c->future.count && c->busy + c->idle == c->since - c->started &&
 	       c->since <= c->now;
 }
 

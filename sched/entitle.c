@@ -167,11 +167,10 @@ static int64_t mean_lag(struct sched *s, uint64_t now)
 		return 0;
 	for (unsigned i = 0; i < s->cpus; i++) {
 		const struct sched_cpu *c = &s->cpu[i];
-		int64_t since = clamp_time((int64_t)(now - peek(&c->behind_at)), TIME_CAP);
 
 		if (peek(&s->owner[i]))
 			continue;
-		behind += peek(&c->behind) + served(since, peek(&c->rate)) - (peek(&c->busy_now) ? since : 0);
+		behind += cpu_behind(c, now);
 		rate += peek(&c->rate);
 	}
 	return rate > RATE_MIN ? clamp_time(behind / 2, TIME_CAP) * (int64_t)RATE_ONE / (int64_t)rate : 0;
@@ -183,9 +182,9 @@ void division_stale(struct sched *s)
 	__atomic_store_n(&s->dirty, 1, __ATOMIC_RELEASE);
 }
 
-void divide_if_due(struct sched *s, uint64_t now)
+void divide_stale(struct sched *s, uint64_t now)
 {
-	if (!peek(&s->dirty) || (peek(&s->epoch) && (int64_t)(now - peek(&s->divided)) < (int64_t)s->tick))
+	if (peek(&s->epoch) && (int64_t)(now - peek(&s->divided)) < (int64_t)s->tick)
 		return;
 	/* Who else holds it makes a division, or changes the tree and asks for one. */
 	if (!lock_try(&s->lock))
@@ -356,5 +355,6 @@ void cpu_adopt(struct sched *s, struct sched_cpu *c)
 	poke(&c->rate, rate);
 	poke(&c->behind, behind);
 	poke(&c->behind_at, c->now);
+	poke(&c->busy_then, cpu_busy(c, c->now));
 	cpu_publish(c);
 }

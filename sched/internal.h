@@ -79,8 +79,7 @@ struct sched_cpu {
 	bool yielded;           /* the running entity spins and gives way to a sibling */
 	unsigned yield_index;   /* in its gang; SCHED_GANG_MAX: the one furthest behind */
 	uint64_t started, now;  /* first and latest time seen */
-	uint64_t since;         /* when the present turn or idle time began */
-	uint64_t busy, idle;    /* before since */
+	uint64_t idle;          /* before since */
 	uint64_t returned;      /* when somebody who woke was put first */
 	uint64_t balanced;      /* when it last looked at other CPUs */
 	uint64_t pulled;
@@ -92,10 +91,12 @@ struct sched_cpu {
 	uint32_t long_turn;     /* runs the only entity of a one-CPU machine */
 	/* Read by CPUs that look for work or room; atomic. */
 	_Alignas(64) uint64_t rate; /* due to the entities here that have demand */
-	int64_t behind;         /* sum of their lags at behind_at */
-	uint64_t behind_at;
+	int64_t behind;         /* sum of their lags at behind_at, when it had run for busy_then ticks in all */
+	uint64_t behind_at, busy_then;
+	uint64_t since;         /* when the present turn or idle time began */
+	uint64_t busy;          /* ticks before that in which it ran something */
 	int64_t due_at;         /* host time at which one that waits is eligible; 0: now */
-	uint32_t waiting;       /* in the first two heaps, and who is back */
+	uint32_t waiting;       /* in the first two heaps */
 	uint32_t busy_now;      /* runs something */
 	uint32_t corun;         /* a sibling of what waits here has begun to run elsewhere */
 	const struct sched_pool *core_pool; /* what runs here, or NULL */
@@ -204,7 +205,19 @@ static inline void set_rate(struct sched_entity *e, uint32_t rate)
 static inline int64_t deadline_of(const struct sched_entity *e) { return later(e->eligible, stretch_of(e, e->left)); }
 
 uint64_t cpu_advance(struct sched_cpu *c, uint64_t now);
-/* Brings the sum of lags up to c->now; before any change of who belongs here or runs. */
+/* Ticks that @c has run something for until @now. */
+static inline uint64_t cpu_busy(const struct sched_cpu *c, uint64_t now)
+{
+	return peek(&c->busy) + (peek(&c->busy_now) ? now - peek(&c->since) : 0);
+}
+/* The sum of the lags of those who belong to @c at @now: it grows by their rates, less what the CPU serves. */
+static inline int64_t cpu_behind(const struct sched_cpu *c, uint64_t now)
+{
+	int64_t ran = (int64_t)(cpu_busy(c, now) - peek(&c->busy_then));
+
+	return peek(&c->behind) + served((int64_t)(now - peek(&c->behind_at)), peek(&c->rate)) - ran;
+}
+/* Brings that sum up to c->now, before any change of who belongs here. */
 void cpu_drift(struct sched_cpu *c);
 /* Into or out of the sums of @c. @e has its rate and tags. */
 void cpu_join(struct sched_cpu *c, const struct sched_entity *e);
@@ -217,7 +230,7 @@ void cpu_close_account(struct sched_cpu *c, struct sched_entity *e);
 /* What other CPUs see of the queue. */
 static inline void cpu_publish(struct sched_cpu *c)
 {
-	poke(&c->waiting, c->ready.count + c->future.count + (c->back != NULL));
+	poke(&c->waiting, c->ready.count + c->future.count);
 	poke(&c->due_at, c->ready.count ? 0 : c->future.count ? later(c->future.at[0].key, c->omega) : NEVER);
 }
 /* Queues who became eligible, or may run again, accordingly. */
@@ -260,10 +273,15 @@ uint64_t fill_divide(struct sched_part *first, uint64_t amount);
 static inline uint64_t rate_of_ppm(uint64_t ppm) { return (MIN(ppm, BIT(33)) << RATE_SHIFT) / SCHED_ONE_CPU; }
 static inline uint64_t ppm_of_rate(uint64_t rate) { return (rate * SCHED_ONE_CPU + RATE_ONE / 2) >> RATE_SHIFT; }
 
-/* A new division when one is due at @now. No lock held. */
 /* Its leaves or numbers changed; under s->lock. */
 void division_stale(struct sched *s);
-void divide_if_due(struct sched *s, uint64_t now);
+/* A new division when one is due at @now. No lock held. */
+void divide_stale(struct sched *s, uint64_t now);
+static inline void divide_if_due(struct sched *s, uint64_t now)
+{
+	if (unlikely(peek(&s->dirty)))
+		divide_stale(s, now);
+}
 /* One pass over the tree with what leaves want now; under s->lock. */
 void divide_tree(struct sched *s, uint64_t capacity);
 /* The rate for an entity that begins to have demand. */

@@ -31,10 +31,9 @@ uint64_t cpu_advance(struct sched_cpu *c, uint64_t now)
 
 void cpu_drift(struct sched_cpu *c)
 {
-	int64_t since = clamp_time((int64_t)(c->now - c->behind_at), TIME_CAP);
-
-	poke(&c->behind, c->behind + served(since, c->rate) - (c->running ? since : 0));
+	poke(&c->behind, cpu_behind(c, c->now));
 	poke(&c->behind_at, c->now);
+	poke(&c->busy_then, cpu_busy(c, c->now));
 }
 
 void cpu_join(struct sched_cpu *c, const struct sched_entity *e)
@@ -64,9 +63,9 @@ void cpu_close_account(struct sched_cpu *c, struct sched_entity *e)
 	e->since = c->now;
 }
 
-static void set_state(struct sched_entity *e, struct sched_cpu *c, enum sched_state state)
+static inline void set_state(struct sched_entity *e, struct sched_cpu *c, enum sched_state state)
 {
-	cpu_close_account(c, e);
+	e->since = c->now;
 	poke(&e->state, state);
 	if (e->gang_index < SCHED_GANG_MAX)
 		gang_note(e);
@@ -272,8 +271,10 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 {
 	struct sched_cpu *to;
 
-	if (e->state != SCHED_READY)
+	if (e->state != SCHED_READY) {
+		cpu_close_account(home, e);
 		set_state(e, home, SCHED_READY);
+	}
 	e->lag = lag;
 	to = peek(&e->held) && !put ? home : balance_place(s, e, home);
 	if (!may_run_on(s, e, to->id)) {
@@ -343,14 +344,13 @@ static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
 
 	if (!elapsed)
 		return 0;
-	cpu_drift(c);
 	if (c->running) {
 		bump(&c->running->figures.used, elapsed);
-		c->busy += elapsed;
+		bump(&c->busy, elapsed);
 	} else {
 		c->idle += elapsed;
 	}
-	c->since = c->now;
+	poke(&c->since, c->now);
 	return elapsed;
 }
 
@@ -417,7 +417,8 @@ static struct sched_entity *settle(struct sched *s, struct sched_cpu *c)
 		requeue(s, c, e);
 		e = NULL;
 	}
-	unpark_due(s, c);
+	if (c->parked.count)
+		unpark_due(s, c);
 	if (e && e->eligible > virtual) {
 		struct sched_entity *due = NULL;
 
@@ -469,37 +470,40 @@ static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched
 	return alone ? peek(&s->slice) * SCHED_ALONE_SLICES : MAX(e->left, 1);
 }
 
-/* Takes out of the queue who is to run, and for how long; NULL: nobody may. @e, if any, is in no heap but among them. */
-static struct sched_entity *choose(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
+/*
+ * Takes out of the queue who is to run, and for how long; NULL: nobody may. @e, if any, is in no heap but among them.
+ * When all that was here has been parked the CPU is idle, and may take anything from others.
+ */
+static inline struct sched_entity *choose(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
 {
+	bool pulled = s->cpus == 1;
+
 	for (unsigned tries = 0; tries < PARKS_PER_PICK; tries++) {
 		e = next(s, c, e);
-		if (!e)
-			return NULL;
-		*turn = turn_of(s, c, e);
-		if (likely(!hold_back(s, c, e, turn)))
-			return e;
-		e = NULL;
+		if (likely(e != NULL)) {
+			*turn = turn_of(s, c, e);
+			if (likely(!hold_back(s, c, e, turn)))
+				return e;
+			e = NULL;
+		} else if (pulled) {
+			break;
+		} else {
+			pulled = true;
+			balance_pull(s, c);
+		}
 	}
 	return NULL;
 }
 
-/* The same with what other CPUs have, if that is needed. */
-static struct sched_entity *choose_among_all(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
+/* From other CPUs what is more urgent, or anything when there is nothing here. One that is due is enough for a tick. */
+static struct sched_entity *pull(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
-	/* One that is due is enough, until a tick has passed. */
-	if (!e || c->now - c->balanced >= s->tick) {
-		if (e)
-			push_ready(c, e);
-		balance_pull(s, c);
-		e = NULL;
-	}
-	e = choose(s, c, e, turn);
-	if (e)
+	if (e && c->now - c->balanced < s->tick)
 		return e;
-	/* What was here has been parked: now it is idle, and may take anything. */
+	if (e)
+		push_ready(c, e);
 	balance_pull(s, c);
-	return choose(s, c, NULL, turn);
+	return NULL;
 }
 
 /* What CPUs that look for work, or have some to give, should know of a turn that begins. */
@@ -522,12 +526,12 @@ static void dispatch(struct sched *s, struct sched_cpu *c, struct sched_entity *
 	if (e->woken)
 		account_wake_latency(e, c->now - MIN(e->since, c->now));
 	e->woken = false;
+	bump(&e->figures.waited, c->now - MIN(e->since, c->now));
 	set_state(e, c, SCHED_RUNNING);
 	__atomic_store_n(&e->held, c->id + 1, __ATOMIC_RELEASE);
 	bump(&e->figures.dispatches, 1);
 	c->running = e;
 	poke(&c->busy_now, 1);
-	poke(&c->core_pool, e->pool);
 	if (e->gang_index < SCHED_GANG_MAX)
 		gang_announce(s, e);
 	if (s->cpus > 1)
@@ -582,7 +586,9 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 		cpu_adopt(s, c);
 	}
 	e = settle(s, c);
-	e = s->cpus == 1 ? choose(s, c, e, &turn) : choose_among_all(s, c, e, &turn);
+	if (s->cpus > 1)
+		e = pull(s, c, e);
+	e = choose(s, c, e, &turn);
 	cpu_publish(c);
 	if (e) {
 		dispatch(s, c, e);
@@ -615,6 +621,7 @@ static void block(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 	int64_t most = 2 * (int64_t)peek(&s->slice);
 
 	cpu_leave(c, e);
+	c->yielded = false;
 	e->lag = clamp_time(lag_of(c, e), most);
 	set_state(e, c, SCHED_BLOCKED);
 	count_demand(s, e, -1);
@@ -625,11 +632,11 @@ static void come_back(struct sched *s, struct sched_cpu *c, struct sched_entity 
 {
 	set_state(e, c, SCHED_READY);
 	e->boosted = false;
-	e->yields = c->yielded;
 	c->back = e;
-	cpu_publish(c);
-	if (c->yielded)
+	if (unlikely(c->yielded)) {
+		e->yields = true;
 		gang_yield(s, c, e);
+	}
 }
 
 void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end)
@@ -655,7 +662,6 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 		come_back(s, c, e);
 	else
 		block(s, c, e);
-	c->yielded = false;
 	e->wake_pending = false;
 	lock_release(&c->lock);
 }
