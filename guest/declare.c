@@ -71,11 +71,25 @@ static void set_slice(void *object, uint64_t ns)
 	sched_set_slice(m->sched, MAX(ns_to_ticks(ns, m->host->clock->hz), 1));
 }
 
+static uint64_t get_separate_cores(const void *object)
+{
+	return sched_separate_cores(((const struct machine *)object)->sched);
+}
+
+static void set_separate_cores(void *object, uint64_t separate)
+{
+	sched_set_separate_cores(((struct machine *)object)->sched, separate);
+}
+
 static const struct knob machine_knob_rows[] = {
 	{
 		.name = "slice", .type = KNOB_NUMBER, .measure = MEASURE_NS, .min = SLICE_MIN_NS, .max = SLICE_MAX_NS,
 		.step = NS_PER_US, .otherwise = SCHED_SLICE_NS, .by = KNOB_OWNER, .get = get_slice, .set = set_slice,
 		.help = "Longest turn on a processor for which others wait",
+	},
+	{
+		.name = "separate_cores", .type = KNOB_BOOL, .by = KNOB_OWNER, .get = get_separate_cores,
+		.set = set_separate_cores, .help = "Whether the threads of a core never run different VMs at a time",
 	},
 };
 
