@@ -298,7 +298,7 @@ $(B)/guests/%.elf64: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/sta
 	$(call say,LINK,$@)
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)
 # Guests with several processors take more of the library.
-$(B)/guests/smp.elf64: $(B)/guest/tests/guests/lib/smp.o $(B)/guest/tests/guests/lib/ap.o
+$(B)/guests/smp.elf64 $(B)/guests/locks.elf64: $(B)/guest/tests/guests/lib/smp.o $(B)/guest/tests/guests/lib/ap.o
 $(B)/guests/guest_exits.elf64: $(B)/guest/bench/guest_exits.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
 	$(call say,LINK,$@)
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)
@@ -410,7 +410,8 @@ SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
 BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_control $(B)/bench/host_libcbor
-bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(B)/bench/host_sched ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched'
+BENCH_SCHED := $(B)/bench/host_sched $(B)/bench/sched_fluid
+bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched'
 	$(Q)CORBEL_BUILD=$(abspath $(B)) CORBEL_DEPS=$(DEPS) $(PYTHON) bench/run.py $(BENCH)
 # The first process of a measured Linux: no C library, so that its first instruction is user space's.
 $(B)/guests/linux_init: bench/guests/linux_init.c
@@ -428,9 +429,13 @@ $(B)/bench/host_sched: bench/host_sched.c $(patsubst %.c,$(B)/target/%.o,$(wildc
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
+$(B)/bench/sched_fluid: $(patsubst %.c,$(B)/ctl/%.o,bench/sched_fluid.c $(MODEL_LIB) $(wildcard lib/*.c sched/*.c))
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -o $@ $^ -lm
 .PHONY: bench-sched
-bench-sched: $(B)/bench/host_sched ## the scheduler beside a CFS and a lottery: cost, fairness, latency, plots in $(B)/bench
-	$(Q)$(PYTHON) bench/rivals.py $<
+bench-sched: $(BENCH_SCHED) ## the scheduler beside a CFS and a lottery: cost, fairness, latency, plots in $(B)/bench
+	$(Q)$(PYTHON) bench/rivals.py $^
 # The control plane over fakes, as a workstation's compiler makes it, and libcbor beside it.
 BENCH_CONTROL := $(P_SRC) $(patsubst %,tests/fakes/%.c,control_rig fault_disk fake_engine fake_host fake_stage2 hand_clock ram sched_rig vm_rig)
 $(B)/bench/host_control: $(B)/ctl/bench/host_control.o $(BENCH_CONTROL:%.c=$(B)/ctl/%.o) $(B)/ctl/libthird.a

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sched/ beside its rivals, in one program with one method. Cases that
- * bench/host.py counts by callgrind: one turn (charge and pick) among 10 and
+ * bench/host.py counts by callgrind: one turn (charge and pick) among 10 to
  * 1,000 runnable entities of mixed weights on one CPU, compiled as for the machine.
- * `host_sched fair` simulates instead, and prints rows for bench/rivals.py.
+ * `host_sched fair`, `drift` and `wakes` simulate instead, and print rows for bench/rivals.py.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,23 +54,27 @@ static void fill(const struct rival *r, unsigned count)
 		}                                                          \
 	}
 
-TURN(ours, 10)
-TURN(ours, 1000)
-TURN(cfs, 10)
-TURN(cfs, 1000)
-TURN(lottery, 10)
-TURN(lottery, 1000)
+#define TURNS(rival)       \
+	TURN(rival, 10)    \
+	TURN(rival, 30)    \
+	TURN(rival, 100)   \
+	TURN(rival, 300)   \
+	TURN(rival, 1000)
+
+TURNS(ours)
+TURNS(cfs)
+TURNS(lottery)
+
+#define ROW(rival, count) {"turn_" #rival "_" #count, run_turn_##rival##_##count},
+#define ROWS(rival) ROW(rival, 10) ROW(rival, 30) ROW(rival, 100) ROW(rival, 300) ROW(rival, 1000)
 
 static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
-	{"turn_ours_10", run_turn_ours_10},
-	{"turn_ours_1000", run_turn_ours_1000},
-	{"turn_cfs_10", run_turn_cfs_10},
-	{"turn_cfs_1000", run_turn_cfs_1000},
-	{"turn_lottery_10", run_turn_lottery_10},
-	{"turn_lottery_1000", run_turn_lottery_1000},
+	ROWS(ours)
+	ROWS(cfs)
+	ROWS(lottery)
 };
 
 /* ---- how fair, how late ---- */
@@ -106,6 +110,40 @@ static double error_of(const struct rival *r, unsigned count)
 	}
 	return most / (double)SLICE;
 }
+
+/* ---- how the error goes on ---- */
+
+#define DRIFT_ENTITIES 10u
+
+/* What the greatest |received - due| of anybody is as time goes by: a row for each slice of 50 rounds. */
+static void print_drift_of(const struct rival *r)
+{
+	uint64_t end, began, last;
+	double sum = 0, most;
+
+	fill(r, DRIFT_ENTITIES);
+	began = now;
+	memset(used, 0, sizeof used);
+	for (unsigned i = 0; i < DRIFT_ENTITIES; i++)
+		sum += weight_of(i);
+	last = began + (uint64_t)(50 * SLICE * sum / weights[0]);
+	while (now < last) {
+		int i = r->pick(now, &end);
+
+		used[i] += (double)(end - now);
+		now = end;
+		r->charge(now, false);
+		most = 0;
+		for (unsigned k = 0; k < DRIFT_ENTITIES; k++) {
+			double error = used[k] - (double)(now - began) * weight_of(k) / sum;
+
+			most = error > most ? error : -error > most ? -error : most;
+		}
+		printf("%s %.2f %.3f\n", r->name, (double)(now - began) / (double)SLICE, most / (double)SLICE);
+	}
+}
+
+/* ---- how late ---- */
 
 /* xorshift64 */
 static uint64_t draw(uint64_t *x)
@@ -179,8 +217,41 @@ static void print_fair(void)
 	}
 }
 
+/* How many of the wakes among so many ran within a 64th of a slice, a 32nd, and so on; the last of all buckets is open. */
+#define BUCKETS 12u
+
+static void print_wakes_of(const struct rival *r, unsigned count)
+{
+	unsigned in[BUCKETS] = {0};
+
+	latencies_of(r, count);
+	for (unsigned i = 0; i < WAKES; i++) {
+		unsigned b = 0;
+
+		while (b < BUCKETS - 1 && late[i] > SLICE / 64 << b)
+			b++;
+		in[b]++;
+	}
+	printf("%s", r->name);
+	for (unsigned b = 0; b < BUCKETS; b++)
+		printf(" %.4f", (double)in[b] / WAKES);
+	printf("\n");
+}
+
+static void for_each_rival(const char *what)
+{
+	for (unsigned i = 0; i < sizeof rivals / sizeof rivals[0]; i++) {
+		if (strcmp(what, "drift") == 0)
+			print_drift_of(rivals[i]);
+		else
+			print_wakes_of(rivals[i], 30);
+	}
+}
+
 int main(int argc, char **argv)
 {
+	if (argc > 1 && (strcmp(argv[1], "drift") == 0 || strcmp(argv[1], "wakes") == 0))
+		for_each_rival(argv[1]);
 	if (argc > 1 && strcmp(argv[1], "fair") == 0)
 		print_fair();
 	for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {

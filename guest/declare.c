@@ -15,6 +15,8 @@
 #define SLICE_MAX_NS 100000000ull
 #define NS_PER_US 1000ull
 #define CPU_PPM_MAX (SCHED_MAX_CPUS * (uint64_t)SCHED_ONE_CPU)
+/* Implicit co-scheduling, but for what follows from a pause-loop exit. */
+#define COSCHEDULING (SCHED_OFF_SKEW | SCHED_OFF_CATCHUP | SCHED_OFF_CORUN | SCHED_OFF_SPREAD)
 
 /* ---- the machine ---- */
 
@@ -71,14 +73,37 @@ static void set_slice(void *object, uint64_t ns)
 	sched_set_slice(m->sched, MAX(ns_to_ticks(ns, m->host->clock->hz), 1));
 }
 
-static uint64_t get_separate_cores(const void *object)
+static void set_switches(struct machine *m, unsigned which, bool on)
 {
-	return sched_separate_cores(((const struct machine *)object)->sched);
+	unsigned long state = m->host->mask();
+	unsigned off = sched_switches(m->sched);
+
+	sched_set_switches(m->sched, on ? off & ~which : off | which);
+	m->host->unmask(state);
 }
 
-static void set_separate_cores(void *object, uint64_t separate)
+static uint64_t get_coschedule(const void *object)
 {
-	sched_set_separate_cores(((struct machine *)object)->sched, separate);
+	return !(sched_switches(((const struct machine *)object)->sched) & COSCHEDULING);
+}
+
+static void set_coschedule(void *object, uint64_t on)
+{
+	set_switches(object, COSCHEDULING, on != 0);
+}
+
+static uint64_t get_pause_loops(const void *object)
+{
+	return !((const struct machine *)object)->pause_loops_off;
+}
+
+/* Whether a vcpu leaves by an exit when it spins is in the controls that it gets at its VM's start. */
+static void set_pause_loops(void *object, uint64_t on)
+{
+	struct machine *m = object;
+
+	m->pause_loops_off = !on;
+	set_switches(m, SCHED_OFF_YIELD_TO, on != 0);
 }
 
 static const struct knob machine_knob_rows[] = {
@@ -88,8 +113,14 @@ static const struct knob machine_knob_rows[] = {
 		.help = "Longest turn on a processor for which others wait",
 	},
 	{
-		.name = "separate_cores", .type = KNOB_BOOL, .by = KNOB_OWNER, .get = get_separate_cores,
-		.set = set_separate_cores, .help = "Whether the threads of a core never run different VMs at a time",
+		.name = "coschedule", .type = KNOB_BOOL, .otherwise = true, .by = KNOB_OWNER, .get = get_coschedule,
+		.set = set_coschedule,
+		.help = "Whether the processors of one VM are kept together, none far ahead, rather at once",
+	},
+	{
+		.name = "pause_loops", .type = KNOB_BOOL, .otherwise = true, .by = KNOB_OWNER, .get = get_pause_loops,
+		.set = set_pause_loops,
+		.help = "Whether a processor that spins gives way to its sibling; of VMs that start from then on",
 	},
 };
 

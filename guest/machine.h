@@ -28,6 +28,7 @@ struct machine {
 	uint64_t capacity;       /* bytes that may be promised */
 	struct machine_trace trace;
 	bool teardown_due;       /* some VM has work for vm_reap() */
+	bool pause_loops_off;    /* VMs that start now: a vcpu that spins is left alone */
 	uint64_t changes;        /* rises with every change of a VM's state, and with VMs that come and go */
 	/* Called at each start of a VM, before anything is built from its definition; may change that. May be NULL. */
 	void (*starting)(void *ctx, struct vm *vm);

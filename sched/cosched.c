@@ -11,6 +11,7 @@
  */
 #include "sched/internal.h"
 
+#define FAVOUR_PART 32u /* of a slice: what one gets that somebody spins for */
 #define LOOK 8u /* how many of a queue are looked at for a member to prefer */
 
 /* ---- pure ---- */
@@ -247,6 +248,7 @@ struct sched_entity *gang_prefer(struct sched *s, struct sched_cpu *c)
 	struct sched_entity *e = c->preferred;
 
 	c->preferred = NULL;
+	c->favoured = e && c->favours;
 	if (e)
 		return e;
 	if (!peek(&c->corun) || c->ready.count < 2 || c->ready.at[0].e->boosted || !is_on(s, SCHED_OFF_CORUN))
@@ -292,7 +294,6 @@ static void fetch(struct sched *s, struct sched_cpu *c, struct sched_cpu *from, 
 		balance_move(s, e, from, c);
 	}
 	c->preferred = e;
-	bump(&e->figures.yields_to, 1);
 }
 
 void gang_yield(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
@@ -316,6 +317,32 @@ void gang_yield(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 		fetch(s, c, from, g, i);
 		lock_release(&from->lock);
 	}
+	if (!c->preferred)
+		return;
+	bump(&c->preferred->figures.yields_to, 1);
+	c->favours = true;
+	c->spinner = e->gang_index;
+}
+
+/*
+ * Long enough to leave a critical section, short enough that it is not in the next one when it ends. Of two that share
+ * a fair lock and a CPU, one that stopped inside, or in line, makes the other spin: if it had the CPU for as long as it
+ * can go on, it would go on until it is next in line itself, and from then on they would take turns lock by lock.
+ */
+uint64_t gang_favour(const struct sched *s)
+{
+	return MAX(peek(&s->slice) / FAVOUR_PART, 1);
+}
+
+void gang_give_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	struct sched_gang *g = &e->pool->gang;
+
+	c->favoured = false;
+	if (c->yielded || c->spinner >= peek(&g->size))
+		return;
+	fetch(s, c, c, g, c->spinner);
+	c->favours = false;
 }
 
 void sched_yield_to(struct sched *s, unsigned cpu, struct sched_entity *e)

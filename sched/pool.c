@@ -153,8 +153,6 @@ enum status sched_pool_set(struct sched *s, struct sched_pool *p, const struct r
 			refresh(s);
 	}
 	lock_release(&s->lock);
-	if (!st)
-		division_kick(s);
 	return st;
 }
 
@@ -216,8 +214,6 @@ enum status sched_pool_move(struct sched *s, struct sched_pool *p, struct sched_
 		refresh(s);
 	}
 	lock_release(&s->lock);
-	if (!st)
-		division_kick(s);
 	return st;
 }
 

@@ -192,7 +192,7 @@ void count_demand(struct sched *s, struct sched_entity *e, int change)
 		return;
 	__atomic_fetch_add(&e->pool->demand, (uint32_t)change, __ATOMIC_RELAXED);
 	if (!peek(&s->dirty))
-		__atomic_store_n(&s->dirty, DIRTY_DEMAND, __ATOMIC_RELEASE);
+		__atomic_store_n(&s->dirty, 1, __ATOMIC_RELEASE);
 }
 
 /*
@@ -354,6 +354,26 @@ static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
 	return elapsed;
 }
 
+/*
+ * Does another thread of the core run another pool? Each thread says first what it would run and looks then, so that
+ * of two that choose at once at least one sees the other.
+ */
+static bool core_is_taken(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
+{
+	if (!s->separate_cores)
+		return false;
+	__atomic_store_n(&c->core_pool, e->pool, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; i < s->cpus; i++) {
+		const struct sched_pool *there = __atomic_load_n(&s->cpu[i].core_pool, __ATOMIC_SEQ_CST);
+
+		if (i == c->id || s->core_of[i] != s->core_of[c->id] || !there || there == e->pool)
+			continue;
+		poke(&c->core_pool, NULL);
+		return true;
+	}
+	return false;
+}
+
 /* True when @e, out of its heap, may not run now; it is parked then. Else it has taken *turn ticks from its limits. */
 static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
 {
@@ -361,8 +381,9 @@ static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity 
 		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
 	else if (e->gang_index < SCHED_GANG_MAX && gang_leads(s, e))
 		cpu_park(c, e, PARK_COSTOP, c->now + s->tick);
-	else if (peek(&s->separate_cores) && core_refuses(s, c, e))
-		cpu_park(c, e, PARK_CORE, c->now + s->tick);
+	else if (core_is_taken(s, c, e))
+		/* Two that have seen each other do not come back at the same moment. */
+		cpu_park(c, e, PARK_CORE, c->now + s->tick + c->id % 8 * (s->tick / 8));
 	else if (peek(&e->pool->limited) && is_on(s, SCHED_OFF_LIMIT) && !(*turn = limit_take(s, e, c->now, *turn)))
 		cpu_park(c, e, PARK_WINDOW, limit_window_end(s, c->now));
 	else
@@ -446,7 +467,9 @@ static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched
 	bool alone = s->cpus == 1 && !(c->parked.count | c->ready.count | c->future.count);
 
 	poke(&c->long_turn, alone);
-	return alone ? peek(&s->slice) * SCHED_ALONE_SLICES : MAX(e->left, 1);
+	if (alone)
+		return peek(&s->slice) * SCHED_ALONE_SLICES;
+	return unlikely(c->favoured) ? MIN(MAX(e->left, 1), gang_favour(s)) : MAX(e->left, 1);
 }
 
 /*
@@ -463,6 +486,7 @@ static inline struct sched_entity *choose(struct sched *s, struct sched_cpu *c, 
 			*turn = turn_of(s, c, e);
 			if (likely(!hold_back(s, c, e, turn)))
 				return e;
+			c->favoured = false;
 			e = NULL;
 		} else if (pulled) {
 			break;
@@ -529,7 +553,7 @@ static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t e
 
 	if (c->parked.count)
 		end = MIN(end, MAX((uint64_t)c->parked.at[0].key, c->now + s->tick));
-	if (likely(!peek(&s->dirty)) || c->long_turn)
+	if (!peek(&s->dirty) || c->long_turn)
 		return end;
 	due = MAX(add_capped(peek(&s->divided), s->tick), c->now + 1);
 	return MIN(end, due);
@@ -538,7 +562,7 @@ static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t e
 static void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
 {
 	*slice_end = UINT64_MAX;
-	core_leave(s, c);
+	poke(&c->core_pool, NULL);
 	/* A division that others make may let them go earlier. */
 	if (c->parked.count)
 		*slice_end = MIN(MAX((uint64_t)c->parked.at[0].key, c->now + 1), c->now + s->tick);
@@ -564,8 +588,6 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 		c->back = NULL;
 		cpu_adopt(s, c);
 	}
-	if (unlikely(peek(&c->claim)))
-		core_retry(s, c);
 	e = settle(s, c);
 	if (s->cpus > 1)
 		e = pull(s, c, e);
@@ -639,6 +661,8 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	c->running = NULL;
 	poke(&c->busy_now, 0);
 	poke(&c->core_pool, NULL);
+	if (unlikely(c->favoured))
+		gang_give_back(s, c, e);
 	if (end == SCHED_END_READY || e->wake_pending)
 		come_back(s, c, e);
 	else

@@ -4,6 +4,7 @@
  * what of the host is the same for every vcpu. Constant rows are tables; the rest
  * is written field by field below them.
  */
+#include "guest/machine.h"
 #include "lib/x86_asm.h"
 #include "vmx/internal.h"
 #include "vmx/state.h"
@@ -90,8 +91,10 @@ static const struct vmcs_setting power_on_rows[] = {
 static uint32_t secondary_controls(const struct vmx_vcpu *hw)
 {
 	const struct vmx_controls *c = &vmx.controls;
+	const struct vm *vm = hw->vcpu->vm;
+	bool spins = c->pause_loop && vm->config.cpu.count > 1 && !vm->machine->pause_loops_off;
 
-	return c->proc2 | (c->pause_loop && hw->vcpu->vm->config.cpu.count > 1 ? PROC2_PAUSE_LOOP : 0);
+	return c->proc2 | (spins ? PROC2_PAUSE_LOOP : 0);
 }
 
 static void write_controls(struct vmx_vcpu *hw)

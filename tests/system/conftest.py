@@ -12,6 +12,8 @@ the host's clock, generous because two machines may share one core with other wo
 import os
 import pathlib
 import shutil
+import socket
+import subprocess
 import sys
 
 import pytest
@@ -21,12 +23,13 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "board")]
 sys.path.append(os.path.join(ROOT, "tests", "control"))  # stock.py and checked.py; behind, since it has a conftest too
 
-pytest.register_assert_rewrite("smp", "vms", "debian", "checked", "cddl")
+pytest.register_assert_rewrite("smp", "vms", "debian", "locks", "checked", "cddl")
 
 import bochs  # noqa: E402
 import mkcpio  # noqa: E402
 import mkdisk  # noqa: E402
 import mkimage  # noqa: E402
+import relay  # noqa: E402
 import smp  # noqa: E402
 import vms  # noqa: E402
 
@@ -45,7 +48,7 @@ def pytest_sessionstart(session):
 class Machine(bochs.Bochs):
     """An emulated machine with Corbel on it, and an SMP client on its management line."""
 
-    client = None
+    client = relay = None
 
     @property
     def smp(self):
@@ -54,6 +57,20 @@ class Machine(bochs.Bochs):
             self.client = smp.Client(self.management)
             self.client.connect()
         return self.client
+
+    def share_line(self):
+        """Puts the relay of `make run` on the management line: our client is one of those who come through it."""
+        self.relay = relay.Relay(self.management, 0)
+        self.client = smp.Client(socket.create_connection(self.relay.address))
+        self.client.connect()
+
+    def ctl(self, *words, text=None):
+        """What corbelctl prints, on a shared line; it must succeed and say nothing on its error stream."""
+        done = subprocess.run([os.path.join(BUILD, "corbelctl"), "-t", "%s:%d" % self.relay.address, *words],
+                              input=text, timeout=120, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              stdin=subprocess.DEVNULL if text is None else None)
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
 
     @property
     def operator(self):

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests with one vcpu each on the CPUs of one machine: at once, and taken from wherever they run."""
+import collections
+import json
+
 import conftest
 import pytest
 import vms
 
 LOOPS = ["loop%d" % index for index in range(4)]
-STORE = {"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("spin", "echo")}
+STORE = {"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("spin", "echo", "beat")}
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4])
@@ -13,6 +16,7 @@ def machine(request, boot_shared):
     machine = boot_shared(store=STORE, cpus=request.param, megs=128, cmdline="board=bochs")
     machine.cpus = request.param
     machine.log.wait_for(r"\] ready", 120)
+    machine.share_line()
     yield machine
     machine.stop()
 
@@ -78,3 +82,46 @@ def test_consoles_of_all(operator):
             operator.type(name, b"%s number %d\n" % (name.encode(), number))
         for name in LOOPS:
             operator.wait_output(name, b"echo: %s number %d" % (name.encode(), number))
+
+
+def check_order(events, cpu):
+    """Turns on one CPU follow one another, each of its guest's exits lies within one, and none within another's."""
+    turns = [e for e in events if e["cat"] == "turn"]
+    exits = [e for e in events if e["cat"] == "exit"]
+    rounding = 0.002  # each time is rounded down to a nanosecond
+    assert turns and exits, "CPU %u" % cpu
+    for before, after in zip(turns, turns[1:]):
+        assert before["ts"] + before["dur"] <= after["ts"] + rounding
+    for e in exits:
+        if turns[0]["ts"] <= e["ts"] and e["ts"] < turns[-1]["ts"]:
+            around = [t for t in turns if t["ts"] - rounding <= e["ts"] and e["ts"] + e["dur"] <= t["ts"] + t["dur"] + rounding]
+            assert [t["name"] for t in around] == [e["args"]["guest"]], e
+
+
+def test_trace_of_all(machine, operator, tmp_path):
+    """What corbelctl records is one valid file in order of time: turns, exits and wakes of every CPU, with the VMs' names."""
+    path = tmp_path / "trace.json"
+    start_loops(operator, 4)
+    operator.define(vms.guest("beat"))
+    operator.start("beat")
+    operator.wait_output("beat", rb"beat: \d+ worst")
+    said = json.loads(machine.ctl("--json", "sched", "trace", str(path), "0.05"))
+    assert said["cpus"] == machine.cpus
+    trace = json.loads(path.read_text())
+    events = [e for e in trace["traceEvents"] if e["ph"] != "M"]
+    assert said["events"] == len(events) > 0
+    names = [e["args"]["name"] for e in trace["traceEvents"] if e["ph"] == "M"]
+    assert names == ["Corbel"] + ["CPU %u" % i for i in range(machine.cpus)]
+    assert [e["ts"] for e in events] == sorted(e["ts"] for e in events)
+    by_cpu = collections.defaultdict(list)
+    for e in events:
+        assert e["pid"] == 1 and e["ph"] == ("i" if e["cat"] == "wake" else "X")
+        by_cpu[e["tid"]].append(e)
+    assert sorted(by_cpu) == list(range(machine.cpus))
+    for cpu, its in by_cpu.items():
+        check_order(its, cpu)
+    ran = {e["name"] for e in events if e["cat"] == "turn"}
+    assert ran <= {"control"} | {name + "/0" for name in LOOPS + ["beat"]}
+    assert "beat/0" in ran and len(ran & {name + "/0" for name in LOOPS}) >= machine.cpus
+    assert any(e["cat"] == "wake" and e["args"]["guest"] == "beat/0" for e in events)
+    assert {"entry bound", "hlt"} <= {e["name"] for e in events if e["cat"] == "exit"}

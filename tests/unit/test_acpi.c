@@ -297,6 +297,78 @@ static void listed_twice(void **state)
 	assert_int_equal(info.skipped, 0);
 }
 
+/* An entry of a type that nobody reads, such as a vendor's. */
+static void add_other(uint8_t type, uint8_t len)
+{
+	memset(fake.bytes + fake.end, 0xa5, len);
+	fake.bytes[fake.end] = type;
+	fake.bytes[fake.end + 1] = len;
+	fake.end += len;
+}
+
+/* As many as there is room for, in their order; in between others that do not count and are not told of. */
+static void a_full_machine(void **state)
+{
+	(void)state;
+	begin_madt();
+	for (unsigned i = 0; i < ACPI_CPUS_MAX; i++) {
+		add_x2apic(3 * i, i, i % 2 ? ENABLED : ENABLED | ONLINE_CAPABLE);
+		if (i % 8 == 1)
+			add_apic((uint8_t)(3 * (i / 8)), ENABLED); /* listed before */
+		if (i % 8 == 3)
+			add_x2apic(0x20000 + i, i, 0);
+		if (i % 16 == 5)
+			add_other((uint8_t)(0x80 + i / 16), (uint8_t)(2 + i % 7));
+	}
+	assert_int_equal(read_madt(), ST_OK);
+	assert_int_equal(info.cpu_count, ACPI_CPUS_MAX);
+	for (unsigned i = 0; i < ACPI_CPUS_MAX; i++) {
+		assert_int_equal(info.cpu[i].apic_id, 3 * i);
+		assert_int_equal(info.cpu[i].uid, i);
+		assert_true(info.cpu[i].enabled);
+	}
+	assert_int_equal(info.skipped, 0);
+	add_apic(3 * 7, ENABLED);
+	add_x2apic(0x30000, 300, 0);
+	assert_int_equal(read_madt(), ST_OK);
+	assert_int_equal(info.skipped, 0);
+	add_x2apic(0x30000, 300, ENABLED);
+	assert_int_equal(read_madt(), ST_OK);
+	assert_int_equal(info.cpu_count, ACPI_CPUS_MAX);
+	assert_int_equal(info.skipped, 1);
+}
+
+/* Entries of any type and length with anything in them: read within the table, or refused by their place. */
+static void garbage(void **state)
+{
+	static const uint8_t types[] = {0, 1, 2, 3, 4, 5, 9, 10, 11, 0x7f, 0x80, 0xff};
+	uint64_t x = 88172645463325252ull;
+	unsigned read = 0;
+
+	(void)state;
+	for (unsigned n = 0; n < 2000; n++) {
+		begin_madt();
+		add_apic(0, ENABLED);
+		for (unsigned i = 0; i < n % 400 && fake.end + 256 < ACPI_FAKE_BYTES; i++) {
+			x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+			add_other(types[x % ARRAY_SIZE(types)], (uint8_t)((x >> 8) % 24 + (n % 4 ? 16 : 0)));
+			for (unsigned at = 2; at < 24; at++)
+				fake.bytes[fake.end - at] ^= (uint8_t)(x >> at);
+		}
+		if (read_madt() != ST_OK) {
+			assert_non_null(strstr(err.text, "MADT"));
+			continue;
+		}
+		read++;
+		assert_in_range(info.cpu_count, 1, ACPI_CPUS_MAX);
+		for (unsigned i = 0; i < info.cpu_count; i++) {
+			for (unsigned k = 0; k < i; k++)
+				assert_int_not_equal(info.cpu[i].apic_id, info.cpu[k].apic_id);
+		}
+	}
+	assert_in_range(read, 1, 1999);
+}
+
 static void every_cut_and_flip(void **state)
 {
 	(void)state;
@@ -319,7 +391,8 @@ int main(void)
 		cmocka_unit_test(search_in_bios_area), cmocka_unit_test(required_tables),
 		cmocka_unit_test(optional_tables), cmocka_unit_test(madt_entries),
 		cmocka_unit_test(many_processors), cmocka_unit_test(processor_flags),
-		cmocka_unit_test(listed_twice),    cmocka_unit_test(every_cut_and_flip),
+		cmocka_unit_test(listed_twice),    cmocka_unit_test(a_full_machine),
+		cmocka_unit_test(garbage),         cmocka_unit_test(every_cut_and_flip),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

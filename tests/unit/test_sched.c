@@ -712,6 +712,40 @@ static void a_spinner_yields_to_its_sibling_elsewhere(void **state)
 	siblings_end(1020);
 }
 
+/* For a part of a slice; then the spinner goes on with its own turn. */
+static void who_is_yielded_to_gives_the_cpu_back(void **state)
+{
+	uint64_t whole;
+
+	(void)state;
+	siblings_start(0);
+	whole = a.left;
+	sched_yield_to(s, 0, NULL);
+	sched_charge(s, 0, 1010, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1010, &end), &b);
+	assert_int_equal(end, 1010 + SLICE / 32);
+	sched_charge(s, 0, end, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1013, &end), &a);
+	assert_int_equal(end, 1013 + a.left);
+	assert_int_equal(a.left, whole - 10); /* of a first request */
+	siblings_end(1020);
+}
+
+/* Two that wait for one another: the favoured one spins as well, and the first one goes on. */
+static void who_is_yielded_to_yields_itself(void **state)
+{
+	(void)state;
+	siblings_start(0);
+	sched_yield_to(s, 0, NULL);
+	sched_charge(s, 0, 1010, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1010, &end), &b);
+	sched_yield_to(s, 0, NULL);
+	sched_charge(s, 0, 1012, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1012, &end), &a);
+	assert_true(end <= 1012 + SLICE / 32);
+	siblings_end(1020);
+}
+
 static void without_yielding_the_spinner_runs_on(void **state)
 {
 	(void)state;
@@ -767,6 +801,7 @@ int main(void)
 		TWO(an_affinity_needs_a_cpu_of_the_machine), TWO(reservations_must_fit_the_cpus_of_an_affinity),
 		TWO(pools_keep_off_each_others_cores), TWO(cores_are_shared_otherwise), TWO(a_leader_is_stopped), TWO(without_catching_up_it_stays_stopped), TWO(without_skew_control_it_runs_on),
 		TWO(a_sleeper_stops_nobody), TWO(a_spinner_yields_to_its_sibling_elsewhere),
+		TWO(who_is_yielded_to_gives_the_cpu_back), TWO(who_is_yielded_to_yields_itself),
 		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses), ONE(the_walker_sees_damage),
 	};
 
