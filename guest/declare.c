@@ -106,6 +106,16 @@ static void set_pause_loops(void *object, uint64_t on)
 	set_switches(m, SCHED_OFF_YIELD_TO, on != 0);
 }
 
+static uint64_t get_separate_cores(const void *object)
+{
+	return sched_separate_cores(((const struct machine *)object)->sched);
+}
+
+static void set_separate_cores(void *object, uint64_t separate)
+{
+	sched_set_separate_cores(((struct machine *)object)->sched, separate);
+}
+
 static const struct knob machine_knob_rows[] = {
 	{
 		.name = "slice", .type = KNOB_NUMBER, .measure = MEASURE_NS, .min = SLICE_MIN_NS, .max = SLICE_MAX_NS,
@@ -121,6 +131,10 @@ static const struct knob machine_knob_rows[] = {
 		.name = "pause_loops", .type = KNOB_BOOL, .otherwise = true, .by = KNOB_OWNER, .get = get_pause_loops,
 		.set = set_pause_loops,
 		.help = "Whether a processor that spins gives way to its sibling; of VMs that start from then on",
+	},
+	{
+		.name = "separate_cores", .type = KNOB_BOOL, .by = KNOB_OWNER, .get = get_separate_cores,
+		.set = set_separate_cores, .help = "Whether the threads of a core never run different VMs at a time",
 	},
 };
 

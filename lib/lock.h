@@ -22,6 +22,7 @@ enum lock_rank {
 	LOCK_TIMERS,     /* one CPU's timers; held while they expire */
 	LOCK_SCHED,      /* the tree of pools and who belongs where */
 	LOCK_SCHED_CPU,  /* one CPU's queue; of two the lower index first, by lock_acquire_next() */
+	LOCK_SCHED_CORE, /* who has a core whose threads are kept to one pool */
 	LOCK_MEMORY_CPU, /* one CPU's frames and sums of memory management */
 	LOCK_MEMORY,     /* the allocator and the pools that all CPUs share */
 	LOCK_LOG,        /* the ring of log text */

@@ -179,17 +179,31 @@ static int64_t mean_lag(struct sched *s, uint64_t now)
 void division_stale(struct sched *s)
 {
 	s->numbers_changed = true;
-	__atomic_store_n(&s->dirty, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->dirty, DIRTY_NUMBERS, __ATOMIC_RELEASE);
+}
+
+void division_kick(struct sched *s)
+{
+	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
+		struct sched_cpu *c = &s->cpu[cpu];
+
+		lock_acquire(&c->lock);
+		if (c->parked.count)
+			sched_kick(s, cpu);
+		lock_release(&c->lock);
+	}
 }
 
 void divide_stale(struct sched *s, uint64_t now)
 {
-	if (peek(&s->epoch) && (int64_t)(now - peek(&s->divided)) < (int64_t)s->tick)
+	bool waits = peek(&s->dirty) != DIRTY_NUMBERS && peek(&s->epoch);
+
+	if (waits && (int64_t)(now - peek(&s->divided)) < (int64_t)s->tick)
 		return;
 	/* Who else holds it makes a division, or changes the tree and asks for one. */
 	if (!lock_try(&s->lock))
 		return;
-	(void)__atomic_exchange_n(&s->dirty, 0, __ATOMIC_ACQ_REL);
+	(void)__atomic_exchange_n(&s->dirty, DIRTY_NOT, __ATOMIC_ACQ_REL);
 	if (s->numbers_changed)
 		divide_for_all(s);
 	s->numbers_changed = false;

@@ -35,6 +35,7 @@ static void init_cpu(struct sched *s, unsigned cpu, struct heap_slot *slots)
 
 	*c = (struct sched_cpu){.id = cpu, .cursor = cpu, .due_at = NEVER};
 	lock_init(&c->lock, LOCK_SCHED_CPU);
+	lock_init(&c->core_lock, LOCK_SCHED_CORE);
 	slots += SLOTS_AHEAD;
 	c->ready = (struct heap){.at = slots, .id = HEAP_READY};
 	c->future = (struct heap){.at = slots + each, .id = HEAP_FUTURE};

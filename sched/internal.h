@@ -103,7 +103,14 @@ struct sched_cpu {
 	uint32_t busy_now;      /* runs something */
 	uint32_t corun;         /* a sibling of what waits here has begun to run elsewhere */
 	const struct sched_pool *core_pool; /* what runs here, or NULL */
+	/* Where pools are kept apart (core.c): who waits here for the core, or NULL. Written under the core's lock. */
+	const struct sched_pool *claim;
+	int64_t claim_due;      /* host time */
+	struct lock core_lock;  /* of the core whose number is this CPU's */
 };
+
+/* What the last division does not know. New numbers are taken up at once, demand changes too often for that. */
+enum dirty { DIRTY_NOT, DIRTY_DEMAND, DIRTY_NUMBERS };
 
 struct mask {
 	struct cpuset cpus;
@@ -120,7 +127,7 @@ struct sched {
 	uint64_t slice;         /* atomic */
 	uint64_t tick, window, skew;
 	unsigned cpus, entities_max, entities, exclusive;
-	bool separate_cores;
+	bool separate_cores;    /* atomic */
 	void (*kick)(void *ctx, unsigned cpu);
 	void *ctx;
 	struct list pools, restricted;
@@ -132,7 +139,7 @@ struct sched {
 	_Alignas(64) uint64_t epoch; /* number of the last division, stored after its results; atomic */
 	uint64_t divided;       /* when it was; atomic */
 	int64_t shift;          /* mean lag then, in virtual time; atomic */
-	uint32_t dirty;         /* demand or numbers changed since; atomic */
+	uint32_t dirty;         /* enum dirty: demand or numbers changed since; atomic */
 	_Alignas(64) uint64_t idle[CPUSET_WORDS]; /* CPUs that have nothing to run; atomic */
 	uint64_t lent[CPUSET_WORDS]; /* CPUs that run somebody who has had what he is due; atomic */
 	struct mask mask[SCHED_MASKS_MAX];
@@ -278,6 +285,8 @@ static inline uint64_t ppm_of_rate(uint64_t rate) { return (rate * SCHED_ONE_CPU
 
 /* Its leaves or numbers changed; under s->lock. */
 void division_stale(struct sched *s);
+/* After that, no lock held: tells CPUs that hold somebody back, who may be let go by the next division. */
+void division_kick(struct sched *s);
 /* A new division when one is due at @now. No lock held. */
 void divide_stale(struct sched *s, uint64_t now);
 static inline void divide_if_due(struct sched *s, uint64_t now)
@@ -348,6 +357,18 @@ static inline void balance_offer(struct sched *s, const struct sched_cpu *c)
 }
 /* Locks a second CPU under @c's lock. False, with nothing locked, when that would have to wait out of order. */
 MUST_CHECK bool cpu_lock_second(struct sched_cpu *c, struct sched_cpu *second);
+
+/* ---- core.c ---- */
+
+/*
+ * Must @e, about to run on @c, leave the core to another pool that runs there, or waits there and is due first? If not,
+ * the core is its pool's now.
+ */
+bool core_refuses(struct sched *s, struct sched_cpu *c, const struct sched_entity *e);
+/* Those who wait on @c for the core may try again. */
+void core_retry(struct sched *s, struct sched_cpu *c);
+/* @c has nothing to run: who waits for the core on its other threads is told. */
+void core_leave(struct sched *s, struct sched_cpu *c);
 
 /* ---- cosched.c ---- */
 

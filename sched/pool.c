@@ -153,6 +153,8 @@ enum status sched_pool_set(struct sched *s, struct sched_pool *p, const struct r
 			refresh(s);
 	}
 	lock_release(&s->lock);
+	if (!st)
+		division_kick(s);
 	return st;
 }
 
@@ -214,6 +216,8 @@ enum status sched_pool_move(struct sched *s, struct sched_pool *p, struct sched_
 		refresh(s);
 	}
 	lock_release(&s->lock);
+	if (!st)
+		division_kick(s);
 	return st;
 }
 

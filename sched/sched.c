@@ -192,7 +192,7 @@ void count_demand(struct sched *s, struct sched_entity *e, int change)
 		return;
 	__atomic_fetch_add(&e->pool->demand, (uint32_t)change, __ATOMIC_RELAXED);
 	if (!peek(&s->dirty))
-		__atomic_store_n(&s->dirty, 1, __ATOMIC_RELEASE);
+		__atomic_store_n(&s->dirty, DIRTY_DEMAND, __ATOMIC_RELEASE);
 }
 
 /*
@@ -354,26 +354,6 @@ static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
 	return elapsed;
 }
 
-/*
- * Does another thread of the core run another pool? Each thread says first what it would run and looks then, so that
- * of two that choose at once at least one sees the other.
- */
-static bool core_is_taken(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
-{
-	if (!s->separate_cores)
-		return false;
-	__atomic_store_n(&c->core_pool, e->pool, __ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < s->cpus; i++) {
-		const struct sched_pool *there = __atomic_load_n(&s->cpu[i].core_pool, __ATOMIC_SEQ_CST);
-
-		if (i == c->id || s->core_of[i] != s->core_of[c->id] || !there || there == e->pool)
-			continue;
-		poke(&c->core_pool, NULL);
-		return true;
-	}
-	return false;
-}
-
 /* True when @e, out of its heap, may not run now; it is parked then. Else it has taken *turn ticks from its limits. */
 static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
 {
@@ -381,9 +361,8 @@ static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity 
 		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
 	else if (e->gang_index < SCHED_GANG_MAX && gang_leads(s, e))
 		cpu_park(c, e, PARK_COSTOP, c->now + s->tick);
-	else if (core_is_taken(s, c, e))
-		/* Two that have seen each other do not come back at the same moment. */
-		cpu_park(c, e, PARK_CORE, c->now + s->tick + c->id % 8 * (s->tick / 8));
+	else if (peek(&s->separate_cores) && core_refuses(s, c, e))
+		cpu_park(c, e, PARK_CORE, c->now + s->tick);
 	else if (peek(&e->pool->limited) && is_on(s, SCHED_OFF_LIMIT) && !(*turn = limit_take(s, e, c->now, *turn)))
 		cpu_park(c, e, PARK_WINDOW, limit_window_end(s, c->now));
 	else
@@ -553,7 +532,7 @@ static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t e
 
 	if (c->parked.count)
 		end = MIN(end, MAX((uint64_t)c->parked.at[0].key, c->now + s->tick));
-	if (!peek(&s->dirty) || c->long_turn)
+	if (likely(!peek(&s->dirty)) || c->long_turn)
 		return end;
 	due = MAX(add_capped(peek(&s->divided), s->tick), c->now + 1);
 	return MIN(end, due);
@@ -562,7 +541,7 @@ static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t e
 static void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
 {
 	*slice_end = UINT64_MAX;
-	poke(&c->core_pool, NULL);
+	core_leave(s, c);
 	/* A division that others make may let them go earlier. */
 	if (c->parked.count)
 		*slice_end = MIN(MAX((uint64_t)c->parked.at[0].key, c->now + 1), c->now + s->tick);
@@ -588,6 +567,8 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 		c->back = NULL;
 		cpu_adopt(s, c);
 	}
+	if (unlikely(peek(&c->claim)))
+		core_retry(s, c);
 	e = settle(s, c);
 	if (s->cpus > 1)
 		e = pull(s, c, e);

@@ -168,7 +168,7 @@ struct sched_config {
 	uint64_t limit_window;  /* ticks; 0: twenty slices */
 	uint64_t skew;          /* ticks of progress by which a vcpu may lead its siblings; 0: two slices */
 	const uint16_t *core_of, *llc_of; /* of each CPU; NULL: cores of one CPU, one cache for all. Copied */
-	bool separate_cores;    /* different pools never share a core at the same time */
+	bool separate_cores;    /* different pools never share a core at the same time; see sched_set_separate_cores() */
 	unsigned off;           /* enum sched_switch bits */
 	/*
 	 * Tells @cpu, which may be the caller's, to choose again. Called with locks of this room held: it sets a flag
@@ -276,6 +276,13 @@ void sched_set_slice(struct sched *s, uint64_t ticks);
 /* enum sched_switch bits. */
 unsigned sched_switches(const struct sched *s);
 void sched_set_switches(struct sched *s, unsigned off);
+
+/*
+ * Whether the threads of a core run one pool at a time: others wait, and take turns in proportion to what they are due.
+ * Anybody may read it at any time.
+ */
+bool sched_separate_cores(const struct sched *s);
+void sched_set_separate_cores(struct sched *s, bool separate);
 
 /* All CPUs together, of a struct sched. */
 extern const struct counter_table sched_counters;

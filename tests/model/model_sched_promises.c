@@ -312,6 +312,43 @@ static void pools_keep_off_each_others_cores(void **state)
 	assert_true(shared_cores(false) > 0);
 }
 
+/*
+ * Three pools that always want the one core there is, the first with a vcpu for each of its threads: they take turns,
+ * in proportion to what they are due, and nobody is kept off for long.
+ */
+static void pools_take_turns_on_a_core(void **state)
+{
+	static const uint16_t core_of[] = {0, 0};
+	static const uint32_t shares[] = {2000, 1000, 1000};
+	struct sched_config cfg = {.cpus = 2, .core_of = core_of, .separate_cores = true};
+	struct sim_pool *p[3];
+	uint64_t before[3] = {0}, begun[3];
+
+	(void)state;
+	sim_start(&sim, &cfg, 3);
+	sim.check_every = 7;
+	for (unsigned i = 0; i < 3; i++) {
+		p[i] = sim_pool(&sim, NULL, 0, SCHED_NO_LIMIT, shares[i]);
+		for (unsigned k = 0; k < (i ? 1 : 2); k++)
+			sim_want(member(p[i], NULL), SIM_BURNER, 0, 0);
+	}
+	sim_run(&sim, 50 * SIM_SLICE);
+	for (unsigned i = 0; i < 3; i++)
+		begun[i] = before[i] = p[i]->used;
+	for (unsigned n = 0; n < 100; n++) {
+		sim_run(&sim, 8 * SIM_SLICE);
+		for (unsigned i = 0; i < 3; i++) {
+			assert_true(p[i]->used > before[i]);
+			before[i] = p[i]->used;
+		}
+	}
+	print_message("three pools on one core: %.3f, %.3f and %.3f of its time\n", (double)(p[0]->used - begun[0]) / 800 / SIM_SLICE,
+		      (double)(p[1]->used - begun[1]) / 800 / SIM_SLICE, (double)(p[2]->used - begun[2]) / 800 / SIM_SLICE);
+	for (unsigned i = 1; i < 3; i++)
+		assert_true(p[i]->used - begun[i] > 800 * SIM_SLICE / 5);
+	sim_end(&sim);
+}
+
 static void an_exclusive_core_is_nobody_elses(void **state)
 {
 	const struct sched_attr attr = {.exclusive = true};
@@ -353,6 +390,7 @@ int main(void)
 		cmocka_unit_test(three_share_two_cpus),
 		cmocka_unit_test(one_lives_in_two_gaps),
 		cmocka_unit_test(pools_keep_off_each_others_cores),
+		cmocka_unit_test(pools_take_turns_on_a_core),
 		cmocka_unit_test(an_exclusive_core_is_nobody_elses),
 	};
 

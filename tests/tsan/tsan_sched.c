@@ -116,6 +116,7 @@ static void set_slice(struct random_state *r)
 {
 	sched_set_slice(s, SLICE / 2 + random_below(r, SLICE));
 	sched_set_switches(s, random_below(r, 8) ? 0 : (unsigned)random_below(r, 512));
+	sched_set_separate_cores(s, random_below(r, 2));
 }
 
 /* The walker, while all others go on. */
@@ -265,7 +266,8 @@ static void cpu_loop(struct thread *t)
 
 static void start(uint64_t seed)
 {
-	struct sched_config cfg = {.cpus = CPUS, .entities_max = ENTITIES, .slice = SLICE, .kick = kick};
+	static const uint16_t core_of[CPUS] = {0, 0, 1, 1};
+	struct sched_config cfg = {.cpus = CPUS, .entities_max = ENTITIES, .slice = SLICE, .core_of = core_of, .kick = kick};
 	struct random_state r = random_seed(seed);
 	struct rls n = {0, SCHED_NO_LIMIT, SCHED_SHARES_DEFAULT};
 	struct error err;
