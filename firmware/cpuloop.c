@@ -323,6 +323,11 @@ static void put_last(struct percpu *p, const struct sched_entity *next)
 	sched_release(host_sched, p->id, last);
 }
 
+struct sched_pool *cpuloop_system_pool(void)
+{
+	return &system_pool;
+}
+
 void cpu_loop(void)
 {
 	struct percpu *p = this_cpu();

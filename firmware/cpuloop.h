@@ -25,7 +25,8 @@ struct host_task {
  */
 enum status cpuloop_init(struct memmgr *mm, void (*notify)(void), struct error *err) MUST_CHECK;
 
-/* Valid after cpuloop_init(). */
+/* The pool of the host's tasks. Valid after cpuloop_init(), as are the next two. */
+struct sched_pool *cpuloop_system_pool(void);
 extern struct host_ops host_ops;
 extern struct sched *host_sched;
 

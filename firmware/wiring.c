@@ -247,6 +247,7 @@ void wire_engine(void)
 	host_ops.line_busy = hardware_lines_busy;
 	machine.host = &host_ops;
 	machine.sched = host_sched;
+	pools_init(&machine, cpuloop_system_pool());
 	if (cmdline_is(boot_args(), "selftest", "vmx"))
 		vmx_selftest(machine.mm, irq_dispatch);
 }

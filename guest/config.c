@@ -30,7 +30,7 @@ void vm_config_init(struct vm_config *cfg)
 	cfg->acpi = true;
 }
 
-static size_t bounded_length(const char *text, size_t size)
+size_t config_length(const char *text, size_t size)
 {
 	const char *end = memchr(text, 0, size);
 
@@ -46,8 +46,8 @@ static enum status refuse(const struct vm_config *cfg, struct error *err, enum s
 	va_start(ap, fmt);
 	format_v(text, sizeof text, fmt, ap);
 	va_end(ap);
-	log_clean(name, sizeof name, cfg->name, bounded_length(cfg->name, sizeof cfg->name));
-	log_clean(origin, sizeof origin, cfg->origin, bounded_length(cfg->origin, sizeof cfg->origin));
+	log_clean(name, sizeof name, cfg->name, config_length(cfg->name, sizeof cfg->name));
+	log_clean(origin, sizeof origin, cfg->origin, config_length(cfg->origin, sizeof cfg->origin));
 	if (origin[0])
 		return fail(err, st, "VM %s (%.64s): %s", name[0] ? name : "without a name", origin, text);
 	return fail(err, st, "VM %s: %s", name[0] ? name : "without a name", text);
@@ -55,7 +55,7 @@ static enum status refuse(const struct vm_config *cfg, struct error *err, enum s
 
 static bool ends(const char *text, size_t size)
 {
-	return bounded_length(text, size) < size;
+	return config_length(text, size) < size;
 }
 
 static bool name_char(char c, bool first)
@@ -65,17 +65,26 @@ static bool name_char(char c, bool first)
 	return !first && (c == '.' || c == '_' || c == '-');
 }
 
+unsigned config_name_fault(const char *name)
+{
+	for (unsigned i = 0; name[i]; i++)
+		if (!name_char(name[i], i == 0))
+			return i + 1;
+	return 0;
+}
+
 static enum status check_name(const struct vm_config *cfg, struct error *err)
 {
+	unsigned at;
+
 	if (!ends(cfg->name, sizeof cfg->name))
 		return refuse(cfg, err, ST_INVALID, "name is longer than %d characters", VM_NAME_MAX - 1);
 	if (!cfg->name[0])
 		return refuse(cfg, err, ST_INVALID, "name is missing");
-	for (unsigned i = 0; cfg->name[i]; i++) {
-		if (!name_char(cfg->name[i], i == 0))
-			return refuse(cfg, err, ST_INVALID,
-				      "name has a character outside a-z, 0-9 and (not first) . _ - at position %u", i + 1);
-	}
+	at = config_name_fault(cfg->name);
+	if (at)
+		return refuse(cfg, err, ST_INVALID,
+			      "name has a character outside a-z, 0-9 and (not first) . _ - at position %u", at);
 	return ST_OK;
 }
 
@@ -83,6 +92,7 @@ static enum status check_strings(const struct vm_config *cfg, struct error *err)
 {
 	const struct { const char *name, *text; size_t size; } all[] = {
 		{"origin", cfg->origin, sizeof cfg->origin},
+		{"pool", cfg->pool, sizeof cfg->pool},
 		{"boot.image", cfg->boot.image, sizeof cfg->boot.image},
 		{"boot.initrd", cfg->boot.initrd, sizeof cfg->boot.initrd},
 		{"boot.cmdline", cfg->boot.cmdline, sizeof cfg->boot.cmdline},

@@ -8,6 +8,7 @@
 #define CORBEL_GUEST_CONFIG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/error.h"
@@ -36,6 +37,7 @@ struct boot_module {
 struct vm_config {
 	char name[VM_NAME_MAX];
 	char origin[VM_PATH_MAX]; /* "file:line" of the definition, for messages */
+	char pool[VM_NAME_MAX];   /* that it belongs to; "": the root (guest/pool.h) */
 	struct {
 		enum boot_protocol protocol;
 		char image[VM_PATH_MAX];
@@ -61,6 +63,11 @@ struct vm_config {
 	bool debug_exit; /* port 0xf4: a 32-bit write ends the VM with that code */
 	uint32_t given;  /* BIT(row) of vm_knobs that the definition gave; the others are defaults */
 };
+
+/* Length of a field of @size bytes; @size when it does not end. */
+size_t config_length(const char *text, size_t size);
+/* The place, from 1 on, of the first character that the name of a VM or a pool cannot have; 0: there is none. */
+unsigned config_name_fault(const char *name);
 
 /* Defaults for everything but name, boot.image and memory.size. */
 void vm_config_init(struct vm_config *cfg);

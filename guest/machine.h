@@ -7,6 +7,7 @@
 #define CORBEL_GUEST_MACHINE_H
 
 #include "guest/host.h"
+#include "guest/pool.h"
 #include "guest/trace.h"
 #include "guest/vm.h"
 #include "io/files.h"
@@ -24,6 +25,7 @@ struct machine {
 	struct sched *sched;
 	struct files *files;     /* scripts, images: the one view of all named blobs */
 	struct vm *vms[VMS_MAX]; /* by id - 1 */
+	struct pools pools;      /* pools_init() */
 	uint64_t committed;      /* bytes of host memory promised to started VMs: size + overhead */
 	uint64_t capacity;       /* bytes that may be promised */
 	struct machine_trace trace;

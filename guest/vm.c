@@ -171,6 +171,8 @@ static enum status check_new(struct machine *m, const struct vm_config *cfg, uns
 {
 	enum status st = vm_config_check(cfg, err);
 	const struct vm *other;
+	struct error why = {""};
+	struct pool *pool;
 
 	if (st != ST_OK)
 		return st;
@@ -179,6 +181,11 @@ static enum status check_new(struct machine *m, const struct vm_config *cfg, uns
 		return fail(err, ST_EXISTS, "VM %s exists already%s%s%s", cfg->name,
 			    other->config.origin[0] ? " (defined at " : "", other->config.origin,
 			    other->config.origin[0] ? ")" : "");
+	if (cfg->pool[0]) {
+		st = pool_named(m, cfg->pool, &pool, &why);
+		if (st != ST_OK)
+			return fail(err, st, "VM %s: pool: %.150s", cfg->name, why.text);
+	}
 	st = free_slot(m, slot, err);
 	if (st != ST_OK)
 		return st;

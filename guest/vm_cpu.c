@@ -14,11 +14,6 @@
 #include "lib/format.h"
 #include "lib/log.h"
 
-static bool entered(const struct vm *vm)
-{
-	return vm->pool.name[0] != '\0';
-}
-
 static enum status refuse(const struct vm *vm, enum status st, const struct error *why, struct error *err)
 {
 	return fail(err, st, "VM %s: cpu: %.150s", vm->config.name, why->text);
@@ -46,6 +41,21 @@ static enum status check_affinity(const struct vm *vm, const struct vm_config *c
 	return ST_OK;
 }
 
+/* The scheduler's node of the pool that @cfg names; NULL: the root. */
+static enum status find_parent(const struct vm *vm, const struct vm_config *cfg, struct sched_pool **out, struct error *err)
+{
+	struct pool *p;
+	enum status st = ST_OK;
+
+	*out = NULL;
+	if (!cfg->pool[0])
+		return ST_OK;
+	st = pool_named(vm->machine, cfg->pool, &p, err);
+	if (st == ST_OK)
+		*out = p->cpu;
+	return st;
+}
+
 /* ---- coming and going ---- */
 
 enum status vm_cpu_enter(struct vm *vm, struct error *err)
@@ -53,10 +63,14 @@ enum status vm_cpu_enter(struct vm *vm, struct error *err)
 	struct machine *m = vm->machine;
 	struct error why = {""};
 	enum status st = check_affinity(vm, &vm->config, &why);
-	unsigned long state = vm_mask(vm);
+	struct sched_pool *parent = NULL;
+	unsigned long state;
 
 	if (st == ST_OK)
-		st = sched_pool_add(m->sched, &vm->pool, NULL, vm->config.name, &vm->config.cpu.numbers, &why);
+		st = find_parent(vm, &vm->config, &parent, &why);
+	state = vm_mask(vm);
+	if (st == ST_OK)
+		st = sched_pool_add(m->sched, &vm->pool, parent, vm->config.name, &vm->config.cpu.numbers, &why);
 	vm_unmask(vm, state);
 	return st == ST_OK ? ST_OK : refuse(vm, st, &why, err);
 }
@@ -67,7 +81,7 @@ void vm_cpu_leave(struct vm *vm)
 	struct error err;
 	enum status st;
 
-	if (entered(vm)) {
+	if (vm_cpu_entered(vm)) {
 		st = sched_pool_remove(vm->machine->sched, &vm->pool, &err);
 		ASSERT(st == ST_OK); /* its vcpus have been taken off */
 		vm->pool.name[0] = '\0';
@@ -124,9 +138,35 @@ static enum status set_attributes(struct vm *vm, const struct vm_config *cfg, st
 	return st;
 }
 
+enum status vm_cpu_set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err)
+{
+	enum status st = check_affinity(vm, cfg, err), back;
+	unsigned long state;
+	struct error none;
+
+	if (st != ST_OK)
+		return st;
+	state = vm_mask(vm);
+	st = set_attributes(vm, cfg, err);
+	if (st != ST_OK) {
+		back = set_attributes(vm, &vm->config, &none);
+		ASSERT(back == ST_OK); /* it was so */
+	}
+	vm_unmask(vm, state);
+	return st;
+}
+
+static enum status set_numbers(struct vm *vm, const struct vm_config *cfg, bool commit, struct error *err)
+{
+	struct sched_change change = {.pool = &vm->pool, .numbers = cfg->cpu.numbers};
+	enum status st = find_parent(vm, cfg, &change.parent, err);
+
+	return st == ST_OK ? sched_pool_change(vm->machine->sched, &change, 1, commit, err) : st;
+}
+
 static enum status set_all(struct vm *vm, const struct vm_config *cfg, struct error *err)
 {
-	enum status st = sched_pool_set(vm->machine->sched, &vm->pool, &cfg->cpu.numbers, err);
+	enum status st = set_numbers(vm, cfg, true, err);
 
 	return st == ST_OK ? set_attributes(vm, cfg, err) : st;
 }
@@ -135,9 +175,12 @@ static enum status set_all(struct vm *vm, const struct vm_config *cfg, struct er
 static enum status try_at_rest(struct vm *vm, const struct vm_config *cfg, struct error *err)
 {
 	static struct sched_pool probe; /* the control task's */
-	enum status st = sched_pool_add(vm->machine->sched, &probe, NULL, cfg->name, &cfg->cpu.numbers, err), removed;
+	struct sched_pool *parent;
+	enum status st = find_parent(vm, cfg, &parent, err), removed;
 	struct error none;
 
+	if (st == ST_OK)
+		st = sched_pool_add(vm->machine->sched, &probe, parent, cfg->name, &cfg->cpu.numbers, err);
 	if (st != ST_OK)
 		return st;
 	removed = sched_pool_remove(vm->machine->sched, &probe, &none);
@@ -163,7 +206,7 @@ enum status vm_cpu_check(struct vm *vm, const struct vm_config *cfg, struct erro
 	if (st != ST_OK)
 		return st;
 	state = vm_mask(vm);
-	st = entered(vm) ? try_running(vm, cfg, err) : try_at_rest(vm, cfg, err);
+	st = vm_cpu_entered(vm) ? try_running(vm, cfg, err) : try_at_rest(vm, cfg, err);
 	vm_unmask(vm, state);
 	return st;
 }
@@ -173,8 +216,25 @@ void vm_cpu_changed(struct vm *vm)
 	struct error err;
 
 	/* Each of several changes was checked by itself: together they may be too much. */
-	if (entered(vm) && set_all(vm, &vm->config, &err) != ST_OK)
+	if (vm_cpu_entered(vm) && set_all(vm, &vm->config, &err) != ST_OK)
 		log_error("VM %s: its CPU numbers do not count: %s", vm->config.name, err.text);
+}
+
+enum status vm_cpu_move(struct vm *vm, const char *pool, struct error *err)
+{
+	static struct vm_config after; /* the control task's; too large for its stack */
+	struct error why = {""};
+	unsigned long state;
+	enum status st;
+
+	after = vm->config;
+	format(after.pool, sizeof after.pool, "%s", strcmp(pool, POOL_ROOT) == 0 ? "" : pool);
+	state = vm_mask(vm);
+	st = vm_cpu_entered(vm) ? set_numbers(vm, &after, true, &why) : try_at_rest(vm, &after, &why);
+	if (st == ST_OK)
+		memcpy(vm->config.pool, after.pool, sizeof after.pool);
+	vm_unmask(vm, state);
+	return st == ST_OK ? ST_OK : refuse(vm, st, &why, err);
 }
 
 /* ---- figures ---- */
@@ -201,7 +261,7 @@ void vm_cpu_figures(const struct vm *vm, struct vm_cpu_info *out)
 	struct sched_levels levels;
 	struct sched_figures f;
 
-	if (!entered(vm)) {
+	if (!vm_cpu_entered(vm)) {
 		*out = (struct vm_cpu_info){0};
 		return;
 	}

@@ -17,13 +17,23 @@ MUST_CHECK enum status vm_cpu_enter(struct vm *vm, struct error *err);
 /* Its vcpus are on no queue. Harmless when it never entered. */
 void vm_cpu_leave(struct vm *vm);
 
+/* Is it in the scheduler's tree? */
+static inline bool vm_cpu_entered(const struct vm *vm) { return vm->pool.name[0] != '\0'; }
+
 /* Adds its vcpus, BLOCKED, masked; none of them when one is not admitted. */
 MUST_CHECK enum status vm_cpu_add_vcpus(struct vm *vm, struct error *err);
 
-/* Would @cpu's numbers, affinity and classes be admitted instead of the present ones? Changes nothing. */
+/* Would @cfg's pool, numbers, affinity and classes be admitted instead of the present ones? Changes nothing. */
 MUST_CHECK enum status vm_cpu_check(struct vm *vm, const struct vm_config *cfg, struct error *err);
 /* The definition's numbers and attributes have changed, to what was checked with nothing in between. Masked. */
 void vm_cpu_changed(struct vm *vm);
+/*
+ * Its vcpus get @cfg's affinity and classes, all or none of them. Its pool and numbers go with those of others, by
+ * regroup (guest/pool.h).
+ */
+MUST_CHECK enum status vm_cpu_set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err);
+/* Another pool and other numbers at once, running or not; the definition follows. */
+MUST_CHECK enum status vm_cpu_move(struct vm *vm, const char *pool, struct error *err);
 
 void vm_cpu_figures(const struct vm *vm, struct vm_cpu_info *out);
 

@@ -9,6 +9,7 @@
 #ifndef CORBEL_LIB_COUNTER_H
 #define CORBEL_LIB_COUNTER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,7 @@ struct counter_table {
 	size_t figures_bytes; /* at most COUNTER_FIGURES_MAX */
 	/* Fills the struct of figures of @object. Called with interrupts masked; bounded, allocates nothing. */
 	void (*figures)(const void *object, void *out);
+	bool piecewise;     /* figures() takes too long for that: it masks by itself, piece by piece */
 };
 
 #define COUNTER_FIGURES_MAX 768u

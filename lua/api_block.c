@@ -81,6 +81,8 @@ static void take(lua_State *L, const char *path)
 		luaL_error(L, "%s", err.text);
 	if (change->item.table.vm)
 		luaL_error(L, "%s is not the host's: it belongs into the definition of its VM", full);
+	if (change->item.table.pool)
+		luaL_error(L, "%s is not the host's: it belongs into the definition of its pool", full);
 	refuse_twice(L, change, full);
 	block.count++;
 }

@@ -125,6 +125,7 @@ static const char *const help_lines[] = {
 	"info \"a\"                   all about a VM; info(\"a\").state and so on",
 	"console(\"a\" [, bytes])     the end of what it printed",
 	"vm \"a\" { boot = pvh { image = \"...\", cmdline = \"...\" }, mem = { size = MiB(128) } }",
+	"pool \"edge\" { cpu = { shares = 2000, limit = pct(50) } }   and vm \"a\" { pool = \"edge\", ... }",
 	"get \"host.mem.free\"        a counter or setting; set(\"a.b\", v, { why = \"...\", for_ = sec(60) })",
 	"unset \"path\"  why \"path\"   takes changes of a setting back; says where its value comes from",
 	"host()  check()  files()   the machine, its invariants, the store",

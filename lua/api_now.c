@@ -97,6 +97,7 @@ OWN_FIELD(reason, push_text(L, vm_reason_name(vm->reason)))
 OWN_FIELD(running, push_flag(L, vm->state == VM_RUNNING))
 OWN_FIELD(exit_code, push_count(L, vm->exit_code))
 OWN_FIELD(starts, push_count(L, vm->starts))
+OWN_FIELD(pool, push_text(L, vm->config.pool[0] ? vm->config.pool : POOL_ROOT))
 OWN_FIELD(autostart, push_flag(L, vm->config.autostart))
 OWN_FIELD(origin, push_text(L, vm->config.origin))
 OWN_FIELD(memory, push_bytes(L, vm->config.memory.size))
@@ -126,7 +127,7 @@ static const struct {
 	{"present_bytes", vm_present_bytes}, {"overhead", vm_overhead},
 	{"cpu", vm_cpu},             {"uptime", vm_uptime},
 	{"uptime_ns", vm_uptime_ns}, {"exits", vm_exits},
-	{"printed_bytes", vm_printed_bytes},
+	{"printed_bytes", vm_printed_bytes}, {"pool", vm_pool},
 };
 
 static int vm_index(lua_State *L)
@@ -356,11 +357,13 @@ void api_open_now(lua_State *L, struct control *c)
 	lua_setfield(L, -2, "__metatable");
 	lua_pop(L, 1);
 
-	lua_newuserdatauv(L, 0, 0); /* now itself: two fields, and nothing can be added */
+	lua_newuserdatauv(L, 0, 0); /* now itself: three fields, and nothing can be added */
 	lua_createtable(L, 0, 3);
-	lua_createtable(L, 0, 2);
+	lua_createtable(L, 0, 3);
 	push_proxy(L, c, vms_methods);
 	lua_setfield(L, -2, "vm");
+	api_push_pools(L, c);
+	lua_setfield(L, -2, "pool");
 	push_proxy(L, c, host_methods);
 	lua_setfield(L, -2, "host");
 	lua_setfield(L, -2, "__index");

@@ -25,8 +25,7 @@ static struct control *control_of(lua_State *L)
 
 /* ---- definitions ---- */
 
-/* "boot.lua:12" of the code that called us, for messages. */
-static void where(lua_State *L, char out[VM_PATH_MAX])
+void api_where(lua_State *L, char *out)
 {
 	const char *text;
 	size_t len;
@@ -58,17 +57,16 @@ static int boot_protocol(lua_State *L)
 	return 1;
 }
 
-/* The settings at index 1 as CBOR in c->script_reply; returns the length or raises. */
-static size_t settings_to_cbor(lua_State *L, struct control *c, const char *name, const char *origin)
+size_t api_settings_to_cbor(lua_State *L, struct control *c, const char *what, const char *name, const char *origin)
 {
 	struct cbor_writer w;
 	struct error err;
 
 	cbor_writer_init(&w, c->script_reply, sizeof c->script_reply);
 	if (bridge_put(L, 1, &w, &err) != ST_OK)
-		luaL_error(L, "VM %s (%s): %s", name, origin, err.text);
+		luaL_error(L, "%s %s (%s): %s", what, name, origin, err.text);
 	if (w.overflow)
-		luaL_error(L, "VM %s (%s): its settings take more than %d bytes", name, origin,
+		luaL_error(L, "%s %s (%s): its settings take more than %d bytes", what, name, origin,
 			   (int)sizeof c->script_reply);
 	return w.len;
 }
@@ -101,12 +99,12 @@ static int vm_settings(lua_State *L)
 	size_t len;
 
 	src.name = lua_tolstring(L, lua_upvalueindex(2), &src.name_len);
-	where(L, origin);
+	api_where(L, origin);
 	if (!lua_istable(L, 1))
 		return luaL_error(L, "VM %s (%s): its settings are a %s, not a table", src.name, origin,
 				  luaL_typename(L, 1));
 	c->unfinished[0] = '\0';
-	len = settings_to_cbor(L, c, src.name, origin);
+	len = api_settings_to_cbor(L, c, "VM", src.name, origin);
 	/* The sentences name the place, so none is put before them. */
 	interp_shelter();
 	st = vm_decode_definition(c, &src, cbor_root(c->script_reply, len), &cfg, &err);
@@ -131,7 +129,7 @@ static int vm_name(lua_State *L)
 		return luaL_error(L, "vm takes a name and a table, as in vm \"name\" { ... }");
 	if (c->unfinished[0])
 		return luaL_error(L, "%s", c->unfinished);
-	where(L, origin);
+	api_where(L, origin);
 	log_clean(shown, sizeof shown, lua_tolstring(L, 1, &len), lua_rawlen(L, 1));
 	format(c->unfinished, sizeof c->unfinished, "VM %s (%s): its table of settings is missing", shown, origin);
 	lua_pushlightuserdata(L, c);
@@ -142,11 +140,7 @@ static int vm_name(lua_State *L)
 
 /* ---- commands ---- */
 
-/*
- * Runs command @id of @group with the arguments written so far and pushes its
- * reply as a table; raises its error. The time it takes is not the script's.
- */
-static void run_command(lua_State *L, struct control *c, unsigned group, unsigned id, const struct cbor_writer *args)
+void api_run_command(lua_State *L, struct control *c, unsigned group, unsigned id, const struct cbor_writer *args)
 {
 	struct command_request req = {
 		.group = command_group_find(group), .command = command_find(group, id),
@@ -161,7 +155,7 @@ static void run_command(lua_State *L, struct control *c, unsigned group, unsigne
 	if (args->overflow)
 		luaL_error(L, "%s: the arguments are too long", req.command->name);
 	if (c->collect && req.command->ops & BIT(SMP_WRITE))
-		luaL_error(L, "a definition cannot %s a VM", req.command->name);
+		luaL_error(L, "a definition cannot %s%s", req.command->name, group == GROUP_VM ? " a VM" : "");
 	cbor_writer_init(&w, c->script_reply, sizeof c->script_reply);
 	interp_shelter();
 	st = command_run(c, &req, &w, &f);
@@ -172,8 +166,7 @@ static void run_command(lua_State *L, struct control *c, unsigned group, unsigne
 	bridge_push(L, cbor_root(c->script_reply, w.len));
 }
 
-/* Puts the VM that argument 1 names: a name, an id, or a table that has a name. */
-static void put_target(lua_State *L, struct cbor_writer *w, const char *verb)
+void api_put_vm(lua_State *L, struct cbor_writer *w, const char *verb)
 {
 	size_t len;
 	const char *name;
@@ -209,9 +202,9 @@ static int verb(lua_State *L)
 
 	cbor_writer_init(&w, args, sizeof args);
 	map = cbor_open(&w);
-	put_target(L, &w, command_find(GROUP_VM, id)->name);
+	api_put_vm(L, &w, command_find(GROUP_VM, id)->name);
 	cbor_close_map(&w, map);
-	run_command(L, c, GROUP_VM, id, &w);
+	api_run_command(L, c, GROUP_VM, id, &w);
 	return command_find(GROUP_VM, id)->ops & BIT(SMP_READ) ? 1 : 0;
 }
 
@@ -247,7 +240,7 @@ static int vms(lua_State *L)
 		map = cbor_open(&w);
 		command_put_uint(&w, "after", (uint64_t)after);
 		cbor_close_map(&w, map);
-		run_command(L, c, GROUP_VM, VM_LIST, &w);
+		api_run_command(L, c, GROUP_VM, VM_LIST, &w);
 		after = append_page(L, 1);
 	}
 	return 1;
@@ -308,13 +301,13 @@ static int console(lua_State *L)
 		return luaL_error(L, "console takes a number of bytes from 1 on");
 	cbor_writer_init(&w, args, sizeof args);
 	map = cbor_open(&w);
-	put_target(L, &w, "console");
+	api_put_vm(L, &w, "console");
 	command_put_uint(&w, "last", (uint64_t)last);
 	command_put_uint(&w, "max", (uint64_t)last);
 	cbor_put_text(&w, "text");
 	cbor_put_bool(&w, true);
 	cbor_close_map(&w, map);
-	run_command(L, c, GROUP_CONSOLE, CONSOLE_READ, &w);
+	api_run_command(L, c, GROUP_CONSOLE, CONSOLE_READ, &w);
 	lua_getfield(L, -1, "data");
 	return 1;
 }
@@ -328,7 +321,7 @@ static int inspect(lua_State *L)
 
 	cbor_writer_init(&w, args, sizeof args);
 	cbor_close_map(&w, cbor_open(&w));
-	run_command(L, control_of(L), GROUP_INSPECT, id, &w);
+	api_run_command(L, control_of(L), GROUP_INSPECT, id, &w);
 	return 1;
 }
 
@@ -358,7 +351,7 @@ static int source_command(lua_State *L)
 	cbor_put_text(&w, "file");
 	cbor_put_text_n(&w, file, len);
 	cbor_close_map(&w, map);
-	run_command(L, control_of(L), GROUP_POLICY, id, &w);
+	api_run_command(L, control_of(L), GROUP_POLICY, id, &w);
 	return 1;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Our group of processors (67): what each has done and where it is in the machine,
- * and the trace of who had it when.
+ * the trace of who had it when, and the pools that share them.
  */
 #include "guest/machine.h"
 #include "lib/bits.h"
+#include "lua/cmd_pool.h"
 #include "lua/control_internal.h"
 
 #define CPU_MAX_BYTES 160u   /* of one processor in a list */
@@ -182,7 +183,7 @@ static enum status records_apply(struct control *c, struct command_args *a, stru
 	return ST_OK;
 }
 
-/* ---- the table ---- */
+/* ---- the table; pools are in cmd_pool.c ---- */
 
 static const struct arg list_args[] = {{"from", ARG_NUMBER, ARG_OF(from), false}};
 static const struct arg trace_args[] = {{"on", ARG_VALUE, ARG_OF(on), false}};
@@ -190,6 +191,23 @@ static const struct arg records_args[] = {
 	{"cpu", ARG_NUMBER, ARG_OF(cpu), true},
 	{"from", ARG_NUMBER, ARG_OF(from), false},
 	{"max", ARG_NUMBER, ARG_OF(max), false},
+};
+
+static const struct arg pools_args[] = {{"after", ARG_NUMBER, ARG_OF(after), false}, {"max", ARG_NUMBER, ARG_OF(max), false}};
+static const struct arg pool_args[] = {{"name", ARG_TEXT, ARG_OF(name), true}};
+static const struct arg create_args[] = {
+	{"name", ARG_TEXT, ARG_OF(name), true},
+	{"config", ARG_VALUE, ARG_OF(config), false},
+	{"origin", ARG_TEXT, ARG_OF(origin), false},
+};
+static const struct arg set_args[] = {
+	{"name", ARG_TEXT, ARG_OF(name), true},
+	{"config", ARG_VALUE, ARG_OF(config), true},
+};
+static const struct arg move_args[] = {
+	{"name", ARG_TEXT, ARG_OF(name), false},
+	{"id", ARG_NUMBER, ARG_OF(id), false},
+	{"pool", ARG_TEXT, ARG_OF(pool), true},
 };
 
 #define ARGS(rows) .args = rows, .arg_count = ARRAY_SIZE(rows)
@@ -203,6 +221,20 @@ static const struct command cpu_commands[] = {
 	{.id = CPU_RECORDS, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "records",
 	 .help = "reads what was recorded of one processor", ARGS(records_args), .decode = records_decode,
 	 .apply = records_apply},
+	{.id = CPU_POOL_LIST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "pools", .help = "lists the pools",
+	 ARGS(pools_args), .decode = pool_list_decode, .apply = pool_list_apply},
+	{.id = CPU_POOL_SHOW, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "pool", .help = "says all about a pool",
+	 ARGS(pool_args), .decode = pool_show_decode, .apply = pool_show_apply},
+	{.id = CPU_POOL_CREATE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "create-pool", .help = "makes a pool",
+	 ARGS(create_args), .decode = pool_create_decode, .apply = pool_create_apply},
+	{.id = CPU_POOL_SET, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "set-pool",
+	 .help = "changes a pool's place and numbers", ARGS(set_args), .decode = pool_set_decode, .apply = pool_set_apply},
+	{.id = CPU_POOL_REMOVE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "remove-pool",
+	 .help = "removes a pool that nothing is in", ARGS(pool_args), .decode = pool_remove_decode,
+	 .apply = pool_remove_apply},
+	{.id = CPU_POOL_MOVE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .target = TARGET_VM, .checks_rights = true,
+	 .name = "move", .help = "moves a VM into another pool", ARGS(move_args), .decode = pool_move_decode,
+	 .apply = pool_move_apply},
 };
 
 const struct command_group cpu_group = {

@@ -421,7 +421,7 @@ static void put_table(struct control *c, const struct tree_table *t, struct cbor
 	struct cbor_mark triple = cbor_open(w), list;
 
 	cbor_put_text(w, t->counters->group);
-	cbor_put_text(w, t->vm ? t->vm->config.name : "");
+	cbor_put_text(w, tree_instance(t));
 	list = cbor_open(w);
 	for (item.row = 0; item.row < t->counters->count; item.row++)
 		put_row(c, &item, &figures, w);

@@ -10,6 +10,7 @@
 #include "lib/format.h"
 #include "lib/log.h"
 #include "lua/control_internal.h"
+#include "lua/pools.h"
 #include "lua/saved.h"
 
 #define LIST_ENTRY_MAX 256   /* bytes that one VM takes in a list, at most */
@@ -210,6 +211,7 @@ enum status vm_decode_definition(struct control *c, const struct define_source *
 {
 	const struct vm_config *other;
 	struct vm_config cfg;
+	struct error why;
 	struct vm *vm;
 	enum status st = define_decode(src, settings, &cfg, err);
 
@@ -222,6 +224,12 @@ enum status vm_decode_definition(struct control *c, const struct define_source *
 	other = vm ? &vm->config : find_pending(c, cfg.name);
 	if (other)
 		return refuse_second(other, &cfg, err);
+	if (!c->planning && cfg.pool[0]) {
+		st = pools_usable(c, cfg.pool, &why);
+		if (st != ST_OK)
+			return fail(err, st, "VM %s%s%.64s%s: pool: %.120s", cfg.name, cfg.origin[0] ? " (" : "", cfg.origin,
+				    cfg.origin[0] ? ")" : "", why.text);
+	}
 	if (!c->planning && free_places(c->cfg.machine) <= c->pending_count)
 		return fail(err, ST_OVER_LIMIT, "VM %s: there are %d VMs already, which is all this version has",
 			    cfg.name, VMS_MAX);
@@ -386,7 +394,7 @@ static enum status destroy_apply(struct control *c, struct command_args *a, stru
 	if (st == ST_OK) {
 		push_forget(c, id);
 		c->generation.owned[id] = false;
-		settings_forget_vm(c, id);
+		settings_forget(c, id);
 	}
 	return st;
 }

@@ -60,7 +60,17 @@ enum vm_command {
 	VM_POWER,
 	VM_REPORT
 };
-enum cpu_command { CPU_LIST, CPU_TRACE, CPU_RECORDS };
+enum cpu_command {
+	CPU_LIST,
+	CPU_TRACE,
+	CPU_RECORDS,
+	CPU_POOL_LIST,
+	CPU_POOL_SHOW,
+	CPU_POOL_CREATE,
+	CPU_POOL_SET,
+	CPU_POOL_REMOVE,
+	CPU_POOL_MOVE
+};
 enum console_command { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
 enum policy_command {
 	POLICY_SCRIPTS,
@@ -133,6 +143,7 @@ struct command_args {
 	struct arg_number image, slot;
 	/* processors */
 	struct arg_number cpu;
+	struct arg_text pool;
 	bool confirm, upgrade;
 
 	struct vm *vm;        /* what name or id says, for commands on a VM or its console */

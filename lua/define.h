@@ -10,8 +10,10 @@
 #include "guest/config.h"
 #include "lua/cbor.h"
 
+struct pool_config;
+
 struct define_source {
-	const char *name;   /* of the VM, len bytes, from outside */
+	const char *name;   /* of the VM or pool, len bytes, from outside */
 	size_t name_len;
 	const char *origin; /* "boot.lua:12", NUL-terminated, cleaned; "" when there is none */
 	bool units;         /* a script: sizes need a unit. On the wire they are bytes */
@@ -26,5 +28,13 @@ MUST_CHECK enum status define_decode(const struct define_source *src, struct cbo
 
 /* Writes @cfg as the map that define_decode() reads: settings in full, sizes in bytes. */
 void define_encode(const struct vm_config *cfg, struct cbor_writer *w);
+
+/*
+ * The same of a pool; @from: what it is where nothing is given, NULL: the defaults. A limit of "none" and a parent of
+ * "root" are taken as given.
+ */
+MUST_CHECK enum status define_decode_pool(const struct define_source *src, struct cbor_value settings,
+					  const struct pool_config *from, struct pool_config *out, struct error *err);
+void define_encode_pool(const struct pool_config *cfg, struct cbor_writer *w);
 
 #endif

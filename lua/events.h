@@ -26,6 +26,9 @@ enum event_kind {
 	EVENT_VM_STOPPED,  /* text: the reason */
 	EVENT_VM_CRASHED,
 	EVENT_VM_DESTROYED,
+	EVENT_POOL_DEFINED, /* text: its name, and where it was defined */
+	EVENT_POOL_CHANGED,
+	EVENT_POOL_REMOVED,
 	EVENT_SCRIPT_LOADED,
 	EVENT_SCRIPT_ENDED,
 	EVENT_SCRIPT_ABANDONED, /* stuck in a library function */

@@ -3,18 +3,21 @@
  * A plan (genplan.c) is carried out: its script is kept only at the end. Everything
  * that can fail comes before everything that cannot be undone:
  *
- *	run, compare, check | define what is new (undone on failure) | write the text,
- *	then the state (the commit) | change, remove, set, swap scripts (cannot fail)
+ *	run, compare, check | define what is new, regroup what runs (undone on failure) |
+ *	write the text, then the state (the commit) | change, remove, set, swap scripts
+ *	(cannot fail)
  */
 #include "lua/generation.h"
 
 #include <string.h>
 
+#include "guest/vm_cpu.h"
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "lua/change.h"
 #include "lua/control_internal.h"
 #include "lua/genplan.h"
+#include "lua/genpools.h"
 #include "lua/genstore.h"
 
 #define WANTED_BYTES (VMS_MAX * sizeof(struct vm_config))
@@ -66,13 +69,13 @@ static void redefine(struct control *c, struct vm *vm, const struct vm_config *c
 	if (genplan_at_rest(vm)) {
 		vm->config = *cfg;
 	} else { /* the rest is equal, or what the machine was built with by an operator's setting */
-		vm->config.on_reset = cfg->on_reset;
-		vm->config.autostart = cfg->autostart;
-		vm->config.given = cfg->given;
-		memcpy(vm->config.origin, cfg->origin, sizeof vm->config.origin);
+		genplan_take_live(&vm->config, cfg);
 	}
 	control_unmask(c, masked);
 	settings_redefined(c, vm);
+	masked = control_mask(c);
+	vm_cpu_changed(vm); /* the scheduler has it already, with what lies above the definition */
+	control_unmask(c, masked);
 	log_info("VM %s: defined anew (%s)", cfg->name, cfg->origin);
 }
 
@@ -87,7 +90,7 @@ static void remove_old(struct control *c)
 
 		log_info("VM %s: removed", vm->config.name);
 		push_forget(c, id);
-		settings_forget_vm(c, id);
+		settings_forget(c, id);
 		c->generation.owned[id] = false;
 		if (vm_destroy(vm, &err) != ST_OK)
 			log_error("%s", err.text); /* it was at rest a moment ago */
@@ -112,6 +115,7 @@ static void swap_scripts(struct control *c, uint64_t number)
 /* Everything that cannot fail. */
 static void commit(struct control *c, uint64_t number, const char *origin)
 {
+	genpools_commit(c);
 	remove_old(c);
 	for (unsigned i = 0; i < genplan.wanted_count; i++) {
 		struct vm *vm = vm_find(c->cfg.machine, genplan.wanted[i].name);
@@ -122,6 +126,7 @@ static void commit(struct control *c, uint64_t number, const char *origin)
 			log_info("VM %s: defined (%s)", vm->config.name, vm->config.origin);
 		c->generation.owned[vm->id] = true;
 	}
+	genpools_remove_old(c);
 	settings_drop_generation(c);
 	for (unsigned i = 0; i < genplan.setting_count; i++)
 		change_apply(c, &genplan.settings[i]);
@@ -202,6 +207,20 @@ static enum status keep(struct control *c, uint64_t number, const char *origin, 
 	return ST_OK;
 }
 
+/* And then the texts: what runs is as it was when they cannot be kept. */
+static enum status change_running(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
+				  struct error *err)
+{
+	enum status st = genpools_do(c, err);
+
+	if (st != ST_OK)
+		return st;
+	st = keep(c, number, origin, text, len, err);
+	if (st != ST_OK)
+		genpools_undo(c);
+	return st;
+}
+
 static enum status put_in_force(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
 				struct cbor_writer *w, struct error *err)
 {
@@ -212,7 +231,7 @@ static enum status put_in_force(struct control *c, uint64_t number, const char *
 		return st;
 	st = define_new(c, err);
 	if (st == ST_OK) {
-		st = keep(c, number, origin, text, len, err);
+		st = change_running(c, number, origin, text, len, err);
 		if (st != ST_OK)
 			undefine(c, genplan.wanted_count);
 	}
@@ -270,6 +289,8 @@ void generation_own_all(struct control *c)
 {
 	for (struct vm *vm = vm_next(c->cfg.machine, NULL); vm; vm = vm_next(c->cfg.machine, vm))
 		c->generation.owned[vm->id] = true;
+	for (struct pool *p = pool_next(c->cfg.machine, NULL); p; p = pool_next(c->cfg.machine, p))
+		c->generation.owned_pools[p->id] = !pool_is_own(p);
 }
 
 /* Which one to bring up: the present one, the good one before it, or none. */

@@ -38,6 +38,7 @@ struct generation_state {
 	uint64_t tries;   /* starts since the current one was last good */
 	uint64_t judged_at; /* ticks: when the current one is to be judged; 0: it has been */
 	bool owned[VMS_MAX + 1]; /* by id: VMs of the text in force. Others are the operator's own */
+	bool owned_pools[POOL_IDS + 1]; /* likewise */
 };
 
 /*

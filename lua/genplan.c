@@ -12,6 +12,7 @@
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lua/control_internal.h"
+#include "lua/genpools.h"
 
 #define WANTED_BYTES (VMS_MAX * sizeof(struct vm_config))
 #define ENCODED_MAX 6144u
@@ -103,13 +104,30 @@ static void note_any(void *ctx, const char *key)
 	*(bool *)ctx = true;
 }
 
-/* What a running VM's machine was built from. */
+/* What a running VM's machine was built from: all but what genplan_take_live() takes. */
 static void note_fixed(void *ctx, const char *key)
 {
+	static const char *const live[] = {"on_reset", "autostart", "pool", "cpu"};
 	char *out = ctx;
 
-	if (strcmp(key, "on_reset") != 0 && strcmp(key, "autostart") != 0 && !out[0])
+	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
+		if (strcmp(key, live[i]) == 0)
+			return;
+	if (!out[0])
 		format(out, KEY_MAX, "%s", key);
+}
+
+void genplan_take_live(struct vm_config *cfg, const struct vm_config *from)
+{
+	unsigned count = cfg->cpu.count;
+
+	cfg->on_reset = from->on_reset;
+	cfg->autostart = from->autostart;
+	cfg->given = from->given;
+	memcpy(cfg->origin, from->origin, sizeof cfg->origin);
+	memcpy(cfg->pool, from->pool, sizeof cfg->pool);
+	cfg->cpu = from->cpu;
+	cfg->cpu.count = count;
 }
 
 static void put_key(void *ctx, const char *key)
@@ -139,6 +157,14 @@ struct vm *genplan_next_removed(struct control *c, const struct vm *prev)
 	return vm;
 }
 
+static bool count_differs(struct control *c, struct vm *vm, const struct vm_config *cfg)
+{
+	static struct vm_config present;
+
+	settings_definition(c, vm, &present);
+	return present.cpu.count != cfg->cpu.count;
+}
+
 static enum status check_changed(struct control *c, struct vm *vm, const struct vm_config *cfg, struct error *err)
 {
 	char key[KEY_MAX] = "";
@@ -146,6 +172,8 @@ static enum status check_changed(struct control *c, struct vm *vm, const struct 
 	if (genplan_at_rest(vm))
 		return ST_OK;
 	redefinition(c, vm, cfg, note_fixed, key);
+	if (!key[0] && count_differs(c, vm, cfg))
+		format(key, sizeof key, "cpu.count");
 	if (!key[0])
 		return ST_OK;
 	return fail(err, ST_BAD_STATE, "VM %s (%.64s): %s differs, and it is %s: stop it first", cfg->name, cfg->origin,
@@ -187,7 +215,11 @@ static enum status check_settings(struct control *c, struct error *err)
 {
 	for (unsigned i = 0; i < genplan.setting_count; i++) {
 		const struct vm *vm = genplan.settings[i].item.table.vm;
+		const struct pool *p = genplan.settings[i].item.table.pool;
 
+		if (p && c->generation.owned_pools[p->id] && !genpools_wants(p->config.name))
+			return fail(err, ST_INVALID, "%s: a setting of pool %s, which is not in the text any more",
+				    genplan.settings[i].where, p->config.name);
 		if (vm && c->generation.owned[vm->id] && !find_wanted(vm->config.name))
 			return fail(err, ST_INVALID, "%s: a setting of VM %s, which is not in the text any more",
 				    genplan.settings[i].where, vm->config.name);
@@ -284,11 +316,14 @@ enum status genplan_make(struct control *c, uint64_t from, const char *origin, c
 	if (st != ST_OK)
 		return st;
 	genuse_begin(c, from);
+	genpools_begin();
 	st = collect(c, origin, text, len, err);
 	if (st == ST_OK)
 		st = compare(c, err);
 	if (st == ST_OK)
 		st = check_settings(c, err);
+	if (st == ST_OK)
+		st = genpools_make(c, err);
 	if (st == ST_OK)
 		return ST_OK;
 	if (genplan.script)
@@ -299,6 +334,7 @@ enum status genplan_make(struct control *c, uint64_t from, const char *origin, c
 
 void genplan_drop(struct control *c)
 {
+	genpools_drop(c);
 	if (genplan.script)
 		policy_drop(c, genplan.script);
 	give_wanted(c);
@@ -362,11 +398,13 @@ static void put_dropped(struct control *c, struct cbor_writer *w)
 	list = cbor_open(w);
 	while (settings_next_of_generation(c, &cursor, &item)) {
 		const struct vm *vm = item.table.vm;
+		const struct pool *p = item.table.pool;
 		const struct vm_config *cfg = vm ? find_wanted(vm->config.name) : NULL;
 
-		if (find_recorded(&item) || (vm && c->generation.owned[vm->id] && !cfg))
+		if (find_recorded(&item) || (vm && c->generation.owned[vm->id] && !cfg) ||
+		    (p && c->generation.owned_pools[p->id] && !genpools_wants(p->config.name)))
 			continue;
-		settings_without_generation(c, &item, cfg, &after);
+		settings_without_generation(c, &item, cfg, p ? genpools_wanted(p) : NULL, &after);
 		put_dropped_one(&item, &after, w);
 	}
 	cbor_close_array(w, list);
@@ -393,6 +431,7 @@ void genplan_put(struct control *c, struct cbor_writer *w)
 	for (struct vm *vm = genplan_next_removed(c, NULL); vm; vm = genplan_next_removed(c, vm))
 		cbor_put_text(w, vm->config.name);
 	cbor_close_array(w, list);
+	genpools_put(c, w);
 	put_settings(w);
 	put_dropped(c, w);
 	command_put_uint(w, "hooks", genplan.script->hook_count);

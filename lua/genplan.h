@@ -39,5 +39,7 @@ void genplan_put(struct control *c, struct cbor_writer *w);
 struct vm *genplan_next_removed(struct control *c, const struct vm *prev);
 /* Neither runs nor is paused: its definition can be replaced. */
 bool genplan_at_rest(const struct vm *vm);
+/* What a new definition can change of a VM that is not at rest, into @cfg. */
+void genplan_take_live(struct vm_config *cfg, const struct vm_config *from);
 
 #endif

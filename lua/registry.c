@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tables are numbered: those of the machine in a fixed order, then two for each
- * possible VM, by id. A cursor is table, row and value packed into one number, so
+ * possible VM, by id, and two for each possible pool. A cursor is table, row and value packed into one number, so
  * a page that goes on later needs no memory here, and a VM that went or came in
  * between moves nothing else.
  */
@@ -17,7 +17,7 @@
 #include "lua/declare.h"
 #include "lua/hint.h"
 
-#define TABLES_PER_VM 2u
+#define TABLES_EACH 2u /* of a VM and of a pool: counters and knobs */
 #define SHOWN_MAX 64
 #define ROW_SHIFT 8
 #define TABLE_SHIFT 16
@@ -64,13 +64,40 @@ static unsigned fixed_tables(const struct control *c)
 	return HOST_TABLES + c->cfg.counter_count + c->cfg.knob_count;
 }
 
-static unsigned table_count(const struct control *c) { return fixed_tables(c) + TABLES_PER_VM * VMS_MAX; }
+static unsigned table_count(const struct control *c) { return fixed_tables(c) + TABLES_EACH * (VMS_MAX + POOL_IDS); }
+
+static bool vm_table(struct control *c, unsigned i, struct tree_table *out)
+{
+	struct vm *vm = vm_by_id(c->cfg.machine, i / TABLES_EACH + 1);
+
+	if (!vm)
+		return false;
+	*out = (struct tree_table){.object = vm, .vm = vm};
+	if (i % TABLES_EACH)
+		out->knobs = &vm_knobs;
+	else
+		out->counters = &vm_counters;
+	return true;
+}
+
+/* The machine's own have no settings. */
+static bool pool_table(struct control *c, unsigned i, struct tree_table *out)
+{
+	struct pool *p = pool_by_id(c->cfg.machine, i / TABLES_EACH + 1);
+
+	if (!p || (i % TABLES_EACH && pool_is_own(p)))
+		return false;
+	*out = (struct tree_table){.object = p, .pool = p};
+	if (i % TABLES_EACH)
+		out->knobs = &pool_knobs;
+	else
+		out->counters = &pool_counters;
+	return true;
+}
 
 /* Table @i; false when there is none of that number now. */
 static bool table_at(struct control *c, unsigned i, struct tree_table *out)
 {
-	struct vm *vm;
-
 	if (i < HOST_TABLES) {
 		*out = host_table(c, i);
 		return true;
@@ -86,15 +113,7 @@ static bool table_at(struct control *c, unsigned i, struct tree_table *out)
 		return true;
 	}
 	i -= c->cfg.knob_count;
-	vm = vm_by_id(c->cfg.machine, i / TABLES_PER_VM + 1);
-	if (!vm)
-		return false;
-	*out = (struct tree_table){.object = vm, .vm = vm};
-	if (i % TABLES_PER_VM)
-		out->knobs = &vm_knobs;
-	else
-		out->counters = &vm_counters;
-	return true;
+	return i < TABLES_EACH * VMS_MAX ? vm_table(c, i, out) : pool_table(c, i - TABLES_EACH * VMS_MAX, out);
 }
 
 static size_t row_count(const struct tree_table *t)
@@ -125,16 +144,18 @@ bool tree_next_table(struct control *c, uint32_t *cursor, struct tree_table *out
 
 bool tree_kind(struct control *c, unsigned i, struct tree_table *out)
 {
+	static const struct tree_table kinds[] = {
+		{.counters = &vm_counters}, {.knobs = &vm_knobs}, {.counters = &pool_counters}, {.knobs = &pool_knobs},
+	};
 	unsigned fixed = fixed_tables(c);
 
 	if (i < fixed)
 		return table_at(c, i, out);
-	*out = (struct tree_table){0};
-	if (i == fixed)
-		out->counters = &vm_counters;
-	else if (i == fixed + 1)
-		out->knobs = &vm_knobs;
-	return i <= fixed + 1;
+	i -= fixed;
+	if (i >= ARRAY_SIZE(kinds))
+		return false;
+	*out = kinds[i];
+	return true;
 }
 
 /* ---- the walk ---- */
@@ -179,13 +200,23 @@ bool tree_next(struct control *c, uint32_t *cursor, struct tree_item *out)
 
 /* ---- names ---- */
 
+const char *tree_instance(const struct tree_table *t)
+{
+	return t->vm ? t->vm->config.name : t->pool ? t->pool->config.name : "";
+}
+
+unsigned tree_owner(const struct tree_table *t)
+{
+	return t->vm ? t->vm->id : t->pool ? TREE_OWNER_POOL | t->pool->id : 0;
+}
+
 size_t tree_place(const struct tree_table *t, char *out)
 {
 	const char *group = t->counters ? t->counters->group : t->knobs->group;
 
-	if (!t->vm)
+	if (!tree_owner(t))
 		return format(out, TREE_PATH_MAX, "%s", group);
-	return format(out, TREE_PATH_MAX, "%s.%s", group, t->vm->config.name);
+	return format(out, TREE_PATH_MAX, "%s.%s", group, tree_instance(t));
 }
 
 size_t tree_member(const struct counter *row, unsigned member, char *out)
@@ -227,7 +258,7 @@ static bool place_fits(const struct tree_table *t, const char *prefix, size_t le
 {
 	if (!take_part(&prefix, &len, t->counters ? t->counters->group : t->knobs->group))
 		return false;
-	return !t->vm || (take_part(&prefix, &len, ".") && take_part(&prefix, &len, t->vm->config.name));
+	return !tree_owner(t) || (take_part(&prefix, &len, ".") && take_part(&prefix, &len, tree_instance(t)));
 }
 
 bool tree_below(const struct tree_item *item, const char *prefix, size_t len)
@@ -324,9 +355,20 @@ static void add_names(const struct tree_table *t, const char *path, size_t len, 
 		names->name[names->count++] = row_name(t, row);
 }
 
-static bool starts_with_vm(const char *path)
+/* True when @path is @place, which ends in a dot, with or without something behind it. */
+static bool starts_with(const char *path, const char *place)
 {
-	return strncmp(path, "vm.", 3) == 0 || strcmp(path, "vm") == 0;
+	size_t len = strlen(place) - 1;
+
+	return strncmp(path, place, len) == 0 && (path[len] == '.' || path[len] == '\0');
+}
+
+/* The component of @path behind @place. */
+static void first_word(const char *path, const char *place, char word[SHOWN_MAX])
+{
+	size_t at = MIN(strlen(place), strlen(path));
+
+	format(word, SHOWN_MAX, "%.*s", (int)strcspn(path + at, "."), path + at);
 }
 
 /* No VM's name leads the path: suggests one. */
@@ -334,14 +376,26 @@ static enum status unknown_vm(struct control *c, const char *path, struct error 
 {
 	struct names names = {.count = 0};
 	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
-	size_t len = strlen(path) > 3 ? strcspn(path + 3, ".") : 0;
 	struct vm *vm = NULL;
 
-	format(word, sizeof word, "%.*s", (int)len, path + 3);
+	first_word(path, "vm.", word);
 	while ((vm = vm_next(c->cfg.machine, vm)) && names.count < NAMES_MAX)
 		names.name[names.count++] = vm->config.name;
 	hint_nearest(word, "vm.", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "%s: there is no VM called %s%s", path, word, advice);
+}
+
+static enum status unknown_pool(struct control *c, const char *path, struct error *err)
+{
+	struct names names = {.count = 0};
+	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
+	struct pool *p = NULL;
+
+	first_word(path, "pool.", word);
+	while ((p = pool_next(c->cfg.machine, p)) && names.count < NAMES_MAX)
+		names.name[names.count++] = p->config.name;
+	hint_nearest(word, "pool.", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	return fail(err, ST_NOT_FOUND, "%s: there is no pool called %s%s", path, word, advice);
 }
 
 /* True when some name is below @path. */
@@ -363,7 +417,7 @@ static void add_places(struct control *c, struct names *names)
 	uint32_t cursor = 0;
 
 	while (tree_next_table(c, &cursor, &t) && names->count < NAMES_MAX)
-		if (!t.vm)
+		if (!tree_owner(&t))
 			names->name[names->count++] = t.counters ? t.counters->group : t.knobs->group;
 }
 
@@ -381,8 +435,10 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 	log_clean(clean, sizeof clean, path, len);
 	if (is_place(c, path, len))
 		return fail(err, ST_NOT_FOUND, "%s is no counter or setting, but has some below it", clean);
-	if (place_len == 0 && starts_with_vm(clean))
+	if (place_len == 0 && starts_with(clean, "vm."))
 		return unknown_vm(c, clean, err);
+	if (place_len == 0 && starts_with(clean, "pool."))
+		return unknown_pool(c, clean, err);
 	if (place_len == 0)
 		add_places(c, &names);
 	place[0] = '\0';
@@ -395,22 +451,45 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 	return fail(err, ST_NOT_FOUND, "there is no %s%s", clean, advice);
 }
 
+/* The item of @table, or of @table with @knobs in place of its counters, that @name, behind the place, means. */
+static bool find_in(const struct tree_table *table, const struct knob_table *knobs, const char *name, size_t len,
+		    struct tree_item *out)
+{
+	const char *instance = tree_instance(table), *rest = after(name, len, instance, strlen(instance));
+	size_t rest_len = rest ? len - (size_t)(rest - name) : 0;
+	struct tree_table t = *table;
+
+	if (!rest)
+		return false;
+	if (find_row(&t, rest, rest_len, out))
+		return true;
+	t.counters = NULL;
+	t.knobs = knobs;
+	return knobs && find_row(&t, rest, rest_len, out);
+}
+
 /* Among the VMs: only the tables of one whose name the path begins with are looked at. */
 static bool find_in_vms(struct control *c, const char *path, size_t len, struct tree_item *out)
 {
 	const char *name = after(path, len, vm_counters.group, strlen(vm_counters.group));
-	size_t left = name ? len - (size_t)(name - path) : 0;
 	struct vm *vm = NULL;
 
-	while (name && (vm = vm_next(c->cfg.machine, vm))) {
-		const char *rest = after(name, left, vm->config.name, strlen(vm->config.name));
-		size_t rest_len = rest ? left - (size_t)(rest - name) : 0;
-		struct tree_table counters = {.counters = &vm_counters, .object = vm, .vm = vm};
-		struct tree_table knobs = {.knobs = &vm_knobs, .object = vm, .vm = vm};
-
-		if (rest && (find_row(&counters, rest, rest_len, out) || find_row(&knobs, rest, rest_len, out)))
+	while (name && (vm = vm_next(c->cfg.machine, vm)))
+		if (find_in(&(struct tree_table){.counters = &vm_counters, .object = vm, .vm = vm}, &vm_knobs, name,
+			    len - (size_t)(name - path), out))
 			return true;
-	}
+	return false;
+}
+
+static bool find_in_pools(struct control *c, const char *path, size_t len, struct tree_item *out)
+{
+	const char *name = after(path, len, pool_counters.group, strlen(pool_counters.group));
+	struct pool *p = NULL;
+
+	while (name && (p = pool_next(c->cfg.machine, p)))
+		if (find_in(&(struct tree_table){.counters = &pool_counters, .object = p, .pool = p},
+			    pool_is_own(p) ? NULL : &pool_knobs, name, len - (size_t)(name - path), out))
+			return true;
 	return false;
 }
 
@@ -425,7 +504,9 @@ enum status tree_find(struct control *c, const char *path, size_t len, struct tr
 		if (rest && find_row(&t, rest, len - (size_t)(rest - path), out))
 			return ST_OK;
 	}
-	return find_in_vms(c, path, len, out) ? ST_OK : unknown(c, path, len, err);
+	if (find_in_vms(c, path, len, out) || find_in_pools(c, path, len, out))
+		return ST_OK;
+	return unknown(c, path, len, err);
 }
 
 /* ---- values ---- */
@@ -438,9 +519,10 @@ void tree_read_figures(struct control *c, const struct tree_table *t, struct tre
 		return;
 	f->table = t->counters;
 	f->object = t->object;
-	state = control_mask(c);
+	state = t->counters->piecewise ? 0 : control_mask(c);
 	t->counters->figures(t->object, f->bytes);
-	control_unmask(c, state);
+	if (!t->counters->piecewise)
+		control_unmask(c, state);
 }
 
 uint64_t tree_counter(struct control *c, const struct tree_item *item, struct tree_figures *f)

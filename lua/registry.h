@@ -5,7 +5,7 @@
  *
  *	host.mem.free    control.frames    vm.alpha.cpu.used    vm.alpha.exits_by_kind.hlt
  *
- * A VM's are below vm.NAME. Nothing is stored here: a name is looked up in the
+ * A VM's are below vm.NAME, a pool's below pool.NAME. Nothing is stored here: a name is looked up in the
  * tables, and a walk goes through them in their order, by a cursor that any
  * number of changes in between leaves usable. docs/knobs.md lists what there is.
  */
@@ -21,6 +21,7 @@
 #include "lib/knob.h"
 
 struct control;
+struct pool;
 struct vm;
 
 #define TREE_PATH_MAX 96 /* with the NUL */
@@ -30,8 +31,15 @@ struct tree_table {
 	const struct counter_table *counters;
 	const struct knob_table *knobs;
 	void *object;
-	struct vm *vm; /* NULL: of the machine */
+	struct vm *vm;     /* whose it is; both NULL: of the machine */
+	struct pool *pool;
 };
+
+/* The name of the VM or pool whose table it is; "": the machine's. */
+const char *tree_instance(const struct tree_table *t);
+/* Tells the VMs and pools that there are apart; 0: the machine. */
+unsigned tree_owner(const struct tree_table *t);
+#define TREE_OWNER_POOL 0x8000u
 
 /* One counter (one of its values, when it has many) or one knob. */
 struct tree_item {
@@ -68,7 +76,7 @@ bool tree_next(struct control *c, uint32_t *cursor, struct tree_item *out);
 /* The next table from *cursor on; likewise. */
 bool tree_next_table(struct control *c, uint32_t *cursor, struct tree_table *out);
 
-/* Table @i among the kinds of tables: as tree_next_table(), but for a VM's, which come once, and with no object. */
+/* Table @i among the kinds of tables: as tree_next_table(), but for VMs' and pools': once each, and with no object. */
 bool tree_kind(struct control *c, unsigned i, struct tree_table *out);
 
 /* "host.mem", "vm.alpha" into @out of TREE_PATH_MAX bytes; its length. */

@@ -29,14 +29,9 @@ const char *origin_name(enum origin origin)
 
 /* ---- chains ---- */
 
-static unsigned vm_of(const struct tree_item *item)
-{
-	return item->table.vm ? item->table.vm->id : 0;
-}
-
 bool setting_belongs(const struct setting_entry *e, const struct tree_item *item)
 {
-	return e->knob == item_knob(item) && e->vm == vm_of(item);
+	return e->knob == item_knob(item) && e->owner == tree_owner(&item->table);
 }
 
 bool setting_above(const struct setting_entry *a, const struct setting_entry *b)
@@ -91,7 +86,7 @@ static struct setting_entry *add_entry(struct settings *s, const struct tree_ite
 
 	ASSERT(s->count < SETTINGS_ENTRIES_MAX);
 	s->count++;
-	*e = (struct setting_entry){.knob = item_knob(item), .vm = (uint16_t)vm_of(item), .origin = origin};
+	*e = (struct setting_entry){.knob = item_knob(item), .owner = (uint16_t)tree_owner(&item->table), .origin = origin};
 	return e;
 }
 
@@ -102,7 +97,7 @@ void settings_ground(const struct tree_item *item, struct setting_entry *out)
 	const char *where = "";
 
 	*out = (struct setting_entry){
-		.knob = k, .vm = (uint16_t)vm_of(item), .ground = true, .value = k->get(item->table.object),
+		.knob = k, .owner = (uint16_t)tree_owner(&item->table), .ground = true, .value = k->get(item->table.object),
 	};
 	if (t->given)
 		out->origin = t->given(item->table.object, item->row, &where) ? ORIGIN_SCRIPT : ORIGIN_DEFAULT;
@@ -149,7 +144,7 @@ bool setting_item(struct control *c, const struct setting_entry *e, struct tree_
 	uint32_t cursor = 0;
 
 	while (tree_next_table(c, &cursor, &t)) {
-		if (!t.knobs || (t.vm ? t.vm->id : 0u) != e->vm)
+		if (!t.knobs || tree_owner(&t) != e->owner)
 			continue;
 		if (e->knob < t.knobs->rows || e->knob >= t.knobs->rows + t.knobs->count)
 			continue;
@@ -314,7 +309,7 @@ static unsigned add_default(struct setting_entry *out, unsigned n)
 	if (ground->origin == ORIGIN_DEFAULT || (k->type == KNOB_NUMBER && k->otherwise < k->min))
 		return n;
 	out[n] = (struct setting_entry){
-		.knob = k, .vm = ground->vm, .ground = true, .value = k->otherwise, .origin = ORIGIN_DEFAULT,
+		.knob = k, .owner = ground->owner, .ground = true, .value = k->otherwise, .origin = ORIGIN_DEFAULT,
 	};
 	return n + 1;
 }

@@ -14,7 +14,7 @@
 #ifndef CORBEL_LUA_SETTINGS_H
 #define CORBEL_LUA_SETTINGS_H
 
-#include "guest/config.h"
+#include "guest/pool.h"
 #include "lib/timerq.h"
 #include "lua/registry.h"
 
@@ -41,7 +41,7 @@ const char *origin_name(enum origin origin);
 /* One link of a chain. */
 struct setting_entry {
 	const struct knob *knob;
-	uint16_t vm;         /* id; 0: the machine's */
+	uint16_t owner;      /* tree_owner() */
 	enum origin origin;
 	bool ground;         /* the lowest: what was there before any change */
 	bool by_script;      /* an override's maker */
@@ -102,17 +102,17 @@ void settings_reset(struct control *c, const struct tree_item *item);
 /* The next setting from *cursor on, 0 at first, that the text of the generation in force sets for good. */
 bool settings_next_of_generation(struct control *c, unsigned *cursor, struct tree_item *out);
 /*
- * What will count when that text's value goes, and why. @cfg: the definition that its VM has then; NULL: it stays as
- * it is, or is none's.
+ * What will count when that text's value goes, and why. @cfg, @pool: the definition that its VM or its pool has then;
+ * NULL: it stays as it is, or is none's.
  */
 void settings_without_generation(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
-				 struct setting_entry *out);
+				 const struct pool_config *pool, struct setting_entry *out);
 /* Another generation comes: what the text of the last one set for good goes. */
 void settings_drop_generation(struct control *c);
 /* Ends overrides whose time is over; true when there were any. */
 bool settings_step(struct control *c);
-/* The VM is gone, or about to go: its changes are forgotten. */
-void settings_forget_vm(struct control *c, unsigned id);
+/* The VM or pool is gone, or about to go: its changes are forgotten. @owner: tree_owner(), not the machine. */
+void settings_forget(struct control *c, unsigned owner);
 
 /* What @vm was defined as, without the changes that were made since. */
 void settings_definition(struct control *c, struct vm *vm, struct vm_config *out);
@@ -121,5 +121,14 @@ void settings_definition(struct control *c, struct vm *vm, struct vm_config *out
  * operator set stays above it, unless the new definition does not allow it, which is logged.
  */
 void settings_redefined(struct control *c, struct vm *vm);
+/* The same of pools. */
+void settings_pool_definition(struct control *c, const struct pool *p, struct pool_config *out);
+void settings_pool_redefined(struct control *c, struct pool *p);
+/*
+ * What the definition @cfg will come to once it is in force: with what operators set above it and what is set for a
+ * time by them.
+ */
+void settings_after(struct control *c, const struct vm *vm, const struct vm_config *cfg, struct vm_config *out);
+void settings_pool_after(struct control *c, const struct pool *p, const struct pool_config *cfg, struct pool_config *out);
 
 #endif

@@ -64,8 +64,17 @@ static void ground_in(struct control *c, const struct tree_item *item, const str
 	control_unmask(c, masked);
 }
 
+static void ground_in_pool(const struct tree_item *item, const struct pool_config *cfg, struct setting_entry *out)
+{
+	struct pool copy = {.config = *cfg};
+	struct tree_item of_copy = *item;
+
+	of_copy.table.object = &copy;
+	settings_ground(&of_copy, out);
+}
+
 void settings_without_generation(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
-				 struct setting_entry *out)
+				 const struct pool_config *pool, struct setting_entry *out)
 {
 	const struct settings *s = &c->settings;
 	const struct setting_entry *top = NULL;
@@ -79,39 +88,93 @@ void settings_without_generation(struct control *c, const struct tree_item *item
 	ASSERT(top); /* at least the ground */
 	if (top->ground && cfg)
 		ground_in(c, item, cfg, out);
+	else if (top->ground && pool)
+		ground_in_pool(item, pool, out);
 	else
 		*out = *top;
 }
 
 /* ---- definitions ---- */
 
-void settings_definition(struct control *c, struct vm *vm, struct vm_config *out)
+/* What the settings of @owner were before any change, into the copy @object of it that no manager knows. */
+static void put_grounds(const struct settings *s, unsigned owner, void *object)
 {
-	const struct settings *s = &c->settings;
-	uint64_t live[SETTINGS_ENTRIES_MAX];
-	unsigned long masked = control_mask(c);
-
-	for (unsigned i = 0; i < s->count; i++) {
-		const struct setting_entry *e = &s->entries[i];
-
-		if (!e->ground || e->vm != vm->id)
-			continue;
-		live[i] = e->knob->get(vm);
-		e->knob->set(vm, e->value);
-	}
-	*out = vm->config;
 	for (unsigned i = 0; i < s->count; i++)
-		if (s->entries[i].ground && s->entries[i].vm == vm->id)
-			s->entries[i].knob->set(vm, live[i]);
-	control_unmask(c, masked);
+		if (s->entries[i].ground && s->entries[i].owner == owner)
+			s->entries[i].knob->set(object, s->entries[i].value);
 }
 
-static void forget_scripts_changes(struct settings *s, unsigned id)
+/* Goes when its maker's text does, which is with a new definition. */
+static bool is_scripts(const struct setting_entry *e)
+{
+	return !e->ground && (e->origin == ORIGIN_SCRIPT || e->by_script);
+}
+
+/* What will stay above a new definition, into such a copy: entries of a chain come in any order. */
+static void put_lasting(const struct settings *s, unsigned owner, void *object)
+{
+	for (unsigned i = 0; i < s->count; i++) {
+		const struct setting_entry *e = &s->entries[i], *top = NULL;
+
+		if (e->owner != owner || !e->ground)
+			continue;
+		for (unsigned j = 0; j < s->count; j++) {
+			const struct setting_entry *other = &s->entries[j];
+
+			if (other->owner == owner && other->knob == e->knob && !other->ground && !is_scripts(other) &&
+			    (!top || setting_above(other, top)))
+				top = other;
+		}
+		if (top)
+			e->knob->set(object, top->value);
+	}
+}
+
+/* A VM of the same definition that is not built: what is set in it reaches no manager. Too large for the stack. */
+static struct vm *vm_copy(const struct vm_config *cfg)
+{
+	static struct vm copy;
+
+	copy.config = *cfg;
+	return &copy;
+}
+
+void settings_definition(struct control *c, struct vm *vm, struct vm_config *out)
+{
+	struct vm *copy = vm_copy(&vm->config);
+
+	put_grounds(&c->settings, vm->id, copy);
+	*out = copy->config;
+}
+
+void settings_after(struct control *c, const struct vm *vm, const struct vm_config *cfg, struct vm_config *out)
+{
+	struct vm *copy = vm_copy(cfg);
+
+	put_lasting(&c->settings, vm->id, copy);
+	*out = copy->config;
+}
+
+void settings_pool_definition(struct control *c, const struct pool *p, struct pool_config *out)
+{
+	struct pool copy = {.config = p->config};
+
+	put_grounds(&c->settings, TREE_OWNER_POOL | p->id, &copy);
+	*out = copy.config;
+}
+
+void settings_pool_after(struct control *c, const struct pool *p, const struct pool_config *cfg, struct pool_config *out)
+{
+	struct pool copy = {.config = *cfg};
+
+	put_lasting(&c->settings, TREE_OWNER_POOL | p->id, &copy);
+	*out = copy.config;
+}
+
+static void forget_scripts_changes(struct settings *s, unsigned owner)
 {
 	for (unsigned i = 0; i < s->count;) {
-		const struct setting_entry *e = &s->entries[i];
-
-		if (e->vm == id && !e->ground && (e->origin == ORIGIN_SCRIPT || e->by_script))
+		if (s->entries[i].owner == owner && is_scripts(&s->entries[i]))
 			settings_remove(s, &s->entries[i]);
 		else
 			i++;
@@ -126,41 +189,54 @@ static struct setting_entry *ground_of(struct settings *s, const struct tree_ite
 	return NULL;
 }
 
-/* The chain of one setting of a VM that was defined anew. */
+/* The chain of one setting of what was defined anew. */
 static void reground(struct control *c, const struct tree_item *item)
 {
 	struct setting_entry *ground = ground_of(&c->settings, item);
 	const struct knob *k = item_knob(item);
+	char path[TREE_PATH_MAX];
 	struct error err;
 
 	if (!ground)
 		return;
 	settings_ground(item, ground);
 	if (knob_check(k, item->table.object, settings_top(&c->settings, item)->value, &err) != ST_OK) {
-		log_warn("VM %s: what was set for %s is forgotten, the new definition rules it out: %s",
-			 item->table.vm->config.name, k->name, err.text);
+		tree_path(item, path);
+		log_warn("what was set for %s is forgotten, the new definition rules it out: %s", path, err.text);
 		settings_reset(c, item);
 	} else {
 		settings_turn(c, item);
 	}
 }
 
+static void redefined(struct control *c, struct tree_item *item)
+{
+	forget_scripts_changes(&c->settings, tree_owner(&item->table));
+	for (item->row = 0; item->row < item->table.knobs->count; item->row++)
+		reground(c, item);
+	settings_find_next_end(&c->settings);
+}
+
 void settings_redefined(struct control *c, struct vm *vm)
 {
 	struct tree_item item = {.table = {.knobs = &vm_knobs, .object = vm, .vm = vm}};
 
-	forget_scripts_changes(&c->settings, vm->id);
-	for (item.row = 0; item.row < vm_knobs.count; item.row++)
-		reground(c, &item);
-	settings_find_next_end(&c->settings);
+	redefined(c, &item);
 }
 
-void settings_forget_vm(struct control *c, unsigned id)
+void settings_pool_redefined(struct control *c, struct pool *p)
+{
+	struct tree_item item = {.table = {.knobs = &pool_knobs, .object = p, .pool = p}};
+
+	redefined(c, &item);
+}
+
+void settings_forget(struct control *c, unsigned owner)
 {
 	struct settings *s = &c->settings;
 
 	for (unsigned i = 0; i < s->count;) {
-		if (id != 0 && s->entries[i].vm == id)
+		if (owner != 0 && s->entries[i].owner == owner)
 			settings_remove(s, &s->entries[i]);
 		else
 			i++;

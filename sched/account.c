@@ -29,6 +29,15 @@ void figures_add(struct sched_figures *sum, const struct sched_figures *more)
 		poke(&to[i], to[i] + peek(&from[i]));
 }
 
+void figures_subtract(struct sched_figures *from, const struct sched_figures *less)
+{
+	uint64_t *to = (uint64_t *)from;
+	const uint64_t *by = (const uint64_t *)less;
+
+	for (size_t i = 0; i < FIGURE_COUNT; i++)
+		poke(&to[i], to[i] - peek(&by[i]));
+}
+
 /* The part of the present state that is not yet in the counters. */
 static void add_open(const struct sched_entity *e, uint64_t now, struct sched_figures *out)
 {
@@ -63,10 +72,17 @@ static void add_own(struct sched *s, const struct sched_pool *p, struct sched_fi
 	}
 }
 
-void sched_pool_stats(struct sched *s, const struct sched_pool *top, struct sched_figures *out)
+void sched_pool_own_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out)
 {
 	*out = (struct sched_figures){0};
 	lock_acquire(&s->lock);
+	add_own(s, p, out);
+	lock_release(&s->lock);
+}
+
+void pool_sum(struct sched *s, const struct sched_pool *top, struct sched_figures *out)
+{
+	*out = (struct sched_figures){0};
 	/* A VM's pool has none below it: looking at all pools for each VM would be the square of their number. */
 	if (top->children == 0) {
 		add_own(s, top, out);
@@ -78,6 +94,12 @@ void sched_pool_stats(struct sched *s, const struct sched_pool *top, struct sche
 				add_own(s, p, out);
 		}
 	}
+}
+
+void sched_pool_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out)
+{
+	lock_acquire(&s->lock);
+	pool_sum(s, p, out);
 	lock_release(&s->lock);
 }
 

@@ -406,5 +406,9 @@ struct sched_entity *gang_prefer(struct sched *s, struct sched_cpu *c);
 
 void account_wake_latency(struct sched_entity *e, uint64_t ticks);
 void figures_add(struct sched_figures *sum, const struct sched_figures *more);
+/* May go below 0: sums come out right, because they wrap. */
+void figures_subtract(struct sched_figures *from, const struct sched_figures *less);
+/* Of all below @top; under s->lock. */
+void pool_sum(struct sched *s, const struct sched_pool *top, struct sched_figures *out);
 
 #endif

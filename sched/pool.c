@@ -26,14 +26,14 @@ static uint64_t offered(const struct sched *s)
 	return (uint64_t)(s->cpus - s->exclusive) * SCHED_ONE_CPU;
 }
 
-static uint64_t reserved_below(struct sched *s, const struct sched_pool *parent, const struct sched_pool *without)
+static uint64_t reserved_below(struct sched *s, const struct sched_pool *parent)
 {
 	uint64_t sum = 0;
 
 	list_for_each(it, &s->pools) {
 		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
 
-		if (p != without && p->parent == parent)
+		if (p->parent == parent)
 			sum += p->numbers.reservation;
 	}
 	return sum;
@@ -53,22 +53,27 @@ static enum status check_numbers(const struct rls *n, struct error *err)
 	return ST_OK;
 }
 
-/* May @p, new or known, have reservation @wanted below @parent? */
-static enum status admit(struct sched *s, const struct sched_pool *p, const struct sched_pool *parent, uint64_t wanted,
-			 struct error *err)
+static enum status does_not_fit(const struct sched_pool *p, uint64_t others, uint64_t wanted, uint64_t room,
+				struct error *err)
 {
-	uint64_t others = reserved_below(s, parent, p);
+	return fail(err, ST_NOT_ADMITTED, "reservations of %llu + %llu ppm do not fit the %llu ppm of pool %s", show(others),
+		    show(wanted), show(room), p->name);
+}
+
+/* May a new pool have reservation @wanted below @parent? */
+static enum status admit(struct sched *s, const struct sched_pool *parent, uint64_t wanted, struct error *err)
+{
+	uint64_t others = reserved_below(s, parent);
 	uint64_t room = parent == &s->root ? offered(s) : parent->numbers.reservation;
 
 	if (wanted > room || others > room - wanted)
-		return fail(err, ST_NOT_ADMITTED, "reservations of %llu + %llu ppm do not fit the %llu ppm of pool %s",
-			    show(others), show(wanted), show(room), parent->name);
+		return does_not_fit(parent, others, wanted, room, err);
 	return ST_OK;
 }
 
-static enum status check_depth(const struct sched_pool *parent, unsigned levels, struct error *err)
+static enum status check_depth(const struct sched_pool *parent, struct error *err)
 {
-	if (parent->depth + levels >= SCHED_DEPTH_MAX)
+	if (parent->depth + 1 >= SCHED_DEPTH_MAX)
 		return fail(err, ST_OVER_LIMIT, "pools nest at most %u deep", SCHED_DEPTH_MAX);
 	return ST_OK;
 }
@@ -105,9 +110,9 @@ enum status sched_pool_add(struct sched *s, struct sched_pool *p, struct sched_p
 	parent = parent ? parent : &s->root;
 	st = check_numbers(numbers, err);
 	if (!st)
-		st = check_depth(parent, 1, err);
+		st = check_depth(parent, err);
 	if (!st)
-		st = admit(s, p, parent, numbers->reservation, err);
+		st = admit(s, parent, numbers->reservation, err);
 	if (!st) {
 		*p = (struct sched_pool){.parent = parent, .numbers = *numbers};
 		format(p->name, sizeof p->name, "%s", name);
@@ -120,105 +125,216 @@ enum status sched_pool_add(struct sched *s, struct sched_pool *p, struct sched_p
 	return st;
 }
 
-static enum status check_set(struct sched *s, const struct sched_pool *p, const struct rls *numbers, struct error *err)
-{
-	enum status st = check_numbers(numbers, err);
-	uint64_t below;
+/* ---- changes of many at once: what each would be ---- */
 
-	if (st)
-		return st;
-	if (p == &s->root)
-		return fail(err, ST_DENIED, "the root pool's numbers are the machine's");
-	below = reserved_below(s, p, NULL);
-	if (below > numbers->reservation)
-		return fail(err, ST_NOT_ADMITTED, "reservations of %llu ppm below pool %s do not fit its %llu ppm", show(below),
-			    p->name, show(numbers->reservation));
-	return admit(s, p, p->parent, numbers->reservation, err);
+static struct sched_pool *parent_then(struct sched *s, const struct sched_pool *p)
+{
+	if (!p->change)
+		return p->parent;
+	return p->change->parent ? p->change->parent : &s->root;
 }
 
-enum status sched_pool_set(struct sched *s, struct sched_pool *p, const struct rls *numbers, struct error *err)
+static const struct rls *numbers_then(const struct sched_pool *p)
 {
-	enum status st;
+	return p->change ? &p->change->numbers : &p->numbers;
+}
 
-	lock_acquire(&s->lock);
-	st = check_set(s, p, numbers, err);
-	if (!st) {
-		struct rls before = p->numbers;
+/* From @p up to the root, at most @most steps: how many it took; more than @most when it does not get there. */
+static unsigned steps_up(struct sched *s, const struct sched_pool *p, unsigned most, bool *loop)
+{
+	const struct sched_pool *at = p;
+	unsigned steps = 0;
 
-		p->numbers = *numbers;
-		st = affinity_admit(s, err);
-		if (st)
-			p->numbers = before;
-		else
-			refresh(s);
+	while (at != &s->root && steps <= most) {
+		at = parent_then(s, at);
+		steps++;
+		*loop |= at == p;
 	}
-	lock_release(&s->lock);
-	if (!st)
-		division_kick(s);
-	return st;
+	return steps;
 }
 
-static unsigned levels_below(struct sched *s, const struct sched_pool *top)
+static enum status check_places(struct sched *s, struct error *err)
 {
-	unsigned deepest = top->depth;
+	unsigned pools = 0;
 
+	list_for_each(it, &s->pools)
+		pools++;
 	list_for_each(it, &s->pools) {
 		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
+		bool loop = false;
 
-		if (pool_is_below(p, top))
-			deepest = MAX(deepest, p->depth);
+		steps_up(s, p, pools, &loop);
+		if (loop)
+			return fail(err, ST_INVALID, "pool %s would be below itself", p->name);
 	}
-	return deepest - top->depth + 1;
+	list_for_each(it, &s->pools) {
+		bool loop = false;
+
+		if (steps_up(s, list_entry(it, struct sched_pool, node), SCHED_DEPTH_MAX, &loop) >= SCHED_DEPTH_MAX)
+			return fail(err, ST_OVER_LIMIT, "pools nest at most %u deep", SCHED_DEPTH_MAX);
+	}
+	return ST_OK;
 }
 
-static enum status check_move(struct sched *s, const struct sched_pool *p, const struct sched_pool *parent, struct error *err)
+static void sum_promises(struct sched *s)
 {
-	enum status st;
+	list_for_each(it, &s->pools)
+		list_entry(it, struct sched_pool, node)->promised = list_entry(it, struct sched_pool, node)->newest = 0;
+	list_for_each(it, &s->pools) {
+		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
+		struct sched_pool *parent = p == &s->root ? NULL : parent_then(s, p);
+		uint64_t wanted = numbers_then(p)->reservation;
 
-	if (p == &s->root)
-		return fail(err, ST_DENIED, "the root pool stays where it is");
-	if (pool_is_below(parent, p))
-		return fail(err, ST_INVALID, "pool %s would be below itself", p->name);
-	st = check_depth(parent, levels_below(s, p), err);
-	return st ? st : admit(s, p, parent, p->numbers.reservation, err);
+		if (!parent)
+			continue;
+		parent->promised += MIN(wanted, UINT64_MAX - parent->promised);
+		if (p->change && wanted > 0)
+			parent->newest = wanted;
+	}
 }
 
-/* Parents come before their children in the list: all below @p go to its end, in order. */
-static void resort(struct sched *s, const struct sched_pool *top)
+/* The children's reservations sum to at most the pool's. */
+static enum status check_promises(struct sched *s, struct error *err)
 {
-	struct list moved;
+	sum_promises(s);
+	list_for_each(it, &s->pools) {
+		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
+		uint64_t room = p == &s->root ? offered(s) : numbers_then(p)->reservation;
 
-	list_init(&moved);
-	list_for_each_safe(it, &s->pools) {
-		if (pool_is_below(list_entry(it, struct sched_pool, node), top)) {
+		if (p->promised <= room)
+			continue;
+		if (p->newest)
+			return does_not_fit(p, p->promised - p->newest, p->newest, room, err);
+		return fail(err, ST_NOT_ADMITTED, "reservations of %llu ppm below pool %s do not fit its %llu ppm",
+			    show(p->promised), p->name, show(room));
+	}
+	return ST_OK;
+}
+
+static enum status check_changes(struct sched *s, const struct sched_change *changes, unsigned count, struct error *err)
+{
+	enum status st = ST_OK;
+
+	for (unsigned i = 0; i < count && !st; i++) {
+		if (changes[i].pool == &s->root)
+			return fail(err, ST_DENIED, "the root pool's place and numbers are the machine's");
+		st = check_numbers(&changes[i].numbers, err);
+	}
+	if (!st)
+		st = check_places(s, err);
+	return st ? st : check_promises(s, err);
+}
+
+/* ---- and doing it ---- */
+
+/* Parents come before their children in the list, wherever branches have gone. */
+static void resort(struct sched *s)
+{
+	struct list sorted;
+	bool loop = false;
+
+	list_init(&sorted);
+	for (unsigned depth = 0; depth < SCHED_DEPTH_MAX; depth++) {
+		list_for_each_safe(it, &s->pools) {
+			if (steps_up(s, list_entry(it, struct sched_pool, node), SCHED_DEPTH_MAX, &loop) != depth)
+				continue;
 			list_remove(it);
-			list_push_back(&moved, it);
+			list_push_back(&sorted, it);
 		}
 	}
-	list_for_each_safe(it, &moved) {
+	list_for_each_safe(it, &sorted) {
 		list_remove(it);
 		list_push_back(&s->pools, it);
 	}
 }
 
-enum status sched_pool_move(struct sched *s, struct sched_pool *p, struct sched_pool *parent, struct error *err)
+/* What it used until now was used below the parent that it leaves, and was not below the one that it comes to. */
+static void reparent(struct sched *s, struct sched_pool *p, struct sched_pool *parent)
+{
+	struct sched_figures used;
+
+	if (parent == p->parent)
+		return;
+	pool_sum(s, p, &used);
+	figures_add(&p->parent->departed, &used);
+	figures_subtract(&parent->departed, &used);
+	p->parent->children--;
+	parent->children++;
+	poke(&p->parent, parent);
+}
+
+/* By way of the root: two that change sides would for a moment be below each other. */
+static void move_all(struct sched *s, const struct sched_change *changes, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (changes[i].pool->parent != parent_then(s, changes[i].pool))
+			reparent(s, changes[i].pool, &s->root);
+	for (unsigned i = 0; i < count; i++)
+		reparent(s, changes[i].pool, parent_then(s, changes[i].pool));
+}
+
+static void swap_numbers(struct sched_pool *p, struct rls *other)
+{
+	struct rls mine = p->numbers;
+
+	p->numbers = *other;
+	*other = mine;
+}
+
+/* Whether confined entities' CPUs can carry them is asked with the new numbers in place. */
+static enum status try_numbers(struct sched *s, const struct sched_change *changes, unsigned count, bool keep,
+			       struct error *err)
+{
+	enum status st;
+
+	for (unsigned i = 0; i < count; i++) {
+		changes[i].pool->before = changes[i].numbers;
+		swap_numbers(changes[i].pool, &changes[i].pool->before);
+	}
+	st = affinity_admit(s, err);
+	for (unsigned i = 0; i < count && (st || !keep); i++)
+		changes[i].pool->numbers = changes[i].pool->before;
+	return st;
+}
+
+enum status sched_pool_change(struct sched *s, const struct sched_change *changes, unsigned count, bool commit,
+			      struct error *err)
 {
 	enum status st;
 
 	lock_acquire(&s->lock);
-	parent = parent ? parent : &s->root;
-	st = check_move(s, p, parent, err);
-	if (!st && parent != p->parent) {
-		p->parent->children--;
-		parent->children++;
-		poke(&p->parent, parent);
-		resort(s, p);
+	for (unsigned i = 0; i < count; i++)
+		changes[i].pool->change = &changes[i];
+	st = check_changes(s, changes, count, err);
+	if (!st)
+		st = try_numbers(s, changes, count, commit, err);
+	if (!st && commit)
+		move_all(s, changes, count);
+	for (unsigned i = 0; i < count; i++)
+		changes[i].pool->change = NULL;
+	if (!st && commit) {
+		resort(s);
 		refresh(s);
 	}
 	lock_release(&s->lock);
 	if (!st)
 		division_kick(s);
 	return st;
+}
+
+enum status sched_pool_set(struct sched *s, struct sched_pool *p, const struct rls *numbers, struct error *err)
+{
+	const struct sched_change change = {.pool = p, .parent = peek(&p->parent), .numbers = *numbers};
+
+	return sched_pool_change(s, &change, 1, true, err);
+}
+
+/* The numbers are read without the lock: who changes a pool that moves is one, the caller. */
+enum status sched_pool_move(struct sched *s, struct sched_pool *p, struct sched_pool *parent, struct error *err)
+{
+	const struct sched_change change = {.pool = p, .parent = parent, .numbers = p->numbers};
+
+	return sched_pool_change(s, &change, 1, true, err);
 }
 
 enum status sched_pool_remove(struct sched *s, struct sched_pool *p, struct error *err)

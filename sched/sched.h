@@ -68,6 +68,7 @@ enum sched_switch {
 };
 
 struct sched;
+struct sched_change;
 
 /* All totals since the entity was added or the pool made; of a pool: over all entities below it, those that left too. */
 struct sched_figures {
@@ -108,6 +109,10 @@ struct sched_pool {
 	uint64_t fixed;                /* what leaves get that are held back by their CPUs */
 	uint32_t wanting, free_leaves, below;
 	struct sched_part *parts;
+	/* Scratch of sched_pool_change(). */
+	const struct sched_change *change; /* what is asked for; NULL: as it is */
+	struct rls before;
+	uint64_t promised, newest;     /* reservations of its children then, and the last changed one of them */
 	/* Those of its leaves that are a gang. entity[i] may be followed under the lock of the CPU it belongs to only. */
 	struct sched_gang {
 		uint32_t size;         /* entries in use are below this; atomic */
@@ -209,11 +214,29 @@ MUST_CHECK enum status sched_pool_add(struct sched *s, struct sched_pool *p, str
 				      const struct rls *numbers, struct error *err);
 /* Other numbers for a pool; the same errors, and nothing is changed then. The root's are the machine's (ST_DENIED). */
 MUST_CHECK enum status sched_pool_set(struct sched *s, struct sched_pool *p, const struct rls *numbers, struct error *err);
-/* Moves a pool with all below it; ST_INVALID when @parent is @p or below it. */
+/*
+ * Moves a pool with all below it; ST_INVALID when @parent is @p or below it. What was used so far stays with the pools
+ * where it was used: nobody's totals jump.
+ */
 MUST_CHECK enum status sched_pool_move(struct sched *s, struct sched_pool *p, struct sched_pool *parent, struct error *err);
+/* What one pool is to be. */
+struct sched_change {
+	struct sched_pool *pool;
+	struct sched_pool *parent; /* NULL: the root */
+	struct rls numbers;
+};
+/*
+ * Many pools at once, each at most once: it is what they are together that must be admitted, not any order of getting
+ * there, and no CPU ever sees a part of it. The errors of the two above, and nothing is changed then. @commit false:
+ * only says whether it would be.
+ */
+MUST_CHECK enum status sched_pool_change(struct sched *s, const struct sched_change *changes, unsigned count, bool commit,
+					 struct error *err);
 /* ST_BUSY while it has children or entities. */
 MUST_CHECK enum status sched_pool_remove(struct sched *s, struct sched_pool *p, struct error *err);
 void sched_pool_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out);
+/* The same without the pools below it: a part of the sum for who has no time to be masked for all of it. */
+void sched_pool_own_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out);
 void sched_pool_levels(struct sched *s, const struct sched_pool *p, struct sched_levels *out);
 
 /*

@@ -10,7 +10,7 @@
 #define WORDS_MAX 64
 
 /* What a command's arguments name: they are completed from the machine. */
-enum ctl_names { NAMES_NONE, NAMES_VMS, NAMES_FILES, NAMES_PATHS, NAMES_SETTINGS };
+enum ctl_names { NAMES_NONE, NAMES_VMS, NAMES_FILES, NAMES_PATHS, NAMES_SETTINGS, NAMES_POOLS, NAMES_VM_AND_POOL };
 
 struct ctl_command {
 	const char *words;     /* "vm start" */
@@ -75,6 +75,15 @@ enum exit_status image_erase(struct client *c, int argc, char **argv);
 
 enum exit_status cpu_list(struct client *c, int argc, char **argv);
 enum exit_status trace_record(struct client *c, int argc, char **argv);
+
+/* ---- pool.c ---- */
+
+enum exit_status pool_list(struct client *c, int argc, char **argv);
+enum exit_status pool_show(struct client *c, int argc, char **argv);
+enum exit_status pool_create(struct client *c, int argc, char **argv);
+enum exit_status pool_set(struct client *c, int argc, char **argv);
+enum exit_status pool_delete(struct client *c, int argc, char **argv);
+enum exit_status pool_move(struct client *c, int argc, char **argv);
 
 /* ---- tree.c ---- */
 

@@ -53,6 +53,11 @@ static void offer_vm(struct cbor_value vm, void *ctx)
 	offer_member(ctx, vm, "name");
 }
 
+static void offer_pool(struct cbor_value pool, void *ctx)
+{
+	offer_member(ctx, pool, "name");
+}
+
 /* A path up to the end of the part that is being typed: what ends in a dot goes on. */
 static void offer_item(struct cbor_value item, void *ctx)
 {
@@ -83,6 +88,15 @@ static void offer_vms(struct client *c, struct search *s)
 {
 	struct page_list list = {
 		.group = GROUP_VM, .command = VM_LIST, .key = "vms", .each = offer_vm, .ctx = s,
+	};
+
+	(void)page_list_read(c, &list);
+}
+
+static void offer_pools(struct client *c, struct search *s)
+{
+	struct page_list list = {
+		.group = GROUP_CPU, .command = CPU_POOL_LIST, .key = "pools", .each = offer_pool, .ctx = s,
 	};
 
 	(void)page_list_read(c, &list);
@@ -135,6 +149,8 @@ static void offer_names(struct client *c, enum ctl_names names, struct search *s
 	s->before = names == NAMES_FILES && s->partial[0] == ':' ? ":" : "";
 	if (names == NAMES_VMS)
 		offer_vms(c, s);
+	else if (names == NAMES_POOLS)
+		offer_pools(c, s);
 	else if (names == NAMES_FILES)
 		offer_files(c, s);
 	else
@@ -171,12 +187,14 @@ static void offer_words(int argc, char **argv, struct search *s)
 void complete_word(struct client *c, int argc, char **argv, const char *partial, struct candidates *out)
 {
 	struct search s = {.out = out, .partial = partial, .before = ""};
-	int used;
+	int used = 0;
 	const struct ctl_command *cmd = argc > 0 ? command_match(argc, argv, &used) : NULL;
 
 	out->count = 0;
 	if (!cmd)
 		offer_words(argc, argv, &s);
+	else if (c && cmd->names == NAMES_VM_AND_POOL)
+		offer_names(c, argc - used == 0 ? NAMES_VMS : NAMES_POOLS, &s);
 	else if (c && cmd->names != NAMES_NONE)
 		offer_names(c, cmd->names, &s);
 }

@@ -37,7 +37,8 @@ static enum exit_status show(struct client *c, enum client_op op, unsigned comma
 
 /* ---- what a plan says ---- */
 
-static void print_names(struct cbor_value reply, const char *key, const char *mark)
+/* @what: "vm", "pool" */
+static void print_names(struct cbor_value reply, const char *key, const char *mark, const char *what)
 {
 	struct cbor_value v;
 	struct cbor_iter it;
@@ -48,10 +49,10 @@ static void print_names(struct cbor_value reply, const char *key, const char *ma
 		return;
 	while (cbor_next(&it, &v))
 		if (cbor_get_text(v, &text, &len))
-			printf("%s vm %.*s\n", mark, (int)len, text);
+			printf("%s %s %.*s\n", mark, what, (int)len, text);
 }
 
-static void print_changed(struct cbor_value reply)
+static void print_changed(struct cbor_value reply, const char *what)
 {
 	struct cbor_iter it, keys;
 	struct cbor_value v, key;
@@ -63,7 +64,7 @@ static void print_changed(struct cbor_value reply)
 		return;
 	while (cbor_next(&it, &v)) {
 		reply_text(v, "name", name, sizeof name);
-		printf("~ vm %s:", name);
+		printf("~ %s %s:", what, name);
 		if (reply_list(v, "settings", &keys))
 			while (cbor_next(&keys, &key))
 				if (cbor_get_text(key, &text, &len))
@@ -104,11 +105,23 @@ static void print_dropped(struct cbor_value reply)
 	}
 }
 
+static void print_pools(struct cbor_value reply)
+{
+	struct cbor_value pools;
+
+	if (!cbor_find(reply, "pools", &pools))
+		return;
+	print_names(pools, "added", "+", "pool");
+	print_changed(pools, "pool");
+	print_names(pools, "removed", "-", "pool");
+}
+
 static void print_plan(struct cbor_value reply)
 {
-	print_names(reply, "added", "+");
-	print_changed(reply);
-	print_names(reply, "removed", "-");
+	print_pools(reply);
+	print_names(reply, "added", "+", "vm");
+	print_changed(reply, "vm");
+	print_names(reply, "removed", "-", "vm");
 	print_settings(reply);
 	print_dropped(reply);
 	printf("%llu hooks\n", (unsigned long long)reply_uint(reply, "hooks"));

@@ -18,7 +18,7 @@ COMMANDS = {
     10: ("enumeration", {0: "count", 1: "list", 2: "single", 3: "details"}),
     64: ("session", dict(enumerate("whoami challenge login logout keys enroll revoke trust audit".split()))),
     65: ("vm", dict(enumerate("list define start stop pause resume destroy info power report".split()))),
-    67: ("cpu", dict(enumerate("list trace records".split()))),
+    67: ("cpu", dict(enumerate("list trace records pools pool create-pool set-pool remove-pool move".split()))),
     70: ("policy", dict(enumerate("scripts hooks plan apply run stop generations rollback".split()))),
     71: ("events", dict(enumerate("read attach detach kinds".split()))),
     72: ("console", dict(enumerate("list read attach detach input".split()))),

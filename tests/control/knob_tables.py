@@ -33,7 +33,7 @@ def shown(value, unit):
 
 
 def place(group):
-    return "vm.NAME" if group == "vm" else group
+    return group + ".NAME" if group in ("vm", "pool") else group
 
 
 def counters(declarations):

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, vm
 
 EXAMPLES = os.path.join(ROOT, "scripts", "examples")
-COVERED = ["maintenance.lua", "memory.lua", "night.lua", "order.lua", "restart.lua", "watchdog.lua"]
+COVERED = ["maintenance.lua", "memory.lua", "night.lua", "order.lua", "pools.lua", "restart.lua", "watchdog.lua"]
 
 
 def examples():
@@ -176,3 +176,26 @@ def test_memory(site):
         assert time.monotonic() < deadline, machine.log.decode()[-2000:]
         time.sleep(0.05)
     no_failures(machine)
+
+
+def test_pools(site):
+    """While the one pool is busy the other one is squeezed; when it is quiet that ends by itself."""
+    machine = site('pool "shop" { cpu = { shares = 4000 } } pool "batch" { cpu = { limit = pct(90) } }' +
+                   vm("web", "echo", more='pool = "shop", autostart = true') + vm("job", "echo", more='pool = "batch"') +
+                   'use("scripts/examples/pools.lua", { look = ms(100), high = 5 })')
+    limit = lambda: lua(machine, "get 'pool.batch.cpu.limit'")
+    deadline = time.monotonic() + 20
+    while limit() != "pct(10)\n":
+        assert time.monotonic() < deadline, machine.log.decode()
+        time.sleep(0.05)
+    assert "shop uses" in lua(machine, "why 'pool.batch.cpu.limit'")
+    lua(machine, 'stop "web"')
+    while limit() != "pct(90)\n":
+        assert time.monotonic() < deadline, machine.log.decode()
+        time.sleep(0.05)
+    no_failures(machine)
+
+
+def test_pools_that_are_not_there(site):
+    machine = site('pool "shop" {} use("scripts/examples/pools.lua")')
+    machine.wait_for("there is no pool called batch")

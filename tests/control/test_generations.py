@@ -237,7 +237,7 @@ def test_apply_does_it_all(host):
     (vm("a") + "vm 'x' { mem = 3 }", "site.lua:2"),
     (vm("a") + vm("a"), "VM a (site.lua:2) is already defined (site.lua:1)"),
     (vm("a") + "start 'a'", "a definition cannot start a VM"),
-    (vm("a") + "apply 'kernel'", "a definition cannot apply a VM"),
+    (vm("a") + "apply 'kernel'", "a definition cannot apply"),
     (vm("b"), "VM a is not in the text, and it is running: stop it first"),
     (vm("a", "echo", size="MiB(4)"), "VM a (site.lua:1): mem differs, and it is running: stop it first"),
     (vm("a") + "set('log.level', 'loud')", "log.level"),

@@ -50,6 +50,10 @@ def test_no_rule_is_a_dead_letter(host):
         *((WRITE, 65, command, {"name": "c"}) for command in (2, 4, 5, 8, 3, 6)),
         (READ, 67, 0, {"from": 0}), (READ, 67, 1, {}), (READ, 67, 2, {"cpu": 0, "from": 0, "max": 100}),
         (WRITE, 67, 1, {"on": False}),
+        (WRITE, 67, 5, {"name": "p", "config": {"cpu": {"shares": 5, "reservation": 1, "limit": 9}}, "origin": "x"}),
+        (WRITE, 67, 6, {"name": "p", "config": {"parent": "root", "cpu": {"limit": "none"}}}), (READ, 67, 3, {"after": 0, "max": 1}),
+        (READ, 67, 4, {"name": "p"}), (WRITE, 67, 8, {"name": "d", "pool": "p"}), (WRITE, 67, 8, {"name": "d", "pool": "root"}),
+        (WRITE, 67, 7, {"name": "p"}),
         (READ, 74, 0, {}), (READ, 74, 1, {}), (WRITE, 72, 3, {"name": "b"}),
         (WRITE, 70, 4, {"text": "every(sec(9), print) on('vm', print)", "origin": "p"}), (READ, 70, 0, {}),
         (READ, 70, 1, {"name": "p"}), (WRITE, 70, 5, {"name": "p"}),
@@ -100,6 +104,7 @@ def test_no_rule_is_a_dead_letter(host):
     for push in pushes(machine):
         SCHEMA.check("pushed", push)
     client.write_request(77, 3, {"confirm": client.read_request(77, 1)["id"]})
+    client.write_request(70, 2, {"text": 'pool "p" {}'})
     client.write_request(70, 3, {"text": vm("e", more="autostart = true") + vm("f", "x")})
     client.write_request(65, 3, {"name": "e"})
     client.write_request(70, 3, {"text": vm("f"), "origin": "x"})

@@ -35,6 +35,18 @@ static void kick(void *ctx, unsigned cpu)
 
 #define VM_RIG_ENTITIES 96u
 
+/* Of the host's tasks, of which there are none here. */
+static void add_system_pool(void)
+{
+	static struct sched_pool system;
+	static const struct rls numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT};
+	struct error err;
+
+	if (sched_pool_add(vm_rig.machine.sched, &system, NULL, POOL_SYSTEM, &numbers, &err) != ST_OK)
+		stop("system pool", err.text);
+	pools_init(&vm_rig.machine, &system);
+}
+
 void vm_rig_init(uint64_t ram_bytes)
 {
 	const struct sched_config cfg = {.cpus = 1, .entities_max = VM_RIG_ENTITIES, .slice = VM_RIG_SLICE, .kick = kick};
@@ -51,7 +63,21 @@ void vm_rig_init(uint64_t ram_bytes)
 		.sched = sched_init(vm_rig.sched_storage, &cfg),
 		.capacity = ram_bytes,
 	};
+	add_system_pool();
 	frames_at_start = free_frames();
+}
+
+void vm_rig_remove_pools(void)
+{
+	struct machine *m = &vm_rig.machine;
+	struct error err;
+	bool any;
+
+	do {
+		any = false;
+		for (unsigned id = POOL_IDS; id > POOL_OWN_COUNT; id--)
+			any |= pool_by_id(m, id) && pool_remove(pool_by_id(m, id), &err) == ST_OK;
+	} while (any);
 }
 
 static void destroy_all(void)
@@ -66,6 +92,7 @@ static void destroy_all(void)
 		if (vm_destroy(vm, &err) != ST_OK)
 			stop("vm_destroy", err.text);
 	}
+	vm_rig_remove_pools();
 }
 
 void vm_rig_fini(void)

@@ -29,6 +29,8 @@ void vm_rig_init(uint64_t ram_bytes);
 void vm_rig_fini(void);
 
 /* A definition that passes: a Linux guest with @bytes of RAM. */
+/* Of those that nothing is in any more, however they are below each other. */
+void vm_rig_remove_pools(void);
 struct vm_config vm_rig_config(const char *name, uint64_t bytes);
 /* Defines and starts it; aborts on failure. */
 struct vm *vm_rig_start(const char *name, uint64_t bytes);

@@ -20,8 +20,15 @@
 #define VM(name) \
 	"vm '" name "' { boot = multiboot { image = 'kernel' }, mem = { size = MiB(1) } }\n"
 
-static const char first[] = VM("one") "use('part.lua') every(sec(1), print)";
-static const char second[] = VM("two") "use 'part.lua' on('vm', print)";
+#define POOLED(name, pool, shares) \
+	"vm '" name "' { boot = multiboot { image = 'kernel' }, mem = { size = MiB(2) }, pool = '" pool "'," \
+	" cpu = { shares = " shares ", reservation = pct(20) }, autostart = true }\n"
+
+/* "live" runs all the time: its pool, and what it has of it, change with the text. */
+static const char first[] = VM("one") "pool 'a' { cpu = { reservation = pct(60) } }\n"
+	POOLED("live", "a", "100") "use('part.lua') every(sec(1), print)";
+static const char second[] = VM("two") "pool 'a' { parent = 'b' } pool 'b' { cpu = { reservation = pct(70) } }\n"
+	POOLED("live", "b", "200") "use 'part.lua' on('vm', print)";
 static const char part[] = VM("both");
 
 static struct cbor_writer reply;
@@ -54,8 +61,12 @@ static void lose_memory(void)
 	for (unsigned i = 0; i < SCRIPTS_MAX; i++)
 		if (c()->policy.scripts[i].state != SCRIPT_FREE)
 			policy_unload(c(), &c()->policy.scripts[i]);
-	while ((vm = vm_next(&vm_rig.machine, NULL)))
+	while ((vm = vm_next(&vm_rig.machine, NULL))) {
+		if (vm->state == VM_RUNNING)
+			assert_int_equal(vm_stop(vm, &err), ST_OK);
 		assert_int_equal(vm_destroy(vm, &err), ST_OK);
+	}
+	vm_rig_remove_pools();
 	assert_int_equal(vm_rig.machine.committed, 0);
 }
 
@@ -81,6 +92,23 @@ static unsigned scripts(void)
 	return n;
 }
 
+/* Definitions and what the scheduler has agree on generation @n's pools. */
+static void assert_pools(unsigned n)
+{
+	const struct pool *a = pool_find(&vm_rig.machine, "a"), *b = pool_find(&vm_rig.machine, "b");
+	const struct vm *live = vm_find(&vm_rig.machine, "live");
+
+	assert_non_null(a);
+	assert_int_equal(b != NULL, n == 2);
+	assert_ptr_equal(a->cpu->parent, n == 2 ? b->cpu : sched_root(vm_rig.machine.sched));
+	assert_int_equal(a->cpu->numbers.reservation, n == 1 ? 600000 : 0);
+	assert_int_equal(live->state, VM_RUNNING);
+	assert_string_equal(live->config.pool, n == 1 ? "a" : "b");
+	assert_ptr_equal(live->pool.parent, n == 1 ? a->cpu : b->cpu);
+	assert_int_equal(live->pool.numbers.shares, 100 * n);
+	assert_true(sched_check(vm_rig.machine.sched));
+}
+
 /* All of generation @n, and nothing of the other. */
 static void assert_in_force(unsigned n)
 {
@@ -89,6 +117,8 @@ static void assert_in_force(unsigned n)
 	assert_int_equal(there("two"), n == 2);
 	assert_true(there("both"));
 	assert_int_equal(scripts(), 1);
+	if (there("live")) /* some tests have smaller texts */
+		assert_pools(n);
 }
 
 static void begin(void)
@@ -237,7 +267,7 @@ static void used_texts_go_with_their_generation(void **state)
 static void what_does_not_fit_leaves_nothing(void **state)
 {
 	static char large[GENUSE_FILE_BYTES_MAX];
-	static const char uses_two[] = "use 'l1' use 'l2'";
+	static const char uses_two[] = "pool 'a' { cpu = { reservation = pct(30) } }\n" POOLED("live", "a", "300") "use 'l1' use 'l2'";
 	unsigned names, filled = 0;
 	char name[32];
 

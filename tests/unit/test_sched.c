@@ -384,6 +384,7 @@ static void what_cannot_be_kept_is_refused(void **state)
 	assert_int_equal(sched_pool_add(s, &q, &p, "q", &half, &err), ST_OK);
 	assert_int_equal(sched_pool_set(s, &p, &(struct rls){.reservation = 1, .limit = SCHED_NO_LIMIT, .shares = 1}, &err),
 			 ST_NOT_ADMITTED);
+	assert_string_equal(err.text, "reservations of 600000 ppm below pool p do not fit its 1 ppm");
 	assert_int_equal(sched_pool_move(s, &p, &q, &err), ST_INVALID);
 	assert_string_equal(err.text, "pool p would be below itself");
 	assert_int_equal(sched_pool_remove(s, &p, &err), ST_BUSY);

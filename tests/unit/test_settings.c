@@ -397,7 +397,7 @@ static void changes_are_bounded(void **state)
 	refused("log.level", LOG_WARN, 0, ORIGIN_OPERATOR, ST_OVER_LIMIT,
 		"log.level: 128 changes of settings are kept already: unset some");
 	change(path, 1, 0, ORIGIN_OPERATOR, ""); /* the same again takes no room */
-	settings_forget_vm(control(), 1);
+	settings_forget(control(), 1);
 	assert_int_equal(control()->settings.count, SETTINGS_ENTRIES_MAX - 8);
 	change("log.level", LOG_WARN, 0, ORIGIN_OPERATOR, "");
 }

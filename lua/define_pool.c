@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The rows of a pool's settings (lua/decode.h), and the way back. */
+#include <string.h>
+
+#include "guest/pool.h"
+#include "lib/bits.h"
+#include "lua/decode.h"
+
+#define AT(field) offsetof(struct pool_config, field)
+
+static const struct setting cpu_rows[] = {
+	{"shares", KIND_SHARES, AT(cpu.numbers.shares), 0, NULL, NULL},
+	{"reservation", KIND_PART, AT(cpu.numbers.reservation), 0, NULL, NULL},
+	{"limit", KIND_PART, AT(cpu.numbers.limit), 0, NULL, NULL},
+};
+static const struct section cpu_section = DECODE_ROWS(cpu_rows);
+
+static const struct setting top_rows[] = {
+	{"parent", KIND_TEXT, AT(parent), sizeof ((struct pool_config *)0)->parent, NULL, NULL},
+	{"cpu", KIND_SECTION, 0, 0, &cpu_section, NULL},
+};
+static const struct section top_section = DECODE_ROWS(top_rows);
+
+enum status define_decode_pool(const struct define_source *src, struct cbor_value settings, const struct pool_config *from,
+			       struct pool_config *out, struct error *err)
+{
+	struct pool_config cfg;
+	struct decoder d = {
+		.what = "pool", .src = src, .base = &cfg, .knobs = &pool_knobs, .given = &cfg.given, .err = err,
+	};
+	enum status st;
+
+	if (from)
+		cfg = *from;
+	else
+		pool_config_init(&cfg);
+	st = decode_name(&d, cfg.name, cfg.origin);
+	if (st == ST_OK)
+		st = decode_settings(&d, &top_section, settings);
+	if (st != ST_OK)
+		return st;
+	if (strcmp(cfg.parent, POOL_ROOT) == 0)
+		cfg.parent[0] = '\0';
+	st = pool_config_check(&cfg, err);
+	if (st == ST_OK)
+		*out = cfg;
+	return st;
+}
+
+void define_encode_pool(const struct pool_config *cfg, struct cbor_writer *w)
+{
+	struct cbor_mark map = cbor_open(w), sub;
+
+	encode_text(w, "parent", cfg->parent);
+	cbor_put_text(w, "cpu");
+	sub = cbor_open(w);
+	encode_rls(w, &cfg->cpu.numbers);
+	cbor_close_map(w, sub);
+	cbor_close_map(w, map);
+}
