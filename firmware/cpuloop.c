@@ -264,6 +264,17 @@ static void kick(void *ctx, unsigned cpu)
 	cpu_kick(cpu);
 }
 
+/*
+ * After a pick: what has been seen by it must not end the turn that begins. A locked access, since who kicks does the
+ * reverse: the scheduler notes it, then the flag is set.
+ */
+static void forget_kicks(struct percpu *p)
+{
+	(void)__atomic_exchange_n(&p->host.need_resched, false, __ATOMIC_SEQ_CST);
+	if (sched_kicked(host_sched, p->id))
+		p->host.need_resched = true;
+}
+
 static void *take_memory(struct memmgr *mm, uint64_t bytes)
 {
 	unsigned order = 0;
@@ -341,9 +352,9 @@ void cpu_loop(void)
 		heart_beat(&p->heart);
 		if (now >= p->heart.watch_at)
 			watchdog_check(p, now);
-		p->host.need_resched = false;
 		host_run_timers(&p->host, now);
 		e = sched_pick(host_sched, p->id, now, &slice_end);
+		forget_kicks(p);
 		put_last(p, e);
 		if (!e) {
 			idle(slice_end);

@@ -73,7 +73,6 @@ enum task_end task_run(struct task *t)
 	struct percpu *p = this_cpu();
 
 	ASSERT(!p->task && !(read_rflags() & RFLAGS_IF));
-	p->host.need_resched = false;
 	fpu_switch(t->fpu);
 	p->task = t;
 	task_switch_stack(&p->loop_rsp, t->rsp);

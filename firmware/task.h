@@ -54,8 +54,8 @@ enum status task_create(struct task *t, const char *name, void (*fn)(void *arg),
 void task_destroy(struct task *t);
 
 /*
- * Runs @t from the CPU loop, interrupts masked before and after; clears
- * need_resched first. The vector registers are the task's meanwhile and nobody's afterwards.
+ * Runs @t from the CPU loop, interrupts masked before and after. The vector registers are the task's meanwhile and
+ * nobody's afterwards.
  */
 enum task_end task_run(struct task *t);
 

@@ -86,12 +86,19 @@ static struct sched_cpu *least_crowded(struct sched *s, const struct sched_entit
 	return best ? best : home;
 }
 
+/* One of the latency class runs at once where it is woken, if nobody else of that kind does: any other CPU had to be told. */
+static bool runs_at_once(const struct sched *s, const struct sched_entity *e, const struct sched_cpu *home)
+{
+	return e->attr.latency && is_on(s, SCHED_OFF_LATENCY) && e->lag > -(int64_t)peek(&s->slice) &&
+	       !(home->running && home->running->boosted);
+}
+
 struct sched_cpu *balance_place(struct sched *s, const struct sched_entity *e, struct sched_cpu *home)
 {
 	bool allowed = may_run_on(s, e, home->id);
 	struct sched_cpu *idle;
 
-	if (s->cpus == 1 || (allowed && !home->running && !home->back && !home->waiting))
+	if (s->cpus == 1 || (allowed && ((!home->running && !home->back && !home->waiting) || runs_at_once(s, e, home))))
 		return home;
 	idle = find_idle(s, e, home);
 	if (idle)
@@ -202,6 +209,7 @@ static bool pull_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d,
 		lock_release(&d->lock);
 	} else if (idle) {
 		/* Out of order, so waiting would be wrong; but to go idle beside work would be too. */
+		cpu_publish(c); /* a pick is under way: what it took out so far */
 		lock_release(&c->lock);
 		lock_acquire(&d->lock);
 		lock_acquire_next(&c->lock);

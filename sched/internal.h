@@ -79,6 +79,7 @@ struct sched_cpu {
 	bool favoured;          /* so does the running one */
 	unsigned spinner;       /* in its gang */
 	bool begun;             /* the times below are set */
+	bool hurried;           /* the last pick left a division for later, for one that goes before all others */
 	bool yielded;           /* the running entity spins and gives way to a sibling */
 	unsigned yield_index;   /* in its gang; SCHED_GANG_MAX: the one furthest behind */
 	uint64_t started, now;  /* first and latest time seen */
@@ -91,6 +92,8 @@ struct sched_cpu {
 	unsigned cursor;        /* where the next look at other CPUs begins */
 	unsigned charges;       /* since `behind` was summed up anew */
 	uint32_t hint;          /* 1 + a CPU where such a one waits; atomic */
+	uint32_t hurry;         /* such a one has been queued since; atomic */
+	uint32_t kicked;        /* told to choose again since its last pick; atomic */
 	uint32_t long_turn;     /* runs the only entity of a one-CPU machine */
 	/* Read by CPUs that look for work or room; atomic. */
 	_Alignas(64) uint64_t rate; /* due to the entities here that have demand */

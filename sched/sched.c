@@ -94,16 +94,19 @@ static void unpark(struct sched_cpu *c, struct sched_entity *e)
 /*
  * The latency class goes first as long as it is within its share and a slice more. So does who wakes and is due a good
  * part of the CPU, if he has not had more than that, for his first short request: what was lent comes back at once. But
- * only one in a slice on each CPU, or a crowd that wakes would keep off those who run.
+ * only one in a slice on each CPU, or a crowd that wakes would keep off those who run. Whose turn ends before that
+ * request is served is still first.
  */
 static bool is_boosted(const struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
 {
 	uint64_t slice = peek(&s->slice);
 
-	if (!e->woken)
+	if (!e->woken && !e->boosted)
 		return false;
 	if (e->attr.latency && is_on(s, SCHED_OFF_LATENCY))
 		return lag_of(c, e) > -(int64_t)slice;
+	if (e->boosted)
+		return true;
 	if (e->rate < RETURN_RATE || !is_on(s, SCHED_OFF_CREDIT))
 		return false;
 	if (e->eligible > virtual_now(c) || c->now - c->returned < slice)
@@ -123,7 +126,7 @@ void cpu_enqueue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 	if (peek(&e->pool->strict) && e->eligible > virtual)
 		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
 	else if (e->boosted)
-		heap_push(&c->ready, e, deadline - LATENCY_KEY);
+		heap_push(&c->ready, e, deadline - LATENCY_KEY), poke(&c->hurry, 1);
 	else if (e->eligible <= virtual)
 		heap_push(&c->ready, e, deadline);
 	else
@@ -182,7 +185,14 @@ void sched_kick(struct sched *s, unsigned cpu)
 {
 	if (s->cpus > 1)
 		__atomic_fetch_and(&s->idle[cpu / 64], ~BIT(cpu % 64), __ATOMIC_RELAXED);
+	poke(&s->cpu[cpu].kicked, 1);
 	s->kick(s->ctx, cpu);
+}
+
+bool sched_kicked(const struct sched *s, unsigned cpu)
+{
+	ASSERT(cpu < s->cpus);
+	return peek(&s->cpu[cpu].kicked);
 }
 
 /* Demand is counted for the division, which an exclusive core is no part of. */
@@ -551,17 +561,33 @@ static void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
 		__atomic_fetch_or(&s->idle[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
 }
 
+/*
+ * Who has just been put before all others goes first by any division: a new one can wait until that short turn is over.
+ * But not twice in a row, or those who wake all the time would keep everybody at old rates.
+ */
+static bool is_hurried(struct sched_cpu *c)
+{
+	bool hurry = peek(&c->hurry) && !c->hurried;
+
+	poke(&c->hurry, 0);
+	c->hurried = hurry;
+	return hurry;
+}
+
 struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end)
 {
 	struct sched_cpu *c = cpu_of(s, cpu);
+	bool hurry = is_hurried(c);
 	struct sched_entity *e;
 	uint64_t turn;
 
-	divide_if_due(s, now);
+	if (!hurry)
+		divide_if_due(s, now);
 	lock_acquire(&c->lock);
+	poke(&c->kicked, 0); /* whoever was queued before is seen now */
 	ASSERT(!c->running);
 	cut(c, now);
-	if (must_adopt(s, c)) {
+	if (!hurry && must_adopt(s, c)) {
 		if (c->back)
 			requeue(s, c, c->back);
 		c->back = NULL;
@@ -576,7 +602,9 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	cpu_publish(c);
 	if (e) {
 		dispatch(s, c, e);
-		*slice_end = next_look(s, c, add_capped(c->now, turn));
+		*slice_end = add_capped(c->now, turn);
+		if (!hurry || !e->boosted)
+			*slice_end = next_look(s, c, *slice_end);
 	} else {
 		go_idle(s, c, slice_end);
 	}
@@ -607,6 +635,7 @@ static void block(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 	cpu_leave(c, e);
 	c->yielded = false;
 	e->lag = clamp_time(lag_of(c, e), most);
+	e->boosted = false;
 	set_state(e, c, SCHED_BLOCKED);
 	count_demand(s, e, -1);
 }
@@ -615,12 +644,26 @@ static void block(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 static void come_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
 	set_state(e, c, SCHED_READY);
+	if (unlikely(e->boosted) && !c->yielded) {
+		requeue(s, c, e);
+		return;
+	}
 	e->boosted = false;
 	c->back = e;
 	if (unlikely(c->yielded)) {
 		e->yields = true;
 		gang_yield(s, c, e);
 	}
+}
+
+/* What woke it came after it had decided to block, and before that was known here. */
+static void wake_again(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	c->yielded = false;
+	e->woken = true;
+	bump(&e->figures.wakes, 1);
+	set_state(e, c, SCHED_READY);
+	requeue(s, c, e);
 }
 
 void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end)
@@ -635,6 +678,7 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	ran = cut(c, now);
 	if (peek(&e->pool->limited))
 		limit_settle(s, e, ran);
+	e->boosted = e->boosted && ran < e->left;
 	serve(s, e, ran);
 	if (e->gang_index < SCHED_GANG_MAX)
 		gang_progress(e);
@@ -644,8 +688,10 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	poke(&c->core_pool, NULL);
 	if (unlikely(c->favoured))
 		gang_give_back(s, c, e);
-	if (end == SCHED_END_READY || e->wake_pending)
+	if (end == SCHED_END_READY)
 		come_back(s, c, e);
+	else if (e->wake_pending)
+		wake_again(s, c, e);
 	else
 		block(s, c, e);
 	e->wake_pending = false;

@@ -146,7 +146,7 @@ struct sched_entity {
 	unsigned gang_index;    /* in pool->gang; SCHED_GANG_MAX: in no gang */
 	bool release_due;       /* somebody waits until it is released; atomic */
 	bool wake_pending;      /* woken while RUNNING: must not be lost by a block that races with it */
-	bool boosted;           /* in the queue as one of the latency class */
+	bool boosted;           /* goes, or went, before others for its first request */
 	bool woken;             /* has not run since its wake */
 	bool yields;            /* spun in its last turn: others first, once */
 	uint8_t queue;          /* which heap of the CPU holds it, if any */
@@ -280,6 +280,12 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
  * then it puts that and says so here. Only then can the entity run elsewhere, or be removed. Not while it is RUNNING.
  */
 void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e);
+
+/*
+ * True when @cpu has been kicked since its last pick: what it was kicked for before, that pick has seen. The CPU loop
+ * clears the flag that its kick sets after each pick, and sets it again when this says so.
+ */
+bool sched_kicked(const struct sched *s, unsigned cpu);
 
 /* True when another entity is READY on @cpu (then an entry is bounded to a tick). */
 bool sched_others_ready(const struct sched *s, unsigned cpu);
