@@ -105,8 +105,13 @@ void sched_pool_stats(struct sched *s, const struct sched_pool *p, struct sched_
 
 void sched_pool_levels(struct sched *s, const struct sched_pool *p, struct sched_levels *out)
 {
-	(void)s;
-	*out = (struct sched_levels){.entitled = ppm_of_rate(peek(&p->entitled)), .allowed = ppm_of_rate(peek(&p->rate))};
+	uint64_t wanted = 0;
+
+	/* At rest the last division stands, for those who had demand before (entitle.c). */
+	for (unsigned cpu = 0; cpu < s->cpus; cpu++)
+		wanted |= peek(&s->cpu[cpu].rate);
+	*out = (struct sched_levels){.entitled = ppm_of_rate(peek(&p->entitled)),
+				     .allowed = wanted ? ppm_of_rate(peek(&p->rate)) : 0};
 }
 
 void sched_cpu_stats(struct sched *s, unsigned cpu, struct sched_cpu_stats *out)

@@ -232,7 +232,7 @@ static void divide_around(struct sched *s, uint64_t capacity)
 	list_for_each(it, &s->pools) {
 		struct sched_pool *p = list_entry(it, struct sched_pool, node);
 
-		p->wanting = p->free_leaves = peek(&p->demand);
+		p->wanting = p->free_leaves = demand_noted(p);
 		p->fixed = 0;
 	}
 	list_for_each(it, &s->restricted) {

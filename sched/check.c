@@ -70,7 +70,7 @@ static bool check_pool(struct sched *s, const struct sched_pool *p, uint64_t *us
 	}
 	*used += p->departed.used;
 	*entities += leaves;
-	return leaves == p->leaf_count && demand == p->demand && (!p->parent || p->depth == p->parent->depth + 1);
+	return leaves == p->leaf_count && demand == demand_of(p) && (!p->parent || p->depth == p->parent->depth + 1);
 }
 
 /* Children's reservations fit, and parents come first in the list. */
@@ -120,6 +120,7 @@ static bool check_all(struct sched *s)
 {
 	uint64_t used = 0, busy = 0;
 	unsigned entities = 0;
+	int changed = 0;
 
 	if (!check_tree(s))
 		return false;
@@ -129,10 +130,13 @@ static bool check_all(struct sched *s)
 		busy += s->cpu[cpu].busy;
 	}
 	list_for_each(it, &s->pools) {
-		if (!check_pool(s, list_entry(it, struct sched_pool, node), &used, &entities))
+		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		if (!check_pool(s, p, &used, &entities))
 			return false;
+		changed += demand_of(p) != demand_noted(p);
 	}
-	return used == busy && entities == s->entities;
+	return used == busy && entities == s->entities && changed == peek(&s->changed);
 }
 
 bool sched_check(struct sched *s)

@@ -29,7 +29,7 @@ static void offer(struct sched_pool *parent, struct sched_part *part)
 /* When only some of its leaves take part, they have their part of the reservation. */
 static uint64_t reserved_rate(const struct sched_pool *p)
 {
-	uint64_t rate = rate_of_ppm(p->numbers.reservation), demand = peek(&p->demand);
+	uint64_t rate = rate_of_ppm(p->numbers.reservation), demand = demand_noted(p);
 
 	return p->wanting && p->wanting < demand ? rate * p->wanting / demand : rate;
 }
@@ -143,12 +143,27 @@ static void divide_for_all(struct sched *s)
 	}
 }
 
-static void note_demand(struct sched *s)
+uint32_t note_demand(struct sched *s, struct sched_pool *p)
+{
+	uint64_t word = peek(&p->demand);
+
+	while (word >> 32 != (uint32_t)word) {
+		uint64_t noted = word << 32 | (uint32_t)word;
+
+		if (__atomic_compare_exchange_n(&p->demand, &word, noted, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+			__atomic_fetch_sub(&s->changed, 1, __ATOMIC_RELAXED);
+			break;
+		}
+	}
+	return (uint32_t)word;
+}
+
+static void note_demands(struct sched *s)
 {
 	list_for_each(it, &s->pools) {
 		struct sched_pool *p = list_entry(it, struct sched_pool, node);
 
-		p->wanting = p->free_leaves = peek(&p->demand);
+		p->wanting = p->free_leaves = note_demand(s, p);
 		p->fixed = 0;
 	}
 }
@@ -194,10 +209,26 @@ void division_kick(struct sched *s)
 	}
 }
 
-void divide_stale(struct sched *s, uint64_t now)
+/* Nobody here wants anything, and everybody else idles: whoever wakes next will see whether anything has changed. */
+static bool is_at_rest(const struct sched *s, const struct sched_cpu *c)
+{
+	if (peek(&c->rate))
+		return false;
+	for (unsigned w = 0; w <= (s->cpus - 1) / 64; w++) {
+		uint64_t others = s->mask[ANYWHERE].cpus.word[w] & ~(w == c->id / 64 ? BIT(c->id % 64) : 0);
+
+		if (others & ~peek(&s->idle[w]))
+			return false;
+	}
+	return true;
+}
+
+void divide_stale(struct sched *s, const struct sched_cpu *c, uint64_t now)
 {
 	bool waits = peek(&s->dirty) != DIRTY_NUMBERS && peek(&s->epoch);
 
+	if (!peek(&s->dirty) && is_at_rest(s, c))
+		return;
 	if (waits && (int64_t)(now - peek(&s->divided)) < (int64_t)s->tick)
 		return;
 	/* Who else holds it makes a division, or changes the tree and asks for one. */
@@ -207,7 +238,7 @@ void divide_stale(struct sched *s, uint64_t now)
 	if (s->numbers_changed)
 		divide_for_all(s);
 	s->numbers_changed = false;
-	note_demand(s);
+	note_demands(s);
 	divide_tree(s, capacity_of(s));
 	affinity_settle(s, capacity_of(s));
 	poke(&s->divided, now);
@@ -221,12 +252,15 @@ void divide_stale(struct sched *s, uint64_t now)
 uint32_t rate_on_wake(const struct sched_entity *e)
 {
 	const struct sched_pool *p = e->pool;
-	uint64_t rate_now = peek(&p->rate), pool_guess = peek(&p->guess), demand = peek(&p->demand);
+	uint64_t rate_now = peek(&p->rate), pool_guess = peek(&p->guess), demand = demand_of(p);
 	/* Each is read once: a division that others make may set it to 0 between two looks, and nothing divides by 0. */
 	uint32_t guess = peek(&p->leaf_guess), own = peek(&e->pinned_rate), rate;
 
 	if (e->attr.exclusive)
 		return RATE_ONE;
+	/* The division was made with as many. */
+	if (demand == demand_noted(p) && peek(&p->leaf_rate))
+		return own ? own : peek(&p->leaf_rate);
 	rate = (uint32_t)MAX(MIN(MAX(rate_now, pool_guess) / MAX(demand, 1u), RATE_ONE), RATE_MIN);
 	if (guess)
 		rate = guess;

@@ -138,11 +138,12 @@ struct sched {
 	unsigned masks;         /* those in use are below this */
 	uint16_t core_of[SCHED_MAX_CPUS], llc_of[SCHED_MAX_CPUS];
 	const struct sched_entity *owner[SCHED_MAX_CPUS]; /* of an exclusive core; atomic */
-	bool numbers_changed;
 	_Alignas(64) uint64_t epoch; /* number of the last division, stored after its results; atomic */
 	uint64_t divided;       /* when it was; atomic */
 	int64_t shift;          /* mean lag then, in virtual time; atomic */
-	uint32_t dirty;         /* enum dirty: demand or numbers changed since; atomic */
+	bool numbers_changed;   /* and leaves: what all are entitled to is old */
+	uint32_t dirty;         /* enum dirty: numbers changed since, or some have guessed rates; atomic */
+	int32_t changed;        /* pools with another demand than then; atomic */
 	_Alignas(64) uint64_t idle[CPUSET_WORDS]; /* CPUs that have nothing to run; atomic */
 	uint64_t lent[CPUSET_WORDS]; /* CPUs that run somebody who has had what he is due; atomic */
 	struct mask mask[SCHED_MASKS_MAX];
@@ -205,6 +206,12 @@ static inline int64_t lag_of(const struct sched_cpu *c, const struct sched_entit
 static inline int64_t stretch_of(const struct sched_entity *e, uint64_t ticks)
 {
 	return (int64_t)(((unsigned __int128)ticks * e->inverse) >> INVERSE_SHIFT);
+}
+
+/* The same for what may be owed or had in advance. */
+static inline int64_t stretch_lag(const struct sched_entity *e, int64_t lag)
+{
+	return lag < 0 ? -stretch_of(e, (uint64_t)-lag) : stretch_of(e, (uint64_t)lag);
 }
 
 static inline void set_rate(struct sched_entity *e, uint32_t rate)
@@ -290,13 +297,20 @@ static inline uint64_t ppm_of_rate(uint64_t rate) { return (rate * SCHED_ONE_CPU
 void division_stale(struct sched *s);
 /* After that, no lock held: tells CPUs that hold somebody back, who may be let go by the next division. */
 void division_kick(struct sched *s);
-/* A new division when one is due at @now. No lock held. */
-void divide_stale(struct sched *s, uint64_t now);
-static inline void divide_if_due(struct sched *s, uint64_t now)
+/* A new division when one is due at @now, for a pick on @c. No lock held. */
+void divide_stale(struct sched *s, const struct sched_cpu *c, uint64_t now);
+/* Not when only what had demand then and has it again came and went in between. */
+static inline bool is_stale(const struct sched *s) { return peek(&s->dirty) || peek(&s->changed); }
+static inline void divide_if_due(struct sched *s, const struct sched_cpu *c, uint64_t now)
 {
-	if (unlikely(peek(&s->dirty)))
-		divide_stale(s, now);
+	if (unlikely(is_stale(s)))
+		divide_stale(s, c, now);
 }
+/* What @p has from now on is what the division is made with, or nothing is when it leaves; returns it. */
+uint32_t note_demand(struct sched *s, struct sched_pool *p);
+static inline uint32_t demand_of(const struct sched_pool *p) { return (uint32_t)peek(&p->demand); }
+/* Its demand in the division that is being made, or the last one. */
+static inline uint32_t demand_noted(const struct sched_pool *p) { return (uint32_t)(peek(&p->demand) >> 32); }
 /* One pass over the tree with what leaves want now; under s->lock. */
 void divide_tree(struct sched *s, uint64_t capacity);
 /* The rate for an entity that begins to have demand. */

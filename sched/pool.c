@@ -348,6 +348,7 @@ enum status sched_pool_remove(struct sched *s, struct sched_pool *p, struct erro
 		st = fail(err, ST_BUSY, "pool %s has %u pools and %u entities", p->name, p->children, p->leaf_count);
 	if (!st) {
 		figures_add(&p->parent->departed, &p->departed);
+		note_demand(s, p);
 		p->parent->children--;
 		list_remove(&p->node);
 		refresh(s);

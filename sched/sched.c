@@ -195,14 +195,30 @@ bool sched_kicked(const struct sched *s, unsigned cpu)
 	return peek(&s->cpu[cpu].kicked);
 }
 
+/* Does not take back that numbers changed. */
+static void ask_for_division(struct sched *s)
+{
+	if (!peek(&s->dirty))
+		__atomic_store_n(&s->dirty, DIRTY_DEMAND, __ATOMIC_RELEASE);
+}
+
 /* Demand is counted for the division, which an exclusive core is no part of. */
 void count_demand(struct sched *s, struct sched_entity *e, int change)
 {
+	uint64_t before;
+	uint32_t noted;
+
 	if (e->attr.exclusive)
 		return;
-	__atomic_fetch_add(&e->pool->demand, (uint32_t)change, __ATOMIC_RELAXED);
-	if (!peek(&s->dirty))
-		__atomic_store_n(&s->dirty, DIRTY_DEMAND, __ATOMIC_RELEASE);
+	before = __atomic_fetch_add(&e->pool->demand, (uint64_t)(int64_t)change, __ATOMIC_RELAXED);
+	noted = before >> 32;
+	if ((uint32_t)before == noted)
+		__atomic_fetch_add(&s->changed, 1, __ATOMIC_RELEASE);
+	else if ((uint32_t)before + (uint32_t)change == noted)
+		__atomic_fetch_sub(&s->changed, 1, __ATOMIC_RELEASE);
+	/* Who wakes among more or fewer than there were has a rate that is a guess. With affinities it matters who it is. */
+	if ((change > 0 && (uint32_t)before + 1 != noted) || peek(&e->mask) != ANYWHERE)
+		ask_for_division(s);
 }
 
 /*
@@ -273,6 +289,12 @@ static bool lock_target(struct sched_cpu *home, struct sched_cpu *to, const stru
 	return false;
 }
 
+/* Wakes on a CPU that keeps its state and has nothing else to do: the pick that follows need not look for it. */
+static bool is_all_there_is(const struct sched_cpu *c, const struct sched_entity *e)
+{
+	return peek(&e->held) == c->id + 1 && !e->attr.latency && !c->running && !c->back && !(c->ready.count | c->future.count);
+}
+
 /*
  * A stray is READY in no queue. From there to the best CPU; but if @home, whose lock is held, has its hardware state
  * and may not run it, it stays a stray until that is put.
@@ -302,11 +324,16 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 	if (put)
 		__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);
 	cpu_advance(to, home->now);
-	bump(&e->figures.migrations, to != home);
-	poke(&e->cpu, to->id);
-	e->eligible = apart(virtual_now(to), stretch(lag, e->rate));
+	if (to != home) {
+		bump(&e->figures.migrations, 1);
+		poke(&e->cpu, to->id);
+	}
+	e->eligible = apart(virtual_now(to), stretch_lag(e, lag));
 	cpu_join(to, e);
-	cpu_enqueue(s, to, e);
+	if (is_all_there_is(to, e))
+		to->back = e;
+	else
+		cpu_enqueue(s, to, e);
 	gang_note(e);
 	if (!to->running || preempts(to, e))
 		sched_kick(s, to->id);
@@ -542,7 +569,7 @@ static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t e
 
 	if (c->parked.count)
 		end = MIN(end, MAX((uint64_t)c->parked.at[0].key, c->now + s->tick));
-	if (likely(!peek(&s->dirty)) || c->long_turn)
+	if (likely(!is_stale(s)) || c->long_turn)
 		return end;
 	due = MAX(add_capped(peek(&s->divided), s->tick), c->now + 1);
 	return MIN(end, due);
@@ -582,7 +609,7 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	uint64_t turn;
 
 	if (!hurry)
-		divide_if_due(s, now);
+		divide_if_due(s, c, now);
 	lock_acquire(&c->lock);
 	poke(&c->kicked, 0); /* whoever was queued before is seen now */
 	ASSERT(!c->running);

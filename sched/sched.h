@@ -94,7 +94,8 @@ struct sched_pool {
 	struct list leaves;            /* sched_entity.leaf */
 	struct rls numbers;
 	unsigned depth, children, leaf_count;
-	uint32_t demand;               /* leaves that are READY or RUNNING; atomic */
+	/* Leaves that are READY or RUNNING; above that as many as the last division was made with. One word: atomic. */
+	uint64_t demand;
 	uint64_t limit_ticks;          /* what it may use in a window; atomic */
 	uint64_t window;               /* the present window and its use, see limit.c; atomic */
 	/* Results of the last division (entitle.c), in 2^-30 of a CPU; atomic. */
