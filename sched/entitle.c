@@ -316,6 +316,7 @@ static void set_keys_ready(struct sched_cpu *c)
 			e->queue = HEAP_FUTURE;
 			future->at[future->count++].e = e;
 			h->at[i] = h->at[--h->count];
+			h->at[h->count].key = NEVER;
 			continue;
 		}
 		if (!e->boosted)

@@ -15,12 +15,9 @@ static uint64_t aligned(uint64_t bytes)
 	return align_up(bytes, 64);
 }
 
-/* The first slot is the last of a cache line: then the children of each node are one. */
-#define SLOTS_AHEAD (HEAP_CHILDREN - 1)
-
 static uint64_t heap_bytes(unsigned entities_max)
 {
-	return aligned((entities_max + SLOTS_AHEAD) * sizeof(struct heap_slot));
+	return aligned((entities_max + HEAP_AHEAD + HEAP_BEHIND) * sizeof(struct heap_slot));
 }
 
 uint64_t sched_bytes(unsigned cpus, unsigned entities_max)
@@ -36,10 +33,9 @@ static void init_cpu(struct sched *s, unsigned cpu, struct heap_slot *slots)
 	*c = (struct sched_cpu){.id = cpu, .cursor = cpu, .due_at = NEVER};
 	lock_init(&c->lock, LOCK_SCHED_CPU);
 	lock_init(&c->core_lock, LOCK_SCHED_CORE);
-	slots += SLOTS_AHEAD;
-	c->ready = (struct heap){.at = slots, .id = HEAP_READY};
-	c->future = (struct heap){.at = slots + each, .id = HEAP_FUTURE};
-	c->parked = (struct heap){.at = slots + 2 * each, .id = HEAP_PARKED};
+	heap_init(&c->ready, HEAP_READY, slots, s->entities_max);
+	heap_init(&c->future, HEAP_FUTURE, slots + each, s->entities_max);
+	heap_init(&c->parked, HEAP_PARKED, slots + 2 * each, s->entities_max);
 }
 
 static void init_topology(struct sched *s, const struct sched_config *cfg)

@@ -14,71 +14,84 @@
 
 #define CHILDREN HEAP_CHILDREN
 
-static inline void sift_up(struct heap *h, unsigned slot, struct heap_slot what)
+void heap_init(struct heap *h, enum heap_id id, struct heap_slot *slots, unsigned entities_max)
 {
-	struct heap_slot *at = h->at;
-
-	while (slot) {
-		unsigned parent = (slot - 1) / CHILDREN;
-
-		if (at[parent].key <= what.key)
-			break;
-		at[slot] = at[parent];
-		slot = parent;
-	}
-	at[slot] = what;
+	*h = (struct heap){.at = slots + HEAP_AHEAD, .id = (uint8_t)id};
+	for (unsigned i = 0; i < entities_max + HEAP_BEHIND; i++)
+		h->at[i].key = NEVER;
 }
 
-/* The least of the children of a node that has some. A full node is a match of two semifinals: no loop, no branch. */
-static inline unsigned least_child(const struct heap_slot *at, unsigned first, unsigned count)
+static inline struct heap_slot *parent_of(const struct heap *h, const struct heap_slot *slot)
 {
-	const struct heap_slot *child = at + first;
-	unsigned least = 0;
-
-	if (likely(first + CHILDREN <= count)) {
-		unsigned a = child[1].key < child[0].key, b = 2 + (child[3].key < child[2].key);
-
-		return first + (child[b].key < child[a].key ? b : a);
-	}
-	for (unsigned i = 1; first + i < count; i++) {
-		if (child[i].key < child[least].key)
-			least = i;
-	}
-	return first + least;
+	return h->at + (slot - h->at - 1) / CHILDREN;
 }
 
-static inline void sift_down(struct heap *h, unsigned slot, struct heap_slot what)
+static inline struct heap_slot *children_of(const struct heap *h, const struct heap_slot *slot)
 {
-	struct heap_slot *at = h->at;
-	unsigned count = h->count, first = slot * CHILDREN + 1;
+	return h->at + (slot - h->at) * CHILDREN + 1;
+}
 
-	while (first < count) {
-		unsigned least = least_child(at, first, count);
+static inline void sift_up(struct heap *h, struct heap_slot *hole, struct heap_slot what)
+{
+	while (hole != h->at) {
+		struct heap_slot *parent = parent_of(h, hole);
 
-		if (at[least].key >= what.key)
+		if (parent->key <= what.key)
 			break;
-		at[slot] = at[least];
-		slot = least;
-		first = slot * CHILDREN + 1;
+		*hole = *parent;
+		hole = parent;
 	}
-	at[slot] = what;
+	*hole = what;
+}
+
+/* Two semifinals and a final, without a branch to be guessed. What is not there has the greatest key of all. */
+static inline struct heap_slot *least_of(struct heap_slot *child)
+{
+	struct heap_slot *a = child + (child[1].key < child[0].key), *b = child + 2 + (child[3].key < child[2].key);
+
+	return b->key < a->key ? b : a;
+}
+
+static inline void sift_down(struct heap *h, struct heap_slot *hole, struct heap_slot what)
+{
+	const struct heap_slot *end = h->at + h->count;
+
+	for (struct heap_slot *child; (child = children_of(h, hole)) < end;) {
+		child = least_of(child);
+		if (child->key >= what.key)
+			break;
+		*hole = *child;
+		hole = child;
+	}
+	*hole = what;
+}
+
+/* Shortens the heap by its last slot, and returns what was there. */
+static inline struct heap_slot take_last(struct heap *h)
+{
+	struct heap_slot *slot = &h->at[--h->count], last = *slot;
+
+	slot->key = NEVER;
+	return last;
 }
 
 void heap_push(struct heap *h, struct sched_entity *e, int64_t key)
 {
 	ASSERT(e->queue == HEAP_NONE);
 	e->queue = h->id;
-	sift_up(h, h->count++, (struct heap_slot){.key = key, .e = e});
+	sift_up(h, &h->at[h->count++], (struct heap_slot){.key = key, .e = e});
 }
 
 struct sched_entity *heap_pop(struct heap *h)
 {
 	struct sched_entity *top = h->at[0].e;
+	struct heap_slot last;
 
 	ASSERT(h->count && top->queue == h->id);
 	top->queue = HEAP_NONE;
-	if (--h->count)
-		sift_down(h, 0, h->at[h->count]);
+	last = take_last(h);
+	if (h->count)
+		sift_down(h, h->at, last);
 	return top;
 }
 
@@ -89,23 +102,22 @@ struct sched_entity *heap_exchange(struct heap *h, struct sched_entity *e, int64
 	ASSERT(h->count && e->queue == HEAP_NONE);
 	top->queue = HEAP_NONE;
 	e->queue = h->id;
-	sift_down(h, 0, (struct heap_slot){.key = key, .e = e});
+	sift_down(h, h->at, (struct heap_slot){.key = key, .e = e});
 	return top;
 }
 
 void heap_remove(struct heap *h, struct sched_entity *e)
 {
-	unsigned slot = 0;
-	struct heap_slot last;
+	struct heap_slot *slot = h->at, last;
 
 	ASSERT(e->queue == h->id);
-	while (h->at[slot].e != e)
+	while (slot->e != e)
 		slot++;
 	e->queue = HEAP_NONE;
-	last = h->at[--h->count];
-	if (slot == h->count)
+	last = take_last(h);
+	if (slot == h->at + h->count)
 		return;
-	if (slot && h->at[(slot - 1) / CHILDREN].key > last.key)
+	if (slot != h->at && parent_of(h, slot)->key > last.key)
 		sift_up(h, slot, last);
 	else
 		sift_down(h, slot, last);
@@ -115,8 +127,8 @@ void heap_mend(struct heap *h)
 {
 	if (h->count < 2)
 		return;
-	for (unsigned slot = (h->count - 2) / CHILDREN + 1; slot-- > 0;)
-		sift_down(h, slot, h->at[slot]);
+	for (struct heap_slot *slot = parent_of(h, &h->at[h->count - 1]); slot >= h->at; slot--)
+		sift_down(h, slot, *slot);
 }
 
 bool heap_holds(const struct heap *h)
@@ -125,6 +137,10 @@ bool heap_holds(const struct heap *h)
 		if (h->at[i].e->queue != h->id)
 			return false;
 		if (i && h->at[(i - 1) / CHILDREN].key > h->at[i].key)
+			return false;
+	}
+	for (unsigned i = h->count; i < h->count + HEAP_BEHIND; i++) {
+		if (h->at[i].key != NEVER)
 			return false;
 	}
 	return true;

@@ -117,13 +117,14 @@ static void random_parts(void **state)
 
 static void a_heap_gives_the_least(void **state)
 {
-	static struct heap_slot slots[500];
+	static struct heap_slot slots[500 + HEAP_AHEAD + HEAP_BEHIND];
 	static struct sched_entity entity[500];
-	struct heap h = {.at = slots, .id = HEAP_READY};
+	struct heap h;
 	uint64_t x = 1;
 	int64_t last = INT64_MIN;
 
 	(void)state;
+	heap_init(&h, HEAP_READY, slots, 500);
 	for (unsigned i = 0; i < 500; i++) {
 		x = x * 6364136223846793005ull + 1442695040888963407ull;
 		heap_push(&h, &entity[i], (int64_t)(x >> 40) - 5000000);
@@ -146,13 +147,14 @@ static void a_heap_gives_the_least(void **state)
 /* What comes in at the top takes the place of what leaves: as many as before, in order. */
 static void an_exchange_is_a_push_and_a_pop(void **state)
 {
-	static struct heap_slot slots[101];
+	static struct heap_slot slots[101 + HEAP_AHEAD + HEAP_BEHIND];
 	static struct sched_entity entity[101];
-	struct heap h = {.at = slots, .id = HEAP_FUTURE};
+	struct heap h;
 	uint64_t x = 1;
 	struct sched_entity *out = &entity[100];
 
 	(void)state;
+	heap_init(&h, HEAP_FUTURE, slots, 101);
 	for (unsigned i = 0; i < 100; i++)
 		heap_push(&h, &entity[i], (int64_t)i * 7 % 100);
 	for (unsigned i = 0; i < 1000; i++) {
