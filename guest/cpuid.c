@@ -8,9 +8,9 @@
  *
  * Leaf 15h states the calibrated TSC and exactly the crystal by which the local
  * APIC timer counts, since hosts (emulators above all) state others. KVM's
- * signature stands at 0x40000100 because Linux keeps x2APIC and believes leaf
- * 15h only under a hypervisor that it knows; the only feature behind it is that
- * ports need no I/O delay.
+ * signature stands at 0x40000100: Linux keeps x2APIC and believes leaf 15h only
+ * under a hypervisor that it knows. The features behind it are its clock and steal
+ * time (guest/pvtime.h), and that ports need no I/O delay.
  */
 #include "guest/cpuid.h"
 
@@ -78,7 +78,8 @@
 #define XSAVE_COMPONENT_SUPERVISOR BIT(0)
 #define XSAVE_ALIGN 64
 #define HYPERVISOR_LEAVES_END 0x4fffffffu
-#define KVM_FEATURE_NOP_IO_DELAY BIT(1)
+#define KVM_FEATURES                                                                                 \
+	(KVM_FEATURE_NOP_IO_DELAY | KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_STEAL_TIME | KVM_FEATURE_CLOCKSOURCE_STABLE)
 #define ADDRESS_WIDTHS_DEFAULT (48u << 8 | 36) /* of a processor that does not say (SDM 3A 4.1.4) */
 #define HZ_PER_MHZ 1000000u
 
@@ -406,7 +407,7 @@ void cpuid_build(struct vm *vm)
 	build_speculation(vm->vcpus[0], t);
 	build_masks(t);
 	t->corbel = hypervisor(CPUID_HYPERVISOR, "CorbelCorbel", 0);
-	t->kvm = hypervisor(CPUID_HYPERVISOR_KVM, "KVMKVMKVM\0\0\0", (uint32_t)KVM_FEATURE_NOP_IO_DELAY);
+	t->kvm = hypervisor(CPUID_HYPERVISOR_KVM, "KVMKVMKVM\0\0\0", (uint32_t)KVM_FEATURES);
 }
 
 /* ---- answers ---- */

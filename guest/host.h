@@ -87,6 +87,13 @@ struct host_ops {
 	void (*cpuid)(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
 };
 
+/* The same, or when the host does not know: 2000-01-01. */
+#define HOST_WALL_UNKNOWN 946684800ull
+static inline uint64_t host_wall_seconds(const struct host_ops *host)
+{
+	return host->wall_clock ? host->wall_clock() : HOST_WALL_UNKNOWN;
+}
+
 /* @slots of @count pointers outlives the CPU. */
 void host_cpu_init(struct host_cpu *c, unsigned id, struct timer **slots, uint32_t count);
 

@@ -162,6 +162,7 @@ static enum status set_tsc_adjust(struct vcpu *v, uint64_t adjust)
 
 	v->msr.tsc_adjust = adjust;
 	v->engine->set_tsc_offset(v, v->vm->time.offset + adjust);
+	pvtime_tsc_moved(v);
 	return armed ? msr_write(v, MSR_IA32_TSC_DEADLINE, deadline) : ST_OK;
 }
 
@@ -277,6 +278,10 @@ static enum status read_other(struct vcpu *v, uint32_t index, uint64_t *out)
 		return gp_unless(has_xss(v));
 	case MSR_IA32_DEBUGCTL:
 		return v->engine->get_msr(v, index, out) == ST_OK ? ST_OK : constant(out, 0);
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_SYSTEM_TIME:
+	case MSR_KVM_STEAL_TIME:
+		return pvtime_read_msr(v, index, out);
 	default:
 		return read_mtrr(v, index, out);
 	}
@@ -346,6 +351,10 @@ static enum status write_other(struct vcpu *v, uint32_t index, uint64_t value)
 		return gp_unless(has_xss(v) && value == 0);
 	case MSR_IA32_DEBUGCTL:
 		return write_debugctl(v, value);
+	case MSR_KVM_WALL_CLOCK:
+	case MSR_KVM_SYSTEM_TIME:
+	case MSR_KVM_STEAL_TIME:
+		return pvtime_write_msr(v, index, value);
 	default:
 		return write_mtrr(v, index, value);
 	}

@@ -23,8 +23,6 @@
 #include "lib/bits.h"
 #include "lib/x86_regs.h"
 
-#define WALL_UNKNOWN 946684800ull /* 2000-01-01, when the host does not know the date */
-
 struct platform {
 	struct vm *vm;
 	struct vpic pic;
@@ -167,9 +165,8 @@ static struct irq_line line(struct platform *p, unsigned irq) { return (struct i
 static void init_devices(struct platform *p)
 {
 	struct vm *vm = p->vm;
-	const struct host_ops *host = vm->machine->host;
 	struct timerq *timers = &vm->timers;
-	uint64_t wall = host->wall_clock ? host->wall_clock() : WALL_UNKNOWN;
+	uint64_t wall = host_wall_seconds(vm->machine->host);
 
 	vpic_init(&p->pic, pic_output, p);
 	vioapic_init(&p->ioapic, deliver, p);

@@ -178,6 +178,8 @@ static void take_requests(struct vcpu *v)
 		v->engine->set_apic_mode(v, v->lapic.mode);
 	if (req & (REQ_EVENT | REQ_APIC_MODE))
 		vcpu_deliver(v);
+	if (unlikely(req & REQ_CLOCK))
+		pvtime_show_clock(v);
 }
 
 static bool vm_runs(const struct vm *vm) { return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_RUNNING; }
@@ -238,8 +240,8 @@ enum disposition vcpu_exited(struct vcpu *v)
 }
 
 /*
- * With siblings: the time of the guest's own code, which is what vcpus are compared by (sched.h), ends here. Who has none
- * need not look at the clock.
+ * With siblings: the time of the guest's own code, which is what vcpus are compared by (sched.h), ends here. Who has
+ * none need not look at the clock.
  */
 static enum disposition exited_with_siblings(struct vcpu *v)
 {
@@ -317,7 +319,11 @@ enum disposition vcpu_run(struct vcpu *v, uint64_t slice_end)
 	 * and who sees it nowhere does not kick.
 	 */
 	__atomic_fetch_or(&v->requests, 0, __ATOMIC_SEQ_CST);
+	if (v->pvtime.steal_msr)
+		pvtime_show_steal(v);
 	d = run_turn(v, slice_end);
+	if (v->pvtime.steal_msr)
+		pvtime_show_preempted(v, d);
 	if (d == BLOCK)
 		arm_wake_alarm(v);
 	v->cpu->vcpu = NULL;

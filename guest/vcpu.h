@@ -13,6 +13,7 @@
 #include "guest/exit.h"
 #include "guest/host.h"
 #include "guest/msr.h"
+#include "guest/pvtime.h"
 #include "guest/vlapic.h"
 #include "lib/timerq.h"
 #include "sched/sched.h"
@@ -25,6 +26,7 @@ struct vm;
 #define REQ_APIC_MODE BIT(2) /* tell the engine of lapic.mode */
 #define REQ_RECOMPUTE BIT(3) /* host or guest deadlines may have changed */
 #define REQ_FLUSH BIT(4)  /* pages were taken from the guest: the engine flushes before it enters again */
+#define REQ_CLOCK BIT(5)  /* what it was told of its clock has changed */
 /* What others left in its mail (guest/vcpu_mail.c). */
 #define REQ_POSTED BIT(8)  /* interrupts */
 #define REQ_NMI BIT(9)
@@ -100,6 +102,7 @@ struct vcpu {
 	struct sched_entity entity;
 	uint64_t used_before, waited_before; /* host ticks run, and waited, in this start before the last pause */
 	struct msr_state msr;
+	struct pvtime pvtime;
 	uint64_t exits[EXIT_KINDS];
 	uint64_t injected;
 	struct trace trace;

@@ -123,6 +123,7 @@ static void take_init(struct vcpu *v)
 	}
 	drop_vectors(v);
 	v->engine->init(v);
+	pvtime_reset(v);
 	memset(v->gpr, 0, sizeof v->gpr);
 	v->gpr[GPR_RDX] = v->vm->cpuid->basic[CPUID_FEATURES].eax; /* table 10-1: family, model, stepping */
 	v->halted = v->nmi_pending = v->exception_pending = false;

@@ -106,6 +106,9 @@ struct vm {
 	struct vcpu *vcpus[VM_VCPUS_MAX];
 	unsigned vcpu_count;
 	struct cpuid_table *cpuid; /* precomputed allow-list (guest/cpuid.h) */
+	uint64_t wall_msr;      /* MSR_KVM_WALL_CLOCK; atomic, as the next two (guest/pvtime.h) */
+	uint32_t wall_version;
+	bool tsc_apart;         /* the TSCs of its vcpus are not one: the guest has moved some */
 	uint64_t denied_msrs;   /* accesses to MSRs outside the allow-list */
 };
 

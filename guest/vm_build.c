@@ -142,6 +142,8 @@ static enum status make_machine(struct vm *vm, const struct guest_layout *layout
 
 	if (st == ST_OK) {
 		vm_time_init(&vm->time, vm->machine->host->clock);
+		vm->wall_msr = 0;
+		vm->tsc_apart = false;
 		st = make_vcpus(vm);
 	}
 	vm_unmask(vm, masked);

@@ -6,24 +6,7 @@
  */
 #include "memmgr/internal.h"
 
-/* What happens to a piece: the one of @out, @in and @byte that its caller set. */
-struct piece {
-	void *out;
-	const void *in;
-	uint8_t byte;
-};
-
-static void copy(uint8_t *at, const struct piece *p, size_t len)
-{
-	if (p->out)
-		memcpy(p->out, at, len);
-	else if (p->in)
-		memcpy(at, p->in, len);
-	else
-		memset(at, p->byte, len);
-}
-
-static enum status access(struct gpmap *map, gpa_t at, const struct piece *p, size_t len)
+enum status gpmap_edit(struct gpmap *map, gpa_t at, size_t len, void (*edit)(void *ctx, void *va), void *ctx)
 {
 	size_t offset = at.v & PAGE_MASK;
 	enum status st;
@@ -33,22 +16,42 @@ static enum status access(struct gpmap *map, gpa_t at, const struct piece *p, si
 	lock_acquire(&map->lock);
 	st = gpmap_populate_locked(map, gpa_to_gfn(at), &page);
 	if (st == ST_OK)
-		copy((uint8_t *)page + offset, p, len);
+		edit(ctx, (uint8_t *)page + offset);
 	lock_release(&map->lock);
 	return st;
 }
 
+/* What happens to a piece: the one of @out, @in and @byte that its caller set. */
+struct piece {
+	void *out;
+	const void *in;
+	uint8_t byte;
+	size_t len;
+};
+
+static void copy(void *ctx, void *va)
+{
+	const struct piece *p = ctx;
+
+	if (p->out)
+		memcpy(p->out, va, p->len);
+	else if (p->in)
+		memcpy(va, p->in, p->len);
+	else
+		memset(va, p->byte, p->len);
+}
+
 enum status gpmap_read(struct gpmap *map, gpa_t at, void *out, size_t len)
 {
-	return access(map, at, &(struct piece){.out = out}, len);
+	return gpmap_edit(map, at, len, copy, &(struct piece){.out = out, .len = len});
 }
 
 enum status gpmap_write(struct gpmap *map, gpa_t at, const void *data, size_t len)
 {
-	return access(map, at, &(struct piece){.in = data}, len);
+	return gpmap_edit(map, at, len, copy, &(struct piece){.in = data, .len = len});
 }
 
 enum status gpmap_fill(struct gpmap *map, gpa_t at, uint8_t byte, size_t len)
 {
-	return access(map, at, &(struct piece){.byte = byte}, len);
+	return gpmap_edit(map, at, len, copy, &(struct piece){.byte = byte, .len = len});
 }

@@ -174,6 +174,9 @@ MUST_CHECK enum status gpmap_populate(struct gpmap *map, gfn_t gfn, void **va);
 MUST_CHECK enum status gpmap_read(struct gpmap *map, gpa_t at, void *out, size_t len);
 MUST_CHECK enum status gpmap_write(struct gpmap *map, gpa_t at, const void *data, size_t len);
 MUST_CHECK enum status gpmap_fill(struct gpmap *map, gpa_t at, uint8_t byte, size_t len);
+/* The same, by @edit(ctx, host address of @at), which is brief and takes no lock: for stores that have an order. */
+MUST_CHECK enum status gpmap_edit(struct gpmap *map, gpa_t at, size_t len, void (*edit)(void *ctx, void *va),
+				  void *ctx);
 
 /*
  * Takes one present page from the guest, which splits a large leaf over it:

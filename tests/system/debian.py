@@ -16,8 +16,9 @@ WANTED = [
     r"x2apic enabled$",
     r"Switched APIC routing to physical x2apic",
     r"TSC deadline timer available$",
-    # the local APIC timer's frequency is known from CPUID, too: no loop against another clock
-    r"Calibrating delay loop \(skipped\), value calculated using timer frequency",
+    r"kvm-clock: Using msrs 4b564d01 and 4b564d00$",
+    # no loop against another clock: the TSC's frequency is kvmclock's
+    r"Calibrating delay loop \(skipped\) preset value\.\.",
     r"clocksource: Switched to clocksource tsc$",
     r"sched_clock: Marking stable",
     r"ACPI: Interpreter enabled$",

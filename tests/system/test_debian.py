@@ -82,7 +82,7 @@ def corbelctl(machine, *words, text=None):
 
 def test_the_log_check_sees_what_it_is_to_see():
     good = ("Hypervisor detected: KVM\nx2apic enabled\nSwitched APIC routing to physical x2apic.\nTSC deadline timer available\n"
-            "Calibrating delay loop (skipped), value calculated using timer frequency.. 19.99 BogoMIPS (lpj=39996)\n"
+            "kvm-clock: Using msrs 4b564d01 and 4b564d00\nCalibrating delay loop (skipped) preset value.. 19.99 BogoMIPS (lpj=39996)\n"
             "clocksource: Switched to clocksource tsc\nsched_clock: Marking stable (1, 2)->(3, -4)\nACPI: Interpreter enabled\n"
             "00:00: ttyS0 at I/O 0x3f8 (irq = 4, base_baud = 115200) is a 16550A\nx86/mm: Checked W+X mappings: passed, no W+X pages found.\n")
     assert debian.wrong_in(good) == []
@@ -116,7 +116,9 @@ def test_processor_and_clocks(guests, name):
     assert wanted <= set(flags), wanted - set(flags)
     assert not {"vmx", "monitor", "mwait"} & set(flags)
     system = "/sys/devices/system/"
-    assert guests[name].run("cat %sclocksource/clocksource0/current_clocksource" % system).strip() == "tsc"
+    clocks = system + "clocksource/clocksource0/"
+    assert guests[name].run("cat %scurrent_clocksource" % clocks).strip() == "tsc"
+    assert "kvm-clock" in guests[name].run("cat %savailable_clocksource" % clocks).split()
     assert guests[name].run("cat %sclockevents/clockevent0/current_device" % system).strip() == "lapic-deadline"
     assert guests[name].run("uname -n; nproc").split() == [name, "1"]
 
@@ -192,6 +194,25 @@ def test_both_compute_at_once(operator, guests):
     for name, count in numbers.items():
         text = b"".join(b"%d\n" % number for number in range(1, count + 1)) + bytes(2 * vms.MIB)
         operator.wait_output(name, hashlib.sha256(text).hexdigest().encode(), 120, heads[name])
+
+
+def test_what_the_other_takes_is_steal(operator, guests):
+    """In the kernel's own books, /proc/stat: alone nothing, beside one that never sleeps half of what it wanted."""
+    burner = guests["beta"]
+    busy = ("cat /proc/stat; read now rest </proc/uptime; end=$((${now%%.*} + %u)); "
+            "while [ ${now%%.*} -lt $end ]; do read now rest </proc/uptime; done; cat /proc/stat")
+
+    def stolen(seconds):
+        """What part of its time the processor was taken from alpha."""
+        ticks = [[int(n) for n in line.split()] for line in re.findall(r"^cpu  (.*)$", guests["alpha"].run(busy % seconds), re.MULTILINE)]
+        passed = [after - before for before, after in zip(*ticks)]
+        return passed[7] / sum(passed)
+
+    alone = stolen(1)
+    burner.run("(while :; do :; done) & true")
+    beside = stolen(2)
+    burner.run("kill $!; wait; true")
+    assert alone < 0.15 and 0.35 < beside < 0.65, (alone, beside)
 
 
 def test_text_typed_in_one_go_arrives_whole(operator, guests):

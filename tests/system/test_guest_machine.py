@@ -18,7 +18,7 @@ MODELS = [(bochs.ICELAKE, ""), (bochs.HASWELL, ""), (bochs.HASWELL, "novid")]
 def machine(request, boot_shared):
     model, cmdline = request.param
     store = {"scripts/boot.lua": "-- no machines\n", "module": bytes(range(256)) * 20, "two": "x",
-             **conftest.guest_files("apic", "fpu", "dump", "hello", "echo", "spin", "memory")}
+             **conftest.guest_files("apic", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")}
     for form in ("flat", "elf64"):
         store["guests/hello." + form] = pathlib.Path(conftest.BUILD, "guests", "hello." + form)
     machine = boot_shared(store=store, megs=128, model=model, cmdline=cmdline)
@@ -98,8 +98,8 @@ def test_cpuid_and_msrs(operator):
              "rdpid": leaves[7, 0][2] >> 22 & 1}
     assert shown["rdtscp"] and shown["invpcid"]
     assert {name: int(runs) for name, runs in re.findall(r"instruction (\w+) (\d)", console)} == shown
-    # only what works: no clock, no asynchronous faults, no EOI in memory
-    assert leaves[0x40000101, 0][0] & ~0x2 == 0
+    # only what works: ports without delay, clock and steal time; no asynchronous faults, no EOI in memory, no PV spinlocks
+    assert leaves[0x40000101, 0] == (1 << 1 | 1 << 3 | 1 << 5 | 1 << 24, 0, 0, 0)
     # the crystal is the calibrated TSC, whatever the processor below claims
     ratio, numerator, crystal, _ = leaves[0x15, 0]
     assert crystal * numerator // ratio == pytest.approx(operator.host()["clock_hz"], abs=2)
@@ -133,6 +133,27 @@ def test_apic_beside_a_guest_that_never_yields(operator):
     for step in set(STEPS) - {"periodic timer"}:
         assert "apic: %s ok" % step in console, step
     assert operator.state("busy") == "running"
+
+
+STOLEN = re.compile(r"stolen \d+ (\d+) of (\d+)")
+
+
+def test_clock_and_steal_time_alone(operator):
+    console = passed(*operator.run(vms.guest("pvtime")))
+    for step in ("features", "clock", "wall clock"):
+        assert "pvtime: %s ok" % step in console, step
+    stolen, passed_by = map(int, STOLEN.search(console).groups())
+    assert stolen < 0.05 * passed_by
+
+
+def test_stolen_is_what_a_neighbour_took(operator):
+    """To the scheduler's own number, but for what was taken after the guest looked last."""
+    operator.define(vms.guest("busy", "spin"))
+    operator.start("busy")
+    info, console = operator.run(vms.guest("pvtime"))
+    stolen, passed_by = map(int, STOLEN.search(passed(info, console)).groups())
+    assert 0.35 * passed_by < stolen < 0.65 * passed_by
+    assert 0 <= info["cpu"]["ready_ns"] - stolen < 30_000_000
 
 
 # ---- registers ----

@@ -17,7 +17,7 @@ MODELS = {"icelake": (bochs.ICELAKE, ""), "novid": (bochs.HASWELL, "novid")}
 def machine(request, boot_shared):
     name, cpus = request.param
     model, cmdline = MODELS[name]
-    machine = boot_shared(store={"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("smp", "beat")},
+    machine = boot_shared(store={"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("smp", "beat", "pvtime")},
                           megs=128, model=model, cmdline="board=bochs " + cmdline, cpus=cpus)
     machine.cpus = cpus
     yield machine
@@ -43,6 +43,14 @@ def test_processors(operator, cpus, words):
     info, console = operator.run(guest("s", cpus, words), seconds=240)
     assert (info["state"], info["reason"], info["exit_code"]) == ("stopped", "debug-exit", vms.PASS), console
     assert console.endswith("smp: pass\r\n")
+
+
+def test_clock_and_steal_time_of_all(machine, operator):
+    """One time for all, and each one's own loss: about half of a CPU that two share."""
+    info, console = operator.run(vms.guest("pvtime", cmdline="cpus=2", more="cpu = { count = 2 },"), seconds=120)
+    assert (info["reason"], info["exit_code"]) == ("debug-exit", vms.PASS), console
+    stolen = [int(ns) / int(of) for ns, of in re.findall(r"stolen \d+ (\d+) of (\d+)", console)]
+    assert len(stolen) == 2 and all(0.3 < part < 0.7 if machine.cpus == 1 else part < 0.2 for part in stolen), console
 
 
 def test_last_one_powers_off(operator):

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A guest's TSC is the host's and a constant, so a clock is written once: ns of
+ * vm_time since the VM's start, which were 0 at TSC 0, by a factor. Only a guest that moves its
+ * TSC makes it be written again. Stolen time is what the scheduler counts as
+ * waited, to the tick; it is written at the start of a turn if it has grown,
+ * so that an exit costs nothing. What is in the guest's memory is never read.
+ *
+ * An address is checked when it is given, by writing there: what is no RAM is
+ * #GP. If the page goes away later, nothing is written.
+ */
+#include "guest/pvtime.h"
+
+#include "guest/gmem.h"
+#include "guest/machine.h"
+#include "guest/vcpu_internal.h"
+
+#define NS_PER_SECOND 1000000000ull
+#define CLOCK_RESERVED BIT(1)
+#define WALL_RESERVED MASK(1, 0)
+#define STEAL_RESERVED MASK(5, 1)
+#define BODY offsetof(struct pvtime_clock, tsc_timestamp)
+#define PREEMPTED 1u
+
+void pvtime_scale(uint64_t hz, uint32_t *mul, int8_t *shift)
+{
+	uint64_t ns = NS_PER_SECOND;
+	int8_t s = 0;
+
+	/* hz and 10^9 within a factor of two, so that the quotient has all 32 bits: ns / hz in [1/2, 1). */
+	while (ns >= hz)
+		hz <<= 1, s++;
+	while (2 * ns < hz)
+		ns <<= 1, s--;
+	*shift = s;
+	*mul = (uint32_t)mul_div(ns, BIT(32), hz);
+}
+
+/* ---- kvmclock ---- */
+
+static enum status write_clock(struct vcpu *v, uint64_t at)
+{
+	struct vm *vm = v->vm;
+	bool apart = __atomic_load_n(&vm->tsc_apart, __ATOMIC_RELAXED);
+	struct pvtime_clock c = {
+		.version = v->pvtime.clock_version + 1,
+		.tsc_timestamp = v->msr.tsc_adjust, /* what its TSC shows when vm_time is 0 */
+		.flags = apart ? 0 : (uint8_t)PVTIME_TSC_STABLE,
+	};
+	enum status st;
+
+	pvtime_scale(vm_time_hz(&vm->time), &c.tsc_to_system_mul, &c.tsc_shift);
+	st = gmem_write(vm, gpa(at), &c.version, sizeof c.version);
+	if (st == ST_OK)
+		st = gmem_write(vm, gpa(at + BODY), (const uint8_t *)&c + BODY, sizeof c - BODY);
+	if (st != ST_OK)
+		return st;
+	c.version = v->pvtime.clock_version += 2;
+	return gmem_write(vm, gpa(at), &c.version, sizeof c.version);
+}
+
+void pvtime_show_clock(struct vcpu *v)
+{
+	if (v->pvtime.clock_msr & MSR_KVM_ENABLED)
+		(void)write_clock(v, v->pvtime.clock_msr & ~MSR_KVM_ENABLED);
+}
+
+/* For good: a guest that does this knows what it does, and no kernel does after its start. */
+void pvtime_tsc_moved(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	bool apart = vm->vcpu_count > 1 && v->msr.tsc_adjust != 0;
+
+	if (apart && !__atomic_exchange_n(&vm->tsc_apart, true, __ATOMIC_ACQ_REL)) {
+		for (unsigned i = 0; i < vm->vcpu_count; i++)
+			if (vm->vcpus[i] != v)
+				vcpu_request(vm->vcpus[i], REQ_CLOCK);
+	}
+	pvtime_show_clock(v);
+}
+
+static enum status set_clock(struct vcpu *v, uint64_t value)
+{
+	enum status st = ST_OK;
+
+	if (value & CLOCK_RESERVED)
+		return ST_INVALID;
+	if (value & MSR_KVM_ENABLED)
+		st = write_clock(v, value & ~MSR_KVM_ENABLED);
+	if (st == ST_OK)
+		v->pvtime.clock_msr = value;
+	return st;
+}
+
+/* ---- the wall clock ---- */
+
+/* Any vcpu may ask, several at once: each has a pair of versions of its own. */
+static enum status set_wall(struct vcpu *v, uint64_t value)
+{
+	struct vm *vm = v->vm;
+	uint64_t now = host_wall_seconds(v->host) * NS_PER_SECOND, up = vm_time_ns(&vm->time), then = now > up ? now - up : 0;
+	struct pvtime_wall w = {.sec = (uint32_t)(then / NS_PER_SECOND), .nsec = (uint32_t)(then % NS_PER_SECOND)};
+	enum status st;
+
+	if (value & WALL_RESERVED)
+		return ST_INVALID;
+	w.version = __atomic_fetch_add(&vm->wall_version, 2, __ATOMIC_RELAXED) + 1;
+	/* 0 is no place, as with KVM. */
+	st = value ? gmem_write(vm, gpa(value), &w, sizeof w) : ST_OK;
+	w.version++;
+	if (st == ST_OK && value)
+		st = gmem_write(vm, gpa(value), &w.version, sizeof w.version);
+	if (st == ST_OK)
+		__atomic_store_n(&vm->wall_msr, value, __ATOMIC_RELAXED);
+	return st;
+}
+
+/* ---- steal time ---- */
+
+/* Host ticks in which @v wanted a CPU and had none, since the VM's start. */
+static uint64_t stolen(const struct vcpu *v)
+{
+	return v->waited_before + __atomic_load_n(&v->entity.figures.waited, __ATOMIC_RELAXED);
+}
+
+static gpa_t steal_at(uint64_t msr) { return gpa(msr & ~(STEAL_RESERVED | MSR_KVM_ENABLED)); }
+
+struct steal_edit {
+	uint64_t ns;
+	uint32_t version; /* the even one, when it is done */
+};
+
+/* Siblings read it at the same time. */
+static void edit_steal(void *ctx, void *va)
+{
+	const struct steal_edit *e = ctx;
+	struct pvtime_steal *at = va;
+
+	__atomic_store_n(&at->version, e->version - 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	__atomic_store_n(&at->steal, e->ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&at->flags, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&at->preempted, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&at->version, e->version, __ATOMIC_RELEASE);
+}
+
+static enum status write_steal(struct vcpu *v, uint64_t msr)
+{
+	struct pvtime *p = &v->pvtime;
+	uint64_t ticks = stolen(v);
+	struct steal_edit e = {ticks_to_ns(ticks, v->host->clock->hz), p->steal_version += 2};
+
+	p->stolen = ticks;
+	p->shown_preempted = false;
+	return gpmap_edit(v->vm->memory, steal_at(msr), sizeof(struct pvtime_steal), edit_steal, &e);
+}
+
+void pvtime_show_steal(struct vcpu *v)
+{
+	const struct pvtime *p = &v->pvtime;
+
+	if ((p->steal_msr & MSR_KVM_ENABLED) && (p->shown_preempted || p->stolen != stolen(v)))
+		(void)write_steal(v, p->steal_msr);
+}
+
+static void edit_preempted(void *ctx, void *va)
+{
+	struct pvtime_steal *at = va;
+
+	(void)ctx;
+	__atomic_store_n(&at->preempted, PREEMPTED, __ATOMIC_RELAXED);
+}
+
+/* Nobody could see it but siblings. */
+void pvtime_show_preempted(struct vcpu *v, enum disposition d)
+{
+	struct pvtime *p = &v->pvtime;
+
+	if (!(p->steal_msr & MSR_KVM_ENABLED) || d != YIELD || v->vm->vcpu_count == 1)
+		return;
+	p->shown_preempted = gpmap_edit(v->vm->memory, steal_at(p->steal_msr), sizeof(struct pvtime_steal), edit_preempted,
+					NULL) == ST_OK;
+}
+
+static enum status set_steal(struct vcpu *v, uint64_t value)
+{
+	enum status st = ST_OK;
+
+	if (value & STEAL_RESERVED)
+		return ST_INVALID;
+	if (value & MSR_KVM_ENABLED)
+		st = write_steal(v, value);
+	if (st == ST_OK)
+		v->pvtime.steal_msr = value;
+	return st;
+}
+
+/* ---- MSRs ---- */
+
+void pvtime_reset(struct vcpu *v) { v->pvtime.clock_msr = v->pvtime.steal_msr = 0; }
+
+enum status pvtime_read_msr(const struct vcpu *v, uint32_t index, uint64_t *out)
+{
+	switch (index) {
+	case MSR_KVM_WALL_CLOCK:
+		*out = __atomic_load_n(&v->vm->wall_msr, __ATOMIC_RELAXED);
+		return ST_OK;
+	case MSR_KVM_SYSTEM_TIME:
+		*out = v->pvtime.clock_msr;
+		return ST_OK;
+	case MSR_KVM_STEAL_TIME:
+		*out = v->pvtime.steal_msr;
+		return ST_OK;
+	default:
+		return ST_NOT_FOUND;
+	}
+}
+
+enum status pvtime_write_msr(struct vcpu *v, uint32_t index, uint64_t value)
+{
+	enum status st;
+
+	switch (index) {
+	case MSR_KVM_WALL_CLOCK:
+		st = set_wall(v, value);
+		break;
+	case MSR_KVM_SYSTEM_TIME:
+		st = set_clock(v, value);
+		break;
+	case MSR_KVM_STEAL_TIME:
+		st = set_steal(v, value);
+		break;
+	default:
+		return ST_NOT_FOUND;
+	}
+	return st == ST_OK ? ST_OK : ST_INVALID;
+}
