@@ -11,7 +11,8 @@
  */
 #include "sched/internal.h"
 
-#define FAVOUR_PART 32u /* of a slice: what one gets that somebody spins for */
+#define FAVOUR_PART 32u /* of a slice: what one gets at most that somebody spins for */
+#define FAVOUR_HALVINGS 9u
 #define LOOK 8u /* how many of a queue are looked at for a member to prefer */
 
 /* ---- pure ---- */
@@ -248,7 +249,7 @@ struct sched_entity *gang_prefer(struct sched *s, struct sched_cpu *c)
 	struct sched_entity *e = c->preferred;
 
 	c->preferred = NULL;
-	c->favoured = e && c->favours;
+	c->favoured = e ? c->favours : FAVOUR_NOT;
 	if (e)
 		return e;
 	if (!peek(&c->corun) || c->ready.count < 2 || c->ready.at[0].e->boosted || !is_on(s, SCHED_OFF_CORUN))
@@ -320,29 +321,45 @@ void gang_yield(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 	if (!c->preferred)
 		return;
 	bump(&c->preferred->figures.yields_to, 1);
-	c->favours = true;
+	c->favours = FAVOUR_SHORT;
 	c->spinner = e->gang_index;
+}
+
+/* By one step, within bounds. CPUs that do this at once lose a step, and it is only a guess. */
+static void lengthen_favour(struct sched_gang *g, bool shorten)
+{
+	uint32_t favour = peek(&g->favour);
+
+	if (shorten && favour < FAVOUR_HALVINGS)
+		poke(&g->favour, favour + 1);
+	else if (!shorten && favour > 0)
+		poke(&g->favour, favour - 1);
 }
 
 /*
  * Long enough to leave a critical section, short enough that it is not in the next one when it ends. Of two that share
  * a fair lock and a CPU, one that stopped inside, or in line, makes the other spin: if it had the CPU for as long as it
- * can go on, it would go on until it is next in line itself, and from then on they would take turns lock by lock.
+ * can go on, it would go on until it is next in line itself, and from then on they would take turns lock by lock. How
+ * long that is follows from what becomes of it: see gang_favoured().
  */
-uint64_t gang_favour(const struct sched *s)
+uint64_t gang_favour(const struct sched *s, const struct sched_entity *e)
 {
-	return MAX(peek(&s->slice) / FAVOUR_PART, 1);
+	return MAX(peek(&s->slice) / FAVOUR_PART >> peek(&e->pool->gang.favour), 1);
 }
 
-void gang_give_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+void gang_favoured(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
 	struct sched_gang *g = &e->pool->gang;
+	enum favour was = c->favoured;
 
-	c->favoured = false;
-	if (c->yielded || c->spinner >= peek(&g->size))
-		return;
-	fetch(s, c, c, g, c->spinner);
-	c->favours = false;
+	c->favoured = FAVOUR_NOT;
+	if (c->yielded) {
+		/* It got into line itself; or who has its turn back still waits. */
+		lengthen_favour(g, was == FAVOUR_SHORT);
+	} else if (was == FAVOUR_SHORT && c->spinner < peek(&g->size)) {
+		fetch(s, c, c, g, c->spinner);
+		c->favours = FAVOUR_BACK;
+	}
 }
 
 void sched_yield_to(struct sched *s, unsigned cpu, struct sched_entity *e)

@@ -68,6 +68,9 @@ static inline struct sched_entity *heap_top(const struct heap *h) { return h->co
 
 /* ---- layout ---- */
 
+/* Why somebody runs out of turn: a sibling spins for it, for a short turn; or it spun, and goes on with its own. */
+enum favour { FAVOUR_NOT, FAVOUR_SHORT, FAVOUR_BACK };
+
 enum park { PARK_NOT, PARK_PACE, PARK_WINDOW, PARK_COSTOP, PARK_CORE };
 
 struct sched_cpu {
@@ -79,9 +82,9 @@ struct sched_cpu {
 	struct sched_entity *running;
 	struct sched_entity *back;      /* READY in no heap: charged, and not yet compared with those who waited */
 	struct sched_entity *preferred; /* in a heap here: for whom the last one yielded, or who gets its turn back */
-	bool favours;           /* the preferred one has a short turn, and gives the CPU back to `spinner` */
-	bool favoured;          /* so does the running one */
-	unsigned spinner;       /* in its gang */
+	uint8_t favours;        /* enum favour: how the preferred one will run */
+	uint8_t favoured;       /* and how the running one does */
+	unsigned spinner;       /* in its gang: gets the CPU back from one that is favoured */
 	bool begun;             /* the times below are set */
 	bool hurried;           /* the last pick left a division for later, for one that goes before all others */
 	bool yielded;           /* the running entity spins and gives way to a sibling */
@@ -414,10 +417,10 @@ unsigned gang_on_cpu(const struct sched_entity *e, unsigned cpu);
 void gang_announce(struct sched *s, const struct sched_entity *e);
 /* Does a sibling of @e run now? */
 bool gang_coruns(const struct sched *s, const struct sched_entity *e);
-/* The favoured entity @e has been charged on @c: who spun gets its turn back. */
-void gang_give_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
-/* Ticks of the turn of one that is favoured. */
-uint64_t gang_favour(const struct sched *s);
+/* @e, which ran out of turn, has been charged on @c: who spun gets its turn back. */
+void gang_favoured(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
+/* Ticks of the turn of @e, for which a sibling spins. */
+uint64_t gang_favour(const struct sched *s, const struct sched_entity *e);
 /* @e, charged on @c, yields: fetches the sibling to prefer there. */
 void gang_yield(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
 /* Whom to prefer to the first of the queue: for whom the last one yielded, or beside whom siblings run. NULL: nobody. */

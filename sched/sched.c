@@ -485,7 +485,7 @@ static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched
 	poke(&c->long_turn, alone);
 	if (alone)
 		return peek(&s->slice) * SCHED_ALONE_SLICES;
-	return unlikely(c->favoured) ? MIN(MAX(e->left, 1), gang_favour(s)) : MAX(e->left, 1);
+	return unlikely(c->favoured == FAVOUR_SHORT) ? MIN(MAX(e->left, 1), gang_favour(s, e)) : MAX(e->left, 1);
 }
 
 /*
@@ -502,7 +502,7 @@ static inline struct sched_entity *choose(struct sched *s, struct sched_cpu *c, 
 			*turn = turn_of(s, c, e);
 			if (likely(!hold_back(s, c, e, turn)))
 				return e;
-			c->favoured = false;
+			c->favoured = FAVOUR_NOT;
 			e = NULL;
 		} else if (pulled) {
 			break;
@@ -714,7 +714,7 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	poke(&c->busy_now, 0);
 	poke(&c->core_pool, NULL);
 	if (unlikely(c->favoured))
-		gang_give_back(s, c, e);
+		gang_favoured(s, c, e);
 	if (end == SCHED_END_READY)
 		come_back(s, c, e);
 	else if (e->wake_pending)

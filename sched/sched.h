@@ -117,6 +117,7 @@ struct sched_pool {
 	/* Those of its leaves that are a gang. entity[i] may be followed under the lock of the CPU it belongs to only. */
 	struct sched_gang {
 		uint32_t size;         /* entries in use are below this; atomic */
+		uint32_t favour;       /* how often the turn of one that is favoured is halved; atomic */
 		struct sched_entity *entity[SCHED_GANG_MAX];
 		uint32_t where[SCHED_GANG_MAX];   /* state and CPU, see cosched.c; atomic */
 		uint64_t clock[SCHED_GANG_MAX];   /* progress in ticks at the pool's common rate; atomic */

@@ -735,7 +735,7 @@ static void who_is_yielded_to_gives_the_cpu_back(void **state)
 	siblings_end(1020);
 }
 
-/* Two that wait for one another: the favoured one spins as well, and the first one goes on. */
+/* Two that wait for one another: the favoured one spins as well, and the first one goes on, for a shorter time. */
 static void who_is_yielded_to_yields_itself(void **state)
 {
 	(void)state;
@@ -746,7 +746,14 @@ static void who_is_yielded_to_yields_itself(void **state)
 	sched_yield_to(s, 0, NULL);
 	sched_charge(s, 0, 1012, SCHED_END_READY);
 	assert_ptr_equal(sched_pick(s, 0, 1012, &end), &a);
-	assert_true(end <= 1012 + SLICE / 32);
+	assert_int_equal(end, 1012 + SLICE / 32 / 2);
+	assert_int_equal(a.pool->gang.favour, 1);
+	sched_charge(s, 0, end, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1013, &end), &b);
+	sched_yield_to(s, 0, NULL); /* still: a had too little */
+	sched_charge(s, 0, 1014, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 0, 1014, &end), &a);
+	assert_int_equal(a.pool->gang.favour, 0);
 	siblings_end(1020);
 }
 
