@@ -33,9 +33,9 @@ static void init_cpu(struct sched *s, unsigned cpu, struct heap_slot *slots)
 	*c = (struct sched_cpu){.id = cpu, .cursor = cpu, .due_at = NEVER};
 	lock_init(&c->lock, LOCK_SCHED_CPU);
 	lock_init(&c->core_lock, LOCK_SCHED_CORE);
-	heap_init(&c->ready, HEAP_READY, slots, s->entities_max);
-	heap_init(&c->future, HEAP_FUTURE, slots + each, s->entities_max);
-	heap_init(&c->parked, HEAP_PARKED, slots + 2 * each, s->entities_max);
+	heap_begin(&c->ready, HEAP_READY, slots, s->entities_max);
+	heap_begin(&c->future, HEAP_FUTURE, slots + each, s->entities_max);
+	heap_begin(&c->parked, HEAP_PARKED, slots + 2 * each, s->entities_max);
 }
 
 static void init_topology(struct sched *s, const struct sched_config *cfg)

@@ -52,7 +52,7 @@ enum heap_id { HEAP_NONE, HEAP_READY, HEAP_FUTURE, HEAP_PARKED };
 #define HEAP_BEHIND HEAP_CHILDREN       /* slots after the last that are never used: a node's children are always there */
 
 /* @slots: entities_max + HEAP_AHEAD + HEAP_BEHIND of them, aligned to a cache line. */
-void heap_init(struct heap *h, enum heap_id id, struct heap_slot *slots, unsigned entities_max);
+void heap_begin(struct heap *h, enum heap_id id, struct heap_slot *slots, unsigned entities_max);
 void heap_push(struct heap *h, struct sched_entity *e, int64_t key);
 /* Takes the top out, of a heap that has one. */
 struct sched_entity *heap_pop(struct heap *h);

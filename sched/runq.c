@@ -14,7 +14,7 @@
 
 #define CHILDREN HEAP_CHILDREN
 
-void heap_init(struct heap *h, enum heap_id id, struct heap_slot *slots, unsigned entities_max)
+void heap_begin(struct heap *h, enum heap_id id, struct heap_slot *slots, unsigned entities_max)
 {
 	*h = (struct heap){.at = slots + HEAP_AHEAD, .id = (uint8_t)id};
 	for (unsigned i = 0; i < entities_max + HEAP_BEHIND; i++)

@@ -124,7 +124,7 @@ static void a_heap_gives_the_least(void **state)
 	int64_t last = INT64_MIN;
 
 	(void)state;
-	heap_init(&h, HEAP_READY, slots, 500);
+	heap_begin(&h, HEAP_READY, slots, 500);
 	for (unsigned i = 0; i < 500; i++) {
 		x = x * 6364136223846793005ull + 1442695040888963407ull;
 		heap_push(&h, &entity[i], (int64_t)(x >> 40) - 5000000);
@@ -154,7 +154,7 @@ static void an_exchange_is_a_push_and_a_pop(void **state)
 	struct sched_entity *out = &entity[100];
 
 	(void)state;
-	heap_init(&h, HEAP_FUTURE, slots, 101);
+	heap_begin(&h, HEAP_FUTURE, slots, 101);
 	for (unsigned i = 0; i < 100; i++)
 		heap_push(&h, &entity[i], (int64_t)i * 7 % 100);
 	for (unsigned i = 0; i < 1000; i++) {
