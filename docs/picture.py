@@ -30,6 +30,7 @@ SESSION = [
 ]
 # lines of the boot log that say little to a reader
 DULL = re.compile(r"^\[ .*\] (loaded by|protections|console|store|audit|entropy|mitigation|counters)")
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LINE, CHAR, MARGIN, SIZE = 18, 7.83, 16, 13
 
 
@@ -54,7 +55,8 @@ class Session:
             self.data += fresh
 
     def text(self):
-        return self.data.decode("utf-8", "replace").replace("\r\n", "\n")
+        """Without what moves a cursor or asks where it is."""
+        return CONTROL.sub("", self.data.decode("utf-8", "replace").replace("\r\n", "\n"))
 
     def wait_for(self, pattern, seconds, since):
         deadline = time.monotonic() + seconds
@@ -83,7 +85,7 @@ def record(command):
 def screen_line(line):
     """What a terminal shows of @line after carriage returns and backspaces."""
     cells, at = [], 0
-    for c in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line):
+    for c in line:
         if c == "\r":
             at = 0
         elif c == "\b":
