@@ -46,26 +46,24 @@ static struct files *writable(lua_State *L, const char *function)
 }
 
 /* Waiting for the disk is not the script's work. */
-static void leave_store(const struct control *c, uint64_t entered)
+static void leave_store(void)
 {
-	interp_exclude(control_ticks(c) - entered);
+	interp_clock_go();
 	interp_unshelter();
 }
 
-static uint64_t enter_store(const struct control *c)
+static void enter_store(void)
 {
 	interp_shelter();
-	return control_ticks(c);
+	interp_clock_stop();
 }
 
 /* store.put(name, text) */
 static int store_put(lua_State *L)
 {
-	const struct control *c = control_of(L);
 	struct files *files = writable(L, "put");
 	char name[FILE_NAME_MAX];
 	const char *text;
-	uint64_t entered;
 	struct error err;
 	enum status st;
 	size_t len;
@@ -74,26 +72,24 @@ static int store_put(lua_State *L)
 		return luaL_error(L, "store.put takes a name and a text, not a %s", luaL_typename(L, 2));
 	name_argument(L, "put", FILE_USE_WRITE, name);
 	text = lua_tolstring(L, 2, &len);
-	entered = enter_store(c);
+	enter_store();
 	st = files_put(files, name, text, len, &err);
-	leave_store(c, entered);
+	leave_store();
 	return st == ST_OK ? 0 : luaL_error(L, "%s", err.text);
 }
 
 /* store.delete(name) */
 static int store_delete(lua_State *L)
 {
-	const struct control *c = control_of(L);
 	struct files *files = writable(L, "delete");
 	char name[FILE_NAME_MAX];
-	uint64_t entered;
 	struct error err;
 	enum status st;
 
 	name_argument(L, "delete", FILE_USE_WRITE, name);
-	entered = enter_store(c);
+	enter_store();
 	st = files_delete(files, name, &err);
-	leave_store(c, entered);
+	leave_store();
 	return st == ST_OK ? 0 : luaL_error(L, "%s", err.text);
 }
 

@@ -146,7 +146,6 @@ void api_run_command(lua_State *L, struct control *c, unsigned group, unsigned i
 		.group = command_group_find(group), .command = command_find(group, id),
 		.args = cbor_root(args->buf, args->len), .from_script = true,
 	};
-	uint64_t began = control_ticks(c);
 	struct cbor_writer w;
 	struct failure f;
 	enum status st;
@@ -158,9 +157,10 @@ void api_run_command(lua_State *L, struct control *c, unsigned group, unsigned i
 		luaL_error(L, "a definition cannot %s%s", req.command->name, group == GROUP_VM ? " a VM" : "");
 	cbor_writer_init(&w, c->script_reply, sizeof c->script_reply);
 	interp_shelter();
+	interp_clock_stop();
 	st = command_run(c, &req, &w, &f);
+	interp_clock_go();
 	interp_unshelter();
-	interp_exclude(control_ticks(c) - began);
 	if (st != ST_OK)
 		luaL_error(L, "%s", f.error.text);
 	bridge_push(L, cbor_root(c->script_reply, w.len));

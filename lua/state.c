@@ -50,7 +50,9 @@ static struct call {
 	struct interp *in;
 	uint64_t steps;      /* used so far */
 	uint64_t allowed;
-	uint64_t began;      /* ticks, moved by what is excluded */
+	volatile uint64_t began; /* ticks, moved by what is excluded */
+	volatile unsigned stands; /* interp_clock_stop() without interp_clock_go() */
+	volatile uint64_t stands_at; /* time used when it was stopped */
 	uint64_t time;       /* ticks allowed */
 	volatile uint64_t alive; /* ticks since it began: when meter, hook or a shelter's end last saw it */
 	volatile bool over;  /* it was seen past its budget, first when it had run for */
@@ -76,9 +78,18 @@ static uint64_t now(void)
 	return call.in->clock->ticks();
 }
 
+/* Interrupts move the beginning. */
 static uint64_t time_used(void)
 {
-	return now() - call.began;
+	uint64_t began, at;
+
+	if (call.stands > 0)
+		return call.stands_at;
+	do {
+		began = call.began;
+		at = now();
+	} while (began != call.began);
+	return at - began;
 }
 
 static void settle(void)
@@ -134,6 +145,28 @@ void corbel_lua_slice_end(void)
 void interp_exclude(uint64_t ticks)
 {
 	call.began += ticks;
+}
+
+void interp_clock_stop(void)
+{
+	if (call.stands == 0)
+		call.stands_at = time_used();
+	call.stands++;
+}
+
+void interp_clock_go(void)
+{
+	uint64_t seen, at;
+
+	ASSERT(call.stands > 0);
+	/* What an interrupt excludes meanwhile is part of what is excluded here. */
+	while (call.stands == 1) {
+		seen = call.began;
+		at = now();
+		if (__atomic_compare_exchange_n(&call.began, &seen, at - call.stands_at, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			break;
+	}
+	call.stands--;
 }
 
 void interp_shelter(void)
@@ -346,6 +379,7 @@ static void begin(struct interp *in, uint64_t allowed)
 	call.over = false;
 	call.killed = false;
 	call.sheltered = 0;
+	call.stands = 0;
 	call.chain_len = 0;
 	corbel_lua_steps = SLICE;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* an interrupt that looks finds all of it */
@@ -449,7 +483,7 @@ static enum status protected_call(struct interp *in, uint64_t allowed, lua_CFunc
 
 enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct error *err)
 {
-	uint64_t allowed = steps_allowed(in), began;
+	uint64_t allowed = steps_allowed(in);
 	struct call outer;
 	struct interp *outer_in;
 	enum status st;
@@ -461,7 +495,7 @@ enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct e
 	/* From within another interpreter's call, whose time stands still meanwhile. It is sheltered, so stays. */
 	ASSERT(call.in != in && call.sheltered > 0);
 	settle();
-	began = now();
+	interp_clock_stop();
 	outer = call;
 	outer_in = call.in;
 	outer.in = call.in = NULL;
@@ -470,6 +504,6 @@ enum status interp_call(struct interp *in, lua_CFunction fn, void *arg, struct e
 	call = outer;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* as in begin() */
 	call.in = outer_in;
-	interp_exclude(now() - began);
+	interp_clock_go();
 	return st;
 }

@@ -78,8 +78,12 @@ MUST_CHECK enum status interp_call(struct interp *in, int (*fn)(struct lua_State
 /* Forgets the state: the next call starts with a new one. Not from within a call. */
 void interp_discard(struct interp *in);
 
-/* Takes @ticks out of the running call's time: others had the CPU, or worked for it. Any time, masked or not. */
+/* From the interrupt: takes @ticks, in which others had the CPU, out of the running call's time. */
 void interp_exclude(uint64_t ticks);
+
+/* The running call's clock stands between these, whoever has the CPU: around work that is not the script's. They nest. */
+void interp_clock_stop(void);
+void interp_clock_go(void);
 
 /* Charges the running call for work done on its behalf. */
 void interp_charge(uint64_t steps);

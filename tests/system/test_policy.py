@@ -73,6 +73,13 @@ def test_a_function_does_not_outlast_its_budget(machine, name, record_property):
     assert operator.worst_beat(start) <= LATE_MAX
 
 
+def test_commands_in_a_line_beside_a_beat(machine):
+    """What a command takes, and what others take of its time, is not the line's: none is taken for stuck."""
+    for _ in range(20):
+        text, status = machine.smp.shell("for i = 1, 10 do vms() end vm_list()")
+        assert status == 0 and "beat" in text, text
+
+
 def test_apply_sections_are_short(machine):
     """A VM's whole life is made of short masked sections."""
     operator = machine.operator

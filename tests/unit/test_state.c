@@ -247,6 +247,36 @@ static int waits_for_others(lua_State *L)
 	return 0;
 }
 
+/* The time of others' work is counted by nobody, though interrupts exclude a part of it, too. */
+static int has_work_done(lua_State *L)
+{
+	for (int i = 0; i < 3; i++) {
+		interp_shelter();
+		interp_clock_stop();
+		ticks += 60 * 1000000000ull;
+		interp_clock_stop();
+		interp_exclude(40 * 1000000000ull);
+		interp_clock_go();
+		assert_false(interp_overdue());
+		interp_clock_go();
+		interp_unshelter();
+		assert_false(interp_overdue());
+	}
+	lua_pushinteger(L, 7);
+	lua_setglobal(L, "seven");
+	return 0;
+}
+
+static void work_for_a_script_is_not_its_own(void **state)
+{
+	uint64_t worst = interp_worst_overshoot();
+
+	(void)state;
+	assert_int_equal(interp_call(&interp, has_work_done, NULL, &err), ST_OK);
+	assert_int_equal(interp_worst_overshoot(), worst);
+	assert_runs("return seven", "7");
+}
+
 static int calls_what_waits(lua_State *L)
 {
 	lua_pushcfunction(L, waits_for_others);
@@ -585,6 +615,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(nesting_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(time_is_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(waiting_is_not_the_scripts, setup, teardown),
+		cmocka_unit_test_setup_teardown(work_for_a_script_is_not_its_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(seconds_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(kills_are_prompt, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_million_coroutines, setup, teardown),
