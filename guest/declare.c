@@ -168,6 +168,19 @@ static const char *kind_name(unsigned i)
 
 static const struct counter_family kinds = {.label = "kind", .count = EXIT_KINDS, .name = kind_name};
 
+static const char *bucket_name(unsigned i)
+{
+	static const char *const names[SCHED_WAKE_BUCKETS] = {
+		"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19",
+		"20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31", "32", "33", "34", "35", "36", "37",
+		"38", "39",
+	};
+
+	return names[i];
+}
+
+static const struct counter_family buckets = {.label = "bucket", .count = SCHED_WAKE_BUCKETS, .name = bucket_name};
+
 #define VM(field, name, kind, measure, help) COUNTER(struct vm_figures, field, name, kind, measure, help)
 
 static const struct counter vm_rows[] = {
@@ -185,6 +198,9 @@ static const struct counter vm_rows[] = {
 	VM(info.cpu.dispatches, "cpu.turns", COUNTER_TOTAL, MEASURE_COUNT, "Turns on a processor"),
 	VM(info.cpu.migrations, "cpu.migrations", COUNTER_TOTAL, MEASURE_COUNT, "Turns on another processor than the last"),
 	VM(info.cpu.wakes, "cpu.wakes", COUNTER_TOTAL, MEASURE_COUNT, "Times that one of its processors woke"),
+	VM(info.cpu.wake_ns, "cpu.wake_time", COUNTER_TOTAL, MEASURE_NS, "Time from waking to running, of all wakes"),
+	COUNTER_HISTOGRAM_OF(struct vm_figures, info.cpu.wake_latency, "cpu.wake_latency", &buckets, "cpu.wake_time",
+			     "Wakes by the time until they ran"),
 	VM(info.cpu.wake_p50_ns, "cpu.wake_p50", COUNTER_GAUGE, MEASURE_NS,
 	   "Half of the wakes ran within this time; a power of two in ticks"),
 	VM(info.cpu.wake_p99_ns, "cpu.wake_p99", COUNTER_GAUGE, MEASURE_NS, "Of a hundred wakes 99 ran within this time"),

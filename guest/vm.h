@@ -42,6 +42,8 @@ enum vm_reason {
 struct vm_cpu_info {
 	uint64_t blocked_ns, limited_ns, costopped_ns;
 	uint64_t dispatches, migrations, wakes, costops;
+	uint64_t wake_ns;                  /* of all wakes together, until they ran */
+	uint64_t wake_latency[SCHED_WAKE_BUCKETS];
 	uint64_t wake_p50_ns, wake_p99_ns; /* from waking to running; upper bounds, powers of two in ticks */
 	uint64_t entitled, allowed;        /* ppm of one CPU, now */
 };

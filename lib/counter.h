@@ -19,6 +19,7 @@ enum counter_kind {
 	COUNTER_TOTAL, /* only rises, but begins anew with its owner */
 	COUNTER_GAUGE, /* rises and falls */
 	COUNTER_STATE, /* an index into the family's names */
+	COUNTER_HISTOGRAM, /* of ticks: value i of the family counts what took 2^(i-1) to 2^i - 1 of them, the last all above */
 };
 
 /* One counter of many values: an array in the figures, with a name for each place. */
@@ -32,10 +33,11 @@ struct counter {
 	const char *name;   /* dotted, below its table's place: "cpu.used" */
 	const char *help;   /* one sentence without a full stop */
 	enum counter_kind kind;
-	enum measure measure;
+	enum measure measure; /* of a histogram, of what it counts */
 	uint16_t offset;    /* in the figures */
 	uint8_t bytes;      /* of one value: 1, 2, 4 or 8 */
 	const struct counter_family *family; /* NULL: one value. With COUNTER_STATE one value too */
+	const char *sum;    /* of a histogram: the counter of its table that sums up what it counts */
 };
 
 struct counter_table {
@@ -48,7 +50,7 @@ struct counter_table {
 	bool piecewise;     /* figures() takes too long for that: it masks by itself, piece by piece */
 };
 
-#define COUNTER_FIGURES_MAX 768u
+#define COUNTER_FIGURES_MAX 1152u
 
 #define COUNTER(type, field, path, what, unit, text)                                                \
 	{                                                                                            \
@@ -60,6 +62,13 @@ struct counter_table {
 		.name = (path), .help = (text), .kind = (what), .measure = (unit),                    \
 		.offset = offsetof(type, field), .bytes = sizeof(((type *)0)->field[0]),               \
 		.family = (members),                                                                  \
+	}
+
+#define COUNTER_HISTOGRAM_OF(type, field, path, members, total, text)                                \
+	{                                                                                            \
+		.name = (path), .help = (text), .kind = COUNTER_HISTOGRAM, .measure = MEASURE_TICKS,   \
+		.offset = offsetof(type, field), .bytes = sizeof(((type *)0)->field[0]),               \
+		.family = (members), .sum = (total),                                                   \
 	}
 
 /* How many values @row has: 1, or the family's. */

@@ -71,7 +71,7 @@ static void push_counter(lua_State *L, struct control *c, const struct tree_item
 	const char *name;
 
 	if (row->kind != COUNTER_STATE) {
-		push_number(L, value, row->measure);
+		push_number(L, value, row->kind == COUNTER_HISTOGRAM ? MEASURE_COUNT : row->measure);
 		return;
 	}
 	name = value < row->family->count ? row->family->name((unsigned)value) : NULL;

@@ -53,7 +53,8 @@ static void put_counter(struct control *c, const struct tree_item *item, struct 
 		put_state(row, value, w);
 	else
 		cbor_put_uint(w, value);
-	put_unit(row->measure, w);
+	if (row->kind != COUNTER_HISTOGRAM)
+		put_unit(row->measure, w);
 }
 
 static void put_setting(struct control *c, const struct tree_item *item, struct cbor_writer *w)
@@ -289,10 +290,24 @@ static void put_names(const struct counter_family *family, struct cbor_writer *w
 	cbor_close_array(w, list);
 }
 
-static void put_counter_declaration(const struct counter *row, struct cbor_writer *w)
+/* Up to where each value of a histogram counts; the last one has no end. */
+static void put_bounds(const struct control *c, const struct counter *row, struct cbor_writer *w)
+{
+	struct cbor_mark list;
+
+	cbor_put_text(w, "bounds");
+	list = cbor_open(w);
+	for (unsigned i = 0; i + 1 < row->family->count; i++)
+		cbor_put_uint(w, ticks_to_ns(BIT(i) - 1, c->cfg.clock->hz));
+	cbor_close_array(w, list);
+	command_put_text(w, "sum", row->sum);
+}
+
+static void put_counter_declaration(const struct control *c, const struct counter *row, struct cbor_writer *w)
 {
 	static const char *const kinds[] = {
 		[COUNTER_TOTAL] = "total", [COUNTER_GAUGE] = "gauge", [COUNTER_STATE] = "state",
+		[COUNTER_HISTOGRAM] = "histogram",
 	};
 
 	command_put_text(w, "name", row->name);
@@ -300,6 +315,8 @@ static void put_counter_declaration(const struct counter *row, struct cbor_write
 	put_unit(row->measure, w);
 	if (row->family)
 		put_names(row->family, w);
+	if (row->kind == COUNTER_HISTOGRAM)
+		put_bounds(c, row, w);
 	command_put_text(w, "help", row->help);
 }
 
@@ -374,7 +391,7 @@ static enum status describe_apply(struct control *c, struct command_args *a, str
 			map = cbor_open(w);
 			command_put_text(w, "group", t.counters ? t.counters->group : t.knobs->group);
 			if (t.counters)
-				put_counter_declaration(&t.counters->rows[row], w);
+				put_counter_declaration(c, &t.counters->rows[row], w);
 			else
 				put_knob_declaration(&t.knobs->rows[row], w);
 			cbor_close_map(w, map);

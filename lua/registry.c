@@ -532,6 +532,8 @@ uint64_t tree_counter(struct control *c, const struct tree_item *item, struct tr
 
 	tree_read_figures(c, &item->table, f);
 	value = counter_value(row, f->bytes, item->member);
+	if (row->kind == COUNTER_HISTOGRAM)
+		return value;
 	switch (row->measure) {
 	case MEASURE_PAGES:
 		return value * PAGE_SIZE;

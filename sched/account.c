@@ -14,6 +14,7 @@ static unsigned bucket_of(uint64_t ticks)
 void account_wake_latency(struct sched_entity *e, uint64_t ticks)
 {
 	bump(&e->figures.wake_latency[bucket_of(ticks)], 1);
+	bump(&e->figures.wake_ticks, ticks);
 }
 
 /* Figures are counters and nothing else. */

@@ -74,6 +74,7 @@ struct sched_change;
 struct sched_figures {
 	uint64_t used, waited, limited, costopped, blocked;
 	uint64_t dispatches, migrations, wakes, costops, yields_to;
+	uint64_t wake_ticks; /* of all wakes, until they ran */
 	uint64_t wake_latency[SCHED_WAKE_BUCKETS];
 };
 

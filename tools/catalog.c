@@ -33,9 +33,22 @@ static void read_names(struct cbor_value declaration, struct catalog_row *row)
 	}
 }
 
+static void read_bounds(struct cbor_value declaration, struct catalog_row *row)
+{
+	struct cbor_value bound;
+	struct cbor_iter it;
+
+	reply_text(declaration, "sum", row->sum, sizeof row->sum);
+	row->bounds = calloc(CATALOG_NAMES_MAX, sizeof *row->bounds);
+	if (!row->bounds || !reply_list(declaration, "bounds", &it))
+		return;
+	for (unsigned i = 0; i + 1 < row->name_count && cbor_next(&it, &bound); i++)
+		cbor_get_uint(bound, &row->bounds[i]);
+}
+
 static bool read_kind(struct cbor_value declaration, enum catalog_kind *out)
 {
-	static const char *const kinds[] = {"total", "gauge", "state"};
+	static const char *const kinds[] = {"total", "gauge", "state", "histogram"};
 	char kind[16];
 
 	reply_text(declaration, "kind", kind, sizeof kind);
@@ -72,6 +85,8 @@ static void take_declaration(struct cbor_value d, void *ctx)
 	reply_text(d, "label", row->label, sizeof row->label);
 	reply_text(d, "help", row->help, sizeof row->help);
 	read_names(d, row);
+	if (kind == CATALOG_HISTOGRAM)
+		read_bounds(d, row);
 	row->at = next_place(cat, row->group);
 	cat->count++;
 }

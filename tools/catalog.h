@@ -13,7 +13,7 @@
 #define CATALOG_NAMES_MAX 64u /* of one counter that has many values */
 #define CATALOG_TABLES_MAX 256u
 
-enum catalog_kind { CATALOG_TOTAL, CATALOG_GAUGE, CATALOG_STATE };
+enum catalog_kind { CATALOG_TOTAL, CATALOG_GAUGE, CATALOG_STATE, CATALOG_HISTOGRAM };
 
 struct catalog_row {
 	char group[32], name[48], unit[8], label[24], help[128];
@@ -21,6 +21,8 @@ struct catalog_row {
 	unsigned name_count; /* 0: one value */
 	char (*names)[32];   /* a state's words, or of each value; "" is not used */
 	unsigned at;         /* index of its first value among its table's */
+	uint64_t *bounds;    /* of a histogram: up to where each value but the last counts */
+	char sum[48];        /* and the counter that sums up */
 };
 
 struct catalog {

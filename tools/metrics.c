@@ -2,7 +2,8 @@
 /*
  * All samples of one metric stand together under its HELP and TYPE, as the format
  * wants it, so the walk is over the declarations and within each over the tables.
- * A state becomes one sample for each word, 1 for the one that holds.
+ * A state becomes one sample for each word, 1 for the one that holds; a histogram
+ * counts up to each bound, and has its sum from another counter of its table.
  */
 #include "tools/metrics.h"
 
@@ -86,10 +87,59 @@ static void write_sample(FILE *out, const struct catalog_row *row, const char *m
 	write_value(out, row, value);
 }
 
-static void write_table(FILE *out, const struct catalog_row *row, const char *metric, const struct sample_table *t)
+static void write_bucket(FILE *out, const char *metric, const struct sample_table *t, const char *bound, uint64_t count)
+{
+	bool any = false;
+
+	fprintf(out, "%s_bucket", metric);
+	if (t->instance[0])
+		write_label(out, t->group, t->instance, &any);
+	write_label(out, "le", bound, &any);
+	fprintf(out, "} %llu\n", (unsigned long long)count);
+}
+
+static void write_plain(FILE *out, const struct catalog_row *row, const char *metric, const char *suffix,
+			const struct sample_table *t, uint64_t value)
+{
+	char name[METRIC_MAX + 8];
+
+	snprintf(name, sizeof name, "%s%s", metric, suffix);
+	write_sample(out, row, name, t, NULL, value);
+}
+
+/* Bounds of less than the unit's smallest part apart are one. */
+static void write_histogram(FILE *out, const struct catalog *cat, const struct catalog_row *row, const char *metric,
+			    const struct sample_table *t)
+{
+	static const struct catalog_row count = {.kind = CATALOG_GAUGE};
+	const struct catalog_row *sum = catalog_find(cat, row->group, row->sum);
+	uint64_t below = 0;
+
+	for (unsigned i = 0; i + 1 < row->name_count; i++) {
+		char bound[32];
+
+		below += t->values[row->at + i];
+		if (i + 2 < row->name_count && row->bounds[i + 1] == row->bounds[i])
+			continue;
+		snprintf(bound, sizeof bound, "%llu.%09llu", (unsigned long long)(row->bounds[i] / NS_PER_S),
+			 (unsigned long long)(row->bounds[i] % NS_PER_S));
+		write_bucket(out, metric, t, bound, below);
+	}
+	below += t->values[row->at + row->name_count - 1];
+	write_bucket(out, metric, t, "+Inf", below);
+	write_plain(out, sum ? sum : row, metric, "_sum", t, sum ? sample_value(cat, t, row->sum) : 0);
+	write_plain(out, &count, metric, "_count", t, below);
+}
+
+static void write_table(FILE *out, const struct catalog *cat, const struct catalog_row *row, const char *metric,
+			const struct sample_table *t)
 {
 	if (row->at + catalog_values(row) > t->count)
 		return;
+	if (row->kind == CATALOG_HISTOGRAM && row->bounds) {
+		write_histogram(out, cat, row, metric, t);
+		return;
+	}
 	if (row->name_count == 0) {
 		write_sample(out, row, metric, t, NULL, t->values[row->at]);
 		return;
@@ -111,10 +161,11 @@ void metrics_write(FILE *out, const struct catalog *cat, const struct sample *sa
 		metric_name(row, metric);
 		fprintf(out, "# HELP %s ", metric);
 		write_escaped(out, row->help, false);
-		fprintf(out, "\n# TYPE %s %s\n", metric, row->kind == CATALOG_TOTAL ? "counter" : "gauge");
+		fprintf(out, "\n# TYPE %s %s\n", metric,
+			row->kind == CATALOG_TOTAL ? "counter" : row->kind == CATALOG_HISTOGRAM ? "histogram" : "gauge");
 		for (unsigned t = 0; t < sample->count; t++)
 			if (strcmp(sample->tables[t].group, row->group) == 0)
-				write_table(out, row, metric, &sample->tables[t]);
+				write_table(out, cat, row, metric, &sample->tables[t]);
 	}
 }
 

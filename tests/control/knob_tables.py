@@ -2,7 +2,7 @@
 """The tables of docs/knobs.md, made from what the machine declares (group 76, command 5)."""
 import re
 
-KINDS = ("total", "gauge", "state")
+KINDS = ("total", "gauge", "state", "histogram")
 
 
 def size(value):

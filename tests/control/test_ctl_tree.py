@@ -124,7 +124,7 @@ def check_metrics(text):
     assert (done.returncode, done.stdout + done.stderr) == (0, ""), done
     found, seen = {}, set()
     for family in families:
-        assert family.documentation and family.type in ("counter", "gauge"), family
+        assert family.documentation and family.type in ("counter", "gauge", "histogram"), family
         assert family.name not in seen, "the samples of %s do not stand together" % family.name
         seen.add(family.name)
         for sample in family.samples:
@@ -136,6 +136,22 @@ def check_metrics(text):
             values[labels] = sample.value
     assert text.endswith("\n") and len(re.findall("^# HELP", text, re.M)) == len(re.findall("^# TYPE", text, re.M))
     return found
+
+
+def test_wake_latency_is_a_histogram(machine):
+    """The parsers have looked at its form; here, that it is the counters' content."""
+    found = check_metrics(machine.ctl("metrics"))
+    name, alpha = "corbel_vm_cpu_wake_latency_seconds", ("vm", "alpha")
+    buckets = sorted((float(dict(k)["le"]), v) for k, v in found[name + "_bucket"].items() if alpha in k)
+    counts = [v for _, v in buckets]
+    assert counts == sorted(counts) and buckets[-1][0] == float("inf")
+    assert counts[-1] == found[name + "_count"][(alpha,)] > 0
+    assert found[name + "_sum"][(alpha,)] == found["corbel_vm_cpu_wake_time_seconds_total"][(alpha,)]
+    bounds = [b for b, _ in buckets]
+    assert len(set(bounds)) == len(bounds) > 20
+    # the sum is within what the buckets say
+    low = sum(n * b for n, b in zip((b - a for a, b in zip([0, *counts], counts)), [0, *bounds]))
+    assert found[name + "_sum"][(alpha,)] >= low
 
 
 def test_metrics(machine):

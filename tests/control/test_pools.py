@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resource pools: by Lua, over the wire, in the tree of settings, and as a part of generations."""
+import json
 import time
 
 import pytest
@@ -497,3 +498,76 @@ def test_generations_and_rollback(host, tmp_path):
         apply, machine, vm("a", "echo", more="autostart = true") + 'set("pool.edge.cpu.shares", 7)')[1]
     apply(machine, SITE)
     assert value(machine, "pool.edge.cpu.shares") == 2000
+
+
+# ---- corbelctl
+
+
+def test_the_tool(host):
+    machine = host(script=vm("a", "echo") + 'start "a"')
+    ctl, run = machine.ctl, machine.ctl_run
+    assert ctl("pool", "create", "edge", "--reservation", "40%", "--limit", "150%", "--shares", "2000") == ""
+    ctl("pool", "create", "inner", "--parent", "edge")
+    ctl("pool", "move", "a", "inner")
+    rows = ctl("pool", "list").splitlines()
+    assert rows[0].split()[:5] == ["pool", "vms", "shares", "reservation", "limit"]
+    assert [row.split()[0] for row in rows[1:]] == ["root", "system", "edge", "inner"]
+    assert rows[3].split()[:5] == ["edge", "0", "2000", "40%", "150%"] and rows[4].startswith("    inner")
+    assert "vms:" in ctl("pool", "show", "inner") and "parent:" in ctl("pool", "show", "inner")
+    ctl("pool", "set", "edge", "--limit", "none", "--shares", "5")
+    entry = {p["name"]: p for p in json.loads(ctl("--json", "pool", "list"))["pools"]}["edge"]
+    assert entry["cpu"]["shares"] == 5 and "limit" not in entry["cpu"]
+    assert json.loads(ctl("--json", "pool", "show", "inner"))["vms"] == ["a"]
+    assert json.loads(ctl("--json", "pool", "create", "third"))["name"] == "third"
+    ctl("pool", "set", "third", "--parent", "inner")
+    assert json.loads(ctl("--json", "pool", "show", "third"))["parent"] == "inner"
+    # refused by the machine, and wrong words
+    for words, status, why in (
+            (("pool", "delete", "inner"), 1, "pool inner cannot be removed: VM a is in it"),
+            (("pool", "set", "edge", "--parent", "third"), 1, "that would be a loop"),
+            (("pool", "create", "x", "--reservation", "61%"), 1, "reservations of 400000 + 610000 ppm do not fit the 1000000 ppm of pool root"),
+            (("pool", "create", "x", "--shares", "0"), 1, "cpu.shares is 0"),
+            (("pool", "create", "x", "--shares", str(HUGE)), 1, "it can be 1 to 1000000"),
+            (("pool", "create", "x", "--parent", "egde"), 1, "did you mean edge?"),
+            (("pool", "create", "edge"), 1, "there is a pool of that name"), (("pool", "show", "egde"), 1, "did you mean edge?"),
+            (("pool", "move", "b", "edge"), 1, "there is no VM called b"), (("pool", "move", "a"), 2, "pool move"),
+            (("pool", "create"), 2, "pool create"), (("pool", "create", "x", "--limit"), 2, "--limit needs a value"),
+            (("pool", "create", "x", "--cap", "5"), 2, "there is no option --cap"), (("pool", "set", "edge"), 2, "usage: pool set"),
+            (("pool", "create", "x", "--limit", "much"), 2, "--limit takes parts of one processor such as 20% or 150%, not much")):
+        done = run(*words)
+        assert done.returncode == status and why in done.stderr, (words, done)
+    failed = run("--json", "pool", "delete", "edge")
+    assert failed.returncode == 1 and json.loads(failed.stdout)["rc"] == smp.BUSY
+    ctl("pool", "move", "a", "root")
+    ctl("pool", "delete", "third", "inner", "edge")
+    assert list(pools(machine)) == OWN
+
+
+def test_completion_of_pools(host):
+    machine = host(script=TREE + vm("web"))
+    complete = lambda *words: machine.ctl("--complete", *words).split()
+    assert complete("pool", "") == ["list", "show", "create", "set", "delete", "move"]
+    assert complete("pool", "show", "") == ["root", "system", "edge", "inner"] and complete("pool", "set", "e") == ["edge"]
+    assert complete("pool", "move", "") == ["web"] and complete("pool", "move", "web", "i") == ["inner"]
+    assert complete("get", "pool.e") == ["pool.edge."] and "pool.edge.cpu.shares" in complete("set", "pool.edge.cpu.s")
+
+
+def test_plan_for_a_person(host, tmp_path):
+    machine = host()
+    site = tmp_path / "site.lua"
+    site.write_text(SITE)
+    assert machine.ctl("plan", str(site)) == "+ pool edge\n+ pool inner\n+ vm a\n0 hooks\n"
+    machine.ctl("apply", str(site))
+    site.write_text(SITE.replace("limit = pct(80)", "limit = pct(90)").replace(pool("inner", 'parent = "edge", ' + cpu("reservation = pct(30)")), "")
+                    .replace('"inner"', '"edge"'))
+    assert machine.ctl("plan", str(site)) == "~ pool edge: cpu\n- pool inner\n~ vm a: pool\n0 hooks\n"
+
+
+def test_metrics_of_pools(host):
+    from test_ctl_tree import check_metrics
+    machine = host(script=TREE + vm("a", "echo", more='pool = "inner"') + 'start "a"')
+    until(lambda: value(machine, "pool.inner.cpu.used") > 0)
+    found = check_metrics(machine.ctl("metrics"))
+    used = {dict(k)["pool"]: v for k, v in found["corbel_pool_cpu_used_seconds_total"].items()}
+    assert set(used) == {*OWN, "edge", "inner"} and used["root"] >= used["edge"] >= used["inner"] > 0
+    assert found["corbel_pool_vms"][(("pool", "inner"),)] == 1

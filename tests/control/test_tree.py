@@ -87,7 +87,7 @@ def test_values_and_declarations_agree_with_the_list(host):
     items = {i["path"]: i["value"] for i in pages(machine, LIST, "items")[0]}
     rebuilt = {}
     for group, instance, row in values:
-        rows = [d for d in declared if d["group"] == group and d["kind"] in ("total", "gauge", "state")]
+        rows = [d for d in declared if d["group"] == group and d["kind"] in ("total", "gauge", "state", "histogram")]
         assert len(rows) == len(row)
         place = group + ("." + instance if instance else "")
         for d, value in zip(rows, row):

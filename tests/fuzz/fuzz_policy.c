@@ -33,7 +33,7 @@ static struct control *c(void)
 
 struct picture {
 	uint64_t committed, free;
-	unsigned vms, scripts, setting_count, names;
+	unsigned vms, pools, scripts, setting_count, names;
 	uint64_t values; /* of all settings, folded */
 	struct generation_state generation;
 };
@@ -76,6 +76,8 @@ static void take_picture(struct picture *p)
 	p->free = stats.frames[FRAME_FREE];
 	for (struct vm *vm = vm_next(&vm_rig.machine, NULL); vm; vm = vm_next(&vm_rig.machine, vm))
 		p->vms++;
+	for (struct pool *pool = pool_next(&vm_rig.machine, NULL); pool; pool = pool_next(&vm_rig.machine, pool))
+		p->pools++;
 	for (unsigned i = 0; i < SCRIPTS_MAX; i++)
 		p->scripts += c()->policy.scripts[i].state != SCRIPT_FREE;
 	p->setting_count = c()->settings.count;
@@ -113,8 +115,12 @@ static void check_idle(void)
 	for (unsigned i = 0; i < SCRIPTS_MAX; i++)
 		if (c()->policy.scripts[i].state == SCRIPT_LOADING)
 			abort();
-	if (!memmgr_check(vm_rig.machine.mm, &why))
+	if (!memmgr_check(vm_rig.machine.mm, &why) || !sched_check(vm_rig.machine.sched))
 		abort();
+	/* A pool's definition, and its node in the scheduler's tree, are one. */
+	for (struct pool *p = pool_next(&vm_rig.machine, NULL); p; p = pool_next(&vm_rig.machine, p))
+		if (pool_parent(p) ? p->cpu->parent != pool_parent(p)->cpu : p->cpu->parent != NULL)
+			abort();
 }
 
 /* ---- operations ---- */
@@ -185,6 +191,7 @@ static void drop_all(void)
 		if (vm_destroy(vm, &err) != ST_OK)
 			abort();
 	}
+	vm_rig_remove_pools();
 	if (vm_rig.machine.committed != 0)
 		abort();
 }

@@ -27,7 +27,21 @@ static void put_request(uint8_t *out, size_t *len, unsigned group, unsigned comm
 	*len = SMP_HEADER_BYTES + w.len;
 }
 
-/* Two VMs to be found by requests: "a" runs, "b" is defined. */
+static void make_pool(const char *name, const char *parent, uint64_t reservation)
+{
+	struct pool_config cfg;
+	struct error err;
+	struct pool *p;
+
+	pool_config_init(&cfg);
+	memcpy(cfg.name, name, strlen(name) + 1);
+	memcpy(cfg.parent, parent, strlen(parent) + 1);
+	cfg.cpu.numbers.reservation = reservation;
+	if (pool_define(&vm_rig.machine, &cfg, &p, &err) != ST_OK)
+		abort();
+}
+
+/* To be found by requests: VM "a", which runs in pool "p" of pool "q", and VM "b", which is defined. */
 static void begin(size_t size)
 {
 	struct error err;
@@ -38,10 +52,16 @@ static void begin(size_t size)
 	control_rig.unsent = 0;
 	control_rig.control->shell.budget.call_steps = 20000;
 	control_rig.control->script.budget.call_steps = 20000;
+	make_pool("q", "", SCHED_ONE_CPU / 2);
+	make_pool("p", "q", SCHED_ONE_CPU / 4);
 	for (const char *name = "a"; name; name = *name == 'a' ? "b" : NULL) {
 		struct vm_config cfg = vm_rig_config(name, 2 * MIB);
 
 		cfg.boot.protocol = BOOT_MULTIBOOT;
+		if (*name == 'a') {
+			memcpy(cfg.pool, "p", sizeof "p");
+			cfg.cpu.numbers.reservation = SCHED_ONE_CPU / 8;
+		}
 		if (vm_define(&vm_rig.machine, &cfg, &vm, &err) != ST_OK)
 			abort();
 		if (*name == 'a' && vm_start(vm, &err) != ST_OK)

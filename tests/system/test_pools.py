@@ -75,3 +75,4 @@ def test_a_pools_limit_and_shares_hold(boot):
     print("30 % reserved:", pools, each)
     assert 0.29 <= pools["edge"] <= 0.32
     assert machine.smp.read_request(74, 1) == {"checked": True}
+    print(machine.ctl("pool", "list"))
