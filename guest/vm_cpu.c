@@ -270,7 +270,8 @@ void vm_cpu_figures(const struct vm *vm, struct vm_cpu_info *out)
 	*out = (struct vm_cpu_info){
 		.blocked_ns = ticks_to_ns(f.blocked, hz), .limited_ns = ticks_to_ns(f.limited, hz),
 		.costopped_ns = ticks_to_ns(f.costopped, hz), .dispatches = f.dispatches, .migrations = f.migrations,
-		.wakes = f.wakes, .costops = f.costops, .wake_ns = ticks_to_ns(f.wake_ticks, hz), .wake_p50_ns = ticks_to_ns(quantile(f.wake_latency, 500), hz),
+		.wakes = f.wakes, .costops = f.costops, .wake_ns = ticks_to_ns(f.wake_ticks, hz),
+		.wake_p50_ns = ticks_to_ns(quantile(f.wake_latency, 500), hz),
 		.wake_p99_ns = ticks_to_ns(quantile(f.wake_latency, 990), hz),
 		.entitled = levels.entitled, .allowed = levels.allowed,
 	};
