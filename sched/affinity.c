@@ -7,11 +7,12 @@
  * the same tree, and the rest of the machine is divided again around that. For sets
  * that are disjoint or nested this ends at the weighted max-min division
  * (Bertsekas & Gallager, "Data Networks", 6.5.2); of sets that overlap without one
- * containing the other only those in use are looked at, not their unions.
+ * containing the other, unions are looked at as well, as long as there are few.
  */
 #include "sched/internal.h"
 
 #define ROUNDS_MAX 8u
+#define UNIONS_MAX 64u /* of overlapping affinities that are looked at */
 
 /* Sums of neighbouring bits, pairs, nibbles: the builtin would be a library call on a CPU without POPCNT. */
 static unsigned ones(uint64_t v)
@@ -63,16 +64,32 @@ static unsigned usable_cpus(const struct sched *s, const struct cpuset *set)
 
 /* ---- the table of masks ---- */
 
+static bool in_use(const struct mask *m)
+{
+	return m->users || m->is_union;
+}
+
+static bool is_same(const struct cpuset *a, const struct cpuset *b)
+{
+	return is_subset(a, b) && is_subset(b, a);
+}
+
+/* Nothing is within @gone any more, nor it within anything. */
+static void unrelate(struct sched *s, unsigned gone)
+{
+	memset(s->mask[gone].within, 0, sizeof s->mask[gone].within);
+	for (unsigned i = 1; i < s->masks; i++)
+		s->mask[i].within[gone / 64] &= ~BIT(gone % 64);
+}
+
 static void relate(struct sched *s, unsigned fresh)
 {
 	struct mask *m = &s->mask[fresh];
 
-	memset(m->within, 0, sizeof m->within);
 	for (unsigned i = 1; i < s->masks; i++) {
 		struct mask *other = &s->mask[i];
 
-		other->within[fresh / 64] &= ~BIT(fresh % 64);
-		if (!other->users && i != fresh)
+		if (!in_use(other))
 			continue;
 		if (is_subset(&other->cpus, &m->cpus))
 			m->within[i / 64] |= BIT(i % 64);
@@ -81,36 +98,106 @@ static void relate(struct sched *s, unsigned fresh)
 	}
 }
 
+/* The mask of exactly @cpus that is in use; 0: none. */
+static unsigned find_mask(const struct sched *s, const struct cpuset *cpus)
+{
+	for (unsigned i = 1; i < s->masks; i++) {
+		if (in_use(&s->mask[i]) && is_same(&s->mask[i].cpus, cpus))
+			return i;
+	}
+	return 0;
+}
+
+/* A new one; 0: the table is full. Its users are the caller's to count. */
+static unsigned add_mask(struct sched *s, const struct cpuset *cpus)
+{
+	unsigned place = 1;
+
+	while (place < s->masks && in_use(&s->mask[place]))
+		place++;
+	if (place == SCHED_MASKS_MAX)
+		return 0;
+	s->masks = MAX(s->masks, place + 1);
+	s->mask[place].cpus = *cpus;
+	return place;
+}
+
+static void drop_unions(struct sched *s)
+{
+	for (unsigned i = 1; i < s->masks; i++) {
+		if (!s->mask[i].is_union)
+			continue;
+		s->mask[i].is_union = false;
+		if (!s->mask[i].users)
+			unrelate(s, i);
+	}
+	while (s->masks > 1 && !in_use(&s->mask[s->masks - 1]))
+		s->masks--;
+}
+
+/* False when there is no room for more of them. */
+static bool add_union(struct sched *s, const struct cpuset *a, const struct cpuset *b, unsigned *unions)
+{
+	struct cpuset both = *a;
+	unsigned mask;
+
+	for (unsigned i = 0; i < CPUSET_WORDS; i++)
+		both.word[i] |= b->word[i];
+	if (find_mask(s, &both) || is_same(&both, &s->mask[ANYWHERE].cpus))
+		return true;
+	mask = *unions < UNIONS_MAX ? add_mask(s, &both) : 0;
+	if (!mask)
+		return false;
+	s->mask[mask].is_union = true;
+	relate(s, mask);
+	(*unions)++;
+	return true;
+}
+
+/*
+ * Sets that overlap without one containing the other can be a bottleneck together though none is one alone: their
+ * unions, and the unions' unions, are looked at like masks. A few overlapping sets have a few of them; of many, the
+ * first ones are taken.
+ */
+static void find_unions(struct sched *s)
+{
+	unsigned unions = 0;
+
+	drop_unions(s);
+	for (unsigned i = 2; i < s->masks; i++) {
+		for (unsigned k = 1; k < i; k++) {
+			const struct mask *a = &s->mask[i], *b = &s->mask[k];
+
+			if (in_use(a) && in_use(b) && intersect(&a->cpus, &b->cpus) && !add_union(s, &a->cpus, &b->cpus, &unions))
+				return;
+		}
+	}
+}
+
 enum status affinity_use(struct sched *s, const struct cpuset *cpus, unsigned *mask, struct error *err)
 {
 	struct cpuset all = s->mask[ANYWHERE].cpus;
-	unsigned place = 0;
+	unsigned place;
 
+	if (!is_subset(cpus, &all))
+		return fail(err, ST_INVALID, "the affinity names a CPU that is not there; CPUs are 0 to %u", s->cpus - 1);
 	if (cpus_count(cpus) == 0 || is_subset(&all, cpus)) {
-		if (cpus_count(cpus) && !is_subset(cpus, &all))
-			return fail(err, ST_INVALID, "the affinity names a CPU that is not there; CPUs are 0 to %u", s->cpus - 1);
 		*mask = ANYWHERE;
 		return ST_OK;
 	}
-	if (!is_subset(cpus, &all))
-		return fail(err, ST_INVALID, "the affinity names a CPU that is not there; CPUs are 0 to %u", s->cpus - 1);
-	for (unsigned i = 1; i < SCHED_MASKS_MAX; i++) {
-		struct mask *m = &s->mask[i];
-
-		if (m->users && is_subset(&m->cpus, cpus) && is_subset(cpus, &m->cpus)) {
-			m->users++;
-			*mask = i;
-			return ST_OK;
-		}
-		if (!m->users && !place)
-			place = i;
+	place = find_mask(s, cpus);
+	if (place && s->mask[place].users) {
+		s->mask[place].users++;
+		*mask = place;
+		return ST_OK;
 	}
+	drop_unions(s);
+	place = add_mask(s, cpus);
 	if (!place)
 		return fail(err, ST_NO_MEMORY, "more than %u different affinities", SCHED_MASKS_MAX - 1);
-	s->mask[place].cpus = *cpus;
 	s->mask[place].users = 1;
-	s->masks = MAX(s->masks, place + 1);
 	relate(s, place);
+	find_unions(s);
 	*mask = place;
 	return ST_OK;
 }
@@ -120,9 +207,10 @@ void affinity_unuse(struct sched *s, unsigned mask)
 	if (mask == ANYWHERE)
 		return;
 	ASSERT(s->mask[mask].users);
-	s->mask[mask].users--;
-	while (s->masks > 1 && !s->mask[s->masks - 1].users)
-		s->masks--;
+	if (--s->mask[mask].users)
+		return;
+	unrelate(s, mask);
+	find_unions(s);
 }
 
 /* ---- bottlenecks ---- */
@@ -177,7 +265,7 @@ static unsigned worst_mask(struct sched *s, const struct cpuset *taken, uint64_t
 		const struct mask *m = &s->mask[i];
 		uint64_t all = (uint64_t)usable_cpus(s, &m->cpus) * RATE_ONE, wanted, left, fixed;
 
-		if (!m->users || intersect(&m->cpus, taken))
+		if (!in_use(m) || intersect(&m->cpus, taken))
 			continue;
 		wanted = sum_within(s, m, offsetof(struct mask, wanted));
 		fixed = sum_within(s, m, offsetof(struct mask, taken));

@@ -14,7 +14,7 @@
 #include "sched/internal.h"
 
 #define LOOK_CPUS 16u     /* at a pick */
-#define LOOK_IDLE 64u     /* before a CPU goes idle */
+#define LOOK_IDLE 64u     /* before a CPU goes idle, or runs somebody far ahead of its time */
 #define TRIES 4u          /* how many of these are locked at most */
 #define LOOK_ENTITIES 8u  /* of one CPU's queue: the heap's first two levels */
 
@@ -131,6 +131,17 @@ void balance_move(struct sched *s, struct sched_entity *e, struct sched_cpu *fro
 /* ---- looking for work ---- */
 
 /*
+ * A CPU with work of its own that is due leaves alone who is not too far behind with no more promised than itself: that
+ * one falls no further behind, and what came over would keep off somebody here who can never make it good.
+ */
+static bool is_worth_it(struct sched *s, const struct sched_cpu *c, const struct sched_cpu *d, int64_t behind)
+{
+	if (!c->ready.count || peek(&d->rate) > c->rate)
+		return true;
+	return behind - cpu_behind(c, c->now) > 2 * (int64_t)peek(&s->slice);
+}
+
+/*
  * Of the CPUs from the cursor on, on which something waits that is due by @due, the one furthest behind, but further
  * than @least and less far than @most.
  */
@@ -149,7 +160,7 @@ static struct sched_cpu *find_busy(struct sched *s, const struct sched_cpu *c, u
 		if (d == c || peek(&d->due_at) > due || !peek(&d->waiting))
 			continue;
 		behind = cpu_behind(d, c->now);
-		if (behind > least && behind < most) {
+		if (behind > least && behind < most && is_worth_it(s, c, d, behind)) {
 			least = behind;
 			found = d;
 		}
@@ -243,6 +254,49 @@ static bool pull_hinted(struct sched *s, struct sched_cpu *c)
 	return hint != c->id + 1 && pull_from(s, c, &s->cpu[hint - 1], INT64_MAX, false);
 }
 
+/* Under both locks: whoever there may come and is due before @due. */
+static void take_sooner(struct sched *s, struct sched_cpu *c, struct sched_cpu *d, int64_t due)
+{
+	struct sched_entity *e;
+
+	cpu_advance(d, c->now);
+	cpu_promote(s, d);
+	e = choose(s, c, d, &d->ready, INT64_MAX);
+	if (!e)
+		e = choose(s, c, d, &d->future, INT64_MAX);
+	if (!e || later(e->eligible, d->omega) >= due)
+		return;
+	balance_move(s, e, d, c);
+	c->pulled++;
+}
+
+/*
+ * Nobody here is due, and somebody will run ahead of its time. If that time is far away, whoever is due first among
+ * some CPUs should, or those here would get far ahead of all others.
+ */
+static void pull_sooner(struct sched *s, struct sched_cpu *c)
+{
+	int64_t least = later(c->future.at[0].key, c->omega) - (int64_t)peek(&s->slice) / 2;
+	struct sched_cpu *found = NULL;
+	unsigned cpu = c->cursor;
+	int64_t due = least;
+
+	for (unsigned i = 0; i < MIN(LOOK_IDLE, s->cpus) && (int64_t)c->now < least; i++) {
+		struct sched_cpu *d;
+
+		cpu = cpu + 1 < s->cpus ? cpu + 1 : 0;
+		d = &s->cpu[cpu];
+		if (d == c || !peek(&d->waiting) || peek(&d->due_at) >= least)
+			continue;
+		least = peek(&d->due_at);
+		found = d;
+	}
+	if (found && cpu_lock_second(c, found)) {
+		take_sooner(s, c, found, due);
+		lock_release(&found->lock);
+	}
+}
+
 void balance_pull_slow(struct sched *s, struct sched_cpu *c)
 {
 	bool idle = !c->ready.count && !c->future.count, due = c->ready.count != 0, taken = false;
@@ -266,6 +320,8 @@ void balance_pull_slow(struct sched *s, struct sched_cpu *c)
 	}
 	if (idle && !taken)
 		pull_from_any(s, c);
+	if (!idle && !due && !taken)
+		pull_sooner(s, c);
 	c->cursor = (c->cursor + MIN(look, s->cpus - 1)) % s->cpus;
 }
 

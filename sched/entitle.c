@@ -11,6 +11,8 @@
  */
 #include "sched/internal.h"
 
+#include "lib/clock.h"
+
 /* ---- one pass over the tree ---- */
 
 static uint64_t limit_rate(const struct sched *s, const struct sched_pool *p)
@@ -81,6 +83,19 @@ static uint64_t guess(const struct sched *s, const struct sched_pool *p, const s
 	return MIN(MAX(level_rate(level, p->numbers.shares), MIN(rate_of_ppm(p->numbers.reservation), most)), most);
 }
 
+/* What is promised to a pool, by its own reservation or as its part of what is to the one above; then to each leaf. */
+static void set_floor(struct sched_pool *p)
+{
+	const struct sched_pool *above = p->parent;
+	uint64_t leaves;
+
+	p->floor = above ? MIN(reserved_rate(p), p->rate) : 0;
+	if (above && above->floor && above->rate)
+		p->floor = MAX(p->floor, mul_div(above->floor, MIN(p->rate, above->rate), above->rate));
+	leaves = p->floor && p->wanting ? mul_div(p->floor, MIN(p->leaf_part.rate, p->rate), MAX(p->rate, 1)) / p->wanting : 0;
+	poke(&p->leaf_floor, (uint32_t)MIN(leaves, RATE_ONE));
+}
+
 static void divide_pool(struct sched *s, struct sched_pool *p)
 {
 	uint64_t level = fill_divide(p->parts, p->rate), leaves;
@@ -91,6 +106,7 @@ static void divide_pool(struct sched *s, struct sched_pool *p)
 	p->part.shares = level; /* kept for the children's guesses; not a part any more */
 	leaves = p->wanting ? p->leaf_part.rate - MIN(p->fixed, p->leaf_part.rate) : 0;
 	poke(&p->leaf_rate, p->free_leaves ? (uint32_t)MAX(MIN(leaves / p->free_leaves, RATE_ONE), RATE_MIN) : 0);
+	set_floor(p);
 	poke(&p->reserved, p->parent && p->numbers.reservation && p->rate <= p->part.low + p->wanting);
 	poke(&p->strict, (p->parent && p->parent->strict) || p->rate + p->wanting >= limit_rate(s, p));
 }
@@ -276,6 +292,23 @@ uint32_t rate_of(const struct sched_entity *e)
 	return own ? own : leaf ? leaf : rate_on_wake(e);
 }
 
+/*
+ * A lag is of the rate, which may be far above what is reserved, and is not owed for ever: it is cut, and shifted with
+ * everybody's. So the reservation has an account of its own, made up at divisions from what has been used: this is
+ * what @e is short of it by now, counted from whenever it had most.
+ */
+static int64_t short_of_promise(struct sched_entity *e, uint64_t now, int64_t most)
+{
+	uint64_t used = e->figures.used, before = e->promised_used;
+	int64_t due = served(clamp_time((int64_t)(now - e->promised_at), TIME_CAP), e->floor), had = (int64_t)(used - before);
+
+	e->promised = e->floor ? MIN(MAX(e->promised + due - had, 0), most) : 0;
+	e->promised_at = now;
+	e->promised_used = used;
+	e->floor = peek(&e->pool->leaf_floor);
+	return e->promised;
+}
+
 /* The lag that it had at virtual time @at stays, the clock runs at another rate from then on. */
 static void change_rate(struct sched_entity *e, uint32_t rate, int64_t at, int64_t most)
 {
@@ -293,12 +326,24 @@ void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entit
 		change_rate(e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)), TIME_CAP);
 }
 
+/* Nobody is left short by more than a slice and what the queue makes of it. */
+static void keep_promise(struct sched *s, const struct sched_cpu *c, struct sched_entity *e)
+{
+	int64_t slice = (int64_t)peek(&s->slice), owed = short_of_promise(e, c->now, 4 * slice) - slice;
+
+	if (owed > lag_of(c, e))
+		e->eligible = apart(virtual_now(c), stretch(owed, e->rate));
+}
+
 static void adopt_rates(struct sched *s, struct sched_cpu *c, const struct heap *h, int64_t at, uint64_t *rate, int64_t *behind)
 {
 	for (unsigned i = 0; i < h->count; i++) {
 		struct sched_entity *e = h->at[i].e;
+		bool promised = e->floor | peek(&e->pool->leaf_floor);
 
 		change_rate(e, rate_of(e), at, (int64_t)peek(&s->slice) * (peek(&e->pool->reserved) ? 4 : 1));
+		if (unlikely(promised))
+			keep_promise(s, c, e);
 		*rate += e->rate;
 		*behind += lag_of(c, e);
 	}

@@ -125,6 +125,7 @@ enum dirty { DIRTY_NOT, DIRTY_DEMAND, DIRTY_NUMBERS };
 struct mask {
 	struct cpuset cpus;
 	unsigned users;
+	bool is_union;          /* of overlapping ones in use, see affinity.c */
 	uint64_t within[MASK_WORDS]; /* masks that are subsets of this one, itself included */
 	/* Scratch of division and admission. */
 	uint64_t wanted, taken;
@@ -347,8 +348,10 @@ unsigned cpus_count(const struct cpuset *set);
 
 /* Ticks that @e may run from @now on, at most @want, taken out of the windows above it; 0: none in this window. */
 uint64_t limit_take(struct sched *s, struct sched_entity *e, uint64_t now, uint64_t want);
-/* After it ran @ran of them. */
-void limit_settle(struct sched *s, struct sched_entity *e, uint64_t ran);
+/* After it ran @ran of them, up to @now. */
+void limit_settle(struct sched *s, struct sched_entity *e, uint64_t ran, uint64_t now);
+/* @p has another limit: the rest of the present window is divided by that. */
+void limit_changed(struct sched_pool *p);
 static inline uint64_t limit_window_end(const struct sched *s, uint64_t now) { return (now / s->window + 1) * s->window; }
 
 /* ---- pool.c ---- */

@@ -11,37 +11,53 @@
  */
 #include "sched/internal.h"
 
+#include "lib/clock.h"
+
 #define USE_BITS 44
 #define USE_MASK (BIT(USE_BITS) - 1)
+#define NUMBER_MASK (BIT(64 - USE_BITS) - 1)
+#define FRESH UINT64_MAX /* in place of window and use: the limit has just changed */
 
-static uint64_t word_of(uint64_t window, uint64_t use)
+static uint64_t word_of(uint64_t number, uint64_t use)
 {
-	return window << USE_BITS | MIN(use, USE_MASK);
+	return number << USE_BITS | MIN(use, USE_MASK - 1);
 }
 
-/* Takes up to @want in window number @window; 0 when it is used up. */
-static uint64_t take(struct sched_pool *p, uint64_t window, uint64_t want)
+/*
+ * What counts as used at @now in window number @number. The rest of a window in which the limit changed has its part of
+ * the new one: what was used under the old one is no measure.
+ */
+static uint64_t used_in(const struct sched *s, uint64_t word, uint64_t number, uint64_t cap, uint64_t now)
 {
-	uint64_t word = peek(&p->window), limit = peek(&p->limit_ticks), cap = MIN(limit, USE_MASK), got, use;
+	if (word == FRESH)
+		return mul_div(cap, now % s->window, s->window);
+	return word >> USE_BITS == (number & NUMBER_MASK) ? word & USE_MASK : 0;
+}
+
+/* Takes up to @want in the window of @now; 0 when it is used up. */
+static uint64_t take(const struct sched *s, struct sched_pool *p, uint64_t now, uint64_t want)
+{
+	uint64_t number = now / s->window, word = peek(&p->window), limit = peek(&p->limit_ticks), got, use;
+	uint64_t cap = MIN(limit, USE_MASK - 1);
 
 	do {
-		use = word >> USE_BITS == (window & (BIT(64 - USE_BITS) - 1)) ? word & USE_MASK : 0;
+		use = used_in(s, word, number, cap, now);
 		got = use < cap ? MIN(want, cap - use) : 0;
-	} while (!__atomic_compare_exchange_n(&p->window, &word, word_of(window, use + got), true, __ATOMIC_RELAXED,
+	} while (!__atomic_compare_exchange_n(&p->window, &word, word_of(number, use + got), true, __ATOMIC_RELAXED,
 					      __ATOMIC_RELAXED));
 	return got;
 }
 
-/* Corrects the use of window number @window, if it is still the present one. */
-static void correct(struct sched_pool *p, uint64_t window, int64_t change)
+/* Corrects the use of window number @number, if it is still the present one. */
+static void correct(struct sched_pool *p, uint64_t number, int64_t change)
 {
 	uint64_t word = peek(&p->window), use;
 
 	do {
-		if (word >> USE_BITS != (window & (BIT(64 - USE_BITS) - 1)))
+		if (word == FRESH || word >> USE_BITS != (number & NUMBER_MASK))
 			return;
 		use = (uint64_t)MAX((int64_t)(word & USE_MASK) + change, 0);
-	} while (!__atomic_compare_exchange_n(&p->window, &word, word_of(window, use), true, __ATOMIC_RELAXED,
+	} while (!__atomic_compare_exchange_n(&p->window, &word, word_of(number, use), true, __ATOMIC_RELAXED,
 					      __ATOMIC_RELAXED));
 }
 
@@ -50,29 +66,44 @@ static struct sched_pool *next_limited(const struct sched_pool *p)
 	return p->parent ? peek(&p->parent->limited) : NULL;
 }
 
+void limit_changed(struct sched_pool *p)
+{
+	poke(&p->window, FRESH);
+}
+
 uint64_t limit_take(struct sched *s, struct sched_entity *e, uint64_t now, uint64_t want)
 {
-	uint64_t window = now / s->window;
+	uint64_t number = now / s->window;
 
 	/* A turn ends with the window, so that its use is of one window only. */
 	want = MIN(want, limit_window_end(s, now) - now);
-	e->granted_in = window;
+	e->granted_in = number;
 	for (struct sched_pool *p = peek(&e->pool->limited); p && want; p = next_limited(p)) {
-		uint64_t got = take(p, window, want);
+		uint64_t got = take(s, p, now, want);
 
 		for (struct sched_pool *below = peek(&e->pool->limited); got < want && below != p; below = next_limited(below))
-			correct(below, window, (int64_t)got - (int64_t)want);
+			correct(below, number, (int64_t)got - (int64_t)want);
 		want = got;
 	}
 	e->grant = want;
 	return want;
 }
 
-void limit_settle(struct sched *s, struct sched_entity *e, uint64_t ran)
+/* Turns end a little late: what @e ran of the next window, up to @now, is taken out of that one. */
+static void settle_late(struct sched *s, struct sched_entity *e, uint64_t now, uint64_t late)
+{
+	for (struct sched_pool *p = peek(&e->pool->limited); p; p = next_limited(p)) {
+		take(s, p, now, 0);
+		correct(p, now / s->window, (int64_t)late);
+	}
+}
+
+void limit_settle(struct sched *s, struct sched_entity *e, uint64_t ran, uint64_t now)
 {
 	int64_t change = (int64_t)ran - (int64_t)e->grant;
 
-	(void)s;
+	if (now / s->window != e->granted_in)
+		settle_late(s, e, now, MIN(ran, now % s->window));
 	for (struct sched_pool *p = peek(&e->pool->limited); p && change; p = next_limited(p))
 		correct(p, e->granted_in, change);
 	e->grant = 0;

@@ -85,10 +85,14 @@ static void refresh(struct sched *s)
 	list_for_each(it, &s->pools) {
 		struct sched_pool *p = list_entry(it, struct sched_pool, node);
 		bool limited = p->numbers.limit != SCHED_NO_LIMIT;
-		uint64_t ticks = limited ? mul_div(p->numbers.limit, s->window, SCHED_ONE_CPU) : 0;
+		/* A little is kept back, for turns that end late just when nothing is left: a 64th of a tick for each CPU. */
+		uint64_t ticks = limited ? mul_div(p->numbers.limit, s->window - s->tick / 64, SCHED_ONE_CPU) : 0;
 
+		ticks = limited ? MAX(ticks, 1) : NO_LIMIT_TICKS;
+		if (ticks != p->limit_ticks)
+			limit_changed(p);
 		p->depth = p->parent ? p->parent->depth + 1 : 0;
-		poke(&p->limit_ticks, limited ? MAX(ticks, 1) : NO_LIMIT_TICKS);
+		poke(&p->limit_ticks, ticks);
 		poke(&p->limited, limited ? p : p->parent ? p->parent->limited : NULL);
 	}
 	division_stale(s);

@@ -363,6 +363,7 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 		lag = lag_after_sleep(s, e, home->now);
 		count_demand(s, e, 1);
 		set_rate(e, rate_on_wake(e));
+		e->floor = 0;
 		gang_wake(e);
 		e->woken = true;
 		e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
@@ -704,7 +705,7 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	ASSERT(e && e->state == SCHED_RUNNING);
 	ran = cut(c, now);
 	if (peek(&e->pool->limited))
-		limit_settle(s, e, ran);
+		limit_settle(s, e, ran, c->now);
 	e->boosted = e->boosted && ran < e->left;
 	serve(s, e, ran);
 	if (e->gang_index < SCHED_GANG_MAX)

@@ -106,9 +106,11 @@ struct sched_pool {
 	uint32_t leaf_guess;           /* of one more leaf, where pools compete with leaves; else 0 */
 	uint32_t reserved;             /* its reservation is what holds it up: what it is owed is never given up; atomic */
 	uint32_t strict;               /* a limit is what bounds it: never runs ahead of it */
+	uint32_t leaf_floor;           /* of leaf_rate, what reservations promise; atomic */
 	/* Scratch of the division. */
 	struct sched_part part, leaf_part;
 	uint64_t fixed;                /* what leaves get that are held back by their CPUs */
+	uint64_t floor;                /* of its rate, what reservations promise */
 	uint32_t wanting, free_leaves, below;
 	struct sched_part *parts;
 	/* Scratch of sched_pool_change(). */
@@ -160,6 +162,9 @@ struct sched_entity {
 	int64_t eligible;       /* virtual time of the CPU at which it has had what it is due */
 	uint64_t left;          /* ticks until its present request is served */
 	int64_t lag;            /* while BLOCKED: ticks it was owed, or had too many, when it blocked */
+	uint32_t floor;         /* part of the rate that is promised; 0 also from a wake to the next division */
+	int64_t promised;       /* ticks that it was short of that at promised_at, when it had used promised_used */
+	uint64_t promised_at, promised_used;
 	uint64_t grant;         /* ticks taken from the windows above it for this turn */
 	uint64_t granted_in;    /* the window they are of */
 	uint64_t progress_seen;

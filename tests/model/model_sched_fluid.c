@@ -36,12 +36,14 @@ static double worst_window, worst_rounds, worst_short;
 static uint64_t decisions, worst_over, longest_idle;
 static unsigned windows, missed, changes, beyond, all_windows, all_missed; /* beyond: the bar, of all windows */
 static bool long_run; /* counts failures and goes on */
+static uint64_t long_seed;
 
 #define failed(...)                                  \
 	do {                                         \
 		if (!long_run)                       \
 			fail_msg(__VA_ARGS__);       \
-		fprintf(stderr, "  " __VA_ARGS__);   \
+		fprintf(stderr, "seed %llu, ", (unsigned long long)long_seed); \
+		fprintf(stderr, __VA_ARGS__);        \
 		fprintf(stderr, "\n");               \
 		all_missed++;                        \
 	} while (0)
@@ -238,6 +240,8 @@ static void epoch(const struct load *l, bool long_one)
 	if (w.worst <= l->most && w.worst_rounds <= 1 && w.worst_level <= 0.001 && w.idle_beside_work <= sim.cfg.tick)
 		return;
 	missed++;
+	if (long_run)
+		fprintf(stderr, "seed %llu, ", (unsigned long long)long_seed);
 	fprintf(stderr, "%s: %u CPUs, %u entities, %u changes: off by %.2f of what is allowed, %.2f over 100 rounds; "
 		"division off by %.4f; idle beside work for %.2f ticks\n", l->name, sim.cfg.cpus, sim.entities, changes, w.worst,
 		w.worst_rounds, w.worst_level, (double)w.idle_beside_work / SIM_TICK);
@@ -371,12 +375,12 @@ static void restless(struct random_state *r, bool limits)
 	decisions += sim.decisions;
 	for (unsigned k = 0; k < GUARDED; k++) {
 		worst_short = MAX(worst_short, g[k].worst);
-		if (g[k].worst > (limits ? 4 * SIM_SLICE : 2 * SIM_SLICE + SIM_TICK))
+		if (g[k].worst > 2 * SIM_SLICE + SIM_TICK)
 			failed("%u CPUs: a reservation of %.3f CPU falls short by %.2f slices", cfg.cpus, g[k].reserved,
 			       g[k].worst / SIM_SLICE);
 	}
 	longest_idle = MAX(longest_idle, longest);
-	if (longest > (limits ? 2 : 1) * SIM_TICK)
+	if (longest > SIM_TICK)
 		failed("%u CPUs: one idles beside work for %.2f ticks", cfg.cpus, (double)longest / SIM_TICK);
 	if (passed_limits() > SIM_TICK)
 		failed("a limit was passed by %.2f ticks in a window", (double)passed_limits() / SIM_TICK);
@@ -395,10 +399,10 @@ static void run_restless_limits(struct random_state *r) { restless(r, true); }
  * On 256 CPUs a vcpu of small shares may run ahead where nobody who is owed is near. 100 rounds are within their bar.
  */
 static const struct load loads[] = {
-	{"few", 4, 12, 5, 20, 200, false, true, 1, 1.3},
-	{"bound", 4, 14, 4, 12, 200, true, true, 1, 3.2},
-	{"some", 16, 100, 20, 8, 300, false, false, 13, 1.6},
-	{"many", 256, SIM_ENTITIES, 120, 3, 60, false, false, 997, 4.6},
+	{"few", 4, 12, 5, 20, 200, false, true, 1, 1},
+	{"bound", 4, 14, 4, 12, 200, true, true, 1, 2.5},
+	{"some", 16, 100, 20, 8, 300, false, false, 13, 1},
+	{"many", 256, SIM_ENTITIES, 120, 3, 60, false, false, 997, 1},
 };
 
 static void run_few(struct random_state *r) { run_load(&loads[0], r); }
@@ -461,6 +465,7 @@ static void many_decisions(void **state)
 	for (uint64_t seed = 1; decisions < wanted; seed++) {
 		struct random_state r = random_seed(seed);
 
+		long_seed = seed;
 		runs[seed % ARRAY_SIZE(runs)](&r);
 	}
 	print_message("%llu decisions, %u windows: %u beyond the bar, the worst %.2f of what is allowed, over 100 "

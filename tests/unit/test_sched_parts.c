@@ -204,7 +204,7 @@ static void a_window_gives_out_what_it_has(void **state)
 	assert_true(limit_take(&s, &f, 5000, 100) == 100);
 	assert_true(limit_take(&s, &f, 5000, 100) == 50); /* the outer one is used up */
 	e.grant = 150;
-	limit_settle(&s, &e, 20); /* gives 130 back to both */
+	limit_settle(&s, &e, 20, 5020); /* gives 130 back to both */
 	assert_true(limit_take(&s, &e, 5000, 1000) == 130); /* the outer one has 130, the inner 180 */
 	assert_true(limit_take(&s, &e, 5100, 1) == 0);
 	assert_true(limit_take(&s, &e, 5950, 100) == 0);
@@ -225,8 +225,29 @@ static void a_turn_ends_with_its_window(void **state)
 	assert_true(limit_take(&s, &e, 6000, 300) == 300);
 	e.granted_in = 5;
 	e.grant = 50;
-	limit_settle(&s, &e, 0);
+	limit_settle(&s, &e, 0, 6000);
 	assert_true(limit_take(&s, &e, 6500, 1) == 0);
+	/* A turn that ends late takes what it ran of the next window out of that. */
+	assert_true(limit_take(&s, &e, 7950, 100) == 50);
+	limit_settle(&s, &e, 57, 8007);
+	assert_true(limit_take(&s, &e, 8007, 1000) == 293);
+}
+
+/* The rest of the window has its part of the new limit, whatever was used under the old one. */
+static void a_new_limit_counts_from_its_change_on(void **state)
+{
+	struct sched s = {.window = 1000};
+	struct sched_pool p = {.limit_ticks = 300};
+	struct sched_entity e = {.pool = &p};
+
+	(void)state;
+	p.limited = &p;
+	assert_true(limit_take(&s, &e, 5000, 300) == 300);
+	p.limit_ticks = 100;
+	limit_changed(&p);
+	limit_settle(&s, &e, 290, 5290); /* of the old one */
+	assert_true(limit_take(&s, &e, 5600, 1000) == 40);
+	assert_true(limit_take(&s, &e, 6000, 1000) == 100);
 }
 
 /* ---- implicit co-scheduling ---- */
@@ -260,6 +281,7 @@ int main(void)
 		cmocka_unit_test(random_parts), cmocka_unit_test(a_heap_gives_the_least),
 		cmocka_unit_test(an_exchange_is_a_push_and_a_pop), cmocka_unit_test(tags_are_time),
 		cmocka_unit_test(a_window_gives_out_what_it_has), cmocka_unit_test(a_turn_ends_with_its_window),
+		cmocka_unit_test(a_new_limit_counts_from_its_change_on),
 		cmocka_unit_test(catching_up_grows_with_the_logarithm), cmocka_unit_test(the_bonus_is_bounded),
 	};
 
