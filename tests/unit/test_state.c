@@ -384,7 +384,7 @@ static void on_alarm(int number)
 	if (!interp_overdue())
 		return;
 	sigemptyset(&set);
-	sigaddset(&set, SIGALRM);
+	sigaddset(&set, SIGVTALRM);
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 	interp_abandon();
 }
@@ -394,15 +394,15 @@ static void start_timer(unsigned ms)
 	const struct itimerval every = {.it_interval.tv_usec = ms * 1000, .it_value.tv_usec = ms * 1000};
 
 	interrupts = 0;
-	signal(SIGALRM, on_alarm);
-	setitimer(ITIMER_REAL, &every, NULL);
+	signal(SIGVTALRM, on_alarm);
+	setitimer(ITIMER_VIRTUAL, &every, NULL);
 }
 
 static void stop_timer(void)
 {
 	static const struct itimerval never;
 
-	setitimer(ITIMER_REAL, &never, NULL);
+	setitimer(ITIMER_VIRTUAL, &never, NULL);
 }
 
 static void what_no_meter_sees_is_abandoned(void **state)
