@@ -118,7 +118,7 @@ static enum disposition on_irq_window(struct vcpu *v)
 		return RESUME;
 	v->irq_window = false;
 	/* At once: no instruction is under way that could still raise an exception. */
-	vcpu_deliver(v);
+	vcpu_window_opened(v);
 	vcpu_replan(v);
 	return RESUME;
 }

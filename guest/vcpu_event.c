@@ -127,6 +127,23 @@ void vcpu_deliver(struct vcpu *v)
 	deliver_interrupts(v);
 }
 
+/* Mostly the window was the APIC's; then there is nothing else to look at, and what it has can be injected. */
+void vcpu_window_opened(struct vcpu *v)
+{
+	int vector;
+
+	if (unlikely(v->exception_pending || v->nmi_pending || v->engine->caps.virtual_interrupts || pic_pending(v))) {
+		vcpu_deliver(v);
+		return;
+	}
+	vector = vlapic_deliverable(&v->lapic);
+	if (likely(vector >= 0)) {
+		vlapic_accept(&v->lapic, (uint8_t)vector);
+		inject(v, EVENT_INTERRUPT, (uint8_t)vector);
+	}
+	watch_tpr(v);
+}
+
 /* ---- exceptions ---- */
 
 enum exception_class { BENIGN, CONTRIBUTORY, PAGE_FAULT, DOUBLE_FAULT };
@@ -190,15 +207,27 @@ static void lapic_changed(void *ctx)
 		vcpu_request(v, REQ_EVENT);
 }
 
-/* An engine that delivers by itself needs the vector alone; what else is pending stays as it has been judged. */
+static bool interrupts_off(const struct vcpu *v)
+{
+	return !(v->engine->get_reg((struct vcpu *)v, REG_RFLAGS) & RFLAGS_IF);
+}
+
+/*
+ * An engine that delivers by itself needs the vector alone; what else is pending stays as it has been judged. Otherwise
+ * nothing can be injected before the guest sets IF, or the window that is asked for already opens: all is judged then.
+ */
 static void lapic_posted(void *ctx, uint8_t vector)
 {
 	struct vcpu *v = ctx;
 
-	if (v->engine->caps.virtual_interrupts && in_turn(v))
-		v->engine->post_interrupt(v, vector);
-	else
+	if (unlikely(!in_turn(v)))
 		lapic_changed(v);
+	else if (v->engine->caps.virtual_interrupts)
+		v->engine->post_interrupt(v, vector);
+	else if (interrupts_off(v))
+		set_window(v, EVENT_INTERRUPT, &v->irq_window, true);
+	else if (!v->irq_window)
+		vcpu_note(v, REQ_EVENT);
 }
 
 static void lapic_nmi(void *ctx)

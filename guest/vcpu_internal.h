@@ -16,6 +16,8 @@ extern const struct vlapic_ops vcpu_lapic_ops;
 
 /* Stages what can be delivered at the next entry and asks for windows for what cannot. */
 void vcpu_deliver(struct vcpu *v);
+/* The same at the exit of an interrupt window that was asked for: nothing is staged, IF is set and nothing shadows. */
+void vcpu_window_opened(struct vcpu *v);
 /* Would any pending event wake the vcpu from HLT now? */
 bool vcpu_wakes(struct vcpu *v);
 

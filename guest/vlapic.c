@@ -10,7 +10,6 @@
 
 #include "lib/assert.h"
 
-#define VECTORS_ILLEGAL 16 /* vectors 0..15 cannot be requested */
 #define WORDS 8            /* of 32 vectors */
 #define CLASS(priority) ((priority) >> 4)
 #define DEST_BROADCAST 0xffffffffu

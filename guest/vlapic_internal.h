@@ -11,6 +11,8 @@
 #include "lib/bits.h"
 #include "lib/x86_regs.h"
 
+#define VECTORS_ILLEGAL 16 /* vectors 0..15 cannot be requested */
+
 static inline uint32_t vlapic_reg(const struct vlapic *l, uint32_t reg) { return get_le32(l->page + reg); }
 static inline void vlapic_set_reg(struct vlapic *l, uint32_t reg, uint32_t v) { put_le32(l->page + reg, v); }
 

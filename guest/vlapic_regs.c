@@ -349,6 +349,11 @@ enum status vlapic_write_msr(struct vlapic *l, uint32_t index, uint64_t value)
 		vlapic_timer_write_deadline(l, value);
 		return ST_OK;
 	}
+	/* As vlapic_send_ipi() would with the shorthand for itself. */
+	if (index == MSR_X2APIC_SELF_IPI && l->mode == VLAPIC_X2APIC && value >= VECTORS_ILLEGAL && value <= UINT8_MAX) {
+		vlapic_post(l, (uint8_t)value, false);
+		return ST_OK;
+	}
 	if (index == MSR_IA32_APIC_BASE)
 		return write_base(l, value);
 	return write_x2apic(l, index, value);

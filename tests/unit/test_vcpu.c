@@ -578,6 +578,64 @@ static void an_event_leaves_the_deadline_alone(void **state)
 	assert_int_equal(host_now(), start + 1000);
 }
 
+static void post_with_interrupts_off(struct vcpu *at)
+{
+	set_if(false);
+	vlapic_post(&at->lapic, 0x61, false);
+}
+
+static void allow_them(struct vcpu *at)
+{
+	(void)at;
+	set_if(true);
+}
+
+/* To itself with interrupts off: the window is asked for at once, the loop is not left for that. */
+static void a_vector_for_later_only_asks_for_its_window(void **state)
+{
+	static const struct fake_step script[] = {
+		{{.kind = EXIT_CPUID, .length = 2}, 100, post_with_interrupts_off},
+		{{.kind = EXIT_CPUID, .length = 2}, 100, post_two},
+		{{.kind = EXIT_CPUID, .length = 2}, 100, allow_them},
+	};
+	uint64_t start = host_now();
+
+	(void)state;
+	open_apic();
+	PLAY(script, start + 2000);
+	assert_int_equal(fake(v)->counts[CALL_WINDOW], 2);
+	assert_int_equal(v->exits[EXIT_IRQ_WINDOW], 1);
+	assert_int_equal(last(CALL_INJECT).a, 0x61);
+	assert_int_equal(vlapic_highest_irr(&v->lapic), 0x51);
+	assert_false(v->irq_window);
+}
+
+static void post_below_the_priority(struct vcpu *at)
+{
+	set_if(false);
+	vlapic_set_cr8(&at->lapic, 7);
+	at->requests &= ~REQ_EVENT; /* as if the guest had lowered the priority's shadow by itself */
+	vlapic_post(&at->lapic, 0x61, false);
+}
+
+/* Its window opens for nothing, once; then the priority is watched. */
+static void a_vector_below_the_priority_waits_for_that(void **state)
+{
+	static const struct fake_step script[] = {
+		{{.kind = EXIT_CPUID, .length = 2}, 100, post_below_the_priority},
+		{{.kind = EXIT_CPUID, .length = 2}, 100, allow_them},
+	};
+	uint64_t start = host_now();
+
+	(void)state;
+	open_apic();
+	PLAY(script, start + 2000);
+	assert_int_equal(v->exits[EXIT_IRQ_WINDOW], 1);
+	assert_int_equal(fake(v)->counts[CALL_INJECT], 0);
+	assert_int_equal(last(CALL_SYNC_APIC).a, 0x61);
+	assert_false(v->irq_window);
+}
+
 static void extint_is_injected_even_then(void **state)
 {
 	uint64_t start = host_now();
@@ -764,6 +822,8 @@ int main(void)
 		TV(a_posted_vector_goes_straight_to_such_an_engine),
 		TV(a_window_of_the_engine_s_own_delivers_nothing),
 		T(an_event_leaves_the_deadline_alone),
+		T(a_vector_for_later_only_asks_for_its_window),
+		T(a_vector_below_the_priority_waits_for_that),
 		TV(extint_is_injected_even_then),
 		T(a_level_vector_tells_the_io_apic),
 		T(a_mode_change_reaches_the_engine_before_the_entry),
