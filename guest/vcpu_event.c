@@ -141,7 +141,8 @@ void vcpu_window_opened(struct vcpu *v)
 		vlapic_accept(&v->lapic, (uint8_t)vector);
 		inject(v, EVENT_INTERRUPT, (uint8_t)vector);
 	}
-	watch_tpr(v);
+	if (v->lapic.irr_words != 0 || v->tpr_watch >= 0)
+		watch_tpr(v);
 }
 
 /* ---- exceptions ---- */
@@ -207,14 +208,9 @@ static void lapic_changed(void *ctx)
 		vcpu_request(v, REQ_EVENT);
 }
 
-static bool interrupts_off(const struct vcpu *v)
-{
-	return !(v->engine->get_reg((struct vcpu *)v, REG_RFLAGS) & RFLAGS_IF);
-}
-
 /*
- * An engine that delivers by itself needs the vector alone; what else is pending stays as it has been judged. Otherwise
- * nothing can be injected before the guest sets IF, or the window that is asked for already opens: all is judged then.
+ * An engine that delivers by itself needs the vector alone; what else is pending stays as it has been judged. With
+ * others, what cannot be injected now (the guest has interrupts off) waits for a window: all is judged when that opens.
  */
 static void lapic_posted(void *ctx, uint8_t vector)
 {
@@ -224,10 +220,12 @@ static void lapic_posted(void *ctx, uint8_t vector)
 		lapic_changed(v);
 	else if (v->engine->caps.virtual_interrupts)
 		v->engine->post_interrupt(v, vector);
-	else if (interrupts_off(v))
-		set_window(v, EVENT_INTERRUPT, &v->irq_window, true);
-	else if (!v->irq_window)
+	else if (v->irq_window)
+		return;
+	else if (v->engine->can_inject(v, EVENT_INTERRUPT))
 		vcpu_note(v, REQ_EVENT);
+	else
+		set_window(v, EVENT_INTERRUPT, &v->irq_window, true);
 }
 
 static void lapic_nmi(void *ctx)

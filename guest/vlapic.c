@@ -312,13 +312,18 @@ void vlapic_send_ipi(struct vlapic *l, uint64_t icr)
 	uint64_t delivery = icr & APIC_LVT_DELIVERY_MASK;
 	bool has_vector = delivery == APIC_DELIVERY_FIXED || delivery == APIC_DELIVERY_LOWEST;
 
+	/* A vector to itself: most of all. */
+	if (likely((icr & (ICR_SHORTHAND_MASK | APIC_LVT_DELIVERY_MASK)) == APIC_ICR_SELF && (uint8_t)icr >= VECTORS_ILLEGAL)) {
+		vlapic_post(l, (uint8_t)icr, false);
+		return;
+	}
 	if (is_init_deassert(icr))
 		return;
 	if (has_vector && (uint8_t)icr < VECTORS_ILLEGAL) {
 		vlapic_error(l, APIC_ESR_SEND_ILLEGAL);
 		return;
 	}
-	if (likely((icr & ICR_SHORTHAND_MASK) == APIC_ICR_SELF)) {
+	if ((icr & ICR_SHORTHAND_MASK) == APIC_ICR_SELF) {
 		vlapic_receive(l, delivery, (uint8_t)icr, false);
 		return;
 	}
