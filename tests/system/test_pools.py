@@ -47,6 +47,7 @@ def near(got, want, by=0.03):
 
 def test_a_pools_limit_and_shares_hold(boot):
     machine = boot(store={"scripts/boot.lua": SCRIPT, **conftest.guest_files("burn")}, megs=96)
+    machine.share_line()
     for name in "abc":
         machine.operator.wait_output(name, rb"burn: ready")
 
@@ -75,4 +76,6 @@ def test_a_pools_limit_and_shares_hold(boot):
     print("30 % reserved:", pools, each)
     assert 0.29 <= pools["edge"] <= 0.32
     assert machine.smp.read_request(74, 1) == {"checked": True}
-    print(machine.ctl("pool", "list"))
+    rows = machine.ctl("pool", "list")
+    print(rows)
+    assert [row.split()[0] for row in rows.splitlines()] == ["pool", "root", "system", "edge"]
