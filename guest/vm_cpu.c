@@ -125,17 +125,40 @@ enum status vm_cpu_add_vcpus(struct vm *vm, struct error *err)
 
 /* ---- changing ---- */
 
-static enum status set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err)
+static enum status set_attributes_of(struct vcpu *v, const struct vm_config *cfg, struct error *err)
 {
 	struct sched_attr attr = attributes(cfg);
+
+	attr.gang = v->vm->vcpu_count > 1;
+	if (v->entity.state == SCHED_DETACHED)
+		return ST_OK;
+	return sched_set_attr(v->vm->machine->sched, &v->entity, &attr, v->host->clock->ticks(), err);
+}
+
+static enum status set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err)
+{
 	enum status st = ST_OK;
 
-	attr.gang = vm->vcpu_count > 1;
 	for (unsigned i = 0; i < vm->vcpu_count && st == ST_OK; i++)
-		if (vm->vcpus[i]->entity.state != SCHED_DETACHED)
-			st = sched_set_attr(vm->machine->sched, &vm->vcpus[i]->entity, &attr,
-					    vm->machine->host->clock->ticks(), err);
+		st = set_attributes_of(vm->vcpus[i], cfg, err);
 	return st;
+}
+
+/* Back to what is in force: through the states that were admitted on the way there, so in reverse order. */
+static enum status reset_attributes(struct vm *vm, struct error *err)
+{
+	enum status st = ST_OK;
+
+	for (unsigned i = vm->vcpu_count; i-- > 0 && st == ST_OK;)
+		st = set_attributes_of(vm->vcpus[i], &vm->config, err);
+	return st;
+}
+
+/* What was in force is admitted again. Should it be refused all the same, the machine goes on with what there is. */
+static void note_put_back(const struct vm *vm, enum status back, const struct error *why)
+{
+	if (back != ST_OK)
+		log_error("VM %s: its CPU settings could not be put back: %s", vm->config.name, why->text);
 }
 
 enum status vm_cpu_set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err)
@@ -149,8 +172,8 @@ enum status vm_cpu_set_attributes(struct vm *vm, const struct vm_config *cfg, st
 	state = vm_mask(vm);
 	st = set_attributes(vm, cfg, err);
 	if (st != ST_OK) {
-		back = set_attributes(vm, &vm->config, &none);
-		ASSERT(back == ST_OK); /* it was so */
+		back = reset_attributes(vm, &none);
+		note_put_back(vm, back, &none);
 	}
 	vm_unmask(vm, state);
 	return st;
@@ -193,8 +216,10 @@ static enum status try_running(struct vm *vm, const struct vm_config *cfg, struc
 	enum status st = set_all(vm, cfg, err), back;
 	struct error none;
 
-	back = set_all(vm, &vm->config, &none);
-	ASSERT(back == ST_OK); /* it was so */
+	back = reset_attributes(vm, &none);
+	if (back == ST_OK)
+		back = set_numbers(vm, &vm->config, true, &none);
+	note_put_back(vm, back, &none);
 	return st;
 }
 

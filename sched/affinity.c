@@ -396,7 +396,7 @@ enum status affinity_admit(struct sched *s, struct error *err)
 		const struct sched_entity *e = restricted_entry(it);
 		struct mask *m = &s->mask[e->mask];
 
-		if (e->attr.exclusive)
+		if (e->attr.exclusive || e == s->claimant)
 			continue;
 		m->in_common = true;
 		/* The root's reservation is the machine itself: its own leaves have none. */

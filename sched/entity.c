@@ -165,29 +165,44 @@ static void evict(struct sched *s, unsigned cpu)
 	sched_kick(s, cpu);
 }
 
-/* Takes a core for @e out of @allowed; *only becomes the one CPU of it that @e is to run on. */
+/* The core of @cpu, for @e alone, if all that is promised still fits the others. */
+static enum status claim_core(struct sched *s, const struct sched_entity *e, unsigned cpu, struct error *err)
+{
+	unsigned count = set_owner(s, cpu, e);
+	enum status st;
+
+	s->exclusive += count;
+	s->claimant = e;
+	st = still_fits(s, err);
+	s->claimant = NULL;
+	if (st) {
+		s->exclusive -= count;
+		set_owner(s, cpu, NULL);
+	}
+	return st;
+}
+
+/*
+ * Takes a core for @e out of @allowed, of several the one that it had last, so that a change of something else moves
+ * nobody and a change that is undone finds what it left; *only becomes the one CPU of it that @e is to run on.
+ */
 static enum status take_core(struct sched *s, const struct sched_entity *e, const struct cpuset *allowed,
 			     struct cpuset *only, struct error *err)
 {
-	for (unsigned cpu = s->cpus; cpu-- > 0;) {
-		enum status st;
-		unsigned count;
+	enum status st = fail(err, ST_NOT_ADMITTED, "no core is free to be exclusive");
 
-		if (!is_free_core(s, allowed, cpu))
+	for (unsigned i = s->cpus + 1; i-- > 0 && st;) {
+		unsigned cpu = i < s->cpus ? i : e->core - 1;
+
+		if (cpu >= s->cpus || !is_free_core(s, allowed, cpu))
 			continue;
-		count = set_owner(s, cpu, e);
-		s->exclusive += count;
-		st = still_fits(s, err);
-		if (st) {
-			s->exclusive -= count;
-			set_owner(s, cpu, NULL);
-			return st;
+		st = claim_core(s, e, cpu, err);
+		if (!st) {
+			*only = (struct cpuset){{0}};
+			cpuset_add(only, cpu);
 		}
-		*only = (struct cpuset){{0}};
-		cpuset_add(only, cpu);
-		return ST_OK;
 	}
-	return fail(err, ST_NOT_ADMITTED, "no core is free to be exclusive");
+	return st;
 }
 
 static void give_core_back(struct sched *s, const struct sched_entity *e)
@@ -212,11 +227,15 @@ static void take_core_again(struct sched *s, const struct sched_entity *e, unsig
 	}
 }
 
-static void evict_from_core(struct sched *s, const struct sched_entity *e)
+/* @e has come to have a core: others leave it. */
+static void move_into_core(struct sched *s, struct sched_entity *e)
 {
 	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
-		if (peek(&s->owner[cpu]) == e)
-			evict(s, cpu);
+		if (peek(&s->owner[cpu]) != e)
+			continue;
+		if (cpuset_has(&s->mask[e->mask].cpus, cpu))
+			e->core = cpu + 1;
+		evict(s, cpu);
 	}
 }
 
@@ -319,7 +338,7 @@ enum status sched_add(struct sched *s, struct sched_entity *e, struct sched_pool
 		lock_release(&c->lock);
 		division_stale(s);
 		if (attr->exclusive)
-			evict_from_core(s, e);
+			move_into_core(s, e);
 	}
 	lock_release(&s->lock);
 	return st;
@@ -436,7 +455,7 @@ enum status sched_set_attr(struct sched *s, struct sched_entity *e, const struct
 	if (st && e->attr.exclusive)
 		take_core_again(s, e, before);
 	if (!st && attr->exclusive)
-		evict_from_core(s, e);
+		move_into_core(s, e);
 	division_stale(s);
 	/* Its CPU looks whether it may stay, or an idle one may have it. */
 	if (!st)

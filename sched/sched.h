@@ -148,6 +148,7 @@ struct sched_entity {
 	unsigned cpu;           /* whose lock it is under: where it runs, waits or last ran; atomic */
 	uint32_t held;          /* 1 + the CPU that has its hardware state, 0: none; atomic */
 	unsigned mask;          /* index of its affinity; atomic */
+	unsigned core;          /* 1 + the CPU of the core that it has or had for itself, 0: none; under LOCK_SCHED */
 	unsigned gang_index;    /* in pool->gang; SCHED_GANG_MAX: in no gang */
 	bool release_due;       /* somebody waits until it is released; atomic */
 	bool wake_pending;      /* woken while RUNNING: must not be lost by a block that races with it */

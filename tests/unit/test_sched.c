@@ -552,6 +552,44 @@ static void an_exclusive_core_is_nobody_elses(void **state)
 	assert_true(sched_check(s));
 }
 
+static int setup_four(void **state)
+{
+	(void)state;
+	return setup_with(2 * CPUS);
+}
+
+static unsigned only_cpu(const struct sched_entity *e) { return bit_lowest(s->mask[e->mask].cpus.word[0]); }
+
+/* A core that would be taken from somebody who may run nowhere else is no reason to refuse the next one. */
+static void a_core_is_kept_and_another_one_is_tried(void **state)
+{
+	struct sched_attr exclusive = {.exclusive = true}, last = {.latency = false};
+	struct sched_entity d, e, f;
+
+	(void)state;
+	memset(&d, 0, sizeof d);
+	e = f = d;
+	assert_int_equal(sched_add(s, &d, NULL, "d", &exclusive, 1000, &err), ST_OK);
+	assert_int_equal(sched_add(s, &e, NULL, "e", &exclusive, 1000, &err), ST_OK);
+	assert_int_equal(only_cpu(&d), 3);
+	assert_int_equal(only_cpu(&e), 2);
+	assert_true(sched_remove(s, &d));
+	cpuset_add(&last.affinity, 3);
+	assert_int_equal(sched_set_attr(s, &c, &last, 1000, &err), ST_OK);
+	assert_int_equal(sched_set_attr(s, &e, &exclusive, 1000, &err), ST_OK);
+	assert_int_equal(only_cpu(&e), 2);
+	assert_int_equal(sched_add(s, &f, NULL, "f", &exclusive, 1000, &err), ST_OK);
+	assert_int_equal(only_cpu(&f), 1);
+	/* Who is confined to one CPU may have it for itself. */
+	assert_int_equal(sched_set_attr(s, &c, &last, 1000, &err), ST_OK);
+	last.exclusive = true;
+	assert_int_equal(sched_set_attr(s, &c, &last, 1000, &err), ST_OK);
+	assert_int_equal(only_cpu(&c), 3);
+	assert_true(sched_check(s));
+	assert_true(sched_remove(s, &e));
+	assert_true(sched_remove(s, &f));
+}
+
 /* ---- cores with two threads ---- */
 
 static struct sched_entity *second_thread_runs(bool separate)
@@ -794,6 +832,7 @@ static void the_walker_sees_damage(void **state)
 }
 
 #define ONE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define FOUR(t) cmocka_unit_test_setup_teardown(t, setup_four, teardown)
 #define TWO(t) cmocka_unit_test_setup_teardown(t, setup_two, teardown)
 
 int main(void)
@@ -813,7 +852,8 @@ int main(void)
 		TWO(pools_keep_off_each_others_cores), TWO(cores_are_shared_otherwise), TWO(a_leader_is_stopped), TWO(without_catching_up_it_stays_stopped), TWO(without_skew_control_it_runs_on),
 		TWO(a_sleeper_stops_nobody), TWO(a_spinner_yields_to_its_sibling_elsewhere),
 		TWO(who_is_yielded_to_gives_the_cpu_back), TWO(who_is_yielded_to_yields_itself),
-		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses), ONE(the_walker_sees_damage),
+		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses),
+		FOUR(a_core_is_kept_and_another_one_is_tried), ONE(the_walker_sees_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
