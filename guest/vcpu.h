@@ -129,6 +129,8 @@ void vcpu_request(struct vcpu *vcpu, uint64_t req);
 void vcpu_message(struct vcpu *vcpu, uint64_t delivery, uint8_t vector, bool level);
 /* Posts @req, one of REQ_MAIL: no kick when it is posted already. Any CPU, masked. */
 void vcpu_leave_mail(struct vcpu *vcpu, uint64_t req);
+/* INIT, which makes start-up messages before it void; also from itself. The same. */
+void vcpu_leave_init(struct vcpu *vcpu);
 /* LINT0 of its local APIC was asserted. The same. */
 void vcpu_assert_lint0(struct vcpu *vcpu);
 /* In its own turn: takes what others left. */

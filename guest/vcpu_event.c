@@ -237,7 +237,7 @@ static void lapic_nmi(void *ctx)
 }
 
 /* From itself. The instruction under way ends first: that its registers are gone is for the next entry to see. */
-static void lapic_init(void *ctx) { vcpu_request(ctx, REQ_INIT); }
+static void lapic_init(void *ctx) { vcpu_leave_init(ctx); }
 
 /* A start-up message is ignored by a processor that is not waiting for one (SDM 3A 9.4.3), and who waits sends none. */
 static void lapic_startup(void *ctx, uint8_t vector)

@@ -39,7 +39,7 @@ static void leave_vector(struct vcpu *v, uint8_t vector, bool level)
 	vcpu_leave_mail(v, REQ_POSTED);
 }
 
-static void leave_init(struct vcpu *v)
+void vcpu_leave_init(struct vcpu *v)
 {
 	__atomic_store_n(&v->mail.startup, 0, __ATOMIC_SEQ_CST);
 	vcpu_leave_mail(v, REQ_INIT);
@@ -69,7 +69,7 @@ void vcpu_message(struct vcpu *v, uint64_t delivery, uint8_t vector, bool level)
 		vcpu_leave_mail(v, REQ_NMI);
 		break;
 	case APIC_DELIVERY_INIT:
-		leave_init(v);
+		vcpu_leave_init(v);
 		break;
 	case APIC_DELIVERY_STARTUP:
 		leave_startup(v, vector);
@@ -132,10 +132,13 @@ static void take_init(struct vcpu *v)
 	v->waiting = true;
 }
 
-/* A processor that does not wait for it ignores the message. */
+/*
+ * A processor that does not wait for it ignores the message. It is not touched then: it may be one that follows an INIT
+ * which came after our look at the requests; one that was sent before is cleared by the next INIT.
+ */
 static void take_startup(struct vcpu *v)
 {
-	uint32_t startup = __atomic_exchange_n(&v->mail.startup, 0, __ATOMIC_ACQ_REL);
+	uint32_t startup = v->waiting ? __atomic_exchange_n(&v->mail.startup, 0, __ATOMIC_ACQ_REL) : 0;
 	uint8_t vector = (uint8_t)startup;
 	const struct segment code = {
 		.base = (uint64_t)vector << 12,
@@ -144,7 +147,7 @@ static void take_startup(struct vcpu *v)
 		.access = STARTUP_CS_ACCESS,
 	};
 
-	if (!v->waiting || !startup)
+	if (!startup)
 		return;
 	v->engine->set_segment(v, SEG_CS, &code);
 	v->engine->set_reg(v, REG_RIP, 0);

@@ -211,6 +211,40 @@ static void init_to_oneself_waits_after_the_instruction(void **state)
 	assert_int_equal(vm->state, VM_RUNNING);
 }
 
+static void a_start_up_message_before_inits_is_void(void **state)
+{
+	static const struct fake_step script[] = {{{.kind = EXIT_WBINVD, .length = 2}, 10, init_myself}};
+	struct vcpu *v = vm->vcpus[1];
+
+	(void)state;
+	start_up(v, 0x10);
+	open_apic(v);
+	vcpu_message(v, APIC_DELIVERY_STARTUP, 0x55, false); /* it runs */
+	assert_int_equal(turn(v, script, ARRAY_SIZE(script)), BLOCK);
+	vcpu_message(v, APIC_DELIVERY_STARTUP, 0x33, false);
+	assert_int_equal(idle_turn(v), YIELD);
+	assert_int_equal(fake(v)->segments[SEG_CS].base, 0x33000);
+}
+
+/* INIT and start-up come between the look at what was requested, an earlier start-up message, and at the mail itself. */
+static void a_start_up_message_is_not_lost_with_one_before(void **state)
+{
+	struct vcpu *v = vm->vcpus[1];
+
+	(void)state;
+	start_up(v, 0x10);
+	vcpu_message(v, APIC_DELIVERY_INIT, 0, false);
+	vcpu_message(v, APIC_DELIVERY_STARTUP, 0x44, false);
+	v->engine->load(v);
+	/* As if the turn had seen REQ_STARTUP alone. */
+	__atomic_fetch_and(&v->requests, ~REQ_INIT, __ATOMIC_RELAXED);
+	vcpu_take_mail(v);
+	v->engine->put(v);
+	vcpu_request(v, REQ_INIT | REQ_STARTUP);
+	assert_int_equal(idle_turn(v), YIELD);
+	assert_int_equal(fake(v)->segments[SEG_CS].base, 0x44000);
+}
+
 static void init_to_the_boot_processor_is_a_reset(void **state)
 {
 	(void)state;
@@ -638,6 +672,8 @@ int main(void)
 		T(a_start_up_message_says_where),
 		T(init_leaves_what_the_manual_says),
 		T(init_to_oneself_waits_after_the_instruction),
+		T(a_start_up_message_before_inits_is_void),
+		T(a_start_up_message_is_not_lost_with_one_before),
 		T(init_to_the_boot_processor_is_a_reset),
 		T(a_vector_is_taken_by_its_own_cpu),
 		T(who_runs_is_kicked_once),
