@@ -137,10 +137,10 @@ static void edit_steal(void *ctx, void *va)
 	struct pvtime_steal *at = va;
 
 	__atomic_store_n(&at->version, e->version - 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	__atomic_store_n(&at->steal, e->ns, __ATOMIC_RELAXED);
-	__atomic_store_n(&at->flags, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&at->preempted, 0, __ATOMIC_RELAXED);
+	/* None of them comes before the odd version. */
+	__atomic_store_n(&at->steal, e->ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&at->flags, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&at->preempted, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&at->version, e->version, __ATOMIC_RELEASE);
 }
 
