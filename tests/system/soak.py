@@ -20,7 +20,9 @@ CPU_TRACE, TREE_SET = 1, 2
 VMS_MAX = 9
 CHECK_EVERY = 25   # operations between two walks
 PROBE_EVERY = 15   # and between two looks whether somebody goes on
-PATIENCE = 240     # s of ours that a guest may take for a sign of life: eight may share a CPU with a limit of a tenth
+PATIENCE = 5_000_000_000    # ns that a guest may run before it gives a sign of life
+STARVED = 120_000_000_000   # ns of its clock within which it must run at all
+ENTITLED = 1000             # ppm of a CPU: with less, others having a million times its shares, it need not
 REFUSALS = (smp.NO_MEMORY, smp.BAD_VALUE)  # reservations or cores that are not to be had
 SETTLED = 30       # s until memory that was taken from guests has left
 
@@ -284,17 +286,23 @@ class Soak:
         """Somebody who should go on does: it uses its CPU, its timers fire, it hears what is typed."""
         name = self.pick("running")
         sign = name and self.made[name][0].sign
-        if not sign or self.look(name)["state"] != "running":
+        if not sign:
+            return
+        began = ran = self.look(name)
+        if began["state"] != "running" or began["cpu"]["entitled"] < ENTITLED:
             return
         self.probes += 1
         before = self.operator.info(name)["cpu_ns"] if sign == "cpu" else self.operator.head(name)
         self.last.append("probe %s (%s %s)" % (name, self.made[name][0].image, self.made[name][0].words))
         if sign == "echo":
             self.operator.type(name, b"\nalive\n")
-        deadline = time.monotonic() + PATIENCE
         while not self.sign_of_life(name, sign, before):
-            self.need(time.monotonic() < deadline, "VM %s gives no sign of life for %d s: %r", name, PATIENCE,
-                      self.operator.info(name))
+            now = self.look(name)
+            if now["cpu_ns"] > ran["cpu_ns"]:
+                ran = now
+            self.need(ran["cpu_ns"] - began["cpu_ns"] < PATIENCE and now["uptime_ns"] - ran["uptime_ns"] < STARVED,
+                      "VM %s gives no sign of life: it was %r and is %r, its console ends %r", name, began, now,
+                      self.operator.output(name)[-300:])
             time.sleep(0.1)
 
     # ---- all of it ----
