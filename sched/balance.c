@@ -16,7 +16,7 @@
 #define LOOK_CPUS 16u     /* at a pick */
 #define LOOK_IDLE 64u     /* before a CPU goes idle, or runs somebody far ahead of its time */
 #define TRIES 4u          /* how many of these are locked at most */
-#define LOOK_ENTITIES 8u  /* of one CPU's queue: the heap's first two levels */
+#define LOOK_ENTITIES 8u  /* of one CPU's queue */
 
 bool cpu_lock_second(struct sched_cpu *c, struct sched_cpu *second)
 {
@@ -181,9 +181,11 @@ static struct sched_entity *choose(struct sched *s, const struct sched_cpu *c, c
 {
 	struct sched_entity *second = NULL;
 
-	for (unsigned i = 0; i < MIN(h->count, LOOK_ENTITIES); i++) {
-		struct sched_entity *e = h->at[i].e;
+	heap_for_each(it, h) {
+		struct sched_entity *e = it.e;
 
+		if (it.passed == LOOK_ENTITIES)
+			break;
 		if (!can_come(s, e, c) || lag_of(from, e) > most || (h->id == HEAP_READY && e->eligible > virtual_now(from)))
 			continue;
 		if (!is_on(s, SCHED_OFF_SPREAD) || !gang_on_cpu(e, c->id))
@@ -329,37 +331,53 @@ static const struct sched_cpu *idle_for_one_of(struct sched *s, const struct sch
 {
 	const struct sched_cpu *idle = NULL;
 
-	for (unsigned i = 0; i < MIN(h->count, LOOK_ENTITIES) && !idle; i++)
-		idle = find_idle(s, h->at[i].e, c);
+	heap_for_each(it, h) {
+		if (idle || it.passed == LOOK_ENTITIES)
+			break;
+		idle = find_idle(s, it.e, c);
+	}
 	return idle;
 }
 
-/* Who waits here, is owed, and can go. Siblings that run at the same time are worth a little unevenness. */
-static const struct sched_entity *who_is_owed(const struct sched *s, const struct sched_cpu *c)
+/* Is @e, which waits on @c, owed something? Siblings that run at the same time are worth a little unevenness. */
+static bool is_owed(const struct sched *s, const struct sched_cpu *c, const struct sched_entity *e)
 {
-	const struct sched_entity *e = NULL;
-
-	for (unsigned i = 0; i < MIN(c->ready.count, LOOK_ENTITIES / 2) && !e; i++)
-		e = peek(&c->ready.at[i].e->held) ? NULL : c->ready.at[i].e;
-	return e && lag_of(c, e) > (e->attr.gang ? (int64_t)peek(&s->slice) / 4 : 0) ? e : NULL;
+	return lag_of(c, e) > (e->attr.gang ? (int64_t)peek(&s->slice) / 4 : 0);
 }
 
-/* While somebody here is owed and waits, somebody elsewhere runs who has had his due: that CPU is told to fetch. */
-static void offer_to_lent(struct sched *s, const struct sched_cpu *c)
+/* A CPU that runs somebody who has had his due, and where @e may run; NULL: none. */
+static struct sched_cpu *find_lent(struct sched *s, const struct sched_cpu *c, const struct sched_entity *e)
 {
-	const struct sched_entity *e = who_is_owed(s, c);
-
-	for (unsigned w = 0; e && w < CPUSET_WORDS; w++) {
+	for (unsigned w = 0; w < CPUSET_WORDS; w++) {
 		for (uint64_t bits = peek(&s->lent[w]); bits; bits &= bits - 1) {
 			unsigned cpu = w * 64 + bit_lowest(bits);
 
-			if (cpu == c->id || !may_run_on(s, e, cpu))
-				continue;
-			__atomic_fetch_and(&s->lent[w], ~BIT(cpu % 64), __ATOMIC_RELAXED);
-			poke(&s->cpu[cpu].hint, c->id + 1);
-			sched_kick(s, cpu);
-			return;
+			if (cpu != c->id && may_run_on(s, e, cpu))
+				return &s->cpu[cpu];
 		}
+	}
+	return NULL;
+}
+
+/* While somebody here is owed and waits, somebody elsewhere runs on lent time: that CPU is told to fetch. */
+static void offer_to_lent(struct sched *s, const struct sched_cpu *c)
+{
+	heap_for_each(it, &c->ready) {
+		struct sched_cpu *lent;
+
+		if (it.passed == LOOK_ENTITIES / 2)
+			return;
+		if (peek(&it.e->held))
+			continue;
+		lent = is_owed(s, c, it.e) ? find_lent(s, c, it.e) : NULL;
+		if (lent) {
+			__atomic_fetch_and(&s->lent[lent->id / 64], ~BIT(lent->id % 64), __ATOMIC_RELAXED);
+			poke(&lent->hint, c->id + 1);
+			sched_kick(s, lent->id);
+		}
+		/* Who may not go there does not stand for those behind. */
+		if (lent || peek(&it.e->mask) == ANYWHERE)
+			return;
 	}
 }
 

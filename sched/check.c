@@ -10,12 +10,12 @@
 
 static bool queued_well(const struct sched_cpu *c, const struct heap *h)
 {
-	for (unsigned i = 0; i < h->count; i++) {
-		const struct sched_entity *e = h->at[i].e;
+	heap_for_each(it, h) {
+		const struct sched_entity *e = it.e;
 
 		if (e->state != SCHED_READY || e->cpu != c->id)
 			return false;
-		if (h->id == HEAP_FUTURE && h->at[i].key != e->eligible)
+		if (h->id == HEAP_FUTURE && e->key != e->eligible)
 			return false;
 		if ((h->id == HEAP_PARKED) != (e->park != PARK_NOT))
 			return false;
@@ -31,8 +31,8 @@ static bool check_cpu(const struct sched_cpu *c)
 	for (unsigned i = 0; i < ARRAY_SIZE(heaps); i++) {
 		if (!queued_well(c, heaps[i]))
 			return false;
-		for (unsigned slot = 0; slot < heaps[i]->count; slot++)
-			rate += heaps[i]->at[slot].e->rate;
+		heap_for_each(it, heaps[i])
+			rate += it.e->rate;
 	}
 	if (c->running && (c->running->state != SCHED_RUNNING || c->running->cpu != c->id || c->running->held != c->id + 1))
 		return false;

@@ -225,15 +225,17 @@ static struct sched_entity *best_with_bonus(struct sched *s, struct sched_cpu *c
 	int64_t least = c->ready.at[0].key;
 	bool any = false;
 
-	for (unsigned i = 0; i < MIN(c->ready.count, LOOK); i++) {
-		struct sched_entity *e = c->ready.at[i].e;
+	heap_for_each(it, &c->ready) {
+		struct sched_entity *e = it.e;
 		unsigned siblings = running_siblings(e);
 		int64_t key;
 
+		if (it.passed == LOOK)
+			break;
 		if (!siblings)
 			continue;
 		any = true;
-		key = c->ready.at[i].key - stretch((int64_t)cosched_bonus(siblings, peek(&s->slice)), e->rate);
+		key = e->key - stretch((int64_t)cosched_bonus(siblings, peek(&s->slice)), e->rate);
 		if (key < least) {
 			least = key;
 			best = e;

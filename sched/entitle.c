@@ -337,8 +337,8 @@ static void keep_promise(struct sched *s, const struct sched_cpu *c, struct sche
 
 static void adopt_rates(struct sched *s, struct sched_cpu *c, const struct heap *h, int64_t at, uint64_t *rate, int64_t *behind)
 {
-	for (unsigned i = 0; i < h->count; i++) {
-		struct sched_entity *e = h->at[i].e;
+	heap_for_each(it, h) {
+		struct sched_entity *e = it.e;
 		bool promised = e->floor | peek(&e->pool->leaf_floor);
 
 		change_rate(e, rate_of(e), at, (int64_t)peek(&s->slice) * (peek(&e->pool->reserved) ? 4 : 1));
@@ -349,34 +349,29 @@ static void adopt_rates(struct sched *s, struct sched_cpu *c, const struct heap 
 	}
 }
 
-/* Who is not eligible any more goes over to the others of that kind. */
-static void set_keys_ready(struct sched_cpu *c)
+/* By their new tags; who is put before others keeps the key for that. */
+static void queue_again(struct sched_cpu *c, struct sched_entity *all)
 {
-	struct heap *h = &c->ready, *future = &c->future;
+	while (all) {
+		struct sched_entity *e = all;
 
-	for (unsigned i = 0; i < h->count;) {
-		struct sched_entity *e = h->at[i].e;
-
-		if (!e->boosted && e->eligible > virtual_now(c)) {
-			e->queue = HEAP_FUTURE;
-			future->at[future->count++].e = e;
-			h->at[i] = h->at[--h->count];
-			h->at[h->count].key = NEVER;
-			continue;
-		}
-		if (!e->boosted)
-			h->at[i].key = deadline_of(e);
-		i++;
+		all = e->behind;
+		e->behind = NULL;
+		if (e->boosted)
+			heap_push(&c->ready, e, e->key);
+		else if (e->eligible > virtual_now(c))
+			heap_push(&c->future, e, e->eligible);
+		else
+			heap_push(&c->ready, e, deadline_of(e));
 	}
-	heap_mend(h);
 }
 
 static void set_keys(struct sched_cpu *c)
 {
-	set_keys_ready(c);
-	for (unsigned i = 0; i < c->future.count; i++)
-		c->future.at[i].key = c->future.at[i].e->eligible;
-	heap_mend(&c->future);
+	struct sched_entity *ready = heap_take_all(&c->ready), *future = heap_take_all(&c->future);
+
+	queue_again(c, ready);
+	queue_again(c, future);
 	for (unsigned i = 0; i < c->parked.count; i++) {
 		struct heap_slot *slot = &c->parked.at[i];
 
@@ -390,8 +385,8 @@ static void set_keys(struct sched_cpu *c)
 
 static void keep_reserved_in(struct heap *h, int64_t by)
 {
-	for (unsigned i = 0; i < h->count; i++) {
-		struct sched_entity *e = h->at[i].e;
+	heap_for_each(it, h) {
+		struct sched_entity *e = it.e;
 
 		if (by > 0 && peek(&e->pool->reserved))
 			e->eligible = apart(e->eligible, by);

@@ -138,18 +138,18 @@ static enum status still_fits(struct sched *s, struct error *err)
 /* Moves READY entities that may not stay on @c any more. */
 static void evict_heap(struct sched *s, struct sched_cpu *c, struct heap *h)
 {
-	for (unsigned i = 0; i < h->count;) {
-		struct sched_entity *e = h->at[i].e;
+	for (struct heap_at it = heap_walk(h); it.e;) {
+		struct sched_entity *e = it.e;
 		int64_t lag = lag_of(c, e);
 
 		if (may_run_on(s, e, c->id)) {
-			i++;
+			heap_step(h, &it);
 			continue;
 		}
 		cpu_dequeue(c, e);
 		cpu_leave(c, e);
 		cpu_place(s, c, e, lag, false);
-		i = 0; /* the heap has changed, and the lock may have been dropped */
+		it = heap_walk(h); /* the heap has changed, and the lock may have been dropped */
 	}
 }
 

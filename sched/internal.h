@@ -39,10 +39,13 @@ struct heap_slot {
 	struct sched_entity *e;
 };
 
+#define HEAP_ROWS 32u /* one for rates up to each power of two */
+
 struct heap {
 	struct heap_slot *at;
-	unsigned count;
+	unsigned rows, count;   /* slots in use, entities */
 	uint8_t id;
+	struct sched_entity *last[HEAP_ROWS]; /* of the row that grows */
 };
 
 enum heap_id { HEAP_NONE, HEAP_READY, HEAP_FUTURE, HEAP_PARKED };
@@ -60,11 +63,24 @@ struct sched_entity *heap_pop(struct heap *h);
 struct sched_entity *heap_exchange(struct heap *h, struct sched_entity *e, int64_t key);
 /* Anybody; looks for it from the top on. */
 void heap_remove(struct heap *h, struct sched_entity *e);
-/* Makes it a heap again after keys were changed in place. */
+/* Empties it and returns all, linked by `behind`. */
+struct sched_entity *heap_take_all(struct heap *h);
+/* Makes the one of those who are parked, who stand in no rows, a heap again after keys were changed in place. */
 void heap_mend(struct heap *h);
 bool heap_holds(const struct heap *h);
 
 static inline struct sched_entity *heap_top(const struct heap *h) { return h->count ? h->at[0].e : NULL; }
+
+/* Walks all in no order, but the heads of the first rows come first. */
+struct heap_at {
+	struct sched_entity *e; /* NULL: that was all */
+	unsigned row, passed;   /* how many came before it */
+	bool within;
+};
+
+static inline struct heap_at heap_walk(const struct heap *h) { return (struct heap_at){.e = heap_top(h)}; }
+void heap_step(const struct heap *h, struct heap_at *at);
+#define heap_for_each(it, h) for (struct heap_at it = heap_walk(h); (it).e; heap_step((h), &(it)))
 
 /* ---- layout ---- */
 
@@ -228,6 +244,7 @@ static inline void set_rate(struct sched_entity *e, uint32_t rate)
 	if (rate == e->rate)
 		return;
 	e->rate = rate;
+	e->rate_row = (uint8_t)bit_highest(rate);
 	e->inverse = ((uint64_t)RATE_ONE << INVERSE_SHIFT) / rate;
 }
 

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The queues of a CPU: heaps with four children a node. A node's children share
- * a cache line because the keys lie beside the pointers, and half the levels of a
- * binary heap are half the moves (D. B. Johnson, "Priority queues with update and
- * finding minimum spanning trees", 1975). A turn takes one out and puts one in:
- * heap_exchange() does both on one way down.
+ * The queues of a CPU. Entities of about the same rate ask for the CPU in the order
+ * in which they had it, so they stand in rows, each behind one with a lesser key,
+ * and only the head of a row is in the heap. Among equals that leaves a few rows
+ * and next to nothing to sort; when all rates differ it is a heap of all.
+ *
+ * The heap has four children a node. They share a cache line because the keys lie
+ * beside the pointers, and half the levels of a binary heap are half the moves (D. B.
+ * Johnson, "Priority queues with update and finding minimum spanning trees", 1975).
+ * A turn takes one out and puts one in: heap_exchange() does both on one way down.
  *
  * Entities do not know their place: a move then touches the heap's own lines only.
  * Whoever is taken from the middle is looked for, which only what is rare does (an
@@ -54,7 +58,7 @@ static inline struct heap_slot *least_of(struct heap_slot *child)
 
 static inline void sift_down(struct heap *h, struct heap_slot *hole, struct heap_slot what)
 {
-	const struct heap_slot *end = h->at + h->count;
+	const struct heap_slot *end = h->at + h->rows;
 
 	for (struct heap_slot *child; (child = children_of(h, hole)) < end;) {
 		child = least_of(child);
@@ -66,56 +70,113 @@ static inline void sift_down(struct heap *h, struct heap_slot *hole, struct heap
 	*hole = what;
 }
 
-/* Shortens the heap by its last slot, and returns what was there. */
-static inline struct heap_slot take_last(struct heap *h)
+/* Without its top, which nobody stands behind. */
+static inline void drop_top(struct heap *h)
 {
-	struct heap_slot *slot = &h->at[--h->count], last = *slot;
+	struct heap_slot *slot = &h->at[--h->rows], last = *slot;
 
 	slot->key = NEVER;
-	return last;
+	if (h->rows)
+		sift_down(h, h->at, last);
+}
+
+static inline void begin_row(struct heap *h, struct sched_entity *e, int64_t key)
+{
+	sift_up(h, &h->at[h->rows++], (struct heap_slot){.key = key, .e = e});
+}
+
+/* Whoever has gone is no longer the last of a row. */
+static inline void forget_last(struct heap *h, const struct sched_entity *e, struct sched_entity *before)
+{
+	if (h->last[e->row] == e)
+		h->last[e->row] = before;
+}
+
+/* True when @e stands in a row now; else it has to begin one. */
+static inline bool line_up(struct heap *h, struct sched_entity *e, int64_t key)
+{
+	struct sched_entity *last;
+
+	e->queue = h->id;
+	e->key = key;
+	e->row = e->rate_row;
+	if (h->id == HEAP_PARKED)
+		return false;
+	last = h->last[e->row];
+	h->last[e->row] = e;
+	if (!last || last->key > key)
+		return false;
+	last->behind = e;
+	return true;
 }
 
 void heap_push(struct heap *h, struct sched_entity *e, int64_t key)
 {
 	ASSERT(e->queue == HEAP_NONE);
-	e->queue = h->id;
-	sift_up(h, &h->at[h->count++], (struct heap_slot){.key = key, .e = e});
+	h->count++;
+	if (!line_up(h, e, key))
+		begin_row(h, e, key);
+}
+
+/* The top leaves; who stood behind it, if anybody, is to take its place. */
+static inline struct sched_entity *leave_top(struct heap *h, struct sched_entity *top)
+{
+	struct sched_entity *next = top->behind;
+
+	ASSERT(top->queue == h->id);
+	top->queue = HEAP_NONE;
+	top->behind = NULL;
+	if (!next)
+		forget_last(h, top, NULL);
+	return next;
 }
 
 struct sched_entity *heap_pop(struct heap *h)
 {
-	struct sched_entity *top = h->at[0].e;
-	struct heap_slot last;
+	struct sched_entity *top = heap_top(h), *next;
 
-	ASSERT(h->count && top->queue == h->id);
-	top->queue = HEAP_NONE;
-	last = take_last(h);
-	if (h->count)
-		sift_down(h, h->at, last);
+	ASSERT(top);
+	next = leave_top(h, top);
+	h->count--;
+	if (next)
+		sift_down(h, h->at, (struct heap_slot){.key = next->key, .e = next});
+	else
+		drop_top(h);
 	return top;
 }
 
 struct sched_entity *heap_exchange(struct heap *h, struct sched_entity *e, int64_t key)
 {
-	struct sched_entity *top = h->at[0].e;
+	struct sched_entity *top = heap_top(h), *next;
+	bool lined_up;
 
-	ASSERT(h->count && e->queue == HEAP_NONE);
-	top->queue = HEAP_NONE;
-	e->queue = h->id;
-	sift_down(h, h->at, (struct heap_slot){.key = key, .e = e});
+	ASSERT(top && e->queue == HEAP_NONE);
+	next = leave_top(h, top);
+	lined_up = line_up(h, e, key);
+	if (next)
+		sift_down(h, h->at, (struct heap_slot){.key = next->key, .e = next});
+	else if (lined_up)
+		drop_top(h);
+	else
+		sift_down(h, h->at, (struct heap_slot){.key = key, .e = e});
+	if (next && !lined_up)
+		begin_row(h, e, key);
 	return top;
 }
 
-void heap_remove(struct heap *h, struct sched_entity *e)
+/* The head of a row goes; the next one takes its place, or the last slot does. */
+static void behead(struct heap *h, struct heap_slot *slot)
 {
-	struct heap_slot *slot = h->at, last;
+	struct sched_entity *next = slot->e->behind;
+	struct heap_slot last;
 
-	ASSERT(e->queue == h->id);
-	while (slot->e != e)
-		slot++;
-	e->queue = HEAP_NONE;
-	last = take_last(h);
-	if (slot == h->at + h->count)
+	if (next) {
+		sift_down(h, slot, (struct heap_slot){.key = next->key, .e = next});
+		return;
+	}
+	last = h->at[--h->rows];
+	h->at[h->rows].key = NEVER;
+	if (slot == h->at + h->rows)
 		return;
 	if (slot != h->at && parent_of(h, slot)->key > last.key)
 		sift_up(h, slot, last);
@@ -123,25 +184,102 @@ void heap_remove(struct heap *h, struct sched_entity *e)
 		sift_down(h, slot, last);
 }
 
+void heap_remove(struct heap *h, struct sched_entity *e)
+{
+	struct sched_entity *before = NULL;
+	struct heap_slot *slot = h->at;
+
+	ASSERT(e->queue == h->id);
+	for (struct sched_entity *at = slot->e; at != e;) {
+		before = at->behind ? at : NULL;
+		at = at->behind ? at->behind : (++slot)->e;
+	}
+	h->count--;
+	forget_last(h, e, before);
+	if (before)
+		before->behind = e->behind;
+	else
+		behead(h, slot);
+	e->queue = HEAP_NONE;
+	e->behind = NULL;
+}
+
+void heap_step(const struct heap *h, struct heap_at *at)
+{
+	at->passed++;
+	if (!at->within && ++at->row < h->rows) {
+		at->e = h->at[at->row].e;
+		return;
+	}
+	if (!at->within) {
+		at->within = true;
+		at->row = 0;
+		at->e = h->at[0].e;
+	}
+	at->e = at->e->behind;
+	while (!at->e && ++at->row < h->rows)
+		at->e = h->at[at->row].e->behind;
+}
+
+struct sched_entity *heap_take_all(struct heap *h)
+{
+	struct sched_entity *all = NULL, **link = &all;
+
+	for (unsigned row = 0; row < h->rows; row++) {
+		*link = h->at[row].e;
+		h->at[row].key = NEVER;
+		for (; *link; link = &(*link)->behind)
+			(*link)->queue = HEAP_NONE;
+	}
+	for (unsigned i = 0; i < HEAP_ROWS; i++)
+		h->last[i] = NULL;
+	h->rows = h->count = 0;
+	return all;
+}
+
 void heap_mend(struct heap *h)
 {
-	if (h->count < 2)
+	if (h->rows < 2)
 		return;
-	for (struct heap_slot *slot = parent_of(h, &h->at[h->count - 1]); slot >= h->at; slot--)
+	for (struct heap_slot *slot = parent_of(h, &h->at[h->rows - 1]); slot >= h->at; slot--)
 		sift_down(h, slot, *slot);
+}
+
+/* The entities of a row; 0 when it is not in order. */
+static unsigned count_row(const struct heap *h, const struct heap_slot *head)
+{
+	int64_t key = head->key;
+	unsigned count = 0;
+
+	if (h->id != HEAP_PARKED && head->e->key != key)
+		return 0;
+	for (const struct sched_entity *e = head->e; e; e = e->behind) {
+		if (e->queue != h->id || (count && e->key < key))
+			return 0;
+		key = e->key;
+		count++;
+	}
+	return count;
 }
 
 bool heap_holds(const struct heap *h)
 {
-	for (unsigned i = 0; i < h->count; i++) {
-		if (h->at[i].e->queue != h->id)
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < h->rows; i++) {
+		unsigned row = count_row(h, &h->at[i]);
+
+		if (!row || (i && h->at[(i - 1) / CHILDREN].key > h->at[i].key))
 			return false;
-		if (i && h->at[(i - 1) / CHILDREN].key > h->at[i].key)
-			return false;
+		count += row;
 	}
-	for (unsigned i = h->count; i < h->count + HEAP_BEHIND; i++) {
+	for (unsigned i = h->rows; i < h->rows + HEAP_BEHIND; i++) {
 		if (h->at[i].key != NEVER)
 			return false;
 	}
-	return true;
+	for (unsigned i = 0; i < HEAP_ROWS; i++) {
+		if (h->last[i] && (h->last[i]->behind || h->last[i]->queue != h->id || h->last[i]->row != i))
+			return false;
+	}
+	return count == h->count;
 }

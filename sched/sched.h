@@ -156,6 +156,9 @@ struct sched_entity {
 	bool woken;             /* has not run since its wake */
 	bool yields;            /* spun in its last turn: others first, once */
 	uint8_t queue;          /* which heap of the CPU holds it, if any */
+	uint8_t rate_row, row;  /* of such a rate, and that it stands in */
+	struct sched_entity *behind; /* the next one in that row */
+	int64_t key;            /* in the heap */
 	uint8_t park;           /* why it is parked */
 	uint32_t rate;          /* due to it, 2^-30 of a CPU */
 	uint64_t inverse;       /* 2^62 / rate: dividing by it is multiplying by this */

@@ -347,6 +347,8 @@ bool sim_set_attr(struct sim_entity *x, const struct sched_attr *attr)
 
 	if (sched_set_attr(x->sim->s, &x->e, attr, x->sim->now, &err) != ST_OK)
 		return false;
+	if (x->attr.exclusive)
+		x->sim->exclusive_until = x->sim->now;
 	x->attr = *attr;
 	x->ready_at = x->sim->now;
 	return true;
@@ -362,6 +364,8 @@ void sim_remove(struct sim_entity *x)
 		must(tries < 100, m, "a CPU does not let go of an entity that is to be removed");
 		sim_run(m, m->kick_latency);
 	}
+	if (x->attr.exclusive)
+		m->exclusive_until = m->now;
 	x->added = false;
 }
 
@@ -466,7 +470,7 @@ uint64_t sim_idle_beside_work(const struct sim *m)
 			continue;
 		for (unsigned i = 0; i < m->entities; i++) {
 			if (can_run_on(&m->entity[i], cpu))
-				longest = MAX(longest, m->now - MAX(m->entity[i].ready_at, m->cpu[cpu].idle_since));
+				longest = MAX(longest, m->now - MAX(m->exclusive_until, MAX(m->entity[i].ready_at, m->cpu[cpu].idle_since)));
 		}
 	}
 	return longest;

@@ -101,6 +101,7 @@ struct sim {
 	struct sim_pool pool[SIM_POOLS];
 	unsigned entities, pools;
 	uint64_t decisions, kicks, checked;
+	uint64_t exclusive_until; /* when somebody had a core of its own last */
 	unsigned check_every; /* sched_check() after so many events; 0: never */
 	int acting;           /* the CPU whose loop is in the scheduler, -1: none */
 };

@@ -115,53 +115,101 @@ static void random_parts(void **state)
 
 /* ---- heaps ---- */
 
-static void a_heap_gives_the_least(void **state)
+#define HEAPED 500u
+static struct heap_slot slots[HEAPED + HEAP_AHEAD + HEAP_BEHIND];
+static struct sched_entity heaped[HEAPED];
+
+/* Of @rates different rates. */
+static void fill_heap(struct heap *h, enum heap_id id, unsigned rates)
 {
-	static struct heap_slot slots[500 + HEAP_AHEAD + HEAP_BEHIND];
-	static struct sched_entity entity[500];
-	struct heap h;
-	uint64_t x = 1;
+	uint64_t x = rates;
+
+	memset(heaped, 0, sizeof heaped);
+	heap_begin(h, id, slots, HEAPED);
+	for (unsigned i = 0; i < HEAPED; i++) {
+		x = x * 6364136223846793005ull + 1442695040888963407ull;
+		heaped[i].rate_row = (uint8_t)(i % rates);
+		heap_push(h, &heaped[i], (int64_t)(x >> 40) - 5000000);
+		assert_true(heap_holds(h));
+	}
+}
+
+static void gives_the_least(struct heap *h)
+{
 	int64_t last = INT64_MIN;
 
+	while (h->count) {
+		assert_true(heap_holds(h) && h->at[0].key >= last);
+		last = h->at[0].key;
+		assert_true(heap_pop(h)->queue == HEAP_NONE);
+	}
+}
+
+static void a_heap_gives_the_least(void **state)
+{
+	static const unsigned rates[] = {1, 3, HEAP_ROWS};
+	struct heap h;
+
 	(void)state;
-	heap_begin(&h, HEAP_READY, slots, 500);
-	for (unsigned i = 0; i < 500; i++) {
-		x = x * 6364136223846793005ull + 1442695040888963407ull;
-		heap_push(&h, &entity[i], (int64_t)(x >> 40) - 5000000);
-		assert_true(heap_holds(&h));
+	for (unsigned r = 0; r < ARRAY_SIZE(rates); r++) {
+		fill_heap(&h, HEAP_READY, rates[r]);
+		for (unsigned i = 0; i < HEAPED; i += 3) {
+			heap_remove(&h, &heaped[i]);
+			assert_true(heap_holds(&h) && heaped[i].queue == HEAP_NONE);
+		}
+		gives_the_least(&h);
 	}
-	for (unsigned i = 0; i < 500; i += 3) {
-		heap_remove(&h, &entity[i]);
-		assert_true(heap_holds(&h) && entity[i].queue == HEAP_NONE);
-	}
-	for (unsigned i = 0; i < h.count; i++)
+	fill_heap(&h, HEAP_PARKED, 1);
+	assert_true(h.rows == HEAPED);
+	for (unsigned i = 0; i < h.rows; i++)
 		h.at[i].key = -h.at[i].key;
 	heap_mend(&h);
-	while (h.count) {
-		assert_true(heap_holds(&h) && h.at[0].key >= last);
-		last = h.at[0].key;
-		assert_true(heap_pop(&h)->queue == HEAP_NONE);
+	gives_the_least(&h);
+}
+
+/* Equals that come in order stand in one row; all are met on a walk, once. */
+static void who_comes_in_order_stands_in_a_row(void **state)
+{
+	struct heap h;
+	struct sched_entity *all;
+	unsigned met = 0;
+
+	(void)state;
+	memset(heaped, 0, sizeof heaped);
+	heap_begin(&h, HEAP_FUTURE, slots, HEAPED);
+	for (unsigned i = 0; i < 100; i++) {
+		heaped[i].rate_row = (uint8_t)(i & 1);
+		heap_push(&h, &heaped[i], i);
 	}
+	assert_true(h.rows == 2 && h.count == 100 && heap_holds(&h));
+	heap_for_each(it, &h) {
+		assert_true(it.passed == met++ && it.e->key >= 0);
+		it.e->key = -1 - it.e->key;
+	}
+	assert_true(met == 100);
+	for (all = heap_take_all(&h); all; all = all->behind, met--)
+		assert_true(all->key < 0 && all->queue == HEAP_NONE);
+	assert_true(met == 0 && h.count == 0 && h.rows == 0);
 }
 
 /* What comes in at the top takes the place of what leaves: as many as before, in order. */
 static void an_exchange_is_a_push_and_a_pop(void **state)
 {
-	static struct heap_slot slots[101 + HEAP_AHEAD + HEAP_BEHIND];
-	static struct sched_entity entity[101];
 	struct heap h;
 	uint64_t x = 1;
-	struct sched_entity *out = &entity[100];
+	struct sched_entity *out = &heaped[100];
 
 	(void)state;
+	memset(heaped, 0, sizeof heaped);
 	heap_begin(&h, HEAP_FUTURE, slots, 101);
 	for (unsigned i = 0; i < 100; i++)
-		heap_push(&h, &entity[i], (int64_t)i * 7 % 100);
+		heap_push(&h, &heaped[i], (int64_t)i * 7 % 100);
 	for (unsigned i = 0; i < 1000; i++) {
 		struct sched_entity *in = out;
 		int64_t least = h.at[0].key;
 
 		x = x * 6364136223846793005ull + 1442695040888963407ull;
+		in->rate_row = (uint8_t)(x >> 20 & 7);
 		out = heap_exchange(&h, in, (int64_t)(x >> 58) + least);
 		assert_true(out != in && out->queue == HEAP_NONE && in->queue == HEAP_FUTURE);
 		assert_true(h.count == 100 && heap_holds(&h) && h.at[0].key >= least);
@@ -279,7 +327,8 @@ int main(void)
 		cmocka_unit_test(shares_alone), cmocka_unit_test(a_cap_is_left_to_the_others),
 		cmocka_unit_test(a_floor_is_taken_from_the_others), cmocka_unit_test(outside_the_bounds_the_bounds_hold),
 		cmocka_unit_test(random_parts), cmocka_unit_test(a_heap_gives_the_least),
-		cmocka_unit_test(an_exchange_is_a_push_and_a_pop), cmocka_unit_test(tags_are_time),
+		cmocka_unit_test(an_exchange_is_a_push_and_a_pop),
+		cmocka_unit_test(who_comes_in_order_stands_in_a_row), cmocka_unit_test(tags_are_time),
 		cmocka_unit_test(a_window_gives_out_what_it_has), cmocka_unit_test(a_turn_ends_with_its_window),
 		cmocka_unit_test(a_new_limit_counts_from_its_change_on),
 		cmocka_unit_test(catching_up_grows_with_the_logarithm), cmocka_unit_test(the_bonus_is_bounded),
