@@ -143,13 +143,13 @@ static const struct rls *numbers_then(const struct sched_pool *p)
 	return p->change ? &p->change->numbers : &p->numbers;
 }
 
-/* From @p up to the root, at most @most steps: how many it took; more than @most when it does not get there. */
-static unsigned steps_up(struct sched *s, const struct sched_pool *p, unsigned most, bool *loop)
+/* From @p up to the root; SCHED_DEPTH_MAX when it takes that many steps or more. *loop: it came back to @p. */
+static unsigned steps_up(struct sched *s, const struct sched_pool *p, bool *loop)
 {
 	const struct sched_pool *at = p;
 	unsigned steps = 0;
 
-	while (at != &s->root && steps <= most) {
+	while (at != &s->root && steps < SCHED_DEPTH_MAX) {
 		at = parent_then(s, at);
 		steps++;
 		*loop |= at == p;
@@ -157,27 +157,28 @@ static unsigned steps_up(struct sched *s, const struct sched_pool *p, unsigned m
 	return steps;
 }
 
+/* A loop that is longer than pools may nest is too deep: it is refused all the same. */
 static enum status check_places(struct sched *s, struct error *err)
 {
-	unsigned pools = 0;
+	bool deep = false;
 
-	list_for_each(it, &s->pools)
-		pools++;
 	list_for_each(it, &s->pools) {
 		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
 		bool loop = false;
 
-		steps_up(s, p, pools, &loop);
+		deep |= steps_up(s, p, &loop) == SCHED_DEPTH_MAX;
 		if (loop)
 			return fail(err, ST_INVALID, "pool %s would be below itself", p->name);
 	}
-	list_for_each(it, &s->pools) {
-		bool loop = false;
+	return deep ? fail(err, ST_OVER_LIMIT, "pools nest at most %u deep", SCHED_DEPTH_MAX) : ST_OK;
+}
 
-		if (steps_up(s, list_entry(it, struct sched_pool, node), SCHED_DEPTH_MAX, &loop) >= SCHED_DEPTH_MAX)
-			return fail(err, ST_OVER_LIMIT, "pools nest at most %u deep", SCHED_DEPTH_MAX);
-	}
-	return ST_OK;
+static bool any_moves(struct sched *s, const struct sched_change *changes, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (parent_then(s, changes[i].pool) != changes[i].pool->parent)
+			return true;
+	return false;
 }
 
 static void sum_promises(struct sched *s)
@@ -224,7 +225,7 @@ static enum status check_changes(struct sched *s, const struct sched_change *cha
 			return fail(err, ST_DENIED, "the root pool's place and numbers are the machine's");
 		st = check_numbers(&changes[i].numbers, err);
 	}
-	if (!st)
+	if (!st && any_moves(s, changes, count))
 		st = check_places(s, err);
 	return st ? st : check_promises(s, err);
 }
@@ -237,10 +238,15 @@ static void resort(struct sched *s)
 	struct list sorted;
 	bool loop = false;
 
+	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		p->depth = steps_up(s, p, &loop);
+	}
 	list_init(&sorted);
-	for (unsigned depth = 0; depth < SCHED_DEPTH_MAX; depth++) {
+	for (unsigned depth = 0; !list_empty(&s->pools); depth++) {
 		list_for_each_safe(it, &s->pools) {
-			if (steps_up(s, list_entry(it, struct sched_pool, node), SCHED_DEPTH_MAX, &loop) != depth)
+			if (list_entry(it, struct sched_pool, node)->depth != depth)
 				continue;
 			list_remove(it);
 			list_push_back(&sorted, it);
@@ -305,6 +311,7 @@ enum status sched_pool_change(struct sched *s, const struct sched_change *change
 			      struct error *err)
 {
 	enum status st;
+	bool moves;
 
 	lock_acquire(&s->lock);
 	for (unsigned i = 0; i < count; i++)
@@ -312,14 +319,15 @@ enum status sched_pool_change(struct sched *s, const struct sched_change *change
 	st = check_changes(s, changes, count, err);
 	if (!st)
 		st = try_numbers(s, changes, count, commit, err);
-	if (!st && commit)
+	moves = !st && commit && any_moves(s, changes, count);
+	if (moves)
 		move_all(s, changes, count);
 	for (unsigned i = 0; i < count; i++)
 		changes[i].pool->change = NULL;
-	if (!st && commit) {
+	if (moves)
 		resort(s);
+	if (!st && commit)
 		refresh(s);
-	}
 	lock_release(&s->lock);
 	if (!st)
 		division_kick(s);
