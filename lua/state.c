@@ -163,7 +163,8 @@ void interp_clock_go(void)
 	while (call.stands == 1) {
 		seen = call.began;
 		at = now();
-		if (__atomic_compare_exchange_n(&call.began, &seen, at - call.stands_at, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(&call.began, &seen, at - call.stands_at, false, __ATOMIC_RELAXED,
+						__ATOMIC_RELAXED))
 			break;
 	}
 	call.stands--;

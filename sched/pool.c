@@ -85,7 +85,7 @@ static void refresh(struct sched *s)
 	list_for_each(it, &s->pools) {
 		struct sched_pool *p = list_entry(it, struct sched_pool, node);
 		bool limited = p->numbers.limit != SCHED_NO_LIMIT;
-		/* A little is kept back, for turns that end late just when nothing is left: a 64th of a tick for each CPU. */
+		/* A little is kept back, for turns that end late just when nothing is left: a 64th of a tick per CPU. */
 		uint64_t ticks = limited ? mul_div(p->numbers.limit, s->window - s->tick / 64, SCHED_ONE_CPU) : 0;
 
 		ticks = limited ? MAX(ticks, 1) : NO_LIMIT_TICKS;

@@ -29,12 +29,21 @@
 #define OTHER_COLUMNS 70   /* all but the name */
 #define LINE_MAX_CHARS 512
 #define KEY_CTRL_C 3
+#define OWN_POOLS 2u       /* the machine's own */
+#define PPM_OF_PERCENT 10000.0
 
 struct row {
 	char name[40], state[16];
 	double cpu, waited, blocked, costopped, limited; /* percent of one processor */
 	double exits, migrations; /* a second */
 	uint64_t present, uptime_ns;
+};
+
+/* A pool: of all VMs in it and below. */
+struct pool_row {
+	char name[40];
+	double cpu, waited, limited; /* percent of one processor */
+	uint64_t entitled, allowed, vms;
 };
 
 enum order { BY_CPU, BY_READY, BY_COSTOP, BY_WAIT, BY_LIMIT, BY_MIGRATIONS, BY_MEMORY, BY_EXITS, BY_UPTIME, BY_NAME };
@@ -54,6 +63,8 @@ struct view {
 	unsigned now;          /* which of them is the newer */
 	struct row rows[CATALOG_TABLES_MAX];
 	unsigned count;
+	struct pool_row pools[CATALOG_TABLES_MAX]; /* as the machine lists them */
+	unsigned pool_count;
 	double host_cpu;       /* percent of all processors */
 	enum order order;
 	double seconds;
@@ -123,6 +134,23 @@ static void take_row(const struct sample_table *t, double ns)
 	state_name(t, r->state, sizeof r->state);
 }
 
+static void take_pool(const struct sample_table *t, double ns)
+{
+	struct pool_row *r = &view.pools[view.pool_count++];
+	const char *name = t->instance;
+
+	*r = (struct pool_row){
+		.cpu = 100 * (double)risen("pool", name, "cpu.used") / ns,
+		.waited = 100 * (double)risen("pool", name, "cpu.waited") / ns,
+		.limited = 100 * (double)risen("pool", name, "cpu.limited") / ns,
+		.entitled = sample_value(&view.cat, t, "cpu.entitled"),
+		.allowed = sample_value(&view.cat, t, "cpu.allowed"),
+		.vms = sample_value(&view.cat, t, "vms"),
+	};
+	memcpy(r->name, name, MIN(strlen(name) + 1, sizeof r->name));
+	r->name[sizeof r->name - 1] = '\0';
+}
+
 static double key_of(const struct row *r)
 {
 	switch (sort_order) {
@@ -163,11 +191,14 @@ static void compute(void)
 {
 	double ns = elapsed_ns(), busy = (double)risen("host.cpu", "", "busy"), idle = (double)risen("host.cpu", "", "idle");
 
-	view.count = 0;
+	view.count = view.pool_count = 0;
 	view.host_cpu = busy + idle > 0 ? 100 * busy / (busy + idle) : 0;
-	for (unsigned i = 0; i < newer()->count; i++)
+	for (unsigned i = 0; i < newer()->count; i++) {
 		if (strcmp(newer()->tables[i].group, "vm") == 0)
 			take_row(&newer()->tables[i], ns);
+		else if (strcmp(newer()->tables[i].group, "pool") == 0)
+			take_pool(&newer()->tables[i], ns);
+	}
 	sort_order = view.order;
 	qsort(view.rows, view.count, sizeof view.rows[0], compare);
 }
@@ -220,11 +251,33 @@ static void put_head(FILE *out, const struct screen *s)
 	put_line(out, s, false, "memory: %s promised of %s, %s free", committed, capacity, free_bytes);
 }
 
+/* Lines that the pools take: none where the machine has only its own. */
+static unsigned pool_lines(void)
+{
+	return view.pool_count > OWN_POOLS ? view.pool_count + 1 : 0;
+}
+
+static void put_pools(FILE *out, const struct screen *s)
+{
+	if (pool_lines() == 0)
+		return;
+	put_line(out, s, true, "%-20s %4s %6s %5s %5s %9s %9s", "POOL", "VMS", "%USED", "%RDY", "%LMT", "ENTITLED",
+		 "ALLOWED");
+	for (unsigned i = 0; i < view.pool_count; i++) {
+		const struct pool_row *r = &view.pools[i];
+
+		put_line(out, s, false, "%-20.20s %4llu %6.1f %5.1f %5.1f %8.1f%% %8.1f%%", r->name,
+			 (unsigned long long)r->vms, r->cpu, r->waited, r->limited, (double)r->entitled / PPM_OF_PERCENT,
+			 (double)r->allowed / PPM_OF_PERCENT);
+	}
+}
+
 static void put_rows(FILE *out, const struct screen *s)
 {
 	int name_width = s->live && s->width > OTHER_COLUMNS + NAME_WIDTH ? (int)MIN(s->width - OTHER_COLUMNS, 32u)
 									 : NAME_WIDTH;
-	unsigned fit = s->live && s->height > 5 ? s->height - 5 : CATALOG_TABLES_MAX, shown = MIN(view.count, fit);
+	unsigned taken = 5 + pool_lines(), fit = s->live && s->height > taken ? s->height - taken : CATALOG_TABLES_MAX;
+	unsigned shown = MIN(view.count, fit);
 
 	put_line(out, s, true, "%-*s %-7s %6s %5s %5s %5s %5s %4s %8s %7s %8s", name_width, "NAME", "STATE",
 		 orders[BY_CPU].title, orders[BY_READY].title, orders[BY_COSTOP].title, orders[BY_WAIT].title,
@@ -241,6 +294,7 @@ static void put_rows(FILE *out, const struct screen *s)
 	}
 	if (shown < view.count)
 		put_line(out, s, false, "... and %u more", view.count - shown);
+	put_pools(out, s);
 }
 
 /* The whole view in one write, so that nothing flickers. */
@@ -293,6 +347,17 @@ static void print_json(void)
 		       r->cpu, r->waited, r->costopped, r->blocked, r->limited, r->migrations);
 		printf(", \"present\": %llu, \"exits_per_s\": %.3f, \"uptime_ns\": %llu}", (unsigned long long)r->present,
 		       r->exits, (unsigned long long)r->uptime_ns);
+	}
+	fputs("], \"pools\": [", stdout);
+	for (unsigned i = 0; i < view.pool_count; i++) {
+		const struct pool_row *r = &view.pools[i];
+
+		printf("%s{\"name\": ", i ? ", " : "");
+		show_json_string(stdout, r->name, strlen(r->name));
+		printf(", \"used_percent\": %.3f, \"ready_percent\": %.3f, \"limited_percent\": %.3f", r->cpu, r->waited,
+		       r->limited);
+		printf(", \"entitled\": %llu, \"allowed\": %llu, \"vms\": %llu}", (unsigned long long)r->entitled,
+		       (unsigned long long)r->allowed, (unsigned long long)r->vms);
 	}
 	puts("]}");
 }

@@ -571,3 +571,16 @@ def test_metrics_of_pools(host):
     used = {dict(k)["pool"]: v for k, v in found["corbel_pool_cpu_used_seconds_total"].items()}
     assert set(used) == {*OWN, "edge", "inner"} and used["root"] >= used["edge"] >= used["inner"] > 0
     assert found["corbel_pool_vms"][(("pool", "inner"),)] == 1
+
+
+def test_top_has_the_pools(host):
+    machine = host(script=vm("a", "echo") + 'start "a"')
+    assert "POOL" not in machine.ctl("top", "0.2"), "only the machine's own"
+    machine.ctl("pool", "create", "edge", "--limit", "30%")
+    machine.ctl("pool", "move", "a", "edge")
+    rows = machine.ctl("top", "0.3").splitlines()
+    at = next(i for i, row in enumerate(rows) if row.startswith("POOL"))
+    assert [row.split()[0] for row in rows[at + 1:]] == [*OWN, "edge"]
+    pools = {p["name"]: p for p in json.loads(machine.ctl("--json", "top", "0.3"))["pools"]}
+    assert pools["edge"]["vms"] == 1 and pools["edge"]["entitled"] == 300000
+    assert 0 < pools["edge"]["used_percent"] <= pools["root"]["used_percent"] + 1
