@@ -179,6 +179,15 @@ enum status vm_cpu_set_attributes(struct vm *vm, const struct vm_config *cfg, st
 	return st;
 }
 
+void vm_cpu_reset_attributes(struct vm *vm)
+{
+	unsigned long state = vm_mask(vm);
+	struct error why;
+
+	note_put_back(vm, reset_attributes(vm, &why), &why);
+	vm_unmask(vm, state);
+}
+
 static enum status set_numbers(struct vm *vm, const struct vm_config *cfg, bool commit, struct error *err)
 {
 	struct sched_change change = {.pool = &vm->pool, .numbers = cfg->cpu.numbers};

@@ -32,6 +32,8 @@ void vm_cpu_changed(struct vm *vm);
  * regroup (guest/pool.h).
  */
 MUST_CHECK enum status vm_cpu_set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err);
+/* Takes that back: the definition's, which were in force. Of several VMs the one that was changed last goes first. */
+void vm_cpu_reset_attributes(struct vm *vm);
 /* Another pool and other numbers at once, running or not; the definition follows. */
 MUST_CHECK enum status vm_cpu_move(struct vm *vm, const char *pool, struct error *err);
 

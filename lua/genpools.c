@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "guest/vm_cpu.h"
-#include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
@@ -297,14 +296,21 @@ static bool same_attributes(const struct vm_config *a, const struct vm_config *b
 	       a->cpu.latency == b->cpu.latency;
 }
 
-/* Affinity and classes of those before @count as they were; they were admitted so. */
+/* Affinity and classes of those before @count as they were, by the way they came: each step was admitted. */
 static void attributes_back(unsigned count)
 {
-	struct error err;
+	while (count-- > 0)
+		if (is_live(count))
+			vm_cpu_reset_attributes(genplan.vms[count]);
+}
 
-	for (unsigned i = 0; i < count; i++)
-		if (is_live(i) && vm_cpu_set_attributes(genplan.vms[i], &genplan.vms[i]->config, &err) != ST_OK)
-			log_error("VM %s: %s", genplan.wanted[i].name, err.text);
+/* Places and numbers as they were. Should that be refused, the machine goes on with what there is. */
+static void numbers_back(struct control *c)
+{
+	struct error why;
+
+	if (regroup_run(c->cfg.machine, &plan.back, true, &why) != ST_OK)
+		log_error("what was promised could not be put back: %s", why.text);
 }
 
 static enum status attributes_there(struct control *c, struct error *err)
@@ -361,27 +367,21 @@ enum status genpools_make(struct control *c, struct error *err)
 
 enum status genpools_do(struct control *c, struct error *err)
 {
-	enum status st = numbers_there(c, true, err), back;
-	struct error none;
+	enum status st = numbers_there(c, true, err);
 
 	if (st != ST_OK)
 		return st;
 	st = attributes_there(c, err);
 	if (st == ST_OK)
 		return ST_OK;
-	back = regroup_run(c->cfg.machine, &plan.back, true, &none);
-	ASSERT(back == ST_OK); /* it was so */
+	numbers_back(c);
 	return st;
 }
 
 void genpools_undo(struct control *c)
 {
-	struct error none;
-	enum status back;
-
 	attributes_back(genplan.wanted_count);
-	back = regroup_run(c->cfg.machine, &plan.back, true, &none);
-	ASSERT(back == ST_OK); /* it was so */
+	numbers_back(c);
 }
 
 /* A pool's definition changes; the managers have its numbers already. */
