@@ -26,8 +26,9 @@ BARS = {
     "remove_split_2m": 11000,
     "drain_64": 17500,
     "alloc_and_free": 400,
-    "sched_turn": 150,
-    "sched_wake": 60,
+    "sched_turn": 400,
+    "sched_wake": 500,
+    "sched_block_and_wake": 1000,
     "tree_find": 8000,
 }
 

@@ -372,6 +372,26 @@ static unsigned run_sched_wake(void)
 	return ROUNDS;
 }
 
+/* The only one there is blocks, the CPU finds nothing to do, and it wakes a tick later: what a halted vcpu's timer costs. */
+CASE case_sched_block_and_wake(unsigned round)
+{
+	uint64_t end;
+
+	(void)round;
+	sched_charge(sched, 0, now, SCHED_END_BLOCKED);
+	sched_pick(sched, 0, now, &end);
+	now += 10000;
+	sched_wake(sched, &entities[0], now);
+	sched_pick(sched, 0, now, &end);
+}
+static unsigned run_sched_block_and_wake(void)
+{
+	setup_sched(1);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		case_sched_block_and_wake(i);
+	return ROUNDS;
+}
+
 static const struct {
 	const char *name;
 	unsigned (*run)(void);
@@ -391,6 +411,7 @@ static const struct {
 	{"alloc_and_free", run_alloc_and_free},
 	{"sched_turn", run_sched_turn},
 	{"sched_wake", run_sched_wake},
+	{"sched_block_and_wake", run_sched_block_and_wake},
 };
 
 int main(int argc, char **argv)

@@ -308,7 +308,7 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 		set_state(e, home, SCHED_READY);
 	}
 	e->lag = lag;
-	to = peek(&e->held) && !put ? home : balance_place(s, e, home);
+	to = s->cpus == 1 || (peek(&e->held) && !put) ? home : balance_place(s, e, home);
 	if (!may_run_on(s, e, to->id)) {
 		cpu_want_release(s, home, e);
 		return;
@@ -364,7 +364,8 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 		count_demand(s, e, 1);
 		set_rate(e, rate_on_wake(e));
 		e->floor = 0;
-		gang_wake(e);
+		if (e->gang_index < SCHED_GANG_MAX)
+			gang_wake(e);
 		e->woken = true;
 		e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
 		bump(&e->figures.wakes, 1);
