@@ -239,10 +239,21 @@ static uint64_t sum_within(const struct sched *s, const struct mask *m, size_t f
 	return sum;
 }
 
+/* Of what @e is due, what a reservation promises. */
+static uint64_t promised_to(const struct sched_entity *e)
+{
+	const struct sched_pool *p = e->pool;
+	uint64_t demand = demand_noted(p);
+
+	if (!p->parent || !p->numbers.reservation || !demand)
+		return 0;
+	return MIN(rate_of_ppm(p->numbers.reservation) / demand, RATE_ONE);
+}
+
 static void sum_wants(struct sched *s)
 {
 	for (unsigned i = 0; i < s->masks; i++)
-		s->mask[i].wanted = s->mask[i].taken = 0;
+		s->mask[i].wanted = s->mask[i].taken = s->mask[i].promised = 0;
 	list_for_each(it, &s->restricted) {
 		const struct sched_entity *e = restricted_entry(it);
 
@@ -252,7 +263,36 @@ static void sum_wants(struct sched *s)
 			s->mask[e->mask].taken += e->pinned_rate;
 		else
 			s->mask[e->mask].wanted += e->pool->leaf_rate;
+		if (!e->pinned_rate)
+			s->mask[e->mask].promised += promised_to(e);
 	}
+}
+
+/* What is left on the CPUs of a mask. */
+static uint64_t left_on(const struct sched *s, const struct mask *m)
+{
+	uint64_t all = (uint64_t)usable_cpus(s, &m->cpus) * RATE_ONE, fixed = sum_within(s, m, offsetof(struct mask, taken));
+
+	return all > fixed ? all - fixed : 0;
+}
+
+/* What the leaves confined to mask @i may have: what is left there, and in wider masks beside what is promised in those. */
+static uint64_t room_on(const struct sched *s, unsigned i)
+{
+	const struct mask *m = &s->mask[i];
+	uint64_t room = left_on(s, m), own = sum_within(s, m, offsetof(struct mask, promised));
+
+	for (unsigned k = 1; k < s->masks; k++) {
+		const struct mask *wide = &s->mask[k];
+		uint64_t left, others;
+
+		if (k == i || !(wide->within[i / 64] >> (i % 64) & 1))
+			continue;
+		left = left_on(s, wide);
+		others = sum_within(s, wide, offsetof(struct mask, promised)) - own;
+		room = MIN(room, left > others ? left - others : 0);
+	}
+	return room;
 }
 
 /* The mask whose confined leaves exceed it by the greatest factor, among those that touch none of @taken; 0: none. */
@@ -263,13 +303,12 @@ static unsigned worst_mask(struct sched *s, const struct cpuset *taken, uint64_t
 
 	for (unsigned i = 1; i < s->masks; i++) {
 		const struct mask *m = &s->mask[i];
-		uint64_t all = (uint64_t)usable_cpus(s, &m->cpus) * RATE_ONE, wanted, left, fixed;
+		uint64_t wanted, left;
 
 		if (!in_use(m) || intersect(&m->cpus, taken))
 			continue;
 		wanted = sum_within(s, m, offsetof(struct mask, wanted));
-		fixed = sum_within(s, m, offsetof(struct mask, taken));
-		left = all > fixed ? all - fixed : 0;
+		left = wanted ? room_on(s, i) : 0;
 		/* A little over is rounding. */
 		if (wanted <= left + (left >> 12) + RATE_MIN)
 			continue;

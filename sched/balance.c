@@ -395,3 +395,32 @@ void balance_offer_slow(struct sched *s, const struct sched_cpu *c)
 	else
 		offer_to_lent(s, c);
 }
+
+/* Ahead of @c by half a request at least, the one with most of that. */
+static struct sched_cpu *find_ahead(struct sched *s, const struct sched_cpu *c, const struct sched_entity *e)
+{
+	int64_t least = cpu_behind(c, c->now) - (int64_t)request_of(s) / 2;
+	struct sched_cpu *found = NULL;
+	unsigned cpu = c->id;
+
+	for (unsigned i = 1; i < MIN(LOOK_IDLE, s->cpus); i++) {
+		cpu = cpu + 1 < s->cpus ? cpu + 1 : 0;
+		if (may_run_on(s, e, cpu) && cpu_behind(&s->cpu[cpu], c->now) < least) {
+			found = &s->cpu[cpu];
+			least = cpu_behind(found, c->now);
+		}
+	}
+	return found;
+}
+
+bool balance_give(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	struct sched_cpu *to = is_on(s, SCHED_OFF_BALANCE) ? find_ahead(s, c, e) : NULL;
+
+	if (!to || e->queue == HEAP_NONE || e->queue == HEAP_PARKED || !cpu_lock_second(c, to))
+		return false;
+	balance_move(s, e, c, to);
+	sched_kick(s, to->id);
+	lock_release(&to->lock);
+	return true;
+}

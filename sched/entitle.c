@@ -310,20 +310,20 @@ static int64_t short_of_promise(struct sched_entity *e, uint64_t now, int64_t mo
 }
 
 /* The lag that it had at virtual time @at stays, the clock runs at another rate from then on. */
-static void change_rate(struct sched_entity *e, uint32_t rate, int64_t at, int64_t most)
+static void change_rate(const struct sched *s, struct sched_entity *e, uint32_t rate, int64_t at, int64_t most)
 {
 	int64_t lag = clamp_time(served(apart(at, e->eligible), e->rate), TIME_CAP);
 
-	if (rate == e->rate && lag <= most && lag >= -most)
+	if (rate == e->rate && lag <= most && lag >= -most && lag == lag_forgiven(e, lag))
 		return;
-	e->eligible = apart(at, stretch(clamp_time(lag, most), rate));
-	set_rate(e, rate);
+	set_rate(s, e, rate);
+	e->eligible = apart(at, stretch(lag_forgiven(e, clamp_time(lag, most)), rate));
 }
 
 void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e)
 {
 	if (c->epoch != __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE))
-		change_rate(e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)), TIME_CAP);
+		change_rate(s, e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)), TIME_CAP);
 }
 
 /* Nobody is left short by more than a slice and what the queue makes of it. */
@@ -341,7 +341,7 @@ static void adopt_rates(struct sched *s, struct sched_cpu *c, const struct heap 
 		struct sched_entity *e = it.e;
 		bool promised = e->floor | peek(&e->pool->leaf_floor);
 
-		change_rate(e, rate_of(e), at, (int64_t)peek(&s->slice) * (peek(&e->pool->reserved) ? 4 : 1));
+		change_rate(s, e, rate_of(e), at, (int64_t)peek(&s->slice) * (peek(&e->pool->reserved) ? 4 : 1));
 		if (unlikely(promised))
 			keep_promise(s, c, e);
 		*rate += e->rate;

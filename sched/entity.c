@@ -328,7 +328,7 @@ enum status sched_add(struct sched *s, struct sched_entity *e, struct sched_pool
 		format(e->name, sizeof e->name, "%s", name);
 		s->entities++;
 		list_push_back(&e->pool->leaves, &e->leaf);
-		set_rate(e, RATE_MIN);
+		set_rate(s, e, RATE_MIN);
 		poke(&e->cpu, first_home(s, e));
 		c = &s->cpu[e->cpu];
 		lock_acquire(&c->lock);

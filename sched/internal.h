@@ -20,6 +20,8 @@
 #define RATE_ONE (1u << RATE_SHIFT)
 #define INVERSE_SHIFT 32        /* of an entity's inverse: exact to 2^-32 of what it is multiplied with */
 #define RATE_MIN 1024u          /* a millionth of a CPU: keeps tags within range */
+/* Who is due nearly a whole CPU can hardly ever make good what others take: their deadlines count a slice earlier. */
+#define RATE_NEARLY_ONE (RATE_ONE - RATE_ONE / 32)
 #define TIME_CAP (1ll << 32)    /* ticks: lags and pieces of service beyond this are cut */
 #define NO_LIMIT_TICKS UINT64_MAX
 #define NEVER INT64_MAX
@@ -144,7 +146,7 @@ struct mask {
 	bool is_union;          /* of overlapping ones in use, see affinity.c */
 	uint64_t within[MASK_WORDS]; /* masks that are subsets of this one, itself included */
 	/* Scratch of division and admission. */
-	uint64_t wanted, taken;
+	uint64_t wanted, taken, promised;
 	bool in_common;         /* used by some that have no core of their own */
 };
 
@@ -239,16 +241,26 @@ static inline int64_t stretch_lag(const struct sched_entity *e, int64_t lag)
 	return lag < 0 ? -stretch_of(e, (uint64_t)-lag) : stretch_of(e, (uint64_t)lag);
 }
 
-static inline void set_rate(struct sched_entity *e, uint32_t rate)
+static inline void set_rate(const struct sched *s, struct sched_entity *e, uint32_t rate)
 {
 	if (rate == e->rate)
 		return;
+	e->early = rate >= RATE_NEARLY_ONE && s->cpus > 1 ? (int64_t)peek(&s->slice) : 0;
 	e->rate = rate;
 	e->rate_row = (uint8_t)bit_highest(rate);
 	e->inverse = ((uint64_t)RATE_ONE << INVERSE_SHIFT) / rate;
 }
 
-static inline int64_t deadline_of(const struct sched_entity *e) { return later(e->eligible, stretch_of(e, e->left)); }
+/* Who is due nearly a whole CPU cannot run far ahead, and must not wait because of a rounding or of others' debts. */
+static inline int64_t lag_forgiven(const struct sched_entity *e, int64_t lag)
+{
+	return lag < 0 && lag > -e->early / 8 ? 0 : lag;
+}
+
+static inline int64_t deadline_of(const struct sched_entity *e)
+{
+	return later(e->eligible, stretch_of(e, e->left)) - e->early;
+}
 
 uint64_t cpu_advance(struct sched_cpu *c, uint64_t now);
 /* Ticks that @c has run something for until @now. */
@@ -387,6 +399,8 @@ static inline void balance_pull(struct sched *s, struct sched_cpu *c)
 	if (s->cpus > 1 && (!c->ready.count || c->now - c->balanced >= s->tick))
 		balance_pull_slow(s, c);
 }
+/* @e, queued on @c and just put, is due nearly a whole CPU: takes it to a CPU that is ahead. False when none is. */
+bool balance_give(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
 /* Moves a queued entity between CPUs whose locks are held. */
 void balance_move(struct sched *s, struct sched_entity *e, struct sched_cpu *from, struct sched_cpu *to);
 /* Lets an idle CPU, or one that runs lent time, know that something waits on @c. */

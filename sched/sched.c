@@ -247,7 +247,7 @@ static bool preempts(const struct sched_cpu *c, const struct sched_entity *e)
 	if (e->boosted || r->boosted)
 		return e->boosted && !r->boosted;
 	left = MAX((int64_t)r->left, ran);
-	return deadline_of(e) < later(r->eligible, stretch(left, r->rate));
+	return deadline_of(e) < later(r->eligible, stretch(left, r->rate)) - r->early;
 }
 
 struct sched_cpu *cpu_lock_home(struct sched *s, const struct sched_entity *e)
@@ -362,7 +362,8 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 		cpu_advance(home, now);
 		lag = lag_after_sleep(s, e, home->now);
 		count_demand(s, e, 1);
-		set_rate(e, rate_on_wake(e));
+		set_rate(s, e, rate_on_wake(e));
+		lag = lag_forgiven(e, lag);
 		e->floor = 0;
 		if (e->gang_index < SCHED_GANG_MAX)
 			gang_wake(e);
@@ -741,11 +742,11 @@ void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
 	}
 	poke(&e->release_due, false);
 	if (is_stray(e)) {
-		set_rate(e, rate_of(e)); /* no queue's adoption of a new division has seen it */
+		set_rate(s, e, rate_of(e)); /* no queue's adoption of a new division has seen it */
 		cpu_place(s, c, e, e->lag, true);
 	} else {
 		__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);
-		if (e->state == SCHED_READY)
+		if (e->state == SCHED_READY && !(e->early && balance_give(s, c, e)))
 			balance_offer(s, c);
 	}
 	lock_release(&c->lock);

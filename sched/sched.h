@@ -166,6 +166,7 @@ struct sched_entity {
 	int64_t eligible;       /* virtual time of the CPU at which it has had what it is due */
 	uint64_t left;          /* ticks until its present request is served */
 	int64_t lag;            /* while BLOCKED: ticks it was owed, or had too many, when it blocked */
+	int64_t early;          /* ticks by which its deadlines count as earlier, see RATE_NEARLY_ONE */
 	uint32_t floor;         /* part of the rate that is promised; 0 also from a wake to the next division */
 	int64_t promised;       /* ticks that it was short of that at promised_at, when it had used promised_used */
 	uint64_t promised_at, promised_used;

@@ -15,7 +15,8 @@
 #include "tests/model/sched_sim.h"
 #include "tests/model/sched_window.h"
 
-#define BEYOND_MOST 3u /* windows that may be beyond the bar, in 100 */
+/* The exception: of so many windows, one may be beyond the bar, by as much as its load says. */
+#define WINDOWS_PER_EXCEPTION 500u
 #define SHOWN 4u /* windows of which every entity that is off is shown */
 
 struct load {
@@ -344,10 +345,7 @@ static void disturb(unsigned most, bool limits)
 	}
 }
 
-/*
- * @limits: others' limits change as well. Then a reservation falls short by more than two slices and a tick now and
- * then: by up to four slices in one of ten runs; and a CPU may idle for two ticks until who is no longer limited runs.
- */
+/* @limits: others' limits change as well. */
 static void restless(struct random_state *r, bool limits)
 {
 	struct sched_config cfg = {.cpus = 2 + (unsigned)random_below(r, 5)};
@@ -393,16 +391,15 @@ static void run_restless_limits(struct random_state *r) { restless(r, true); }
 /* ---- runs ---- */
 
 /*
- * The last figure: what no window may be off by, as a part of what is allowed. It is more than 1: of a hundred
- * windows one is beyond the bar (BEYOND_MOST), by a little; "bound" by more: who is due a whole CPU and finds a part of
- * one on each of two commutes between them, and until he leaves the one, those who are bound to the other run ahead.
- * On 256 CPUs a vcpu of small shares may run ahead where nobody who is owed is near. 100 rounds are within their bar.
+ * The last figure: what no window may be off by, as a part of what is allowed. Where somebody is bound to a CPU that is
+ * full, and on 256 CPUs, of which each looks at a few only, it is more than 1, and then for one window of
+ * WINDOWS_PER_EXCEPTION at most: with the seeds of a plain run, none. 100 rounds are within their bar everywhere.
  */
 static const struct load loads[] = {
 	{"few", 4, 12, 5, 20, 200, false, true, 1, 1},
-	{"bound", 4, 14, 4, 12, 200, true, true, 1, 2.5},
+	{"bound", 4, 14, 4, 12, 200, true, true, 1, 1.5},
 	{"some", 16, 100, 20, 8, 300, false, false, 13, 1},
-	{"many", 256, SIM_ENTITIES, 120, 3, 60, false, false, 997, 1},
+	{"many", 256, SIM_ENTITIES, 120, 3, 60, false, false, 997, 2},
 };
 
 static void run_few(struct random_state *r) { run_load(&loads[0], r); }
@@ -414,7 +411,7 @@ static void run_windows(unsigned seeds, void (*run)(struct random_state *r))
 {
 	beyond = all_windows = 0;
 	random_runs(seeds, run);
-	if (beyond * 100 > all_windows * BEYOND_MOST)
+	if (beyond * WINDOWS_PER_EXCEPTION > all_windows)
 		fail_msg("%u of %u windows are beyond the bar", beyond, all_windows);
 }
 
@@ -474,7 +471,7 @@ static void many_decisions(void **state)
 		      (unsigned long long)decisions, all_windows, beyond, worst_window, worst_rounds,
 		      (double)worst_over / SIM_TICK, worst_short / SIM_SLICE, (double)longest_idle / SIM_TICK);
 	assert_int_equal(all_missed, 0);
-	assert_true(beyond * 100 <= all_windows * BEYOND_MOST);
+	assert_true(beyond * WINDOWS_PER_EXCEPTION <= all_windows);
 }
 
 int main(void)

@@ -60,7 +60,7 @@ static uint64_t longest_wake(struct sim_entity *x, uint64_t burst)
 	return x->worst_wake;
 }
 
-static uint64_t return_of_a_share(unsigned off)
+static uint64_t return_of_a_share(uint32_t shares, unsigned off)
 {
 	struct sim_entity *owner;
 	uint64_t longest;
@@ -68,7 +68,7 @@ static uint64_t return_of_a_share(unsigned off)
 	machine(2, off);
 	for (unsigned i = 0; i < 4; i++)
 		burner(1000);
-	owner = vm(0, SCHED_NO_LIMIT, 4000, NULL);
+	owner = vm(0, SCHED_NO_LIMIT, shares, NULL);
 	longest = longest_wake(owner, SIM_TICK);
 	sim_end(&sim);
 	return longest;
@@ -76,13 +76,16 @@ static uint64_t return_of_a_share(unsigned off)
 
 static void an_idle_share_comes_back_within_a_tick(void **state)
 {
-	uint64_t on = return_of_a_share(0), off = return_of_a_share(SCHED_OFF_CREDIT);
+	uint64_t on = return_of_a_share(2000, 0), off = return_of_a_share(2000, SCHED_OFF_CREDIT);
 
 	(void)state;
 	print_message("the owner of an idle share waits %.3f ticks at most; without credit %.3f\n", (double)on / SIM_TICK,
 		      (double)off / SIM_TICK);
 	assert_true(on <= SIM_TICK);
 	assert_true(off > SIM_TICK);
+	/* A small share, and one of a whole CPU. */
+	assert_true(return_of_a_share(1000, 0) <= SIM_TICK);
+	assert_true(return_of_a_share(4000, 0) <= SIM_TICK);
 }
 
 static uint64_t wake_of_latency_class(unsigned off)

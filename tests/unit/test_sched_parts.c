@@ -222,15 +222,24 @@ static void tags_are_time(void **state)
 {
 	struct sched_cpu c = {.now = 10000, .omega = 1000};
 	struct sched_entity e = {.eligible = 8000, .left = 100};
+	struct sched s = {.slice = 1000, .cpus = 2};
 
 	(void)state;
-	set_rate(&e, RATE_ONE / 4);
+	set_rate(&s, &e, RATE_ONE / 4);
 	assert_true(virtual_now(&c) == 9000);
 	assert_true(lag_of(&c, &e) == 250);
 	assert_true(deadline_of(&e) == 8400);
 	e.eligible = 9400;
 	assert_true(lag_of(&c, &e) == -100);
 	assert_true(stretch(-100, RATE_ONE / 4) == -400 && stretch(7, RATE_ONE) == 7);
+	/* Who is due nearly a whole CPU of several goes before others: he could not make good what they take. */
+	e.eligible = 8000;
+	set_rate(&s, &e, RATE_ONE);
+	assert_true(deadline_of(&e) == 7100);
+	s.cpus = 1;
+	set_rate(&s, &e, RATE_ONE - 1);
+	assert_true(deadline_of(&e) == 8100);
+	set_rate(&s, &e, RATE_ONE / 4);
 	/* Nothing overflows at the ends of the ranges. */
 	assert_true(stretch(INT64_MAX, RATE_MIN) == TIME_CAP * (int64_t)(RATE_ONE / RATE_MIN));
 	e.eligible = INT64_MIN / 2;
