@@ -807,6 +807,46 @@ static void without_yielding_the_spinner_runs_on(void **state)
 
 /* ---- the walker ---- */
 
+/* A block and a wake with nobody else about leave what the last division was made with. */
+static void a_halt_and_a_wake_divide_nothing(void **state)
+{
+	uint64_t epoch, now = 1000;
+
+	(void)state;
+	sched_wake(s, &a, now);
+	assert_ptr_equal(sched_pick(s, 0, now, &end), &a);
+	now += SLICE;
+	assert_ptr_equal(turn(0, &a, now, SCHED_END_READY), &a);
+	epoch = s->epoch;
+	for (unsigned i = 0; i < 5; i++) {
+		now += 10 * SLICE;
+		assert_null(turn(0, &a, now, SCHED_END_BLOCKED));
+		now += 10 * SLICE;
+		sched_wake(s, &a, now);
+		assert_ptr_equal(sched_pick(s, 0, now, &end), &a);
+	}
+	assert_true(s->epoch == epoch);
+	sched_wake(s, &b, now); /* another demand than that */
+	turn(0, &a, now + SLICE, SCHED_END_READY);
+	assert_true(s->epoch == epoch + 1);
+	sched_charge(s, 0, now + SLICE, SCHED_END_READY);
+}
+
+/* One wakes and another blocks before anybody divides: as many as before, but the one that woke has a guessed rate. */
+static void a_guessed_rate_does_not_stay(void **state)
+{
+	(void)state;
+	sched_wake(s, &a, 1000);
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &a);
+	assert_ptr_equal(turn(0, &a, 2000, SCHED_END_READY), &a);
+	sched_wake(s, &b, 2001);
+	assert_ptr_equal(turn(0, &a, 2002, SCHED_END_BLOCKED), &b);
+	assert_true(b.rate < RATE_ONE);
+	assert_ptr_equal(turn(0, &b, 2002 + SLICE, SCHED_END_READY), &b);
+	assert_true(b.rate == RATE_ONE);
+	sched_charge(s, 0, 2002 + SLICE, SCHED_END_READY);
+}
+
 static void the_walker_sees_damage(void **state)
 {
 	int64_t key;
@@ -853,7 +893,8 @@ int main(void)
 		TWO(a_sleeper_stops_nobody), TWO(a_spinner_yields_to_its_sibling_elsewhere),
 		TWO(who_is_yielded_to_gives_the_cpu_back), TWO(who_is_yielded_to_yields_itself),
 		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses),
-		FOUR(a_core_is_kept_and_another_one_is_tried), ONE(the_walker_sees_damage),
+		FOUR(a_core_is_kept_and_another_one_is_tried), ONE(a_halt_and_a_wake_divide_nothing),
+		ONE(a_guessed_rate_does_not_stay), ONE(the_walker_sees_damage),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
