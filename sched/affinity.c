@@ -276,7 +276,7 @@ static uint64_t left_on(const struct sched *s, const struct mask *m)
 	return all > fixed ? all - fixed : 0;
 }
 
-/* What the leaves confined to mask @i may have: what is left there, and in wider masks beside what is promised in those. */
+/* What is there for the leaves confined to mask @i: what is left on it, and on wider ones beside what those promise. */
 static uint64_t room_on(const struct sched *s, unsigned i)
 {
 	const struct mask *m = &s->mask[i];

@@ -213,6 +213,43 @@ static void siblings_run_at_once_more_often(void **state)
 	assert_true(on > neither + 0.05);
 }
 
+/* How often a vcpu waits on the very CPU on which its sibling runs: guests that sleep and wake, beside burners. */
+static double in_each_others_way(unsigned off)
+{
+	struct sched_config cfg = {.cpus = 4, .off = off};
+	const struct sched_attr gang = {.gang = true};
+	struct sim_entity *v[8];
+	unsigned stacked = 0;
+
+	sim_start(&sim, &cfg, 5);
+	sim.check_every = 101;
+	for (unsigned i = 0; i < 8; i++) {
+		struct sim_pool *p = i % 2 ? v[i - 1]->pool : sim_pool(&sim, NULL, 0, SCHED_NO_LIMIT, 1000);
+
+		v[i] = sim_entity(&sim, p, &gang);
+		sim_want(v[i], SIM_BURSTY, SIM_SLICE, 2 * SIM_SLICE);
+	}
+	vm_burner(1000);
+	vm_burner(1000);
+	sim_run(&sim, 10 * SIM_SLICE);
+	for (unsigned i = 0; i < 20000; i++) {
+		sim_run(&sim, SIM_TICK / 4);
+		for (unsigned k = 0; k < 8; k++)
+			stacked += v[k]->e.state == SCHED_READY && v[k ^ 1]->on >= 0 && v[k]->e.cpu == (unsigned)v[k ^ 1]->on;
+	}
+	sim_end(&sim);
+	return stacked / 20000.;
+}
+
+static void siblings_keep_off_each_others_cpus(void **state)
+{
+	double on = in_each_others_way(0), off = in_each_others_way(SCHED_OFF_SPREAD);
+
+	(void)state;
+	print_message("a vcpu waits behind its sibling %.3f of the time; without spreading %.3f\n", on, off);
+	assert_true(on < 0.7 * off);
+}
+
 /* ---- skew ---- */
 
 /* A vcpu uses its time without getting ahead (its host works for it) for 40 slices, its sibling could run on. */
@@ -290,6 +327,7 @@ int main(void)
 		cmocka_unit_test(four_vcpus_on_two_cpus),
 		cmocka_unit_test(a_pause_loop_yields_to_the_one_it_waits_for),
 		cmocka_unit_test(siblings_run_at_once_more_often),
+		cmocka_unit_test(siblings_keep_off_each_others_cpus),
 		cmocka_unit_test(a_leader_is_stopped),
 		cmocka_unit_test(a_long_stall_is_caught_up_by_its_logarithm),
 	};
