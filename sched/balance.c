@@ -86,7 +86,7 @@ static struct sched_cpu *least_crowded(struct sched *s, const struct sched_entit
 	return best ? best : home;
 }
 
-/* One of the latency class runs at once where it is woken, if nobody else of that kind does: any other CPU had to be told. */
+/* One of the latency class runs at once where it is woken, if nobody else of that kind does: others had to be told. */
 static bool runs_at_once(const struct sched *s, const struct sched_entity *e, const struct sched_cpu *home)
 {
 	return e->attr.latency && is_on(s, SCHED_OFF_LATENCY) && e->lag > -(int64_t)peek(&s->slice) &&

@@ -216,7 +216,7 @@ void count_demand(struct sched *s, struct sched_entity *e, int change)
 		__atomic_fetch_add(&s->changed, 1, __ATOMIC_RELEASE);
 	else if ((uint32_t)before + (uint32_t)change == noted)
 		__atomic_fetch_sub(&s->changed, 1, __ATOMIC_RELEASE);
-	/* Who wakes among more or fewer than there were has a rate that is a guess; with affinities it matters who it is. */
+	/* Who wakes among more or fewer than there were has a rate that is a guess; with affinities it matters whose. */
 	if ((change > 0 && (uint32_t)before + 1 != noted) || peek(&e->mask) != ANYWHERE)
 		ask_for_division(s);
 }
