@@ -30,16 +30,17 @@ WANTED = [
 UNWANTED = [
     r"WARNING:", r"BUG:", r"Call Trace", r"Oops", r"Kernel panic", r"cut here", r"unchecked MSR access",
     r"segfault", r"general protection", r"Firmware Bug", r"ACPI (BIOS )?(Error|Warning)", r"nobody cared",
-    r"detected stalls", r"soft lockup", r"blocked for more than", r"spurious", r"Spurious", r"disabled due to",
+    r"detected stalls", r"(?i)soft lockup", r"(?i)hard lockup", r"hrtimer: interrupt took", r"do_boot_cpu failed", r"blocked for more than", r"spurious", r"Spurious", r"disabled due to",
     # a clock measured against another, or mistrusted
     r"(?i)tsc:? .*calibrat", r"(?i)(pit|hpet|pm-?timer) (calibration|reference)", r"calibrating APIC timer",
-    r"Refined TSC", r"(?i)unstable", r"Unable to calibrate", r"timer doesn't work", r"MP-BIOS bug", r"check_timer",
+    r"Refined TSC", r"TSC warp", r"timekeeping watchdog", r"(?i)unstable", r"Unable to calibrate", r"timer doesn't work", r"MP-BIOS bug", r"check_timer",
 ]
 
 
-def wrong_in(log):
-    """[what is missing, lines that should not be there] in the kernel log @log."""
-    return (["missing: " + wanted for wanted in WANTED if not re.search(wanted, log, re.MULTILINE)]
+def wrong_in(log, vcpus=1):
+    """[what is missing, lines that should not be there] in the kernel log @log of a guest with @vcpus."""
+    brought_up = r"smp: Brought up 1 node, %u CPU%s$" % (vcpus, "s" * (vcpus > 1))
+    return (["missing: " + wanted for wanted in [*WANTED, brought_up] if not re.search(wanted, log, re.MULTILINE)]
             + [line for line in log.splitlines() if any(re.search(unwanted, line) for unwanted in UNWANTED)])
 
 
