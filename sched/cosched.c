@@ -117,11 +117,16 @@ static uint64_t scaled(const struct sched_entity *e, uint64_t ticks)
 	return MIN(ticks, (uint64_t)TIME_CAP) * leaf / e->rate;
 }
 
-void gang_progress(struct sched_entity *e)
+/*
+ * What the host did for it counts up to a quarter of what it executed itself: exits take a little more of one vcpu's
+ * turns than of another's, for ever, and who has an equal part of the CPUs must not be stopped for that.
+ */
+void gang_progress(struct sched_entity *e, uint64_t ran)
 {
 	uint64_t ticks = e->progress - e->progress_seen;
 
 	e->progress_seen = e->progress;
+	ticks = MAX(ticks, MIN(ran, ticks + ticks / 4));
 	if (in_gang(e) && ticks)
 		__atomic_fetch_add(&e->pool->gang.clock[e->gang_index], scaled(e, ticks), __ATOMIC_RELAXED);
 }

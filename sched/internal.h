@@ -440,8 +440,8 @@ void gang_join(struct sched_entity *e);
 void gang_leave(struct sched_entity *e);
 /* State or CPU of @e changed. */
 void gang_note(struct sched_entity *e);
-/* @e ran: its progress counts for the skew. */
-void gang_progress(struct sched_entity *e);
+/* @e ran for @ran ticks: its progress counts for the skew. */
+void gang_progress(struct sched_entity *e, uint64_t ran);
 /* @e begins to have demand: the time that it slept is no skew. */
 void gang_wake(struct sched_entity *e);
 /* Is @e too far ahead of a sibling that wants to run? */

@@ -711,7 +711,7 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	e->boosted = e->boosted && ran < e->left;
 	serve(s, e, ran);
 	if (e->gang_index < SCHED_GANG_MAX)
-		gang_progress(e);
+		gang_progress(e, ran);
 	c->charges++;
 	c->running = NULL;
 	poke(&c->busy_now, 0);
