@@ -274,7 +274,7 @@ $(B)/guests/busybox.cpio: board/mkcpio.py $(wildcard tests/guests/initramfs/*) |
 # Small test guests: one C file each on a shared start, 64-bit code in a 32-bit multiboot 1 ELF that has a PVH
 # note too. hello also comes as a flat image and as a 64-bit ELF.
 GUESTS := $(patsubst tests/guests/%.c,$(B)/guests/%.elf,$(wildcard tests/guests/*.c)) \
-	$(B)/guests/hello.flat $(B)/guests/hello.elf64 $(B)/guests/guest_exits.elf
+	$(B)/guests/hello.flat $(B)/guests/hello.elf64 $(B)/guests/guest_exits.elf $(B)/guests/guest_ipis.elf
 GUEST_FLAGS = -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -fno-stack-protector \
 	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -mgeneral-regs-only \
 	$(WARN) -MMD -MP -nostdinc -isystem $(GCC_INCLUDE) \
@@ -298,8 +298,9 @@ $(B)/guests/%.elf64: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/sta
 	$(call say,LINK,$@)
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)
 # Guests with several processors take more of the library.
-$(patsubst %,$(B)/guests/%.elf64,smp locks pvtime): $(B)/guest/tests/guests/lib/smp.o $(B)/guest/tests/guests/lib/ap.o
-$(B)/guests/guest_exits.elf64: $(B)/guest/bench/guest_exits.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
+$(patsubst %,$(B)/guests/%.elf64,smp locks pvtime greedy guest_ipis): $(B)/guest/tests/guests/lib/smp.o \
+	$(B)/guest/tests/guests/lib/ap.o
+$(B)/guests/guest_%.elf64: $(B)/guest/bench/guest_%.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
 	$(call say,LINK,$@)
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)
 $(B)/guests/%.elf: $(B)/guests/%.elf64

@@ -7,7 +7,7 @@
  *
  * One word instead makes the guest a bad neighbour for ever: "spin" (interrupts
  * off on every processor), "storm" (all send IPIs to all), "inits" (each is reset
- * and started again and again, in mid-exit), "timers" (deadlines set anew without
+ * and started again and again, in mid-exit or by itself), "timers" (deadlines set anew without
  * end); or ends it: "reset" (INIT to the boot processor), "crash" (a triple fault
  * on the last processor), "off" (power-off on the last one).
  */
@@ -381,7 +381,9 @@ static void send_without_end(uint64_t me)
 static void inits(void)
 {
 	for (unsigned long n = 0;; n++) {
-		smp_start(ids[1 + n % (cpus - 1)], send_without_end, 1 + n % (cpus - 1));
+		unsigned i = 1 + (unsigned)(n % (cpus - 1));
+
+		smp_start(ids[i], n / (cpus - 1) % 2 ? init_oneself : send_without_end, i);
 		if (n % 100 == 99)
 			print("smp: %lu starts\n", n + 1);
 	}
