@@ -58,7 +58,7 @@ static unsigned usable_cpus(const struct sched *s, const struct cpuset *set)
 	if (!s->exclusive)
 		return cpus_count(set);
 	for (unsigned cpu = 0; cpu < s->cpus; cpu++)
-		count += cpuset_has(set, cpu) && !peek(&s->owner[cpu]);
+		count += cpuset_has(set, cpu) && !peek(&s->owner[cpu]) && !(s->claimant && s->core_of[cpu] == s->claimed);
 	return count;
 }
 

@@ -165,20 +165,33 @@ static void evict(struct sched *s, unsigned cpu)
 	sched_kick(s, cpu);
 }
 
-/* The core of @cpu, for @e alone, if all that is promised still fits the others. */
+static unsigned threads_of_core(const struct sched *s, unsigned cpu)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < s->cpus; i++)
+		count += s->core_of[i] == s->core_of[cpu];
+	return count;
+}
+
+/*
+ * The core of @cpu, for @e alone, if all that is promised still fits the others. Judged before it is made known: who is
+ * confined to that core must never find, not for a moment, that he may run nowhere.
+ */
 static enum status claim_core(struct sched *s, const struct sched_entity *e, unsigned cpu, struct error *err)
 {
-	unsigned count = set_owner(s, cpu, e);
+	unsigned count = threads_of_core(s, cpu);
 	enum status st;
 
 	s->exclusive += count;
 	s->claimant = e;
+	s->claimed = s->core_of[cpu];
 	st = still_fits(s, err);
 	s->claimant = NULL;
-	if (st) {
+	if (st)
 		s->exclusive -= count;
-		set_owner(s, cpu, NULL);
-	}
+	else
+		set_owner(s, cpu, e);
 	return st;
 }
 

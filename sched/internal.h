@@ -164,7 +164,8 @@ struct sched {
 	unsigned masks;         /* those in use are below this */
 	uint16_t core_of[SCHED_MAX_CPUS], llc_of[SCHED_MAX_CPUS];
 	const struct sched_entity *owner[SCHED_MAX_CPUS]; /* of an exclusive core; atomic */
-	const struct sched_entity *claimant; /* is about to have one, and is not in the way of itself there */
+	const struct sched_entity *claimant; /* is to have core `claimed` if that fits, and is not in its own way there */
+	uint16_t claimed;
 	_Alignas(64) uint64_t epoch; /* number of the last division, stored after its results; atomic */
 	uint64_t divided;       /* when it was; atomic */
 	int64_t shift;          /* mean lag then, in virtual time; atomic */

@@ -309,7 +309,8 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 	}
 	e->lag = lag;
 	to = s->cpus == 1 || (peek(&e->held) && !put) ? home : balance_place(s, e, home);
-	if (!may_run_on(s, e, to->id)) {
+	/* Who has been put is queued in any case: there would be nobody to look after it. */
+	if (!may_run_on(s, e, to->id) && !put) {
 		cpu_want_release(s, home, e);
 		return;
 	}
