@@ -3,7 +3,8 @@
  * Several processors, step by step: all start, count interrupts that others send
  * them by every way there is, agree on the time, are stopped by INIT in the middle
  * of what they do and start again. "cpus=N" says how many there are, "rounds=N"
- * how long each step lasts, "xapic" which mode.
+ * how long each step lasts, "xapic" which mode; with "mixed" every other one is in
+ * xAPIC mode.
  *
  * One word instead makes the guest a bad neighbour for ever: "spin" (interrupts
  * off on every processor), "storm" (all send IPIs to all), "inits" (each is reset
@@ -122,11 +123,13 @@ static enum apic_mode mode;
 
 static void come_up(unsigned me)
 {
-	apic_set_mode(mode);
+	enum apic_mode mine = apic_modes_differ && me % 2 ? APIC_XAPIC : mode;
+
+	apic_set_mode(mine);
 	CHECK(self() == me, "processor %u has APIC id %u", me, smp_id());
-	CHECK(apic_read(APIC_REG_ID) >> (mode == APIC_XAPIC ? 24 : 0) == ids[me], "the APIC of %u shows another id", me);
+	CHECK(apic_read(APIC_REG_ID) >> (mine == APIC_XAPIC ? 24 : 0) == ids[me], "the APIC of %u shows another id", me);
 	CHECK(!(rdmsr(MSR_IA32_APIC_BASE) & APIC_BASE_BSP), "processor %u says it is the boot processor", me);
-	if (mode == APIC_XAPIC) {
+	if (mine == APIC_XAPIC) {
 		apic_write(APIC_REG_DFR, UINT32_MAX);
 		apic_write(APIC_REG_LDR, 1u << (24 + me));
 	}
@@ -475,6 +478,7 @@ void guest_main(void)
 	uint32_t all;
 
 	mode = option_word("xapic") ? APIC_XAPIC : APIC_X2APIC;
+	apic_modes_differ = option_word("mixed");
 	apic_set_mode(mode);
 	set_handler(VECTOR_TOKEN, on_token);
 	set_handler(VECTOR_COUNT, on_count);

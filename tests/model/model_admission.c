@@ -47,7 +47,7 @@ static struct settings random_settings(unsigned count)
 	struct settings new = {.numbers = {.limit = SCHED_NO_LIMIT, .shares = 1000}};
 
 	new.numbers.reservation = reservations[below(ARRAY_SIZE(reservations))];
-	if (new.numbers.reservation > count * (uint64_t)SCHED_ONE_CPU)
+	if (new.numbers.reservation > (uint64_t)count * SCHED_ONE_CPU)
 		new.numbers.reservation = 0;
 	new.attr = (struct sched_attr){.exclusive = below(3) == 0, .gang = count > 1};
 	for (unsigned cpu = 0; cpu < CPUS && below(2); cpu++)

@@ -38,7 +38,7 @@ PASSES = (("stopped", "debug-exit"),)
 CRASHES = (("crashed", "crash"),)
 KINDS = (
     Kind("smp", "spin", (1, 4), sign="cpu"), Kind("smp", "storm", (2, 4), sign="cpu"),
-    Kind("smp", "timers", (1, 4), sign="cpu"), Kind("smp", "inits", (2, 4), sign=rb"smp: \d+ starts"),
+    Kind("smp", "timers", (1, 4), sign="cpu"), Kind("smp", "inits", (2, 4), sign="cpu"),
     Kind("smp", "rounds=20", (2, 4), ends=PASSES), Kind("smp", "xapic rounds=20", (2, 4), ends=PASSES),
     Kind("smp", "crash", (2, 4), ends=CRASHES), Kind("smp", "reset", (2, 4), ends=(("stopped", "reset"),)),
     Kind("smp", "off", (2, 4), ends=(("stopped", "power-off"),)),

@@ -161,6 +161,18 @@ def test_stuck_boot_cpu_is_noticed(boot):
     assert re.search(r"^\*\*\*   at ffffffff[0-9a-f]{8} hang\+0x", log, re.MULTILINE)
 
 
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_stuck_cpu_names_its_guest(boot, cpus):
+    """A CPU that gets stuck in a guest's turn is reported with the guest; the other ones run on."""
+    guests = "".join(vms.guest("loop%d" % index, "spin", more="autostart = true") for index in range(cpus))
+    store = {"scripts/boot.lua": WATCHFUL["scripts/boot.lua"] + guests, **conftest.guest_files("spin")}
+    machine = machine_of(boot, cpus, "fault=hang fault-cpu=1 fault-after=3000", store=store)
+    machine.log.wait_for(r"error: cpu 1 is stuck: it has not passed its loop for \d+ ms, running: loop\d", 120)
+    machine.log.wait_for(r"error:   at ffffffff[0-9a-f]{8} hang\+0x", 30)
+    machine.log.wait_for(r"error:   from ffffffff[0-9a-f]{8} vcpu_run\+0x", 30)
+    assert machine.smp.echo("still here") == "still here"
+
+
 @pytest.mark.parametrize("cpu", [0, 2])
 def test_report_stops_guests(boot, cpu):
     """A panic in the midst of work: guests with interrupts off on all CPUs are stopped where they are, and named."""

@@ -38,7 +38,8 @@ def guest(name, cpus, words="", more=""):
     return vms.guest(name, "smp", "cpus=%u %s" % (cpus, words), more="cpu = { count = %u }, %s" % (cpus, more))
 
 
-@pytest.mark.parametrize("cpus, words", [(2, ""), (2, "xapic"), (4, "rounds=50"), (4, "xapic rounds=50")])
+@pytest.mark.parametrize("cpus, words", [(2, ""), (2, "xapic"), (4, "rounds=50"), (4, "xapic rounds=50"),
+                                         (4, "mixed rounds=20")])
 def test_processors(operator, cpus, words):
     info, console = operator.run(guest("s", cpus, words), seconds=240)
     assert (info["state"], info["reason"], info["exit_code"]) == ("stopped", "debug-exit", vms.PASS), console

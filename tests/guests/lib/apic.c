@@ -31,17 +31,26 @@
 static const unsigned lvts[] = {APIC_REG_LVT_TIMER, APIC_REG_LVT_THERMAL, APIC_REG_LVT_PMC,
 				APIC_REG_LVT_LINT0, APIC_REG_LVT_LINT1,   APIC_REG_LVT_ERROR};
 static enum apic_mode current;
+bool apic_modes_differ;
+
+/* Asking the processor costs an exit, which what is measured elsewhere should not contain. */
+static enum apic_mode mode_here(void)
+{
+	if (!apic_modes_differ)
+		return current;
+	return rdmsr(MSR_IA32_APIC_BASE) & APIC_BASE_EXTD ? APIC_X2APIC : APIC_XAPIC;
+}
 
 uint32_t apic_read(unsigned reg)
 {
-	if (current == APIC_X2APIC)
+	if (mode_here() == APIC_X2APIC)
 		return (uint32_t)rdmsr(MSR_X2APIC(reg));
 	return mmio_read32((volatile void *)(APIC_MMIO + reg));
 }
 
 void apic_write(unsigned reg, uint32_t value)
 {
-	if (current == APIC_X2APIC)
+	if (mode_here() == APIC_X2APIC)
 		wrmsr(MSR_X2APIC(reg), value);
 	else
 		mmio_write32((volatile void *)(APIC_MMIO + reg), value);
@@ -73,7 +82,7 @@ void apic_send_self(uint8_t vector)
 
 void apic_send(uint32_t dest, uint32_t icr)
 {
-	if (current == APIC_X2APIC) {
+	if (mode_here() == APIC_X2APIC) {
 		wrmsr(MSR_X2APIC_ICR, (uint64_t)dest << 32 | icr);
 		return;
 	}

@@ -21,6 +21,8 @@ enum apic_mode { APIC_OFF, APIC_XAPIC, APIC_X2APIC };
  * TPR 0, software-enabled unless off.
  */
 void apic_set_mode(enum apic_mode mode);
+/* Set before a processor takes another mode than the others: each call asks then which one it is in. */
+extern bool apic_modes_differ;
 uint32_t apic_read(unsigned reg);
 void apic_write(unsigned reg, uint32_t value);
 /* Sends @vector to this processor by the ICR's shorthand, which knows no other delivery mode (SDM 3A, table 10-3). */
