@@ -22,7 +22,7 @@ CHECK_EVERY = 25   # operations between two walks
 PROBE_EVERY = 15   # and between two looks whether somebody goes on
 PATIENCE = 5_000_000_000    # ns that a guest may run before it gives a sign of life
 STARVED = 120_000_000_000   # ns of its clock within which it must run at all
-ENTITLED = 1000             # ppm of a CPU: with less, others having a million times its shares, it need not
+ENTITLED = 30_000           # ppm of a CPU: with less, others having many times its shares, a sign may take minutes
 REFUSALS = (smp.NO_MEMORY, smp.BAD_VALUE)  # reservations or cores that are not to be had
 SETTLED = 30       # s until memory that was taken from guests has left
 
