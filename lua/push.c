@@ -128,27 +128,49 @@ static void push_closed(struct control *c, unsigned id, struct cbor_writer *w)
 	build(c, w);
 }
 
-static void push_state(struct control *c, const struct vm *vm, struct attachment *at, struct cbor_writer *w)
-{
-	struct cbor_mark mark = begin(w, PUSH_STATE, vm->id);
+/* A VM's state at one moment: what it had printed by then is in its console. */
+struct moment {
+	enum vm_state state;
+	enum vm_reason reason;
+	uint64_t starts;
+};
 
-	at->state = vm->state;
-	at->starts = vm->starts;
-	cbor_put_text(w, vm_state_name(vm->state));
-	cbor_put_text(w, vm_reason_name(vm->reason));
+static struct moment moment_of(const struct vm *vm)
+{
+	struct moment m = {.state = __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE)};
+
+	m.reason = vm->reason;
+	m.starts = vm->starts;
+	return m;
+}
+
+static void push_state(struct control *c, unsigned id, const struct moment *m, struct attachment *at,
+		       struct cbor_writer *w)
+{
+	struct cbor_mark mark = begin(w, PUSH_STATE, id);
+
+	at->state = m->state;
+	at->starts = m->starts;
+	cbor_put_text(w, vm_state_name(m->state));
+	cbor_put_text(w, vm_reason_name(m->reason));
 	cbor_close_array(w, mark);
 	build(c, w);
 }
 
-static bool push_output(struct control *c, struct vm *vm, struct attachment *at, struct cbor_writer *w)
+enum progress { NOTHING, LATER, PUSHED };
+
+/* A few bytes wait until the line is idle: more may come to go with them. */
+static enum progress push_output(struct control *c, struct vm *vm, struct attachment *at, struct cbor_writer *w)
 {
 	uint8_t data[OUTPUT_MAX];
 	uint64_t next = at->next;
 	size_t max = MIN(sizeof data, at->credit), len = console_read(c, vm, &next, data, max);
 	struct cbor_mark mark;
 
-	if (len == 0 || (len < max && !line_idle(c)))
-		return false;
+	if (len == 0)
+		return NOTHING;
+	if (len < max && !line_idle(c))
+		return LATER;
 	mark = begin(w, PUSH_OUTPUT, vm ? vm->id : LOG_CONSOLE);
 	cbor_put_uint(w, next - len);
 	cbor_put_bytes(w, data, len);
@@ -158,16 +180,18 @@ static bool push_output(struct control *c, struct vm *vm, struct attachment *at,
 		at->credit -= len;
 	c->counters.pushed += len;
 	build(c, w);
-	return true;
+	return PUSHED;
 }
 
-/* What is due of console @id, output before news of its state. */
+/* What is due of console @id, output before news of a state that came after it: so the state is looked at first. */
 static bool push_one(struct control *c, unsigned id)
 {
 	struct attachment *at = &c->attached[id];
 	struct vm *vm = id ? vm_by_id(c->cfg.machine, id) : NULL;
 	uint8_t body[WIRE_PUSH_MAX];
+	enum progress output;
 	struct cbor_writer w;
+	struct moment m = {.starts = 0};
 
 	if (!at->on)
 		return false;
@@ -176,11 +200,12 @@ static bool push_one(struct control *c, unsigned id)
 		push_closed(c, id, &w);
 		return true;
 	}
-	if (push_output(c, vm, at, &w))
-		return true;
-	if (!vm || (vm->state == at->state && vm->starts == at->starts))
-		return false;
-	push_state(c, vm, at, &w);
+	if (vm)
+		m = moment_of(vm);
+	output = push_output(c, vm, at, &w);
+	if (output != NOTHING || !vm || (m.state == at->state && m.starts == at->starts))
+		return output == PUSHED;
+	push_state(c, id, &m, at, &w);
 	return true;
 }
 
