@@ -158,8 +158,7 @@ static bool can_inject(struct vcpu *v, enum event_type type)
 {
 	const struct fake_vcpu *f = fake(v);
 
-	if (!f->loaded)
-		return true; /* by hand, outside of turns: judged when it is delivered */
+	ASSERT(f->loaded);
 	if (f->staged || f->shadow)
 		return false;
 	return type == EVENT_NMI ? !f->nmi_blocked : (f->regs[REG_RFLAGS] & RFLAGS_IF) != 0;

@@ -25,8 +25,13 @@
 static struct vm *vm;
 static struct vcpu *v;
 
-/* What the test does to devices is done by the vcpu; without, by somebody else. */
-static void in_its_turn(bool on) { fake_host.cpu.vcpu = on ? v : NULL; }
+/* What the test does to devices is done by the vcpu, as vcpu_run() begins a turn; without, by somebody else. */
+static void in_its_turn(bool on)
+{
+	fake_host.cpu.vcpu = on ? v : NULL;
+	if (on)
+		v->engine->load(v);
+}
 
 static int setup(void **state)
 {
