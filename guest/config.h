@@ -19,6 +19,11 @@
 #define VM_CMDLINE_MAX 2048
 #define VM_MODULES_MAX 8
 #define VM_VCPUS_MAX 16
+#define VM_DISKS_MAX 8
+#define VM_DISK_NAME_MAX 20    /* with the NUL; letters as in the name of a VM */
+#define VM_DISK_SERIAL_MAX 21  /* with the NUL; virtio 1.2, 5.2.6: 20 bytes of printable text */
+#define VM_DISK_QUEUES_MAX 16
+#define VM_DISK_COST_MAX 1000000000000000ull /* of a reservation or limit, in its unit a second */
 #define VM_MEMORY_MIN (1ull << 20)
 /* What a 4-level walk with 40 physical address bits reaches, less the hole below 4 GiB. */
 #define VM_MEMORY_MAX ((1ull << 40) - (1ull << 30))
@@ -32,6 +37,21 @@ extern const char *const reset_action_names[];
 struct boot_module {
 	char image[VM_PATH_MAX]; /* name in the store */
 	char cmdline[VM_PATH_MAX];
+};
+
+/* What the numbers of a disk count. */
+enum vm_disk_unit { VM_DISK_IOPS, VM_DISK_BYTES, VM_DISK_UNITS };
+extern const char *const vm_disk_unit_names[]; /* by number; NULL at the end */
+
+/* A virtio disk: disk = { NAME = virtio { volume = ... } }. */
+struct vm_disk {
+	char name[VM_DISK_NAME_MAX];     /* NAME, of which a VM has one each */
+	char volume[VM_PATH_MAX];        /* that the bytes are in */
+	char serial[VM_DISK_SERIAL_MAX]; /* that the guest reads; empty: the name */
+	bool read_only;
+	unsigned queues;                 /* 1 to VM_DISK_QUEUES_MAX; 0: one for each vcpu */
+	enum vm_disk_unit unit;          /* of the numbers: requests, or bytes, in a second */
+	struct rls numbers;              /* limit RLS_UNLIMITED for none */
 };
 
 struct vm_config {
@@ -57,6 +77,9 @@ struct vm_config {
 		uint64_t size;        /* bytes, a multiple of 4 KiB */
 		uint64_t reservation; /* bytes; equals size in this version: memory is not overcommitted yet */
 	} memory;
+	struct vm_disk disks[VM_DISKS_MAX]; /* in the order in which the guest finds them */
+	unsigned disk_count;
+	bool rng;        /* a virtio entropy device; default true */
 	enum reset_action on_reset;
 	bool autostart;
 	bool acpi;       /* ACPI tables are given to the guest; default true */
@@ -69,6 +92,8 @@ size_t config_length(const char *text, size_t size);
 /* The place, from 1 on, of the first character that the name of a VM or a pool cannot have; 0: there is none. */
 unsigned config_name_fault(const char *name);
 
+/* Defaults for everything but name and volume. */
+void vm_disk_init(struct vm_disk *disk);
 /* Defaults for everything but name, boot.image and memory.size. */
 void vm_config_init(struct vm_config *cfg);
 /*

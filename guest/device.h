@@ -19,6 +19,11 @@ struct device_ops {
 	void (*write)(struct device *dev, uint64_t offset, unsigned size, uint64_t value);
 	/* Power-on state; may be NULL. */
 	void (*reset)(struct device *dev);
+	/*
+	 * The device takes locks of its own for what it keeps: the way to it (guest/vm_devices.h) takes none, and several
+	 * vcpus may be in read and write at once. Else the VM's lock is held around each call.
+	 */
+	bool own_lock;
 };
 
 struct device {

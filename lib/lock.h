@@ -18,6 +18,9 @@
 /* In the order in which they may be taken: a CPU that holds one takes only those further down. */
 enum lock_rank {
 	LOCK_VM = 1,     /* one VM's platform devices, console and lifecycle */
+	LOCK_DEVICE,     /* one device with a lock of its own: a virtio device's queues and state */
+	LOCK_IO,         /* one I/O scheduler: the requests for one backing store */
+	LOCK_VECTOR,     /* one MSI-X vector; held while its message is posted */
 	LOCK_STAGE2,     /* one VM's page map and second-stage tables */
 	LOCK_TIMERS,     /* one CPU's timers; held while they expire */
 	LOCK_SCHED,      /* the tree of pools and who belongs where */

@@ -217,7 +217,7 @@ static bool check_free(const struct memmgr *mm, const struct census *c, struct e
 /* ---- maps and stage 2 ---- */
 
 struct map_census {
-	uint64_t ram, present, chunks;
+	uint64_t ram, present, chunks, pins;
 	uint64_t leaves[LEAF_SIZES];
 };
 
@@ -242,6 +242,7 @@ static bool check_entry(const struct gpmap *map, uint64_t gfn_at, uint64_t entry
 		return VIOLATION(err, "guest %u page 0x%llx has frame 0x%x, which is %s of %u for page 0x%llx",
 				 map->owner, (ull)gfn_at, gp_frame(entry),
 				 f->state < FRAME_STATES ? state_name[f->state] : "?", f->owner, (ull)f->word);
+	c->pins += first == gfn_at ? f->next : 0;
 	return true;
 }
 
@@ -334,6 +335,9 @@ static bool check_map_sums(const struct gpmap *map, const struct map_census *c, 
 				 "guest %u: found %llu RAM pages, %llu present, %llu chunks; counted %llu, %llu, %llu",
 				 map->owner, (ull)c->ram, (ull)c->present, (ull)c->chunks, (ull)map->ram_pages,
 				 (ull)map->present_pages, (ull)map->chunks);
+	if (c->pins != map->pins)
+		return VIOLATION(err, "guest %u: its frames are pinned %llu times, the map says %llu", map->owner,
+				 (ull)c->pins, (ull)map->pins);
 	return true;
 }
 

@@ -54,6 +54,7 @@ void frame_change(struct memmgr *mm, struct cell *c, uint32_t frame, enum frame_
 	unsigned order = f->order;
 
 	ASSERT(legal[f->state] & BIT(to));
+	ASSERT(f->state != FRAME_GUEST || f->next == 0);
 	c->count[f->state] -= BIT(order);
 	c->count[to] += BIT(order);
 	set_head(f, to, order, owner);
@@ -74,16 +75,24 @@ void frame_shape(struct memmgr *mm, uint32_t frame, unsigned order, enum free_ho
 	shape(mm, frame, order, holder, FRAME_NIL);
 }
 
+void frame_pin(struct memmgr *mm, uint32_t frame, bool more)
+{
+	struct frame *f = &mm->table[frame];
+
+	ASSERT(f->state == FRAME_GUEST && f->next != (more ? UINT32_MAX : 0));
+	f->next += more ? 1 : UINT32_MAX;
+}
+
 void frame_split_guest(struct memmgr *mm, uint32_t frame, unsigned order)
 {
 	struct frame *f = &mm->table[frame];
 	struct frame part = *f;
 	uint64_t parts = BIT(part.order - order);
 
-	ASSERT(part.state == FRAME_GUEST && part.order > order);
+	ASSERT(part.state == FRAME_GUEST && part.order > order && part.next == 0);
 	for (uint64_t i = 0; i < parts; i++) {
 		set_head(f, FRAME_GUEST, order, part.owner);
-		f->next = part.next;
+		f->next = 0;
 		f->word = part.word + (i << order);
 		f += BIT(order);
 	}

@@ -311,6 +311,7 @@ void gpmap_stats(const struct gpmap *of, struct gpmap_stats *out)
 		.leaves_4k = map->leaves[LEAF_4K],
 		.leaves_2m = map->leaves[LEAF_2M],
 		.leaves_1g = map->leaves[LEAF_1G],
+		.pins = map->pins,
 		.leaving_pages = map->leaving.frames,
 		.overhead_bytes = (BIT(map->order) + map->chunks) << PAGE_SHIFT,
 	};

@@ -14,7 +14,7 @@
  *   ABSENT   0                -                  -
  *   FREE     enum free_holder link of its list   link back
  *   HOST     0                -                  -
- *   GUEST    guest            -                  gfn of the first page
+ *   GUEST    guest            pins               gfn of the first page
  *   SHARED   0                count              - (no maker yet)
  *   LEAVING  guest            link of the fifo   flush generation to wait for
  *
@@ -171,11 +171,15 @@ static inline void frame_give_guest(struct memmgr *mm, struct cell *c, uint32_t 
 	c->count[FRAME_FREE] -= BIT(order);
 	c->count[FRAME_GUEST] += BIT(order);
 	__atomic_store_n(&f->head, frame_head(FRAME_GUEST, order, owner), __ATOMIC_RELAXED);
+	f->next = 0;
 	f->word = first;
 }
+/* How often the GUEST block at @frame is pinned, and one pin more or less (ASSERT). */
+static inline uint32_t frame_pins(const struct memmgr *mm, uint32_t frame) { return mm->table[frame].next; }
+void frame_pin(struct memmgr *mm, uint32_t frame, bool more);
 /* Makes the FREE region at @frame one block of @order, held by @holder, on no list. */
 void frame_shape(struct memmgr *mm, uint32_t frame, unsigned order, enum free_holder holder);
-/* Splits a GUEST block into blocks of @order; each gets its gfn. */
+/* Splits a GUEST block, which is not pinned, into blocks of @order; each gets its gfn. */
 void frame_split_guest(struct memmgr *mm, uint32_t frame, unsigned order);
 void frame_list_init(struct frame_list *list);
 /* Shapes a FREE block and puts it on a list. */
@@ -264,7 +268,7 @@ void block_give(struct memmgr *mm, struct cell *c, uint32_t frame, unsigned orde
 /* Gives all that @cpu's cell holds to the buddy allocator. No cell is held. */
 void cell_reclaim(struct memmgr *mm, unsigned cpu);
 
-/* ---- gpmap.c, populate.c, leave.c ---- */
+/* ---- gpmap.c, populate.c, pin.c, leave.c ---- */
 
 /*
  * One 64-bit entry per 2 MiB of guest space in the directory and, where that
@@ -302,6 +306,7 @@ struct gpmap {
 	uint64_t leaves[LEAF_SIZES];
 	uint64_t chunks;     /* frames taken for chunks */
 	uint64_t headroom;   /* frames promised for chunks and stage-2 tables */
+	uint64_t pins;       /* of all its leaves together */
 	uint64_t cursor;     /* gfn at which the release goes on */
 	struct list node, leaving_node; /* under memmgr.lock */
 	uint64_t dir[];
@@ -360,6 +365,8 @@ static inline void gpmap_chunk_link(struct gpmap *map, uint64_t *dir, uint32_t c
 void gpmap_chunk_free(struct gpmap *map, uint32_t chunk);
 /* gpmap_populate() for who holds the map's lock. */
 enum status gpmap_populate_locked(struct gpmap *map, gfn_t gfn, void **va);
+/* pin.c: is the leaf over @gfn_at, which is present, pinned? The map is locked. */
+bool gpmap_is_pinned(const struct gpmap *map, uint64_t gfn_at);
 /* Frees at most @blocks blocks of the map whose flush is complete; returns how many. The map is locked. */
 uint64_t gpmap_drain(struct gpmap *map, uint64_t blocks);
 

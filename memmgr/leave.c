@@ -168,6 +168,8 @@ static enum status take_page(struct gpmap *map, uint64_t gfn)
 
 	if (state != GP_PRESENT)
 		return state == GP_NONE ? ST_BAD_ADDRESS : ST_BAD_STATE;
+	if (gpmap_is_pinned(map, gfn))
+		return ST_BUSY;
 	st = split(map, gfn);
 	if (st != ST_OK)
 		return st;
@@ -268,6 +270,10 @@ enum status gpmap_release_step(struct gpmap *map, uint64_t budget)
 
 	lock_acquire(&map->lock);
 	__atomic_store_n(&map->releasing, true, __ATOMIC_RELAXED);
+	if (map->pins) {
+		lock_release(&map->lock);
+		return ST_BUSY;
+	}
 	count_taken(map);
 	for (uint64_t i = 0; i < budget && map->cursor < end; i++)
 		release_next(map);

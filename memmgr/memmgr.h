@@ -179,16 +179,27 @@ MUST_CHECK enum status gpmap_edit(struct gpmap *map, gpa_t at, size_t len, void 
 				  void *ctx);
 
 /*
+ * Keeps the page of @at where it is until gpmap_unpin(), populating it: its host address is *va, and *bytes, which asks
+ * for so many from @at on, becomes how many of them follow each other there (at least to the page's end). Any CPU, at
+ * any time; pins add up. A large leaf is pinned whole: while one of its pages is, none can be taken. ST_BAD_ADDRESS:
+ * not RAM; ST_NO_MEMORY; ST_BAD_STATE: the map is being released; ST_OVER_LIMIT: 2^32 - 1 pins.
+ */
+MUST_CHECK enum status gpmap_pin(struct gpmap *map, gpa_t at, void **va, uint64_t *bytes);
+/* Undoes one pin of the page of @at (ASSERT). */
+void gpmap_unpin(struct gpmap *map, gpa_t at);
+
+/*
  * Takes one present page from the guest, which splits a large leaf over it:
  * prepare (may fail) and commit in one; the frame leaves, the page is absent
- * again. ST_BAD_ADDRESS: not RAM; ST_BAD_STATE: absent already; ST_NO_MEMORY.
+ * again. ST_BAD_ADDRESS: not RAM; ST_BAD_STATE: absent already; ST_BUSY: the leaf over it is pinned; ST_NO_MEMORY.
  */
 MUST_CHECK enum status gpmap_remove(struct gpmap *map, gfn_t gfn);
 
 /*
  * Takes everything from the guest, for destruction: a step removes or passes at
  * most @budget leaves and entries, and frees at most as many whose flush is
- * done. ST_AGAIN until none is left and every frame is free, then ST_OK. The
+ * done. ST_AGAIN until none is left and every frame is free, then ST_OK. ST_BUSY
+ * while pages are pinned: nothing is taken then, and no new pin is given. The
  * vcpus of the guest must not run any more, nor anyone use gpmap_va() or gpmap_populate().
  */
 MUST_CHECK enum status gpmap_release_step(struct gpmap *map, uint64_t budget);
@@ -198,6 +209,7 @@ void gpmap_destroy(struct gpmap *map);
 struct gpmap_stats {
 	uint64_t ram_pages, present_pages;
 	uint64_t leaves_4k, leaves_2m, leaves_1g;
+	uint64_t pins;		 /* given by gpmap_pin() and not given back */
 	uint64_t leaving_pages;	 /* removed, not yet flushed */
 	uint64_t overhead_bytes; /* what the map itself takes now */
 };

@@ -25,6 +25,7 @@
 #define LIMIT 3000u
 #define HOST_BLOCKS 64u
 #define STEPS 3000
+#define PINS 24u /* of a guest at a time */
 
 enum page { PAGE_NONE, PAGE_ABSENT, PAGE_PRESENT };
 
@@ -34,6 +35,11 @@ struct guest {
 	struct gpmap *map;
 	uint8_t page[LIMIT];
 	uint64_t secret[LIMIT]; /* what the page holds, 0: zero */
+	unsigned pins;
+	struct {
+		uint64_t at, last; /* pages that it reaches */
+		void *va;
+	} pin[PINS];
 };
 
 struct host_block {
@@ -191,9 +197,72 @@ static void do_write(struct random_state *r, struct guest *g, uint64_t at)
 	fill(va, g->secret[at]);
 }
 
+/* The leaf is as it was when it was pinned, or the page would be elsewhere. */
+static bool leaf_is_pinned(const struct guest *g, uint64_t at)
+{
+	struct s2_leaf leaf;
+
+	if (!fake_stage2_ops.lookup(g->s2, gfn(at), &leaf))
+		return false;
+	for (unsigned i = 0; i < g->pins; i++)
+		if (g->pin[i].at - leaf.gfn.v < BIT(leaf.order))
+			return true;
+	return false;
+}
+
+static void do_pin(struct random_state *r, struct guest *g, uint64_t at)
+{
+	uint64_t bytes = 1 + random_below(r, 8 * PAGE_SIZE), ask = bytes;
+	gpa_t where = gpa(at * PAGE_SIZE + random_below(r, PAGE_SIZE));
+	enum status st;
+	void *va;
+
+	if (g->pins == PINS)
+		return;
+	st = gpmap_pin(g->map, where, &va, &bytes);
+	if (g->page[at] == PAGE_NONE) {
+		assert_int_equal(st, ST_BAD_ADDRESS);
+		return;
+	}
+	if (st != ST_OK) {
+		assert_int_equal(st, ST_NO_MEMORY);
+		return;
+	}
+	if (g->page[at] == PAGE_ABSENT)
+		absorb(g, at);
+	assert_ptr_equal((uint8_t *)va - (where.v & PAGE_MASK), gpmap_va(g->map, gfn(at)));
+	assert_true(bytes <= ask && (bytes == ask || is_aligned(where.v + bytes, PAGE_SIZE)));
+	g->pin[g->pins].at = at;
+	g->pin[g->pins].last = (where.v + bytes - 1) / PAGE_SIZE;
+	g->pin[g->pins++].va = (uint8_t *)va - (where.v & PAGE_MASK);
+}
+
+/* All that it reached is where it was, and holds what the guest wrote. */
+static void do_unpin(struct random_state *r, struct guest *g)
+{
+	unsigned n = g->pins ? (unsigned)random_below(r, g->pins) : 0;
+
+	if (g->pins == 0)
+		return;
+	for (uint64_t at = g->pin[n].at; at <= g->pin[n].last && !g->releasing; at++) {
+		uint8_t *va = (uint8_t *)g->pin[n].va + (at - g->pin[n].at) * PAGE_SIZE;
+
+		assert_ptr_equal(gpmap_va(g->map, gfn(at)), va);
+		holds(va, g->secret[at]);
+	}
+	gpmap_unpin(g->map, gpa(g->pin[n].at * PAGE_SIZE));
+	g->pin[n] = g->pin[--g->pins];
+}
+
 static void do_remove(struct guest *g, uint64_t at)
 {
+	bool pinned = leaf_is_pinned(g, at);
 	enum status st = gpmap_remove(g->map, gfn(at));
+
+	if (pinned && g->page[at] == PAGE_PRESENT) {
+		assert_int_equal(st, ST_BUSY);
+		return;
+	}
 
 	if (g->page[at] == PAGE_NONE)
 		assert_int_equal(st, ST_BAD_ADDRESS);
@@ -211,6 +280,9 @@ static void do_release(struct random_state *r, struct guest *g)
 	enum status st = gpmap_release_step(g->map, random_below(r, 400));
 
 	g->releasing = true;
+	assert_true((st == ST_BUSY) == (g->pins > 0));
+	if (g->pins)
+		do_unpin(r, g);
 	assert_int_equal(gpmap_fault(g->map, gfn(0), S2_READ) == ST_OK, false);
 	if (st != ST_OK)
 		return;
@@ -238,7 +310,7 @@ static void guest_step(struct random_state *r, struct guest *g)
 		do_release(r, g);
 		return;
 	}
-	switch (random_below(r, 10)) {
+	switch (random_below(r, 12)) {
 	case 0:
 		do_add_ram(r, g);
 		break;
@@ -253,6 +325,12 @@ static void guest_step(struct random_state *r, struct guest *g)
 		break;
 	case 6:
 		do_remove(g, at);
+		break;
+	case 7:
+		do_pin(r, g, at);
+		break;
+	case 8:
+		do_unpin(r, g);
 		break;
 	default:
 		do_write(r, g, at);
@@ -323,6 +401,8 @@ static void finish(void)
 	for (struct guest *g = guests; g < guests + GUESTS; g++) {
 		if (!g->live)
 			continue;
+		for (; g->pins; g->pins--)
+			gpmap_unpin(g->map, gpa(g->pin[g->pins - 1].at * PAGE_SIZE));
 		while (gpmap_release_step(g->map, 1000) == ST_AGAIN)
 			fake_stage2_flush_all(g->s2);
 		gpmap_destroy(g->map);

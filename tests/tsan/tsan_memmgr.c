@@ -243,7 +243,27 @@ static void take_away(struct cpu *cpu)
 	struct guest *g = any_guest(cpu);
 	enum status st = gpmap_remove(g->map, gfn(any_page(cpu)));
 
-	REQUIRE(st == ST_OK || st == ST_BAD_ADDRESS || st == ST_BAD_STATE || st == ST_NO_MEMORY);
+	REQUIRE(st == ST_OK || st == ST_BAD_ADDRESS || st == ST_BAD_STATE || st == ST_BUSY || st == ST_NO_MEMORY);
+}
+
+/* A device's CPU, which runs no vcpu of the guest: others may try to take the page, and it is there. */
+static void use_pinned(struct cpu *cpu)
+{
+	struct guest *g = any_guest(cpu);
+	uint64_t at = any_page(cpu), *page, bytes = PAGE_SIZE;
+	enum status st = gpmap_pin(g->map, gpa(at * PAGE_SIZE), (void **)&page, &bytes);
+
+	REQUIRE(st == ST_OK || st == ST_BAD_ADDRESS || st == ST_NO_MEMORY);
+	if (st != ST_OK)
+		return;
+	for (unsigned i = 0; i < 4; i++) {
+		look_at(g, at, page);
+		__atomic_store_n(&page[this_cpu()], mark_of(g, at, this_cpu()), __ATOMIC_RELAXED);
+		REQUIRE(gpmap_remove(g->map, gfn(at)) == ST_BUSY);
+		sched_yield();
+	}
+	REQUIRE(gpmap_va(g->map, gfn(at)) == page);
+	gpmap_unpin(g->map, gpa(at * PAGE_SIZE));
 }
 
 static void give_back(struct cpu *cpu)
@@ -353,6 +373,8 @@ static void step(struct cpu *cpu)
 		break;
 	case 17:
 	case 18:
+		use_pinned(cpu);
+		break;
 	case 19:
 	case 20:
 	case 21:

@@ -590,6 +590,101 @@ static void overhead_is_as_told(void **state)
 	assert_true(gpmap_overhead_bytes(BIT(30), BIT(30)) == (8ull << 30) + (32ull << 20));
 }
 
+/* ---- pins ---- */
+
+static void *pin(gpa_t at, uint64_t ask, uint64_t want)
+{
+	uint64_t bytes = ask;
+	void *va = NULL;
+
+	assert_int_equal(gpmap_pin(map, at, &va, &bytes), ST_OK);
+	assert_int_equal(bytes, want);
+	return va;
+}
+
+static void a_pinned_page_stays(void **state)
+{
+	struct gpmap_stats stats;
+	uint8_t *va;
+
+	(void)state;
+	mm->pool_target[LEAF_2M] = 0;
+	assert_int_equal(gpmap_add_ram(map, gfn(100), 10), ST_OK);
+	va = pin(gpa(105 * PAGE_SIZE + 0x123), 64, 64);
+	assert_ptr_equal(va, (uint8_t *)gpmap_va(map, gfn(105)) + 0x123);
+	assert_true(page_is(gpmap_va(map, gfn(105)), 0));
+	assert_ptr_equal(pin(gpa(105 * PAGE_SIZE + 0x123), PAGE_SIZE, PAGE_SIZE - 0x123), va);
+	assert_int_equal(gpmap_remove(map, gfn(105)), ST_BUSY);
+	ram_check(mm);
+	gpmap_stats(map, &stats);
+	assert_int_equal(stats.pins, 2);
+	gpmap_unpin(map, gpa(105 * PAGE_SIZE));
+	assert_int_equal(gpmap_remove(map, gfn(105)), ST_BUSY);
+	gpmap_unpin(map, gpa(105 * PAGE_SIZE + 0xfff));
+	assert_int_equal(gpmap_remove(map, gfn(105)), ST_OK);
+	assert_int_equal(gpmap_remove(map, gfn(105)), ST_BAD_STATE);
+	ram_check(mm);
+}
+
+static void a_pin_keeps_its_whole_leaf(void **state)
+{
+	(void)state;
+	assert_int_equal(memmgr_clear_step(mm, UINT64_MAX), ST_OK);
+	assert_int_equal(gpmap_add_ram(map, gfn(0), 1024), ST_OK);
+	touch(600, ST_OK);
+	assert_int_equal(map->leaves[LEAF_2M], 1);
+	pin(gpa(700 * PAGE_SIZE + 8), UINT64_MAX, (1024 - 700) * PAGE_SIZE - 8);
+	ram_check(mm);
+	assert_int_equal(gpmap_remove(map, gfn(512)), ST_BUSY);
+	assert_int_equal(gpmap_remove(map, gfn(1023)), ST_BUSY);
+	assert_int_equal(map->leaves[LEAF_2M], 1);
+	/* From any of its pages. */
+	gpmap_unpin(map, gpa(1023 * PAGE_SIZE));
+	assert_int_equal(gpmap_remove(map, gfn(512)), ST_OK);
+	assert_int_equal(map->leaves[LEAF_2M], 0);
+	/* What came of the split is pinned page by page. */
+	pin(gpa(513 * PAGE_SIZE), UINT64_MAX, PAGE_SIZE);
+	assert_int_equal(gpmap_remove(map, gfn(514)), ST_OK);
+	assert_int_equal(gpmap_remove(map, gfn(513)), ST_BUSY);
+	gpmap_unpin(map, gpa(513 * PAGE_SIZE));
+	ram_check(mm);
+}
+
+static void pin_refuses(void **state)
+{
+	uint64_t bytes = 1;
+	void *va = &bytes;
+
+	(void)state;
+	mm->pool_target[LEAF_2M] = 0;
+	assert_int_equal(gpmap_add_ram(map, gfn(100), 10), ST_OK);
+	assert_int_equal(gpmap_pin(map, gpa(99 * PAGE_SIZE), &va, &bytes), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_pin(map, gpa(LIMIT * PAGE_SIZE), &va, &bytes), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_pin(map, gpa(UINT64_MAX), &va, &bytes), ST_BAD_ADDRESS);
+	touch(100, ST_OK);
+	mm->table[gp_frame(gpmap_lookup(map, 100))].next = UINT32_MAX;
+	assert_int_equal(gpmap_pin(map, gpa(100 * PAGE_SIZE), &va, &bytes), ST_OVER_LIMIT);
+	mm->table[gp_frame(gpmap_lookup(map, 100))].next = 0;
+	assert_true(va == &bytes && bytes == 1);
+	EXPECT_PANIC(gpmap_unpin(map, gpa(100 * PAGE_SIZE)));
+	lock_release(&map->lock);
+}
+
+static void release_waits_for_pins(void **state)
+{
+	uint64_t bytes = 1;
+	void *va;
+
+	(void)state;
+	assert_int_equal(gpmap_add_ram(map, gfn(100), 10), ST_OK);
+	pin(gpa(105 * PAGE_SIZE), 1, 1);
+	assert_int_equal(gpmap_release_step(map, 100), ST_BUSY);
+	assert_int_equal(map->ram_pages, 10);
+	assert_int_equal(gpmap_pin(map, gpa(105 * PAGE_SIZE), &va, &bytes), ST_BAD_STATE);
+	gpmap_unpin(map, gpa(105 * PAGE_SIZE));
+	assert_true(gpmap_release_step(map, 100) != ST_BUSY);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -616,6 +711,10 @@ int main(void)
 		CASE(every_allocation_failed_in_turn),
 		CASE(an_admitted_declaration_has_its_chunks),
 		CASE(overhead_is_as_told),
+		CASE(a_pinned_page_stays),
+		CASE(a_pin_keeps_its_whole_leaf),
+		CASE(pin_refuses),
+		CASE(release_waits_for_pins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,6 +98,20 @@ static void a_wrong_order(void **state)
 	sees("is no block");
 }
 
+static void a_lost_pin(void **state)
+{
+	(void)state;
+	frame_of(map[0], 1030)->next = 1;
+	sees("guest 1: its frames are pinned 1 times, the map says 0");
+}
+
+static void a_pin_of_nothing(void **state)
+{
+	(void)state;
+	map[1]->pins = 2;
+	sees("guest 2: its frames are pinned 0 times, the map says 2");
+}
+
 static void a_wrong_count(void **state)
 {
 	(void)state;
@@ -247,6 +261,8 @@ int main(void)
 		CASE(a_wrong_owner),
 		CASE(a_wrong_state),
 		CASE(a_wrong_order),
+		CASE(a_lost_pin),
+		CASE(a_pin_of_nothing),
 		CASE(a_wrong_count),
 		CASE(a_lost_free_block),
 		CASE(a_lost_free_list),
