@@ -53,6 +53,13 @@
 
 struct virtio_device;
 
+/* How work on a queue ended. */
+enum virtio_progress {
+	VIRTIO_IDLE,    /* the queue is empty: the driver is asked to kick */
+	VIRTIO_BLOCKED, /* it need not be empty, but nothing can be done until virtio_resume(), or what virtio_pin() or virtq_pop() waits for, comes */
+	VIRTIO_MORE,    /* the budget is spent */
+};
+
 /* What a transport gives. @ctx is virtio_device.transport_ctx. */
 struct virtio_transport_ops {
 	/* Sends the message of @vector, VIRTIO_NO_VECTOR excepted. Called with the device's lock held. */
@@ -72,14 +79,14 @@ struct virtio_device_ops {
 	/* The driver wrote @bytes (1, 2, 4 or 8) at @offset, inside the space. NULL: nothing is writable. */
 	void (*config_write)(struct virtio_device *d, uint32_t offset, unsigned bytes, uint64_t value);
 	/*
-	 * Goes on with queue @index, which is ON: pops, works, pushes, until it is empty or *@budget is
-	 * spent, taking what it did off *@budget. True: there is more to do. A step is begun only when the budget covers
-	 * the most that it can take, so that no more than the budget is ever done.
+	 * Goes on with queue @index, which is ON: pops, works, pushes, notifies, taking what it did off *@budget. A step is
+	 * begun only when the budget covers the most that it can take, so that no more than the budget is ever done. A queue
+	 * that turns out broken needs no word from the device.
 	 */
-	bool (*work)(struct virtio_device *d, unsigned index, unsigned *budget);
+	enum virtio_progress (*work)(struct virtio_device *d, unsigned index, unsigned *budget);
 	/*
-	 * Queue @index is being stopped: call back what can be, drop those chains. The others are dropped as they end,
-	 * by virtio_drop(). NULL: the device keeps no chain beyond work(), but for one that waits by the queue's own wait.
+	 * Queue @index is being stopped: call back what can be, drop those chains. The others are dropped as they end, by
+	 * virtio_drop(). What virtio_pin() waits for needs no care. NULL: the device keeps no chain beyond work().
 	 */
 	void (*stop)(struct virtio_device *d, unsigned index);
 	/* The device was reset and all queues are off: power-on state. May be NULL. */
@@ -115,6 +122,7 @@ struct virtio_device {
 	uint8_t config_generation;
 	uint16_t config_vector;
 	bool resetting;
+	bool stopping;      /* in the middle of stopping queues: nothing is settled yet */
 	bool deferred;      /* defer() was called, virtio_work() was not yet */
 	unsigned turn;      /* the queue with which work goes on */
 	const char *broken; /* why NEEDS_RESET is set; stays after the reset, for who asks */
@@ -147,7 +155,7 @@ void virtio_resume(struct virtio_device *d, unsigned index);
 enum pin_result virtio_pin(struct virtio_device *d, unsigned index, struct guest_pin *p);
 /* The driver broke a rule, @why (static text): NEEDS_RESET, and nothing more is done for it. */
 void virtio_break(struct virtio_device *d, const char *why);
-/* The configuration space changes: between the two, write to config. The driver is told, once it is up (2.5, 2.4.1). */
+/* Fields of the configuration space have changed, under the lock: the driver is told, if it is up (2.3, 2.5). */
 void virtio_config_changed(struct virtio_device *d);
 
 /* ---- for transports ---- */

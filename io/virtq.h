@@ -66,7 +66,7 @@ struct virtq {
 	/* Set by the device's owner, once. */
 	uint16_t size_max;
 	const struct guest_mem *mem;
-	void (*resumed)(struct virtq *q); /* what was LATER is there: call again. Masked, no lock held; wait is still set */
+	void (*resumed)(struct virtq *q); /* what was LATER is there: clear waiting, call again. Masked, no lock held */
 	/* Of the negotiated features, before enabling. */
 	bool event_idx, indirect;
 
@@ -80,7 +80,9 @@ struct virtq {
 	uint64_t busy[VIRTQ_SIZE_MAX / 64]; /* heads in flight */
 
 	struct guest_pin pins[2 * VIRTQ_PARTS]; /* the parts, in order, a piece per page */
-	uint8_t pin_count, pins_next;
+	uint8_t pin_count;
+	uint8_t part;         /* enum virtq_part: those below are pinned whole, of this one part_pinned bytes */
+	uint32_t part_pinned;
 	struct guest_pin wait; /* the one thing the queue, or its device on its behalf, waits for */
 	bool waiting;
 
@@ -124,6 +126,12 @@ bool virtq_interrupt_wanted(struct virtq *q);
 void virtq_kicks_off(struct virtq *q);
 /* Asks it to kick again. True: something came in meanwhile, for which no kick will come: go on popping. */
 bool virtq_kicks_on(struct virtq *q);
+
+/*
+ * Pins @p (at, bytes and write are set) as the queue's one wait. On PIN_LATER resumed() will be called, and @p is the
+ * caller's all the while. Only while waiting is false.
+ */
+enum pin_result virtq_wait_pin(struct virtq *q, struct guest_pin *p);
 
 /* Marks the queue as beyond use; @why is static text. The first reason stays. */
 void virtq_break(struct virtq *q, const char *why);
