@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One job a channel, driven from state to state by poll(). Every state that waits
- * has a deadline. The protocols are those of ATA/ATAPI-7 volume 2, clause 11: PIO
+ * One job a channel, driven from state to state by poll(); the next is taken when
+ * it ends. Every state that waits has a deadline. The protocols are those of ATA/ATAPI-7 volume 2, clause 11: PIO
  * data-in, PIO data-out, non-data.
  */
 #include "firmware/ide.h"
@@ -58,25 +58,47 @@ static uint8_t device_bits(const struct ide_drive *d)
 
 /* ---- ends ---- */
 
-__attribute__((format(printf, 3, 4)))
-static void end_job(struct ide_channel *ch, enum status st, const char *fmt, ...)
+static void start_next(struct ide_channel *ch);
+
+/* The job's end. The request's sentence is there, unless it is a good end. */
+static void end_job(struct ide_channel *ch, enum status st)
 {
 	struct block_request *r = ch->job.request;
-	va_list ap;
 
-	va_start(ap, fmt);
-	format_v(r->error.text, sizeof r->error.text, fmt, ap);
-	va_end(ap);
 	ch->state = IDE_IDLE;
 	ch->job.request = NULL;
-	r->status = st;
-	r->done = true;
+	block_complete(r, st);
+	start_next(ch);
 }
 
-static void time_out(struct ide_channel *ch, const char *what, uint8_t status)
+__attribute__((format(printf, 2, 3)))
+static void explain(struct ide_channel *ch, const char *fmt, ...)
+{
+	struct error *e = ch->job.request->error;
+	va_list ap;
+
+	if (!e)
+		return;
+	va_start(ap, fmt);
+	format_v(e->text, sizeof e->text, fmt, ap);
+	va_end(ap);
+}
+
+static bool begin_reset(struct ide_channel *ch)
 {
 	ch->reset_due = true;
-	end_job(ch, ST_IO, "%s, status 0x%02x", what, status);
+	put_control(ch, ATA_CONTROL_NIEN | ATA_CONTROL_SRST);
+	ch->state = IDE_RESET_HOLD;
+	set_deadline(ch, RESET_HOLD_NS);
+	return true;
+}
+
+/* The drive may still be at it: the request stays ours until a reset has stopped that. */
+static void time_out(struct ide_channel *ch, const char *what, uint8_t status)
+{
+	explain(ch, "%s, status 0x%02x", what, status);
+	ch->job.failed = true;
+	begin_reset(ch);
 }
 
 static const char *error_name(uint8_t error)
@@ -101,22 +123,15 @@ static bool has_failed(struct ide_channel *ch, uint8_t status)
 	/* A drive that still wants data after an error is only got rid of by a reset. */
 	ch->reset_due |= (status & ATA_STATUS_DRQ) != 0;
 	if (status & ATA_STATUS_DF)
-		end_job(ch, ST_IO, "device fault, status 0x%02x", status);
+		explain(ch, "device fault, status 0x%02x", status);
 	else
-		end_job(ch, ST_IO, "%s, error 0x%02x at sector %llu", error_name(error), error,
+		explain(ch, "%s, error 0x%02x at sector %llu", error_name(error), error,
 			(unsigned long long)(ch->job.lba + ch->job.count - ch->job.left));
+	end_job(ch, ST_IO);
 	return true;
 }
 
 /* ---- states: each true when something moved ---- */
-
-static bool begin_reset(struct ide_channel *ch)
-{
-	put_control(ch, ATA_CONTROL_NIEN | ATA_CONTROL_SRST);
-	ch->state = IDE_RESET_HOLD;
-	set_deadline(ch, RESET_HOLD_NS);
-	return true;
-}
 
 static bool hold_reset(struct ide_channel *ch)
 {
@@ -136,12 +151,15 @@ static bool wait_reset(struct ide_channel *ch)
 	if (waited < ns_to_ticks(RESET_SETTLE_NS, ch->clock->hz))
 		return false;
 	status = get(ch, ATA_STATUS);
-	if (status & ATA_STATUS_BSY) {
-		if (is_late(ch))
-			time_out(ch, "the channel stays busy after a reset", status);
+	if (status & ATA_STATUS_BSY && !is_late(ch))
 		return false;
+	ch->reset_due = status & ATA_STATUS_BSY;
+	if (ch->reset_due && !ch->job.failed)
+		explain(ch, "the channel stays busy after a reset, status 0x%02x", status);
+	if (ch->reset_due || ch->job.failed) {
+		end_job(ch, ST_IO);
+		return true;
 	}
-	ch->reset_due = false;
 	ch->state = IDE_SELECT;
 	set_deadline(ch, SELECT_NS);
 	return true;
@@ -201,6 +219,37 @@ static bool issue(struct ide_channel *ch)
 	return true;
 }
 
+/* Memory for the next sector: where it belongs, or the bounce buffer when that is in pieces. */
+static uint8_t *sector_memory(struct ide_channel *ch, uint32_t bytes)
+{
+	struct block_cursor rest = ch->job.memory;
+	uint8_t *data;
+
+	if (block_next(&rest, bytes, &data) != bytes)
+		return ch->bounce;
+	ch->job.memory = rest;
+	return data;
+}
+
+/* block_check() has seen to it that there is memory for all sectors. */
+static void move_words(struct ide_channel *ch, uint32_t bytes)
+{
+	struct ide_job *j = &ch->job;
+	uint16_t port = (uint16_t)(ch->command + ATA_DATA);
+	uint8_t *data = sector_memory(ch, bytes);
+	bool bounces = data == ch->bounce;
+
+	if (j->to_drive) {
+		if (bounces)
+			block_copy_from(&j->memory, data, bytes);
+		ch->ports->out16s(port, data, bytes / 2);
+		return;
+	}
+	ch->ports->in16s(port, data, bytes / 2);
+	if (bounces)
+		block_copy_to(&j->memory, data, bytes);
+}
+
 static bool move_sector(struct ide_channel *ch)
 {
 	struct ide_job *j = &ch->job;
@@ -214,12 +263,8 @@ static bool move_sector(struct ide_channel *ch)
 			time_out(ch, status & ATA_STATUS_BSY ? "no answer" : "the drive does not ask for data", status);
 		return false;
 	}
-	if (j->to_drive)
-		ch->ports->out16s((uint16_t)(ch->command + ATA_DATA), j->data, bytes / 2);
-	else
-		ch->ports->in16s((uint16_t)(ch->command + ATA_DATA), j->data, bytes / 2);
+	move_words(ch, bytes);
 	settle(ch);
-	j->data += bytes;
 	if (--j->left == 0)
 		ch->state = IDE_END;
 	set_deadline(ch, COMMAND_NS);
@@ -242,7 +287,7 @@ static bool wait_end(struct ide_channel *ch)
 			time_out(ch, "the drive has more data than was asked for", status);
 		return false;
 	}
-	end_job(ch, ST_OK, "%s", "");
+	end_job(ch, ST_OK);
 	return true;
 }
 
@@ -287,29 +332,50 @@ static uint8_t command_for(const struct ide_drive *d, const struct ide_job *j, e
 	return j->wide ? ATA_WRITE_SECTORS_EXT : ATA_WRITE_SECTORS;
 }
 
-static enum status submit(struct block_device *device, struct block_request *r)
+static struct ide_job job_for(struct ide_drive *d, struct block_request *r)
 {
-	struct ide_drive *d = drive_of(device);
-	struct ide_job job = {.drive = d, .request = r, .to_drive = r->op == BLOCK_WRITE, .data = r->data};
+	struct ide_job job = {.drive = d, .request = r, .to_drive = r->op == BLOCK_WRITE};
 
-	if (d->channel->job.request)
-		return ST_BUSY;
-	r->done = false;
-	if (r->op == BLOCK_FLUSH && !d->flush) {
-		/* A drive of before ATA-5 without the command has no cache to flush either. */
-		r->status = ST_OK;
-		r->done = true;
-		return ST_OK;
-	}
 	if (r->op != BLOCK_FLUSH) {
+		job.memory = block_begin(r);
 		job.lba = r->lba;
-		job.count = job.left = r->count;
+		job.count = job.left = (uint32_t)r->count;
 		/* The short form wherever it reaches: drives know it better. */
 		job.wide = r->lba + r->count > ATA_LBA28_SECTORS;
 	}
 	job.command = command_for(d, &job, r->op);
-	start_job(d->channel, &job);
-	return ST_OK;
+	return job;
+}
+
+static void start_next(struct ide_channel *ch)
+{
+	for (unsigned i = 0; i < IDE_DRIVES && !ch->job.request; i++) {
+		unsigned number = (ch->turn + i) % IDE_DRIVES;
+		struct block_request *r;
+		struct ide_job job;
+
+		if (list_empty(&ch->queue[number]))
+			continue;
+		r = list_entry(ch->queue[number].next, struct block_request, link);
+		list_remove(&r->link);
+		ch->turn = number + 1;
+		job = job_for(ch->drive[number], r);
+		start_job(ch, &job);
+	}
+}
+
+static void submit(struct block_device *device, struct block_request *r)
+{
+	struct ide_drive *d = drive_of(device);
+
+	r->done = false;
+	if (!device->volatile_cache && r->op == BLOCK_FLUSH) {
+		/* A drive of before ATA-5 without the command has no cache to flush either. */
+		block_end(r, ST_OK, "%s", "");
+		return;
+	}
+	list_push_back(&d->channel->queue[d->number], &r->link);
+	start_next(d->channel);
 }
 
 static bool poll(struct block_device *device)
@@ -317,7 +383,15 @@ static bool poll(struct block_device *device)
 	return step(drive_of(device)->channel);
 }
 
-static const struct block_ops ops = {.submit = submit, .poll = poll};
+static bool cancel(struct block_device *device, struct block_request *r)
+{
+	if (drive_of(device)->channel->job.request == r)
+		return false;
+	list_remove(&r->link);
+	return true;
+}
+
+static const struct block_ops ops = {.submit = submit, .poll = poll, .cancel = cancel};
 
 /* ---- looking for drives ---- */
 
@@ -325,6 +399,8 @@ void ide_channel_init(struct ide_channel *ch, const struct ide_ports *ports, con
 		      uint16_t command, uint16_t control)
 {
 	*ch = (struct ide_channel){.ports = ports, .clock = clock, .command = command, .control = control};
+	for (unsigned i = 0; i < IDE_DRIVES; i++)
+		list_init(&ch->queue[i]);
 	put_control(ch, ATA_CONTROL_NIEN);
 }
 
@@ -384,7 +460,7 @@ static enum status take_identity(struct ide_drive *d, const uint16_t *id, struct
 	copy_model(d, id);
 	d->lba48 = commands & ATA_ID_COMMANDS_LBA48;
 	d->flush_ext = commands & ATA_ID_COMMANDS_FLUSH_EXT;
-	d->flush = d->flush_ext || commands & ATA_ID_COMMANDS_FLUSH;
+	b->volatile_cache = d->flush_ext || commands & ATA_ID_COMMANDS_FLUSH;
 	b->sectors = words(id, ATA_ID_SECTORS28, 2);
 	if (d->lba48)
 		b->sectors = MAX(b->sectors, MIN(words(id, ATA_ID_SECTORS48, 4), ATA_LBA48_SECTORS));
@@ -404,11 +480,14 @@ static enum status take_identity(struct ide_drive *d, const uint16_t *id, struct
 static enum status identify(struct ide_drive *d, uint16_t *id, struct error *err)
 {
 	struct ide_channel *ch = d->channel;
-	struct block_request r = {.op = BLOCK_READ};
-	struct ide_job job = {.drive = d, .request = &r, .command = ATA_IDENTIFY_DEVICE, .count = 1, .left = 1,
-			      .data = (uint8_t *)id};
+	struct block_segment segment = {id, ATA_ID_WORDS * 2};
+	struct error why = {.text = ""};
+	struct block_request r = {.op = BLOCK_READ, .segments = &segment, .segment_count = 1, .error = &why};
+	struct ide_job job = {.drive = d, .request = &r, .command = ATA_IDENTIFY_DEVICE, .count = 1, .left = 1};
 	uint8_t mid, high;
 
+	job.memory = block_begin(&r);
+	ch->drive[d->number] = d;
 	start_job(ch, &job);
 	while (!r.done)
 		step(ch);
@@ -418,7 +497,7 @@ static enum status identify(struct ide_drive *d, uint16_t *id, struct error *err
 	high = get(ch, ATA_LBA_HIGH);
 	if (mid == ATA_PACKET_MID && high == ATA_PACKET_HIGH)
 		return fail(err, ST_UNSUPPORTED, "%s is a packet device", d->device.name);
-	return fail(err, ST_IO, "%s: IDENTIFY DEVICE failed: %s", d->device.name, r.error.text);
+	return fail(err, ST_IO, "%s: IDENTIFY DEVICE failed: %s", d->device.name, why.text);
 }
 
 enum status ide_probe(struct ide_channel *ch, unsigned number, struct ide_drive *out, struct error *err)

@@ -4,7 +4,10 @@
  * programmed I/O and polling, behind block_ops. Each poll looks at the status once
  * and moves at most one sector, so no step is longer than that. A drive that does
  * not answer, never asks for its data or reports an error ends the request with a
- * sentence; after a time-out the channel is reset before the next one.
+ * sentence; after a time-out the channel is reset first, and the request is done when
+ * that is over, or when it is clear that the channel does not come back: by programmed I/O
+ * nobody but the driver touches a request's memory. Requests to the two drives of a channel
+ * take turns.
  *
  * Speed is not the aim: what is kept here is small and seldom. No interrupts are
  * used. Pure C: ports are reached through struct ide_ports, so that tests put a
@@ -46,11 +49,12 @@ struct ide_drive;
 struct ide_job {
 	struct ide_drive *drive;
 	struct block_request *request; /* NULL: none under way */
+	struct block_cursor memory;    /* of the sectors not moved yet */
 	uint8_t command;
 	bool to_drive, wide;           /* wide: a 48-bit command */
 	uint64_t lba;
 	uint32_t count, left;          /* sectors, those not moved yet */
-	uint8_t *data;
+	bool failed;                   /* timed out: ends with the reset */
 };
 
 struct ide_channel {
@@ -61,13 +65,17 @@ struct ide_channel {
 	bool reset_due;            /* the last command did not end by itself */
 	uint64_t deadline;         /* ticks */
 	struct ide_job job;
+	struct list queue[IDE_DRIVES]; /* requests that wait */
+	struct ide_drive *drive[IDE_DRIVES];
+	unsigned turn;             /* the drive that goes first, if both have requests */
+	uint8_t bounce[BLOCK_SECTOR_MAX]; /* for a sector that is not in one piece of memory */
 };
 
 struct ide_drive {
 	struct block_device device;
 	struct ide_channel *channel;
 	unsigned number;           /* 0 or 1 */
-	bool lba48, flush, flush_ext;
+	bool lba48, flush_ext;
 	char model[IDE_MODEL_MAX]; /* printable */
 };
 

@@ -6,26 +6,36 @@
 #include <string.h>
 
 #include "lib/bits.h"
-#include "lib/checked.h"
-#include "lib/format.h"
 
 static struct fault_disk *disk_of(struct block_device *device)
 {
 	return container_of(device, struct fault_disk, device);
 }
 
-static enum status submit(struct block_device *device, struct block_request *r)
+static void submit(struct block_device *device, struct block_request *r)
 {
 	struct fault_disk *d = disk_of(device);
 
-	if (d->held)
-		return ST_BUSY;
+	if (block_check(device, r, NULL) != ST_OK)
+		abort(); /* whoever submits sees to that */
 	r->done = false;
-	d->held = r;
-	return ST_OK;
+	list_push_back(&d->held, &r->link);
+	d->held_count++;
+	if (d->held_count > d->held_most)
+		d->held_most = d->held_count;
 }
 
-static void keep_pending(struct fault_disk *d, uint64_t at, const void *data, uint32_t bytes)
+static bool cancel(struct block_device *device, struct block_request *r)
+{
+	struct fault_disk *d = disk_of(device);
+
+	list_remove(&r->link);
+	d->held_count--;
+	return true;
+}
+
+/* Room for @bytes in the cache; what is to be there is filled in by the caller. */
+static uint8_t *keep_pending(struct fault_disk *d, uint64_t at, uint64_t bytes)
 {
 	struct fault_write *w;
 
@@ -34,8 +44,8 @@ static void keep_pending(struct fault_disk *d, uint64_t at, const void *data, ui
 		d->pending = realloc(d->pending, d->pending_room * sizeof *d->pending);
 	}
 	w = &d->pending[d->pending_count++];
-	*w = (struct fault_write){at, bytes, malloc(bytes)};
-	memcpy(w->data, data, bytes);
+	*w = (struct fault_write){at, bytes, calloc(1, bytes)};
+	return w->data;
 }
 
 static void drop_pending(struct fault_disk *d)
@@ -45,11 +55,18 @@ static void drop_pending(struct fault_disk *d)
 	d->pending_count = 0;
 }
 
-static void do_write(struct fault_disk *d, const struct block_request *r, uint64_t at, uint32_t bytes)
+static void do_write(struct fault_disk *d, const struct block_request *r, uint64_t at, uint64_t bytes)
 {
+	struct block_cursor from = block_begin(r);
+	uint8_t *cache = keep_pending(d, at, bytes);
+
 	d->writes++;
-	keep_pending(d, at, r->data, bytes);
-	memcpy(d->view + at, r->data, bytes);
+	d->written_bytes += bytes;
+	if (r->op == BLOCK_WRITE && !block_copy_from(&from, cache, bytes))
+		abort();
+	if (r->op == BLOCK_DISCARD)
+		memset(cache, FAULT_DISK_DISCARDED, bytes);
+	memcpy(d->view + at, cache, bytes);
 	if (d->writes == d->cut_at || (at < d->cut_below && --d->cut_low == 0))
 		d->dead = true;
 }
@@ -68,7 +85,8 @@ static bool reads_bad(const struct fault_disk *d, const struct block_request *r)
 	       r->lba + r->count > d->bad_first;
 }
 
-static bool fails(struct fault_disk *d, struct block_request *r)
+/* What makes @r fail, NULL: nothing. */
+static const char *fault_of(struct fault_disk *d, const struct block_request *r)
 {
 	const char *why = NULL;
 
@@ -81,46 +99,69 @@ static bool fails(struct fault_disk *d, struct block_request *r)
 		why = "writes are made to fail";
 	else if (reads_bad(d, r))
 		why = "unreadable sector";
-	if (why)
-		format(r->error.text, sizeof r->error.text, "%s", why);
+	else if (d->gone)
+		why = "the disk is gone";
+	else if (d->fail_flushes && r->op == BLOCK_FLUSH)
+		why = "flushes are made to fail";
 	return why;
+}
+
+static void read_view(struct fault_disk *d, const struct block_request *r, uint64_t at, uint64_t bytes)
+{
+	struct block_cursor to = block_begin(r);
+
+	d->reads++;
+	if (d->garbage)
+		memset(d->view + at, FAULT_DISK_GARBAGE, bytes);
+	if (!block_copy_to(&to, d->view + at, bytes))
+		abort();
 }
 
 static void carry_out(struct fault_disk *d, struct block_request *r)
 {
-	uint64_t at = r->lba * d->device.sector_bytes;
-	uint32_t bytes = r->count * d->device.sector_bytes;
+	uint64_t at = r->lba * d->device.sector_bytes, bytes = r->count * d->device.sector_bytes;
+	const char *why = fault_of(d, r);
 
-	r->status = ST_IO;
-	if (fails(d, r))
+	if (why) {
+		block_end(r, ST_IO, "%s", why);
 		return;
-	if (r->op != BLOCK_FLUSH && (r->count == 0 || !range_fits(at, bytes, d->bytes)))
-		abort(); /* outside the device: whoever submits sees to that */
-	if (r->op == BLOCK_READ) {
-		d->reads++;
-		memcpy(r->data, d->view + at, bytes);
-	} else if (r->op == BLOCK_WRITE) {
-		do_write(d, r, at, bytes);
-	} else {
-		do_flush(d);
 	}
-	r->status = d->dead ? ST_IO : ST_OK;
+	if (r->op == BLOCK_READ)
+		read_view(d, r, at, bytes);
+	else if (r->op == BLOCK_FLUSH)
+		do_flush(d);
+	else
+		do_write(d, r, at, bytes);
+	block_end(r, d->dead ? ST_IO : ST_OK, "%s", d->dead ? "no power" : "");
+}
+
+static struct block_request *choose(struct fault_disk *d)
+{
+	unsigned n = d->pick ? d->pick(d->pick_ctx, d->held_count) : 0;
+	struct list *at = d->held.next;
+
+	while (n-- > 0)
+		at = at->next;
+	return list_entry(at, struct block_request, link);
 }
 
 static bool poll(struct block_device *device)
 {
 	struct fault_disk *d = disk_of(device);
-	struct block_request *r = d->held;
+	struct block_request *r;
 
-	if (!r)
+	if (list_empty(&d->held) || d->late)
 		return false;
-	d->held = NULL;
+	r = choose(d);
+	list_remove(&r->link);
+	d->held_count--;
 	carry_out(d, r);
-	r->done = true;
+	if (r->complete)
+		r->complete(r);
 	return true;
 }
 
-static const struct block_ops ops = {.submit = submit, .poll = poll};
+static const struct block_ops ops = {.submit = submit, .poll = poll, .cancel = cancel};
 
 void fault_disk_init(struct fault_disk *d, uint64_t bytes, uint32_t sector_bytes)
 {
@@ -130,8 +171,9 @@ void fault_disk_init(struct fault_disk *d, uint64_t bytes, uint32_t sector_bytes
 	d->view = calloc(1, bytes);
 	d->device = (struct block_device){
 		.ops = &ops, .name = "fault disk", .sector_bytes = sector_bytes, .max_count = 65536 / sector_bytes,
-		.sectors = bytes / sector_bytes,
+		.sectors = bytes / sector_bytes, .volatile_cache = true,
 	};
+	list_init(&d->held);
 }
 
 void fault_disk_fini(struct fault_disk *d)
@@ -152,15 +194,16 @@ void fault_disk_power_on(struct fault_disk *d, bool (*keep)(void *ctx), void *ct
 	for (unsigned i = 0; i < d->pending_count; i++) {
 		const struct fault_write *w = &d->pending[i];
 
-		for (uint32_t at = 0; at < w->bytes; at += FAULT_DISK_TEAR)
+		for (uint64_t at = 0; at < w->bytes; at += FAULT_DISK_TEAR)
 			if (keep(ctx))
 				memcpy(d->platter + w->at + at, w->data + at, FAULT_DISK_TEAR);
 	}
 	drop_pending(d);
 	memcpy(d->view, d->platter, d->bytes);
-	d->dead = d->fail_writes = false;
+	d->dead = d->fail_writes = d->fail_flushes = d->gone = d->late = d->garbage = false;
 	d->cut_at = d->cut_below = d->fail_from = d->bad_count = 0;
-	d->held = NULL;
+	list_init(&d->held);
+	d->held_count = 0;
 }
 
 void fault_disk_xor(struct fault_disk *d, uint64_t at, uint8_t mask)

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "lib/bits.h"
-#include "lib/format.h"
 
 #define SECTOR 512u
 
@@ -19,41 +18,40 @@ static struct file_disk *disk_of(struct block_device *device)
 	return container_of(device, struct file_disk, device);
 }
 
-static enum status submit(struct block_device *device, struct block_request *r)
+static void submit(struct block_device *device, struct block_request *r)
 {
-	struct file_disk *d = disk_of(device);
-
-	if (d->held)
-		return ST_BUSY;
 	r->done = false;
-	d->held = r;
-	return ST_OK;
+	list_push_back(&disk_of(device)->held, &r->link);
 }
 
-static bool carry_out(struct file_disk *d, struct block_request *r)
+static bool move_data(struct file_disk *d, const struct block_request *r)
 {
-	size_t bytes = (size_t)r->count * SECTOR;
+	struct block_cursor c = block_begin(r);
 	off_t at = (off_t)(r->lba * SECTOR);
+	uint64_t left = r->count * SECTOR;
+	uint8_t *data;
+	uint32_t n;
 
-	if (r->op == BLOCK_FLUSH)
-		return fdatasync(d->fd) == 0;
-	if (r->op == BLOCK_READ)
-		return pread(d->fd, r->data, bytes, at) == (ssize_t)bytes;
-	return pwrite(d->fd, r->data, bytes, at) == (ssize_t)bytes;
+	for (; (n = block_next(&c, left, &data)) > 0; left -= n, at += n)
+		if ((r->op == BLOCK_READ ? pread(d->fd, data, n, at) : pwrite(d->fd, data, n, at)) != (ssize_t)n)
+			return false;
+	return left == 0;
 }
 
 static bool poll(struct block_device *device)
 {
 	struct file_disk *d = disk_of(device);
-	struct block_request *r = d->held;
+	struct block_request *r;
+	bool good;
 
-	if (!r)
+	if (list_empty(&d->held))
 		return false;
-	d->held = NULL;
-	r->status = carry_out(d, r) ? ST_OK : ST_IO;
-	if (r->status != ST_OK)
-		format(r->error.text, sizeof r->error.text, "%s", strerror(errno));
-	r->done = true;
+	r = list_entry(d->held.next, struct block_request, link);
+	list_remove(&r->link);
+	good = r->op == BLOCK_FLUSH ? fdatasync(d->fd) == 0 : move_data(d, r);
+	block_end(r, good ? ST_OK : ST_IO, "%s", good ? "" : strerror(errno));
+	if (r->complete)
+		r->complete(r);
 	return true;
 }
 
@@ -74,12 +72,13 @@ bool file_disk_open(struct file_disk *d, const char *path, uint64_t bytes)
 	struct stat st;
 
 	*d = (struct file_disk){.fd = open_file(path)};
+	list_init(&d->held);
 	if (d->fd < 0 || fstat(d->fd, &st) != 0)
 		return false;
 	if (st.st_size == 0 && ftruncate(d->fd, (off_t)bytes) != 0)
 		return false;
 	d->device = (struct block_device){
-		.ops = &ops, .name = "file", .sector_bytes = SECTOR, .max_count = 128,
+		.ops = &ops, .name = "file", .sector_bytes = SECTOR, .max_count = 128, .volatile_cache = true,
 		.sectors = (st.st_size ? (uint64_t)st.st_size : bytes) / SECTOR,
 	};
 	return true;

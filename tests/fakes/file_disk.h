@@ -11,7 +11,7 @@
 struct file_disk {
 	struct block_device device;
 	int fd;
-	struct block_request *held;
+	struct list held;
 };
 
 /* @path is made with @bytes of zeroes when it is not there; NULL: a file without a name. False: errno says why. */

@@ -63,7 +63,7 @@ static void identifies(void **state)
 	assert_int_equal(drive.device.sectors, 5000);
 	assert_int_equal(drive.device.sector_bytes, 512);
 	assert_false(drive.lba48);
-	assert_true(drive.flush && !drive.flush_ext);
+	assert_true(drive.device.volatile_cache && !drive.flush_ext);
 	probe(1);
 	assert_int_equal(drive.device.sectors, 3000);
 	assert_int_equal(drive.device.sector_bytes, 4096);
@@ -219,8 +219,8 @@ static void a_channel_that_stays_busy_after_a_reset(void **state)
 	fake_ata_add(0, 5000, 512, false);
 	probe(0);
 	fake_ata.drive[0].fault = ATA_STAYS_BUSY;
-	assert_failed(run(BLOCK_READ, 0, 1, back), "no answer");
 	fake_ata.stuck_in_reset = true;
+	assert_failed(run(BLOCK_READ, 0, 1, back), "no answer");
 	assert_failed(run(BLOCK_READ, 0, 1, back), "stays busy after a reset");
 	fake_ata.stuck_in_reset = false;
 	fake_ata.drive[0].fault = ATA_SOUND;
@@ -240,10 +240,11 @@ static void probing_a_dead_drive_ends(void **state)
 	assert_true(fake_ata.ticks - before < SECONDS(12));
 }
 
-/* A poll moves one sector at most, and one channel does one thing at a time. */
+/* A poll moves one sector at most, and one channel does one thing at a time: the drives take turns. */
 static void steps_are_bounded(void **state)
 {
-	struct block_request a = {.op = BLOCK_READ, .lba = 0, .count = 8, .data = back}, b = a;
+	struct block_segment whole = {back, 8 * 512};
+	struct block_request r[4];
 	struct ide_drive other;
 	unsigned moves = 0;
 
@@ -252,22 +253,61 @@ static void steps_are_bounded(void **state)
 	fake_ata_add(1, 5000, 512, false);
 	probe(0);
 	assert_int_equal(ide_probe(&channel, 1, &other, &err), ST_OK);
-	assert_int_equal(drive.device.ops->submit(&drive.device, &a), ST_OK);
-	assert_int_equal(drive.device.ops->submit(&drive.device, &b), ST_BUSY);
-	assert_int_equal(other.device.ops->submit(&other.device, &b), ST_BUSY);
-	while (!a.done) {
+	for (unsigned i = 0; i < 4; i++) {
+		struct block_device *d = i < 3 ? &drive.device : &other.device;
+
+		r[i] = (struct block_request){.op = BLOCK_READ, .lba = 0, .count = 8, .segments = &whole, .segment_count = 1};
+		d->ops->submit(d, &r[i]);
+		assert_false(r[i].done);
+	}
+	assert_false(drive.device.ops->cancel(&drive.device, &r[0]));
+	assert_true(drive.device.ops->cancel(&drive.device, &r[2]));
+	while (!r[0].done) {
 		uint64_t before = fake_ata.ticks;
 
 		moves += drive.device.ops->poll(&drive.device);
 		assert_true(fake_ata.ticks - before < 1500); /* about 30 looks at a port */
 	}
-	assert_int_equal(a.status, ST_OK);
+	assert_int_equal(r[0].status, ST_OK);
 	assert_true(moves >= 8);
-	assert_int_equal(other.device.ops->submit(&other.device, &b), ST_OK);
-	while (!b.done)
+	while (!r[3].done)
+		drive.device.ops->poll(&drive.device);
+	assert_int_equal(r[3].status, ST_OK);
+	assert_false(r[1].done);
+	while (!r[1].done)
 		other.device.ops->poll(&other.device);
-	assert_int_equal(b.status, ST_OK);
 	assert_false(drive.device.ops->poll(&drive.device));
+	assert_false(r[2].done);
+}
+
+/* Memory in pieces of any size, of which the first bytes are not the request's. */
+static void scattered_memory(void **state)
+{
+	static uint8_t in[10000], out[10000];
+	struct block_segment to[] = {{in, 5}, {in + 100, 600}, {in + 1000, 0}, {in + 1001, 1}, {in + 2000, 3000}};
+	struct block_segment from[] = {{out + 7, 700}, {out + 800, 3000}};
+	struct block_request w = {.op = BLOCK_WRITE, .lba = 9, .count = 4, .segments = from, .segment_count = 2, .skip = 9};
+	struct block_request r = {.op = BLOCK_READ, .lba = 9, .count = 4, .segments = to, .segment_count = 5, .skip = 4};
+	uint8_t flat[2048], want[2048];
+	struct block_cursor c;
+
+	(void)state;
+	fake_ata_add(0, 5000, 512, false);
+	probe(0);
+	memcpy(out, data, sizeof out);
+	assert_int_equal(block_check(&drive.device, &w, &err), ST_OK);
+	drive.device.ops->submit(&drive.device, &w);
+	drive.device.ops->submit(&drive.device, &r);
+	while (!r.done)
+		drive.device.ops->poll(&drive.device);
+	assert_true(w.done && w.status == ST_OK && r.status == ST_OK);
+	c = block_begin(&w);
+	assert_true(block_copy_from(&c, want, sizeof want));
+	c = block_begin(&r);
+	assert_true(block_copy_from(&c, flat, sizeof flat));
+	assert_memory_equal(flat, want, sizeof want);
+	assert_int_equal(in[3], 0);
+	assert_int_equal(in[2000 + 2048 - 1 - 600 - 1], 0); /* behind the last byte */
 }
 
 static void a_drive_without_flush(void **state)
@@ -294,6 +334,7 @@ int main(void)
 		WITH_CHANNEL(a_channel_that_stays_busy_after_a_reset),
 		WITH_CHANNEL(probing_a_dead_drive_ends),
 		WITH_CHANNEL(steps_are_bounded),
+		WITH_CHANNEL(scattered_memory),
 		WITH_CHANNEL(a_drive_without_flush),
 	};
 
