@@ -8,7 +8,7 @@
 #ifndef CORBEL_IO_VIRTIO_BALLOON_H
 #define CORBEL_IO_VIRTIO_BALLOON_H
 
-#include "io/virtio.h"
+#include "io/virtio_job.h"
 
 /* Feature bits (5.5.3). */
 #define VIRTIO_BALLOON_F_MUST_TELL_HOST BIT(0)
@@ -35,6 +35,7 @@ enum virtio_balloon_stat {
 	VIRTIO_BALLOON_STATS
 };
 #define VIRTIO_BALLOON_STAT_BYTES 10
+#define VIRTIO_BALLOON_PAGE_COST_MAX 16000u
 
 #define VIRTIO_BALLOON_QUEUE_SIZE 128u
 enum { VIRTIO_BALLOON_INFLATE, VIRTIO_BALLOON_DEFLATE, VIRTIO_BALLOON_STATSQ, VIRTIO_BALLOON_QUEUES };
@@ -49,14 +50,15 @@ struct virtio_balloon_ops {
 	void (*stats)(void *ctx, const uint64_t values[VIRTIO_BALLOON_STATS], uint32_t present);
 	/* The driver changed what it says is in the balloon. May be NULL. */
 	void (*actual)(void *ctx, uint32_t pages);
+	unsigned page_cost; /* of inflate or deflate at most, in host instructions: up to VIRTIO_BALLOON_PAGE_COST_MAX */
 };
 
-/* A chain of the inflate or deflate queue that is being read and how far. */
+/* A queue's chain that is being read, and the part of a record that has been. */
 struct virtio_balloon_list {
-	struct virtq_chain chain;
+	struct virtio_job job;
 	struct virtq_buffer buffers[VIRTIO_BALLOON_QUEUE_SIZE];
-	struct virtq_cursor at;
-	bool busy;
+	uint8_t part[VIRTIO_BALLOON_STAT_BYTES];
+	uint8_t part_bytes;
 };
 
 struct virtio_balloon {

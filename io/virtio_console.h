@@ -8,7 +8,7 @@
 #ifndef CORBEL_IO_VIRTIO_CONSOLE_H
 #define CORBEL_IO_VIRTIO_CONSOLE_H
 
-#include "io/virtio.h"
+#include "io/virtio_job.h"
 
 /* Feature bits (5.3.3). */
 #define VIRTIO_CONSOLE_F_SIZE BIT(0)
@@ -39,11 +39,8 @@ struct virtio_console {
 	const struct virtio_console_ops *ops;
 	void *ctx;
 	uint8_t config[VIRTIO_CONSOLE_CFG_BYTES];
-	/* A chain that is being transmitted and how far. */
-	struct virtq_chain sending;
-	struct virtq_buffer buffers[VIRTIO_CONSOLE_QUEUE_SIZE];
-	struct virtq_cursor at;
-	bool busy;
+	struct virtio_job jobs[VIRTIO_CONSOLE_QUEUES];
+	struct virtq_buffer buffers[VIRTIO_CONSOLE_QUEUES][VIRTIO_CONSOLE_QUEUE_SIZE];
 };
 
 /* @c stays with the caller. */

@@ -2,32 +2,34 @@
 /*
  * Virtio entropy device (virtio 1.2 section 5.4): one queue of writable buffers,
  * filled with random bytes. A buffer gets at most VIRTIO_RNG_BYTES_MAX, which
- * 5.4.6.2 allows, so that a guest draws no more from the host at a time than it needs
+ * 5.4.6 allows, so that a guest draws no more from the host at a time than it needs
  * for a seed.
  */
 #ifndef CORBEL_IO_VIRTIO_RNG_H
 #define CORBEL_IO_VIRTIO_RNG_H
 
-#include "io/virtio.h"
+#include "io/virtio_job.h"
 
 #define VIRTIO_RNG_QUEUE_SIZE 16u
 #define VIRTIO_RNG_BYTES_MAX 64u
 
 struct virtio_rng_ops {
 	/*
-	 * Writes up to @bytes random bytes to @out, which is a page of the guest, returns how many. 0: none now;
-	 * virtio_rng_ready() is called when there are. The device's lock is held.
+	 * Writes up to @bytes (at most VIRTIO_RNG_BYTES_MAX) random bytes to @out, which is memory of the guest, and
+	 * returns how many. 0: none now; virtio_rng_ready() is called when there are. The device's lock is held.
 	 */
 	size_t (*fill)(void *ctx, void *out, size_t bytes);
+	unsigned cost; /* of a call at most, in host instructions */
 };
 
 struct virtio_rng {
 	struct virtio_device device;
 	struct virtio_queue queue;
+	struct virtio_job job;
+	struct virtq_buffer buffers[VIRTIO_RNG_QUEUE_SIZE];
 	const struct virtio_rng_ops *ops;
 	void *ctx;
 	uint64_t bytes; /* given since power-on */
-	bool starved;   /* fill() gave none */
 };
 
 /* @r stays with the caller. */
