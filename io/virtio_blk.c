@@ -32,6 +32,13 @@ static void tell(struct virtio_blk *b, unsigned index)
 	virtio_notify(&b->device, index);
 }
 
+void blk_pushed(struct virtio_blk *b, unsigned index)
+{
+	b->state[index].notify = true;
+	if (!b->working)
+		tell(b, index);
+}
+
 /* Takes the queue's next chain. True: it is in the ready list. */
 static bool next_chain(struct virtio_blk *b, unsigned index, unsigned *budget, enum virtio_progress *why)
 {
@@ -40,9 +47,11 @@ static bool next_chain(struct virtio_blk *b, unsigned index, unsigned *budget, e
 	struct blk_request *r;
 
 	*why = VIRTIO_BLOCKED;
-	b->state[index].starved = list_empty(&b->free);
-	if (b->state[index].starved)
+	b->starved &= (uint32_t)~BIT(index);
+	if (list_empty(&b->free)) {
+		b->starved |= (uint32_t)BIT(index);
 		return false;
+	}
 	switch (virtq_pop(ring, &c)) {
 	case VIRTQ_CHAIN:
 		break;
@@ -61,7 +70,7 @@ static bool next_chain(struct virtio_blk *b, unsigned index, unsigned *budget, e
 	r = blk_take(b, index, &c);
 	if (!r) {
 		virtq_unpop(ring, &c);
-		b->state[index].starved = true;
+		b->starved |= (uint32_t)BIT(index);
 		return false;
 	}
 	blk_ready(r);
@@ -107,7 +116,8 @@ static void stop(struct virtio_device *d, unsigned index)
 	for (unsigned i = 0; i < b->cfg.requests; i++)
 		if (b->requests[i].place != BLK_FREE && b->requests[i].queue == index)
 			blk_abandon(&b->requests[i]);
-	b->state[index].starved = b->state[index].notify = false;
+	b->state[index].notify = false;
+	b->starved &= (uint32_t)~BIT(index);
 }
 
 /* ---- configuration ---- */

@@ -81,10 +81,10 @@
 /* What takes the requests: an I/O scheduler's client, or a disk. */
 struct virtio_blk_backend_ops {
 	/*
-	 * Takes @r, which fits the disk (block_check). Never refuses. Called with the device's lock held. Either
-	 * @r is done on return, or r->complete is called later, masked, with no lock held.
+	 * Takes @r, which fits the disk (block_check). Never refuses. Called with the device's lock held. True: it is
+	 * done on return. False: r->complete is called later, masked, with no lock held.
 	 */
-	void (*submit)(void *ctx, struct block_request *r);
+	bool (*submit)(void *ctx, struct block_request *r);
 	/* Takes @r back if nothing has begun on it: true, and complete is not called. May be NULL. */
 	bool (*cancel)(void *ctx, struct block_request *r);
 };

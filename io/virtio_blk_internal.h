@@ -61,9 +61,10 @@ struct blk_request {
 	enum blk_place place;
 	enum blk_step step;
 	uint16_t queue;
-	bool durable;     /* the last step: a flush */
-	uint8_t head_bytes; /* of the header or the ranges, read so far (in bytes, or in the id: written) */
+	uint16_t copied;       /* of the header, the ranges or the id: bytes so far */
+	bool durable;          /* the last step: a flush that the driver did not ask for */
 	uint8_t ranges, range; /* how many, and which is next */
+	uint8_t result;        /* for the status byte */
 	uint32_t type;
 	uint64_t sector;  /* of 512 bytes: the next of the data */
 	uint32_t written; /* data bytes that are in guest memory */
@@ -87,8 +88,7 @@ struct blk_request {
 
 struct blk_queue {
 	struct list ready;
-	bool starved; /* something is in the ring for which there was no room */
-	bool notify;  /* pushed, the driver was not told yet */
+	bool notify; /* pushed, the driver was not told yet */
 };
 
 struct virtio_blk {
@@ -99,7 +99,8 @@ struct virtio_blk {
 	uint8_t config[VIRTIO_BLK_CFG_BYTES];
 	struct blk_request *requests; /* cfg.requests of them */
 	struct list free, rooms, no_space;
-	bool working; /* in work(): it tells the driver at its end */
+	uint32_t starved; /* queues with something in the ring for which there was no room */
+	bool working;     /* in work(): it tells the driver at its end */
 	struct virtq_buffer scratch[VIRTIO_BLK_QUEUE_SIZE]; /* a chain before its size is known */
 	struct virtio_blk_figures figures;
 };
@@ -124,6 +125,8 @@ bool blk_advance(struct blk_request *r, unsigned *budget);
 void blk_abandon(struct blk_request *r);
 /* Puts @r into its queue's ready list, to be gone on with. */
 void blk_ready(struct blk_request *r);
+/* A chain of queue @index was pushed: tells the driver, or has work() do so at its end. */
+void blk_pushed(struct virtio_blk *b, unsigned index);
 /* True: writes wait for the medium (5.2.6.2). */
 bool blk_writethrough(const struct virtio_blk *b);
 

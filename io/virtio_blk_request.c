@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a block request (virtio 1.2 section 5.2.6): pin the status byte, read
+ * the header, then by its type: pin the data and hand it to the disk, in as many
+ * rounds as it takes; read ranges and hand them over one by one; or answer at once.
+ * Each step can be where it stops, for memory, for the disk or because the
+ * budget is spent, and is then where it goes on.
+ *
+ * What is wrong with a request ends it with IOERR, or UNSUPP as 5.2.6.2 has it; only without a
+ * status byte to write that to is the device broken.
+ */
+#include "io/virtio_blk_internal.h"
+
+#include "lib/assert.h"
+#include "lib/checked.h"
+
+/* Of a request whose header was not read. */
+#define TYPE_UNKNOWN UINT32_MAX
+
+enum turn {
+	TURN_ON,    /* the next step */
+	TURN_WAIT,  /* somebody else has it */
+	TURN_TIRED, /* the budget is spent */
+	TURN_END,   /* with its result */
+};
+
+static enum turn end_with(struct blk_request *r, uint8_t result)
+{
+	r->result = result;
+	return TURN_END;
+}
+
+static enum turn next_step(struct blk_request *r, enum blk_step step)
+{
+	r->step = step;
+	return TURN_ON;
+}
+
+static struct virtio_device *device_of(const struct blk_request *r) { return &r->blk->device; }
+
+/* ---- taking and letting go ---- */
+
+/* How many pages the chain's buffers lie in, or some number above BLK_SMALL. */
+static uint64_t pages_of(const struct virtq_chain *c)
+{
+	uint64_t pages = 0;
+
+	for (unsigned i = 0; i < (unsigned)c->readable + c->writable && pages <= BLK_SMALL; i++)
+		pages += ((c->buffers[i].at.v & PAGE_MASK) + c->buffers[i].bytes + PAGE_MASK) >> PAGE_SHIFT;
+	return pages;
+}
+
+static void give_room(struct blk_request *r, struct blk_room *room)
+{
+	r->room = room;
+	r->chain.buffers = room ? room->buffers : r->buffers;
+	r->segments = room ? room->segments : r->small.segments;
+	r->held = room ? room->held : r->small.held;
+	r->pieces_max = room ? BLK_PIECES : BLK_SMALL;
+}
+
+struct blk_request *blk_take(struct virtio_blk *b, unsigned queue, const struct virtq_chain *c)
+{
+	struct blk_request *r = list_entry(b->free.next, struct blk_request, link);
+	unsigned count = (unsigned)c->readable + c->writable;
+	struct blk_room *room = NULL;
+
+	if (pages_of(c) > BLK_SMALL) {
+		if (list_empty(&b->rooms))
+			return NULL;
+		room = list_entry(b->rooms.next, struct blk_room, link);
+		list_remove(&room->link);
+	}
+	list_remove(&r->link);
+	r->chain = *c;
+	give_room(r, room);
+	for (unsigned i = 0; i < count; i++)
+		r->chain.buffers[i] = c->buffers[i];
+	r->queue = (uint16_t)queue;
+	r->step = BLK_STATUS;
+	r->type = TYPE_UNKNOWN;
+	r->copied = 0;
+	r->durable = false;
+	r->written = 0;
+	r->pieces = 0;
+	r->pinned_bytes = 0;
+	r->status.va = NULL;
+	return r;
+}
+
+static void unpin_pieces(struct blk_request *r, bool write)
+{
+	for (unsigned i = 0; i < r->pieces; i++) {
+		struct guest_pin p = {.at = r->held[i].at, .bytes = r->segments[i].bytes, .write = write,
+				      .got = r->segments[i].bytes, .va = r->segments[i].data, .cookie = r->held[i].cookie};
+
+		guest_mem_unpin(&device_of(r)->mem, &p);
+	}
+	r->pieces = 0;
+	r->pinned_bytes = 0;
+}
+
+static void unpin_all(struct blk_request *r)
+{
+	unpin_pieces(r, r->type == VIRTIO_BLK_T_IN);
+	if (r->status.va)
+		guest_mem_unpin(&device_of(r)->mem, &r->status);
+	r->status.va = NULL;
+}
+
+/* Makes @r free, and queues that found nothing go on. */
+static void release(struct blk_request *r)
+{
+	struct virtio_blk *b = r->blk;
+
+	if (r->room)
+		list_push_front(&b->rooms, &r->room->link);
+	r->room = NULL;
+	r->place = BLK_FREE;
+	list_push_front(&b->free, &r->link);
+	for (uint32_t left = b->starved; left != 0; left &= left - 1)
+		virtio_resume(&b->device, bit_lowest(left));
+}
+
+static void let_go(struct blk_request *r)
+{
+	uint16_t queue = r->queue, head = r->chain.head;
+
+	unpin_all(r);
+	release(r);
+	virtio_drop(device_of(r), queue, head);
+}
+
+static void count(struct blk_request *r)
+{
+	struct virtio_blk_figures *f = &r->blk->figures;
+
+	f->reads += r->type == VIRTIO_BLK_T_IN;
+	f->writes += r->type == VIRTIO_BLK_T_OUT;
+	f->flushes += r->type == VIRTIO_BLK_T_FLUSH;
+	f->discards += r->type == VIRTIO_BLK_T_DISCARD;
+	f->write_zeroes += r->type == VIRTIO_BLK_T_WRITE_ZEROES;
+	f->errors += r->result == VIRTIO_BLK_S_IOERR;
+	f->unsupported += r->result == VIRTIO_BLK_S_UNSUPP;
+}
+
+static void finish(struct blk_request *r)
+{
+	struct virtio_blk *b = r->blk;
+	uint16_t queue = r->queue, head = r->chain.head;
+	uint32_t written = r->written;
+
+	/* Bytes from the first writable one on (2.7.8.2): the status byte counts when all before it were written. */
+	if (written == r->chain.writable_bytes - 1)
+		written++;
+	count(r);
+	*(volatile uint8_t *)r->status.va = r->result;
+	unpin_all(r);
+	release(r);
+	virtio_push(&b->device, queue, head, written);
+	blk_pushed(b, queue);
+}
+
+void blk_ready(struct blk_request *r)
+{
+	r->place = BLK_READY;
+	list_push_back(&r->blk->state[r->queue].ready, &r->link);
+}
+
+void blk_abandon(struct blk_request *r)
+{
+	struct virtio_blk *b = r->blk;
+	bool ours = true;
+
+	switch (r->place) {
+	case BLK_READY:
+		list_remove(&r->link);
+		break;
+	case BLK_NO_SPACE:
+		list_remove(&r->link);
+		b->figures.waiting_for_space--;
+		break;
+	case BLK_PARKED:
+		ours = guest_mem_cancel(&b->device.mem, &r->pin);
+		break;
+	case BLK_AT_DISK:
+		ours = b->cfg.backend->cancel && b->cfg.backend->cancel(b->cfg.backend_ctx, &r->block);
+		b->figures.in_flight -= ours;
+		break;
+	default:
+		return;
+	}
+	if (ours)
+		let_go(r);
+}
+
+/* ---- guest memory ---- */
+
+/* What @r waited for may be had. */
+static void on_ready(struct guest_pin *p)
+{
+	struct blk_request *r = container_of(p, struct blk_request, pin);
+	struct virtio_device *d = device_of(r);
+
+	lock_acquire(&d->lock);
+	if (virtio_stopping(d, r->queue)) {
+		let_go(r);
+	} else {
+		blk_ready(r);
+		virtio_resume(d, r->queue);
+	}
+	lock_release(&d->lock);
+}
+
+/* Asks for r->pin, whose at and bytes are set. */
+static enum pin_result ask(struct blk_request *r, bool write)
+{
+	enum pin_result answer;
+
+	r->pin.write = write;
+	r->pin.ready = on_ready;
+	answer = guest_mem_pin(&device_of(r)->mem, &r->pin);
+	if (answer == PIN_LATER) {
+		r->place = BLK_PARKED;
+		r->blk->figures.parked++;
+	}
+	return answer;
+}
+
+/* Copies @bytes between r->at and @ours, as far as memory is there; r->copied says how far. */
+static enum pin_result copy(struct blk_request *r, uint8_t *ours, uint16_t bytes, bool write)
+{
+	while (r->copied < bytes) {
+		enum pin_result answer;
+
+		virtq_piece(&r->at, &r->pin);
+		r->pin.bytes = MIN(r->pin.bytes, (uint32_t)(bytes - r->copied));
+		answer = ask(r, write);
+		if (answer != PIN_NOW)
+			return answer;
+		memcpy(write ? r->pin.va : ours + r->copied, write ? ours + r->copied : r->pin.va, r->pin.got);
+		guest_mem_unpin(&device_of(r)->mem, &r->pin);
+		r->copied = (uint16_t)(r->copied + r->pin.got);
+		virtq_advance(&r->at, r->pin.got);
+	}
+	r->copied = 0;
+	return PIN_NOW;
+}
+
+static enum turn not_now(struct blk_request *r, enum pin_result answer)
+{
+	return answer == PIN_LATER ? TURN_WAIT : end_with(r, VIRTIO_BLK_S_IOERR);
+}
+
+/* ---- from the chain to the disk ---- */
+
+static enum turn pin_status(struct blk_request *r)
+{
+	const struct virtq_chain *c = &r->chain;
+	const struct virtq_buffer *last = &c->buffers[c->readable + c->writable - 1];
+	uint16_t queue = r->queue, head = c->head;
+	enum pin_result answer;
+
+	r->pin.at = gpa(last->at.v + last->bytes - 1);
+	r->pin.bytes = 1;
+	answer = ask(r, true);
+	if (answer == PIN_LATER)
+		return TURN_WAIT;
+	if (answer == PIN_FAIL) {
+		release(r);
+		virtio_drop(&r->blk->device, queue, head);
+		virtio_break(&r->blk->device, "a block request whose status byte lies outside memory");
+		return TURN_WAIT;
+	}
+	r->status = r->pin;
+	if (c->readable_bytes < VIRTIO_BLK_HEADER_BYTES)
+		return end_with(r, VIRTIO_BLK_S_IOERR);
+	r->at = virtq_readable(c);
+	return next_step(r, BLK_HEADER);
+}
+
+static uint32_t scale_of(const struct virtio_blk *b) { return b->cfg.disk->sector_bytes / VIRTIO_BLK_SECTOR; }
+static uint64_t capacity_of(const struct virtio_blk *b) { return get_le64(b->config + VIRTIO_BLK_CFG_CAPACITY); }
+
+static enum turn begin_data(struct blk_request *r)
+{
+	const struct virtio_blk *b = r->blk;
+	bool in = r->type == VIRTIO_BLK_T_IN;
+	uint64_t sectors, more = in ? r->at.left : r->chain.writable_bytes - 1;
+
+	if (in) {
+		r->at = virtq_writable(&r->chain);
+		r->at.left--; /* the status byte */
+	}
+	sectors = r->at.left / VIRTIO_BLK_SECTOR;
+	if (more != 0 || r->at.left % VIRTIO_BLK_SECTOR != 0 || !range_fits(r->sector, sectors, capacity_of(b)) ||
+	    (r->sector | sectors) % scale_of(b) != 0)
+		return end_with(r, VIRTIO_BLK_S_IOERR);
+	if (!in && b->cfg.disk->read_only)
+		return end_with(r, VIRTIO_BLK_S_IOERR);
+	r->round = r->at;
+	return sectors == 0 ? end_with(r, VIRTIO_BLK_S_OK) : next_step(r, BLK_GATHER);
+}
+
+static enum turn begin_ranges(struct blk_request *r)
+{
+	const struct virtio_blk *b = r->blk;
+	uint64_t feature = r->type == VIRTIO_BLK_T_DISCARD ? VIRTIO_BLK_F_DISCARD : VIRTIO_BLK_F_WRITE_ZEROES;
+
+	if (!virtio_has(&b->device, feature))
+		return end_with(r, VIRTIO_BLK_S_UNSUPP);
+	if (b->cfg.disk->read_only || r->at.left == 0 || r->at.left % VIRTIO_BLK_RANGE_BYTES != 0 ||
+	    r->at.left > VIRTIO_BLK_RANGES * VIRTIO_BLK_RANGE_BYTES)
+		return end_with(r, VIRTIO_BLK_S_IOERR);
+	r->ranges = (uint8_t)(r->at.left / VIRTIO_BLK_RANGE_BYTES);
+	r->range = 0;
+	return next_step(r, BLK_RANGES);
+}
+
+static enum turn begin_id(struct blk_request *r)
+{
+	if (r->chain.writable_bytes - 1 < VIRTIO_BLK_ID_BYTES)
+		return end_with(r, VIRTIO_BLK_S_IOERR);
+	r->at = virtq_writable(&r->chain);
+	return next_step(r, BLK_ID);
+}
+
+static enum turn read_header(struct blk_request *r)
+{
+	enum pin_result answer = copy(r, r->header, VIRTIO_BLK_HEADER_BYTES, false);
+
+	if (answer != PIN_NOW)
+		return not_now(r, answer);
+	r->type = get_le32(r->header);
+	r->sector = get_le64(r->header + 8);
+	switch (r->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_OUT:
+		return begin_data(r);
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		return begin_ranges(r);
+	case VIRTIO_BLK_T_GET_ID:
+		return begin_id(r);
+	case VIRTIO_BLK_T_FLUSH:
+		if (virtio_has(device_of(r), VIRTIO_BLK_F_FLUSH))
+			return next_step(r, BLK_SUBMIT);
+		return end_with(r, VIRTIO_BLK_S_UNSUPP);
+	default:
+		return end_with(r, VIRTIO_BLK_S_UNSUPP);
+	}
+}
+
+static enum turn write_id(struct blk_request *r)
+{
+	enum pin_result answer = copy(r, (uint8_t *)r->blk->cfg.serial, VIRTIO_BLK_ID_BYTES, true);
+
+	if (answer != PIN_NOW)
+		return not_now(r, answer);
+	r->written = VIRTIO_BLK_ID_BYTES;
+	return end_with(r, VIRTIO_BLK_S_OK);
+}
+
+/* ---- ranges ---- */
+
+/* Checks all before any is begun: what cannot be done is not done by halves. */
+static uint8_t judge_ranges(const struct blk_request *r)
+{
+	const struct virtio_blk *b = r->blk;
+	bool discard = r->type == VIRTIO_BLK_T_DISCARD;
+	uint32_t known = discard ? 0 : VIRTIO_BLK_RANGE_UNMAP;
+	uint32_t most = get_le32(b->config + (discard ? VIRTIO_BLK_CFG_MAX_DISCARD_SECTORS :
+							VIRTIO_BLK_CFG_MAX_WRITE_ZEROES_SECTORS));
+	uint8_t result = VIRTIO_BLK_S_OK;
+
+	for (unsigned i = 0; i < r->ranges; i++) {
+		const struct blk_range *g = &r->list[i];
+
+		if (g->flags & ~known)
+			return VIRTIO_BLK_S_UNSUPP;
+		if (g->sectors > most || !range_fits(g->sector, g->sectors, capacity_of(b)) ||
+		    (!discard && (g->sector | g->sectors) % scale_of(b) != 0))
+			result = VIRTIO_BLK_S_IOERR;
+	}
+	return result;
+}
+
+static enum turn read_ranges(struct blk_request *r)
+{
+	enum pin_result answer = copy(r, (uint8_t *)r->list, (uint16_t)(r->ranges * VIRTIO_BLK_RANGE_BYTES), false);
+	uint8_t result;
+
+	if (answer != PIN_NOW)
+		return not_now(r, answer);
+	result = judge_ranges(r);
+	return result == VIRTIO_BLK_S_OK ? next_step(r, BLK_SUBMIT) : end_with(r, result);
+}
+
+/* The next range in sectors of the disk. A discard is rounded inwards: it is advice. False: none is left. */
+static bool next_range(struct blk_request *r, uint64_t *lba, uint64_t *sectors)
+{
+	uint32_t scale = scale_of(r->blk);
+
+	for (; r->range < r->ranges; r->range++) {
+		const struct blk_range *g = &r->list[r->range];
+		uint64_t first = (g->sector + scale - 1) / scale, end = (g->sector + g->sectors) / scale;
+
+		if (first >= end)
+			continue;
+		*lba = first;
+		*sectors = end - first;
+		return true;
+	}
+	return false;
+}
+
+/* ---- data ---- */
+
+static uint64_t round_max(const struct virtio_blk *b)
+{
+	return (uint64_t)b->cfg.disk->max_count * b->cfg.disk->sector_bytes;
+}
+
+static enum turn gather(struct blk_request *r, unsigned *budget)
+{
+	bool in = r->type == VIRTIO_BLK_T_IN;
+
+	while (r->at.left != 0 && r->pieces < r->pieces_max && r->pinned_bytes < round_max(r->blk)) {
+		enum pin_result answer;
+
+		if (*budget < BLK_STEP_MAX)
+			return TURN_TIRED;
+		*budget -= BLK_PIN_COST;
+		virtq_piece(&r->at, &r->pin);
+		answer = ask(r, in);
+		if (answer != PIN_NOW)
+			return not_now(r, answer);
+		r->segments[r->pieces] = (struct block_segment){r->pin.va, r->pin.got};
+		r->held[r->pieces++] = (struct blk_held){r->pin.at, r->pin.cookie};
+		r->pinned_bytes += r->pin.got;
+		virtq_advance(&r->at, r->pin.got);
+	}
+	/* What is behind the last whole sector is pinned in vain, and again in the next round. */
+	r->pinned_bytes = align_down(MIN(r->pinned_bytes, round_max(r->blk)), r->blk->cfg.disk->sector_bytes);
+	return next_step(r, BLK_SUBMIT);
+}
+
+/* ---- at the disk ---- */
+
+static void on_complete(struct block_request *block);
+
+/* Sets up what is to be done next. False: nothing is. */
+static bool prepare(struct blk_request *r)
+{
+	static const uint8_t ops[] = {
+		[VIRTIO_BLK_T_IN] = BLOCK_READ, [VIRTIO_BLK_T_OUT] = BLOCK_WRITE, [VIRTIO_BLK_T_FLUSH] = BLOCK_FLUSH,
+		[VIRTIO_BLK_T_DISCARD] = BLOCK_DISCARD, [VIRTIO_BLK_T_WRITE_ZEROES] = BLOCK_WRITE_ZEROES};
+	struct block_request *block = &r->block;
+
+	*block = (struct block_request){.op = r->durable ? BLOCK_FLUSH : (enum block_op)ops[r->type], .complete = on_complete};
+	if (block->op == BLOCK_FLUSH)
+		return true;
+	if (block->op == BLOCK_DISCARD || block->op == BLOCK_WRITE_ZEROES) {
+		block->unmap = r->range < r->ranges && (r->list[r->range].flags & VIRTIO_BLK_RANGE_UNMAP);
+		return next_range(r, &block->lba, &block->count);
+	}
+	block->lba = r->sector / scale_of(r->blk);
+	block->count = r->pinned_bytes / r->blk->cfg.disk->sector_bytes;
+	block->segments = r->segments;
+	block->segment_count = r->pieces;
+	return true;
+}
+
+/* True: it is done already. */
+static bool submit(struct blk_request *r)
+{
+	struct virtio_blk *b = r->blk;
+	struct block_request *block = &r->block;
+
+	block->status = block_check(b->cfg.disk, block, NULL);
+	if (block->status != ST_OK)
+		return true;
+	r->place = BLK_AT_DISK;
+	r->step = BLK_DISK;
+	b->figures.in_flight++;
+	if (!b->cfg.backend->submit(b->cfg.backend_ctx, block))
+		return false;
+	b->figures.in_flight--;
+	r->place = BLK_READY;
+	return true;
+}
+
+static enum turn wait_for_space(struct blk_request *r)
+{
+	struct virtio_blk *b = r->blk;
+	bool first = list_empty(&b->no_space);
+	bool data = !r->durable && (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_OUT);
+
+	/* It may take long: its memory is not kept from anybody meanwhile. */
+	unpin_pieces(r, r->type == VIRTIO_BLK_T_IN);
+	if (data)
+		r->at = r->round;
+	r->step = data ? BLK_GATHER : BLK_SUBMIT;
+	r->place = BLK_NO_SPACE;
+	list_push_back(&b->no_space, &r->link);
+	b->figures.waiting_for_space++;
+	if (first && b->cfg.no_space)
+		b->cfg.no_space(b->cfg.no_space_ctx);
+	return TURN_WAIT;
+}
+
+/* All that was asked for is done; is it also durable? */
+static enum turn done(struct blk_request *r)
+{
+	bool writes = r->type == VIRTIO_BLK_T_OUT || r->type == VIRTIO_BLK_T_WRITE_ZEROES ||
+		      r->type == VIRTIO_BLK_T_DISCARD;
+
+	if (r->durable || !writes || !r->blk->cfg.disk->volatile_cache || !blk_writethrough(r->blk))
+		return end_with(r, VIRTIO_BLK_S_OK);
+	r->durable = true;
+	return next_step(r, BLK_SUBMIT);
+}
+
+static enum turn after_data(struct blk_request *r)
+{
+	uint64_t bytes = r->pinned_bytes;
+	bool in = r->type == VIRTIO_BLK_T_IN;
+
+	unpin_pieces(r, in);
+	if (in) {
+		r->written += (uint32_t)bytes;
+		r->blk->figures.read_bytes += bytes;
+	} else {
+		r->blk->figures.written_bytes += bytes;
+	}
+	r->sector += bytes / VIRTIO_BLK_SECTOR;
+	virtq_advance(&r->round, bytes);
+	r->at = r->round;
+	return r->at.left != 0 ? next_step(r, BLK_GATHER) : done(r);
+}
+
+/* The disk has answered. */
+static enum turn after_disk(struct blk_request *r)
+{
+	enum status st = r->block.status;
+
+	if (st == ST_OVER_LIMIT)
+		return wait_for_space(r);
+	if (st != ST_OK)
+		return end_with(r, st == ST_UNSUPPORTED ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
+	if (r->durable || r->type == VIRTIO_BLK_T_FLUSH)
+		return done(r);
+	if (r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_OUT)
+		return after_data(r);
+	r->range++;
+	return next_step(r, BLK_SUBMIT);
+}
+
+static enum turn go_to_disk(struct blk_request *r, unsigned *budget)
+{
+	/* It may be done at once, and then its pieces are unpinned. */
+	if (*budget < BLK_STEP_MAX + r->pieces * BLK_PIECE_COST)
+		return TURN_TIRED;
+	*budget -= BLK_SUBMIT_COST + r->pieces * BLK_PIECE_COST;
+	if (!prepare(r))
+		return done(r);
+	return submit(r) ? after_disk(r) : TURN_WAIT;
+}
+
+/* Masked, no lock held. The next round is left to work(): this may be an interrupt, or another VM's CPU time. */
+static void on_complete(struct block_request *block)
+{
+	struct blk_request *r = container_of(block, struct blk_request, block);
+	struct virtio_device *d = device_of(r);
+	enum turn turn;
+
+	lock_acquire(&d->lock);
+	r->blk->figures.in_flight--;
+	r->place = BLK_READY;
+	if (virtio_stopping(d, r->queue)) {
+		let_go(r);
+	} else {
+		turn = after_disk(r);
+		if (turn == TURN_ON && r->durable) /* short, and the driver waits for it */
+			turn = prepare(r) && submit(r) ? after_disk(r) : TURN_WAIT;
+		if (turn == TURN_END) {
+			finish(r);
+		} else if (turn == TURN_ON) {
+			blk_ready(r);
+			virtio_resume(d, r->queue);
+		}
+	}
+	lock_release(&d->lock);
+}
+
+/* ---- */
+
+static enum turn step(struct blk_request *r, unsigned *budget)
+{
+	if (*budget < BLK_STEP_MAX)
+		return TURN_TIRED;
+	switch (r->step) {
+	case BLK_GATHER:
+		return gather(r, budget);
+	case BLK_SUBMIT:
+		return go_to_disk(r, budget);
+	default:
+		break;
+	}
+	*budget -= BLK_PIN_COST;
+	switch (r->step) {
+	case BLK_STATUS:
+		return pin_status(r);
+	case BLK_HEADER:
+		return read_header(r);
+	case BLK_RANGES:
+		return read_ranges(r);
+	default:
+		ASSERT(r->step == BLK_ID);
+		return write_id(r);
+	}
+}
+
+bool blk_advance(struct blk_request *r, unsigned *budget)
+{
+	enum turn turn;
+
+	list_remove(&r->link);
+	do
+		turn = step(r, budget);
+	while (turn == TURN_ON);
+	if (turn == TURN_END)
+		finish(r);
+	if (turn == TURN_TIRED)
+		list_push_front(&r->blk->state[r->queue].ready, &r->link);
+	return turn == TURN_TIRED;
+}
