@@ -33,7 +33,7 @@ struct guest_pin {
 	uint32_t got;   /* 1 .. bytes: contiguous in host memory from va on; at least to the end of the 4 KiB page */
 	void *va;
 	uint64_t cookie; /* the memory side's */
-	/* PIN_LATER: called once, interrupts masked, no lock held, on any CPU. Ask again; the answer may be LATER again. */
+	/* PIN_LATER: called once, masked, no lock held, on any CPU. Ask again; the answer may be LATER again. */
 	void (*ready)(struct guest_pin *p);
 	struct list link; /* the memory side's while LATER */
 };

@@ -56,7 +56,7 @@ struct virtio_device;
 /* How work on a queue ended. */
 enum virtio_progress {
 	VIRTIO_IDLE,    /* the queue is empty: the driver is asked to kick */
-	VIRTIO_BLOCKED, /* it need not be empty, but nothing can be done until virtio_resume(), or what virtio_pin() or virtq_pop() waits for, comes */
+	VIRTIO_BLOCKED, /* nothing can be done until virtio_resume(), or until what virtio_pin() or virtq_pop() waits for */
 	VIRTIO_MORE,    /* the budget is spent */
 };
 
@@ -79,14 +79,14 @@ struct virtio_device_ops {
 	/* The driver wrote @bytes (1, 2, 4 or 8) at @offset, inside the space. NULL: nothing is writable. */
 	void (*config_write)(struct virtio_device *d, uint32_t offset, unsigned bytes, uint64_t value);
 	/*
-	 * Goes on with queue @index, which is ON: pops, works, pushes, notifies, taking what it did off *@budget. A step is
-	 * begun only when the budget covers the most that it can take, so that no more than the budget is ever done. A queue
-	 * that turns out broken needs no word from the device.
+	 * Goes on with queue @index, which is ON: pops, works, pushes, notifies, taking what it did off *@budget. A
+	 * step is begun only when the budget covers the most that it can take, so that no more than the budget is ever
+	 * done. A queue that turns out broken needs no word from the device.
 	 */
 	enum virtio_progress (*work)(struct virtio_device *d, unsigned index, unsigned *budget);
 	/*
-	 * Queue @index is being stopped: call back what can be, drop those chains. The others are dropped as they end, by
-	 * virtio_drop(). What virtio_pin() waits for needs no care. NULL: the device keeps no chain beyond work().
+	 * Queue @index is being stopped: call back what can be, drop those chains. The others are dropped as they end,
+	 * by virtio_drop(). What virtio_pin() waits for needs no care. NULL: the device keeps no chain beyond work().
 	 */
 	void (*stop)(struct virtio_device *d, unsigned index);
 	/* The device was reset and all queues are off: power-on state. May be NULL. */
@@ -167,8 +167,9 @@ uint32_t virtio_accepted(const struct virtio_device *d, uint32_t select);
 void virtio_accept(struct virtio_device *d, uint32_t select, uint32_t bits);
 
 /*
- * The status register. Bits only come, until 0 is written, which resets (2.1.1). FEATURES_OK does not show when the set is
- * refused, DRIVER_OK not without FEATURES_OK. While a reset is under way it reads as before it, and only 0 may be written.
+ * The status register. Bits only come, until 0 is written, which resets (2.1.1). FEATURES_OK does not show when the set
+ * is refused, DRIVER_OK not without FEATURES_OK. While a reset is under way it reads as before it, and only 0 may be
+ * written.
  */
 uint8_t virtio_status(const struct virtio_device *d);
 void virtio_set_status(struct virtio_device *d, uint8_t value);
@@ -191,8 +192,8 @@ void virtio_queue_reset(struct virtio_queue *q);
 bool virtio_queue_resetting(const struct virtio_queue *q);
 
 /*
- * The configuration space. Any offset, @bytes 1, 2, 4 or 8: bytes beyond its end read as 0 and writes that touch them are
- * ignored. A transport that reads in several pieces compares config_generation (2.5).
+ * The configuration space. Any offset, @bytes 1, 2, 4 or 8: bytes beyond its end read as 0 and writes that touch them
+ * are ignored. A transport that reads in several pieces compares config_generation (2.5).
  */
 uint64_t virtio_config_read(const struct virtio_device *d, uint32_t offset, unsigned bytes);
 void virtio_config_write(struct virtio_device *d, uint32_t offset, unsigned bytes, uint64_t value);

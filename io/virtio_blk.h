@@ -116,8 +116,8 @@ struct virtio_blk;
 /* Bytes of memory that virtio_blk_init() needs, 64-byte aligned. */
 size_t virtio_blk_bytes(const struct virtio_blk_config *cfg);
 /*
- * Makes the device in @memory, which stays with the caller and outlives it. ST_INVALID with a sentence when @cfg is out of
- * range or the disk's sectors are larger than it can serve.
+ * Makes the device in @memory, which stays with the caller and outlives it. ST_INVALID with a sentence when @cfg is out
+ * of range or the disk's sectors are larger than it can serve.
  */
 enum status virtio_blk_init(void *memory, const struct virtio_blk_config *cfg, struct virtio_blk **out,
 			    struct error *err) MUST_CHECK;
