@@ -56,7 +56,7 @@ struct virtio_device;
 /* How work on a queue ended. */
 enum virtio_progress {
 	VIRTIO_IDLE,    /* the queue is empty: the driver is asked to kick */
-	VIRTIO_BLOCKED, /* nothing can be done until virtio_resume(), or until what virtio_pin() or virtq_pop() waits for */
+	VIRTIO_BLOCKED, /* nothing can be done until virtio_resume(), or what a pin or a pop waits for, comes */
 	VIRTIO_MORE,    /* the budget is spent */
 };
 

@@ -28,12 +28,13 @@ static bool next_record(struct virtio_balloon *b, unsigned index, unsigned bytes
 {
 	struct virtio_balloon_list *l = &b->lists[index];
 
-	*why = VIRTIO_IDLE;
 	while (l->part_bytes < bytes) {
 		uint32_t n;
 
-		if (l->job.at.left == 0)
+		if (l->job.at.left == 0) {
+			*why = VIRTIO_IDLE;
 			return false;
+		}
 		n = virtio_job_read(&b->device, index, &l->job, bytes - l->part_bytes, l->part + l->part_bytes, why);
 		if (n == 0)
 			return false;

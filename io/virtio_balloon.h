@@ -42,7 +42,7 @@ enum { VIRTIO_BALLOON_INFLATE, VIRTIO_BALLOON_DEFLATE, VIRTIO_BALLOON_STATSQ, VI
 
 /* The memory side. The device's lock is held; a call is bounded and takes at most locks below LOCK_DEVICE. */
 struct virtio_balloon_ops {
-	/* The guest gives page @f away, any number: it need not be RAM, or be given for the first time. False: not taken. */
+	/* The guest gives page @f away, any number: it need not be RAM, or new to the balloon. False: not taken. */
 	bool (*inflate)(void *ctx, gfn_t f);
 	/* It wants @f back, likewise. */
 	void (*deflate)(void *ctx, gfn_t f);
