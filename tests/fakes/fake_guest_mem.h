@@ -55,7 +55,7 @@ void fake_guest_mem_fill(struct fake_guest_mem *f, uint64_t at, uint8_t byte, si
 uint16_t fake_guest_mem_get16(struct fake_guest_mem *f, uint64_t at);
 uint32_t fake_guest_mem_get32(struct fake_guest_mem *f, uint64_t at);
 void fake_guest_mem_put16(struct fake_guest_mem *f, uint64_t at, uint16_t v);
-/* CRC of all RAM: has anything been written? */
-uint32_t fake_guest_mem_sum(struct fake_guest_mem *f);
+/* A sum over all RAM: has anything been written? */
+uint64_t fake_guest_mem_sum(struct fake_guest_mem *f);
 
 #endif

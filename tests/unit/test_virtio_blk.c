@@ -907,22 +907,19 @@ static void a_long_batch(void **state)
 
 static void reset_and_compare(void)
 {
-	uint32_t before;
-
 	driver_status(&drv, 0);
 	assert_int_not_equal(driver_read_status(&drv), 0); /* the driver waits */
-	before = fake_guest_mem_sum(&mem);
 	driver_status(&drv, VIRTIO_STATUS_ACKNOWLEDGE); /* too early: nothing happens */
 	settle();
 	assert_int_equal(driver_read_status(&drv), 0);
 	assert_int_equal(drv.resets_done, 1);
 	assert_int_equal(mem.pins, 0);
-	(void)before;
 }
 
 static void reset_while_the_disk_works(void **state)
 {
-	uint32_t head, written, sum;
+	uint32_t head, written;
+	uint64_t sum;
 
 	(void)state;
 	disk.cancellable = false;
@@ -933,7 +930,7 @@ static void reset_while_the_disk_works(void **state)
 	assert_int_equal(disk.holding, 4);
 	sum = fake_guest_mem_sum(&mem);
 	reset_and_compare();
-	assert_int_equal(fake_guest_mem_sum(&mem), sum); /* not a byte, neither status nor ring */
+	assert_true(fake_guest_mem_sum(&mem) == sum); /* not a byte, neither status nor ring */
 	assert_false(driver_used(&ring[0], &head, &written));
 	assert_int_equal(drv.interrupts[1], 0);
 }
@@ -941,7 +938,7 @@ static void reset_while_the_disk_works(void **state)
 /* What the disk has not begun is called back: the reset is complete at once, and nothing is written afterwards. */
 static void reset_calls_back(void **state)
 {
-	uint32_t sum;
+	uint64_t sum;
 
 	(void)state;
 	mem.later_at = 8; /* the third is parked */
@@ -957,7 +954,7 @@ static void reset_calls_back(void **state)
 	assert_int_equal(mem.cancels, 1);
 	assert_int_equal(mem.pins, 0);
 	settle();
-	assert_int_equal(fake_guest_mem_sum(&mem), sum);
+	assert_true(fake_guest_mem_sum(&mem) == sum);
 	/* And it works again from the start. */
 	bring_up(ALL);
 	assert_int_equal(run(VIRTIO_BLK_T_IN, 7, DATA, 512, 513), VIRTIO_BLK_S_OK);
