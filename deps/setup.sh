@@ -45,6 +45,7 @@ step zycore source.sh zycore
 step zydis source.sh zydis
 step bearssl source.sh bearssl
 step kernel guests.sh kernel
+step modules modules.sh
 step busybox guests.sh busybox
 step promtool promtool.sh
 

@@ -36,7 +36,7 @@
  */
 static const struct rls system_numbers = {
 	.reservation = SCHED_ONE_CPU / 5, .limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT * 2 / 5};
-#define ENTITIES_MAX (VMS_MAX * VM_VCPUS_MAX + 32u) /* every vcpu, and host tasks */
+#define ENTITIES_MAX (VMS_MAX * (VM_VCPUS_MAX + 1) + 32u) /* every vcpu and I/O worker, and host tasks */
 #define TASK_SLICE_US 2000u     /* a turn of a host task, at most */
 
 struct sched *host_sched;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ACPI tables of a guest: what a kernel needs to find the APICs, the PM
- * timer, the power button, reset and power-off, and the few legacy devices. No
- * MCFG and no PCI root: there is no PCI yet. The DSDT is compiled at build time.
+ * timer, the power button, reset and power-off, PCI, and the few legacy devices.
+ * The DSDT is compiled at build time and the same for all; what of the PCI host
+ * bridge depends on the guest is in two integers of an SSDT, which are few bytes.
  * Everything lies below 1 MiB, where kernels search for the RSDP; an RSDT stands
  * beside the XSDT for those that know no other.
  * Source: ACPI 6.4, 5.2.
@@ -127,6 +128,29 @@ enum madt_type { MADT_LOCAL_APIC = 0, MADT_IO_APIC = 1, MADT_OVERRIDE = 2, MADT_
 #define MPS_CONFORMING 0u
 #define MPS_ACTIVE_HIGH 1u
 #define MPS_LEVEL (3u << 2)
+
+struct mcfg {
+	struct sdt_header header;
+	uint8_t reserved[8];
+	/* One segment. */
+	uint64_t base;
+	uint16_t segment;
+	uint8_t first_bus, last_bus;
+	uint32_t reserved1;
+} __attribute__((packed));
+_Static_assert(sizeof(struct mcfg) == 60, "PCI Firmware 3.2, 4.1.2");
+
+/* Name (\XXXX, 0x...): ACPI 20.2.5.1. */
+struct aml_integer {
+	uint8_t op, root;
+	char name[4];
+	uint8_t prefix;
+	uint64_t value;
+} __attribute__((packed));
+_Static_assert(sizeof(struct aml_integer) == 15, "ACPI 20.2");
+#define AML_NAME 0x08u
+#define AML_ROOT '\\'
+#define AML_QWORD 0x0eu
 
 struct facs {
 	char signature[4];
@@ -272,6 +296,34 @@ static uint64_t add_madt(struct block *b, unsigned vcpus)
 	return seal(b, m, "APIC", 5);
 }
 
+static uint64_t add_mcfg(struct block *b)
+{
+	struct mcfg *m = take(b, sizeof *m);
+
+	m->base = PC_ECAM_BASE; /* bus 0 to bus 0 of segment 0 */
+	return seal(b, m, "MCFG", 1);
+}
+
+static void add_integer(struct block *b, const char name[4], uint64_t value)
+{
+	struct aml_integer *i = extend(b, sizeof *i);
+
+	i->op = AML_NAME;
+	i->root = AML_ROOT;
+	memcpy(i->name, name, sizeof i->name);
+	i->prefix = AML_QWORD;
+	i->value = value;
+}
+
+static uint64_t add_ssdt(struct block *b, struct vpci_high high)
+{
+	struct sdt_header *h = take(b, sizeof *h);
+
+	add_integer(b, "PCHB", high.start);
+	add_integer(b, "PCHL", high.length);
+	return seal(b, h, "SSDT", 2);
+}
+
 /* RSDT (@width 4) or XSDT (8). */
 static uint64_t add_root(struct block *b, const char *signature, size_t width, const uint64_t *tables, unsigned count)
 {
@@ -282,16 +334,18 @@ static uint64_t add_root(struct block *b, const char *signature, size_t width, c
 	return seal(b, h, signature, 1);
 }
 
-size_t acpi_tables_fill(uint8_t *out, uint64_t base, uint64_t facs, unsigned vcpus)
+size_t acpi_tables_fill(uint8_t *out, uint64_t base, uint64_t facs, unsigned vcpus, struct vpci_high high)
 {
 	struct block b = {.out = out, .base = base};
 	struct rsdp *r = take(&b, sizeof *r);
 	uint8_t *code = take(&b, sizeof dsdt);
-	uint64_t tables[2];
+	uint64_t tables[4];
 
 	memcpy(code, dsdt, sizeof dsdt);
 	tables[0] = add_fadt(&b, address_of(&b, code), facs);
 	tables[1] = add_madt(&b, vcpus);
+	tables[2] = add_mcfg(&b);
+	tables[3] = add_ssdt(&b, high);
 	memcpy(r->signature, "RSD PTR ", sizeof r->signature);
 	memcpy(r->oem_id, OEM_ID, sizeof r->oem_id);
 	r->revision = 2;

@@ -20,6 +20,8 @@ void bus_init(struct bus *bus, const char *name, uint64_t limit)
 	bus->limit = limit;
 	bus->count = 0;
 	bus->misses = 0;
+	bus->enter = bus->leave = NULL;
+	bus->ctx = NULL;
 	bus->ranges[0] = (struct bus_range){.start = UINT64_MAX}; /* the end, which holds nothing */
 	bus->hint_shift = limit <= PORTS_LIMIT ? 2 : PAGE_SHIFT;
 	for (unsigned i = 0; i < BUS_HINTS; i++)
@@ -97,6 +99,30 @@ static struct bus_range *search(struct bus *bus, uint64_t addr, unsigned size, b
 
 static void count_miss(struct bus *bus) { __atomic_fetch_add(&bus->misses, 1, __ATOMIC_RELAXED); }
 
+static uint64_t guarded_read(struct bus *bus, struct bus_range *r, uint64_t addr, unsigned size)
+{
+	bool guarded = bus->enter && !r->dev->ops->own_lock;
+	uint64_t value;
+
+	if (guarded)
+		bus->enter(bus->ctx);
+	value = bus_range_read(r, addr, size);
+	if (guarded)
+		bus->leave(bus->ctx);
+	return value;
+}
+
+static void guarded_write(struct bus *bus, struct bus_range *r, uint64_t addr, unsigned size, uint64_t value)
+{
+	bool guarded = bus->enter && !r->dev->ops->own_lock;
+
+	if (guarded)
+		bus->enter(bus->ctx);
+	bus_range_write(r, addr, size, value);
+	if (guarded)
+		bus->leave(bus->ctx);
+}
+
 static __attribute__((noinline)) uint64_t read_searched(struct bus *bus, uint64_t addr, unsigned size)
 {
 	bool apart;
@@ -104,7 +130,7 @@ static __attribute__((noinline)) uint64_t read_searched(struct bus *bus, uint64_
 	uint64_t value = 0;
 
 	if (r)
-		return bus_range_read(r, addr, size);
+		return guarded_read(bus, r, addr, size);
 	if (!apart) {
 		count_miss(bus);
 		return bus_size_mask(size);
@@ -119,7 +145,7 @@ uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned size)
 	struct bus_range *near = bus_near(bus, addr);
 
 	if (bus_holds(near, addr, size))
-		return bus_range_read(near, addr, size);
+		return guarded_read(bus, near, addr, size);
 	return bus_misses(bus, near, addr, size) ? bus_size_mask(size) : read_searched(bus, addr, size);
 }
 
@@ -129,7 +155,7 @@ static __attribute__((noinline)) void write_searched(struct bus *bus, uint64_t a
 	struct bus_range *r = search(bus, addr, size, &apart);
 
 	if (r) {
-		bus_range_write(r, addr, size, value);
+		guarded_write(bus, r, addr, size, value);
 		return;
 	}
 	if (!apart) {
@@ -145,7 +171,7 @@ void bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t value)
 	struct bus_range *near = bus_near(bus, addr);
 
 	if (bus_holds(near, addr, size))
-		bus_range_write(near, addr, size, value);
+		guarded_write(bus, near, addr, size, value);
 	else if (!bus_misses(bus, near, addr, size))
 		write_searched(bus, addr, size, value);
 }

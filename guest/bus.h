@@ -32,6 +32,10 @@ struct bus {
 	uint8_t hints[BUS_HINTS]; /* index of the range that was found last, by hash of the address */
 	struct bus_range ranges[BUS_RANGES_MAX + 1]; /* sorted by start, disjoint; then one that ends the list */
 	uint64_t misses;     /* accesses to nothing */
+	/* Around each call of bus_read() and bus_write() to a device without a lock of its own; NULL: nothing. */
+	void (*enter)(void *ctx);
+	void (*leave)(void *ctx);
+	void *ctx;
 };
 
 void bus_init(struct bus *bus, const char *name, uint64_t limit);
@@ -85,9 +89,7 @@ static inline void bus_range_write(struct bus_range *r, uint64_t addr, unsigned 
 
 /* Range holding @addr, NULL for none. O(log n), no side effect. */
 struct bus_range *bus_find(struct bus *bus, uint64_t addr);
-/*
- * An access that straddles a range's end is split into bytes. @size 1, 2, 4, 8.
- */
+/* An access that straddles a range's end is split into bytes. @size 1, 2, 4, 8. */
 uint64_t bus_read(struct bus *bus, uint64_t addr, unsigned size);
 void bus_write(struct bus *bus, uint64_t addr, unsigned size, uint64_t value);
 

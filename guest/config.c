@@ -17,8 +17,16 @@
 #include "sched/sched.h"
 
 #define TEXT_MAX 160
+#define DISK_WORDS_MAX (VM_DISK_NAME_MAX + 16)
 
 const char *const reset_action_names[] = {[ON_RESET_RESTART] = "restart", [ON_RESET_STOP] = "stop", NULL};
+
+const char *const vm_disk_unit_names[] = {[VM_DISK_IOPS] = "iops", [VM_DISK_BYTES] = "bytes", NULL};
+
+void vm_disk_init(struct vm_disk *disk)
+{
+	*disk = (struct vm_disk){.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT}};
+}
 
 void vm_config_init(struct vm_config *cfg)
 {
@@ -28,6 +36,7 @@ void vm_config_init(struct vm_config *cfg)
 	cfg->cpu.numbers = (struct rls){.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT};
 	cfg->on_reset = ON_RESET_RESTART;
 	cfg->acpi = true;
+	cfg->rng = true;
 }
 
 size_t config_length(const char *text, size_t size)
@@ -196,6 +205,110 @@ static enum status check_cpu(const struct vm_config *cfg, struct error *err)
 	return ST_OK;
 }
 
+/* ---- disks ---- */
+
+/* Of disk @n, from 1 on: the words in front of what is wrong with it. Names come from outside like all else. */
+static const char *disk_words(const struct vm_config *cfg, unsigned n, char out[DISK_WORDS_MAX])
+{
+	const struct vm_disk *d = &cfg->disks[n - 1];
+	char name[VM_DISK_NAME_MAX];
+
+	log_clean(name, sizeof name, d->name, config_length(d->name, sizeof d->name));
+	if (name[0])
+		format(out, DISK_WORDS_MAX, "disk.%s", name);
+	else
+		format(out, DISK_WORDS_MAX, "disk %u", n);
+	return out;
+}
+
+static enum status check_disk_name(const struct vm_config *cfg, unsigned n, const char *words, struct error *err)
+{
+	const struct vm_disk *d = &cfg->disks[n - 1];
+	unsigned at;
+
+	if (!ends(d->name, sizeof d->name))
+		return refuse(cfg, err, ST_INVALID, "%s: the name is longer than %d characters", words,
+			      VM_DISK_NAME_MAX - 1);
+	if (!d->name[0])
+		return refuse(cfg, err, ST_INVALID, "%s has no name", words);
+	at = config_name_fault(d->name);
+	if (at)
+		return refuse(cfg, err, ST_INVALID,
+			      "%s: the name has a character outside a-z, 0-9 and (not first) . _ - at position %u",
+			      words, at);
+	for (unsigned i = 0; i + 1 < n; i++)
+		if (strcmp(cfg->disks[i].name, d->name) == 0)
+			return refuse(cfg, err, ST_EXISTS, "%s is there twice", words);
+	return ST_OK;
+}
+
+static enum status check_disk_texts(const struct vm_config *cfg, const struct vm_disk *d, const char *words,
+				    struct error *err)
+{
+	size_t length = config_length(d->serial, sizeof d->serial);
+
+	if (!ends(d->volume, sizeof d->volume))
+		return refuse(cfg, err, ST_INVALID, "%s: volume is longer than %d characters", words, VM_PATH_MAX - 1);
+	if (!d->volume[0])
+		return refuse(cfg, err, ST_INVALID, "%s: volume is missing", words);
+	if (length == sizeof d->serial)
+		return refuse(cfg, err, ST_INVALID, "%s: serial is longer than %d characters", words,
+			      VM_DISK_SERIAL_MAX - 1);
+	for (size_t i = 0; i < length; i++)
+		if (d->serial[i] < ' ' || d->serial[i] > '~')
+			return refuse(cfg, err, ST_INVALID, "%s: serial has a character that does not print at position %zu",
+				      words, i + 1);
+	return ST_OK;
+}
+
+static enum status check_disk_numbers(const struct vm_config *cfg, const struct vm_disk *d, const char *words,
+				      struct error *err)
+{
+	const struct rls *n = &d->numbers;
+	const char *unit;
+
+	if (d->queues > VM_DISK_QUEUES_MAX)
+		return refuse(cfg, err, ST_OVER_LIMIT, "%s: queues is %u, a disk has at most %d", words, d->queues,
+			      VM_DISK_QUEUES_MAX);
+	if ((unsigned)d->unit >= VM_DISK_UNITS)
+		return refuse(cfg, err, ST_INVALID, "%s: unit %u of its numbers is unknown", words, (unsigned)d->unit);
+	unit = vm_disk_unit_names[d->unit];
+	if (n->shares < 1 || n->shares > RLS_SHARES_MAX)
+		return refuse(cfg, err, ST_INVALID, "%s: %s.shares is %u, it can be 1 to %u", words, unit, n->shares,
+			      RLS_SHARES_MAX);
+	if (n->limit == 0)
+		return refuse(cfg, err, ST_INVALID, "%s: a %s.limit of 0 would never let it read or write", words, unit);
+	if (n->reservation > n->limit)
+		return refuse(cfg, err, ST_INVALID, "%s: %s.reservation (%llu) is above %s.limit (%llu)", words, unit,
+			      (unsigned long long)n->reservation, unit, (unsigned long long)n->limit);
+	if (n->reservation > VM_DISK_RATE_MAX || (n->limit != RLS_UNLIMITED && n->limit > VM_DISK_RATE_MAX))
+		return refuse(cfg, err, ST_OVER_LIMIT, "%s: %s.reservation or %s.limit is above %llu", words, unit, unit,
+			      (unsigned long long)VM_DISK_RATE_MAX);
+	return ST_OK;
+}
+
+static enum status check_disk(const struct vm_config *cfg, unsigned n, struct error *err)
+{
+	char words[DISK_WORDS_MAX];
+	enum status st = check_disk_name(cfg, n, disk_words(cfg, n, words), err);
+
+	if (st == ST_OK)
+		st = check_disk_texts(cfg, &cfg->disks[n - 1], words, err);
+	return st == ST_OK ? check_disk_numbers(cfg, &cfg->disks[n - 1], words, err) : st;
+}
+
+static enum status check_disks(const struct vm_config *cfg, struct error *err)
+{
+	enum status st = ST_OK;
+
+	if (cfg->disk_count > VM_DISKS_MAX)
+		return refuse(cfg, err, ST_OVER_LIMIT, "it has %u disks, at most %d are possible", cfg->disk_count,
+			      VM_DISKS_MAX);
+	for (unsigned n = 1; n <= cfg->disk_count && st == ST_OK; n++)
+		st = check_disk(cfg, n, err);
+	return st;
+}
+
 static enum status check_rest(const struct vm_config *cfg, struct error *err)
 {
 	if ((unsigned)cfg->on_reset > ON_RESET_STOP)
@@ -206,7 +319,7 @@ static enum status check_rest(const struct vm_config *cfg, struct error *err)
 enum status vm_config_check(const struct vm_config *cfg, struct error *err)
 {
 	static enum status (*const checks[])(const struct vm_config *, struct error *) = {
-		check_name, check_strings, check_boot, check_memory, check_cpu, check_rest,
+		check_name, check_strings, check_boot, check_memory, check_cpu, check_disks, check_rest,
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(checks); i++) {

@@ -23,7 +23,7 @@
 #define VM_DISK_NAME_MAX 20    /* with the NUL; letters as in the name of a VM */
 #define VM_DISK_SERIAL_MAX 21  /* with the NUL; virtio 1.2, 5.2.6: 20 bytes of printable text */
 #define VM_DISK_QUEUES_MAX 16
-#define VM_DISK_COST_MAX 1000000000000000ull /* of a reservation or limit, in its unit a second */
+#define VM_DISK_RATE_MAX 1000000000000000ull /* of a reservation or limit, in its unit a second */
 #define VM_MEMORY_MIN (1ull << 20)
 /* What a 4-level walk with 40 physical address bits reaches, less the hole below 4 GiB. */
 #define VM_MEMORY_MAX ((1ull << 40) - (1ull << 30))

@@ -6,6 +6,7 @@
  * what it does not mention is not there.
  */
 #include "guest/boot.h"
+#include "guest/pc.h"
 #include "lib/assert.h"
 
 static void add(struct guest_layout *l, uint64_t start, uint64_t end, uint32_t type)
@@ -42,6 +43,7 @@ enum status layout_build(const struct vm_config *cfg, struct guest_layout *out, 
 	add(&l, 0, LAYOUT_LOW_END, E820_RAM);
 	add_legacy_area(&l, cfg->acpi);
 	add(&l, LAYOUT_EXTENDED_START, l.ram_low, E820_RAM);
+	add(&l, PC_ECAM_BASE, PC_ECAM_BASE + PC_ECAM_SIZE, E820_RESERVED); /* where MCFG says (PCI Firmware 3.2, 4.1.2) */
 	add(&l, LAYOUT_HIGH_START, LAYOUT_HIGH_START + l.ram_high, E820_RAM);
 	*out = l;
 	return ST_OK;

@@ -18,6 +18,8 @@
 
 #define VMS_MAX 64 /* in this version */
 
+struct vm_disk_ops;
+
 struct machine {
 	const struct engine *engine;
 	const struct host_ops *host;
@@ -26,6 +28,8 @@ struct machine {
 	struct files *files;     /* scripts, images: the one view of all named blobs */
 	struct vm *vms[VMS_MAX]; /* by id - 1 */
 	struct pools pools;      /* pools_init() */
+	const struct vm_disk_ops *disk_ops; /* where volumes come from (guest/vm_virtio.h); NULL: there are none */
+	void *disk_ctx;
 	uint64_t committed;      /* bytes of host memory promised to started VMs: size + overhead */
 	uint64_t capacity;       /* bytes that may be promised */
 	struct machine_trace trace;

@@ -37,6 +37,17 @@
 #define PC_LAPIC_BASE 0xfee00000ull
 #define PC_LAPIC_NMI_LINT 1u /* MADT local APIC NMI entry: LINT1 of every processor */
 
+/* ---- PCI: bus 0 alone ---- */
+
+#define PC_ECAM_BASE 0xe0000000ull      /* MCFG */
+#define PC_ECAM_SIZE 0x100000u          /* of one bus */
+#define PC_PCI_LOW_START 0xc0000000ull  /* what the host bridge forwards below 4 GiB: _CRS */
+#define PC_PCI_LOW_SIZE 0x20000000ull
+#define PC_PCI_HIGH_SIZE 0x40000000ull  /* above the RAM that is above 4 GiB, aligned to its size */
+#define PC_PCI_IO_START 0x1000u
+#define PC_PCI_IO_SIZE 0xf000u
+#define PC_PORT_PCI_CONFIG 0xcf8u       /* address 0xcf8, data 0xcfc..0xcff */
+
 /* ---- ports ---- */
 
 #define PC_PORT_PIC_MASTER 0x20u /* 0x20, 0x21 */

@@ -9,11 +9,15 @@
  */
 #include "guest/platform.h"
 
+#include "guest/boot.h"
+#include "guest/cpuid.h"
 #include "guest/machine.h"
 #include "guest/pc.h"
 #include "guest/vdebug.h"
 #include "guest/vioapic.h"
 #include "guest/vm_devices.h"
+#include "guest/vm_virtio.h"
+#include "guest/vpci.h"
 #include "guest/vpic.h"
 #include "guest/vpit.h"
 #include "guest/vpm.h"
@@ -33,9 +37,21 @@ struct platform {
 	struct vuart uart;
 	struct vsys sys;
 	struct vdebug debug;
+	struct vpci pci;
+	struct vm_virtio *virtio;
 };
 
-uint64_t platform_bytes(void) { return sizeof(struct platform); }
+/* MSI (SDM 3A 11.11): what the address and the data of a message say. */
+#define MSI_ADDRESS 0xfee00000ull
+#define MSI_ADDRESS_MASK MASK(63, 20)
+#define MSI_LOGICAL BIT(2)
+#define MSI_LEVEL BIT(15)
+#define MSI_BROADCAST 0xffu
+
+uint64_t platform_bytes(const struct vm_config *cfg)
+{
+	return align_up(sizeof(struct platform), VM_VIRTIO_ALIGN) + vm_virtio_bytes(cfg);
+}
 
 static struct vcpu *boot_vcpu(const struct vm *vm) { return vm->vcpus[0]; }
 
@@ -132,6 +148,25 @@ static bool deliver(void *ctx, const struct apic_message *msg)
 	return taken;
 }
 
+/*
+ * A function's interrupt. Whatever a guest has written for its address goes nowhere but to local APICs. The redirection
+ * hint says no more than the delivery mode does.
+ */
+static void message(void *ctx, uint64_t address, uint32_t data)
+{
+	uint8_t dest = (uint8_t)FIELD(address, 19, 12);
+	const struct apic_message msg = {
+		.dest = dest == MSI_BROADCAST ? UINT32_MAX : dest,
+		.logical = address & MSI_LOGICAL,
+		.level = data & MSI_LEVEL,
+		.vector = (uint8_t)data,
+		.delivery = data & APIC_LVT_DELIVERY_MASK,
+	};
+
+	if ((address & MSI_ADDRESS_MASK) == MSI_ADDRESS)
+		deliver(ctx, &msg);
+}
+
 /* ---- the end of the machine ---- */
 
 static void leave(void *ctx, enum vm_reason reason, uint32_t code)
@@ -162,6 +197,13 @@ static void console_has_input(void *ctx)
 
 static struct irq_line line(struct platform *p, unsigned irq) { return (struct irq_line){set_line, p, irq}; }
 
+static struct vpci_high high_window(const struct vm *vm)
+{
+	uint64_t size = vm->config.memory.size;
+
+	return vpci_high_window(size - MIN(size, LAYOUT_MMIO_START), vm->cpuid->physical_mask + 1);
+}
+
 static void init_devices(struct platform *p)
 {
 	struct vm *vm = p->vm;
@@ -176,6 +218,7 @@ static void init_devices(struct platform *p)
 	vuart_init(&p->uart, &vm->console, &vm->time, timers, line(p, PC_IRQ_COM1));
 	vsys_init(&p->sys, &system_ops, p);
 	vdebug_init(&p->debug, &system_ops, p);
+	vpci_init(&p->pci, high_window(vm), &p->sys.dev, VSYS_CONFIG, message, p);
 }
 
 struct claim {
@@ -210,7 +253,6 @@ static enum status claim_ranges(struct platform *p, struct error *err)
 		{PC_PORT_KBD_CMD, 1, &p->sys.dev, VSYS_KBD_CMD},
 		{PC_PORT_FAST_A20, 1, &p->sys.dev, VSYS_FAST_A20},
 		{PC_PORT_POST, 1, &p->sys.dev, VSYS_POST},
-		{align_down(PC_PORT_RESET, VSYS_CONFIG_LEN), VSYS_CONFIG_LEN, &p->sys.dev, VSYS_CONFIG},
 		{PC_PORT_RTC, 2, &p->rtc.dev, 0},
 		{PC_PM_BASE, PC_PM_LEN, &p->pm.dev, 0},
 		{PC_PORT_COM1, VUART_LEN, &p->uart.dev, 0},
@@ -221,7 +263,9 @@ static enum status claim_ranges(struct platform *p, struct error *err)
 	unsigned count = ARRAY_SIZE(ports) - (vm->config.debug_exit ? 0 : 1);
 	enum status st = claim(vm, &vm->pio, ports, count, err);
 
-	return st == ST_OK ? claim(vm, &vm->mmio, memory, ARRAY_SIZE(memory), err) : st;
+	if (st == ST_OK)
+		st = claim(vm, &vm->mmio, memory, ARRAY_SIZE(memory), err);
+	return st == ST_OK ? vpci_claim(&p->pci, &vm->pio, &vm->mmio, err) : st;
 }
 
 enum status platform_create(struct vm *vm, struct error *err)
@@ -240,6 +284,30 @@ enum status platform_create(struct vm *vm, struct error *err)
 	vm->console.input_ctx = p;
 	vm->console.input = console_has_input;
 	return ST_OK;
+}
+
+struct vpci_high platform_pci_high(const struct vm *vm)
+{
+	const struct vpci_window *w = &vm->platform->pci.high;
+
+	return (struct vpci_high){w->start, w->length};
+}
+
+enum status platform_plug(struct vm *vm, struct error *err)
+{
+	return vm_virtio_create(vm, &vm->platform->pci, &vm->platform->virtio, err);
+}
+
+void platform_stop(struct vm *vm)
+{
+	if (vm->platform && vm->platform->virtio)
+		vm_virtio_stop(vm->platform->virtio);
+}
+
+void platform_resumed(struct vm *vm)
+{
+	if (vm->platform->virtio)
+		vm_virtio_retry(vm->platform->virtio);
 }
 
 void platform_reset(struct vm *vm)

@@ -24,6 +24,9 @@ struct virtio_device;
 #define VIRTIO_PCI_BAR_BYTES 0x4000u
 #define VIRTIO_PCI_NOTIFY_STEP 4u /* bytes between the notify addresses of two queues */
 
+#define VIRTIO_PCI_ISR_QUEUE BIT(0)
+#define VIRTIO_PCI_ISR_CONFIG BIT(1)
+
 /* Base address registers. */
 #define VIRTIO_PCI_IO_BAR 0u   /* notify */
 #define VIRTIO_PCI_MSIX_BAR 1u
@@ -33,18 +36,21 @@ struct virtio_pci {
 	struct vpci_function function;
 	struct virtio_device *dev;
 	struct device memory, ports; /* behind the memory and the I/O BAR */
-	unsigned queues;
+	/* What follows is under the device's lock. */
 	unsigned access_cap;         /* offset of the configuration access capability (4.1.4.9) */
-	uint16_t config_vector;      /* of configuration changes */
-	uint32_t isr;                /* queue, configuration; atomic */
-	uint64_t kicks_port, kicks_memory; /* atomic */
+	uint32_t device_select, driver_select; /* which 32 feature bits; any value */
+	uint16_t queue_select;
+	uint8_t isr;                 /* VIRTIO_PCI_ISR_* */
+	uint8_t generation;          /* of the configuration, when its interrupt bit was set last */
+	uint64_t kicks_port, kicks_memory;
 	struct vm_io_work work;
 };
 
 /*
- * Makes a function of the zeroed @p for @dev, which is initialised, and gives @dev its transport. Then plug it by
- * vpci_plug() and add p->work by vm_io_add().
+ * Makes of the zeroed @p a function of @bus for @dev, which is initialised, and gives @dev its transport: it interrupts by
+ * MSI-X and leaves work to @io. ST_OVER_LIMIT with a sentence when bus or worker have no room.
  */
-void virtio_pci_init(struct virtio_pci *p, struct virtio_device *dev);
+MUST_CHECK enum status virtio_pci_plug(struct virtio_pci *p, struct vpci *bus, struct vm_io *io,
+				       struct virtio_device *dev, struct error *err);
 
 #endif

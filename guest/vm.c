@@ -215,6 +215,7 @@ enum status vm_define(struct machine *m, const struct vm_config *cfg, struct vm 
 	vm->id = (uint16_t)(slot + 1);
 	vm->config = *cfg;
 	lock_init(&vm->lock, LOCK_VM);
+	vm_io_init(&vm->io, vm);
 	bytelog_init(&vm->console.out, log, CONSOLE_LOG_BYTES);
 	ring_init(&vm->console.in, vm + 1, CONSOLE_INPUT_BYTES);
 	m->committed += vm_definition_bytes();
@@ -275,6 +276,15 @@ void vm_post_teardown(struct vm *vm)
 	m->host->notify();
 }
 
+void vm_want_pause(struct vm *vm)
+{
+	struct machine *m = vm->machine;
+
+	__atomic_store_n(&vm->pause_due, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&m->teardown_due, true, __ATOMIC_RELEASE);
+	m->host->notify();
+}
+
 void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code)
 {
 	if (vm_end(vm, reason, code))
@@ -313,6 +323,17 @@ static void set_running(struct vm *vm)
 	}
 }
 
+/* The worker of devices that have none would only be in others' way. */
+static enum status add_entities(struct vm *vm, struct error *err)
+{
+	struct error why = {""};
+	enum status st = vm->io.count ? vm_io_start(&vm->io, &why) : ST_OK;
+
+	if (st != ST_OK)
+		return fail(err, st, "VM %s: its I/O worker: %.150s", vm->config.name, why.text);
+	return vm_cpu_add_vcpus(vm, err);
+}
+
 static void change(struct vm *vm, enum vm_action action)
 {
 	unsigned long state = vm_lock(vm);
@@ -339,7 +360,7 @@ enum status vm_start(struct vm *vm, struct error *err)
 		return st;
 	}
 	state = vm_lock(vm);
-	st = vm_cpu_add_vcpus(vm, err);
+	st = add_entities(vm, err);
 	if (st != ST_OK) {
 		vm_unlock(vm, state);
 		vm_release(vm);
@@ -391,6 +412,7 @@ void vm_take_off(struct vm *vm)
 	vm_unmask(vm, state);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		take_off(vm->vcpus[i]);
+	vm_io_take_off(&vm->io);
 }
 
 enum status vm_pause(struct vm *vm, struct error *err)
@@ -418,14 +440,22 @@ enum status vm_resume(struct vm *vm, struct error *err)
 {
 	unsigned long state = vm_lock(vm);
 	enum status st = check_action(vm, DO_RESUME, err);
+	bool take_worker = false;
 
-	if (st == ST_OK)
-		st = vm_cpu_add_vcpus(vm, err);
+	if (st == ST_OK) {
+		st = add_entities(vm, err);
+		if (st != ST_OK)
+			take_worker = true;
+	}
 	if (st == ST_OK) {
 		transition(vm, DO_RESUME);
 		set_running(vm);
 	}
 	vm_unlock(vm, state);
+	if (take_worker)
+		vm_io_take_off(&vm->io);
+	if (st == ST_OK)
+		platform_resumed(vm);
 	return st;
 }
 
@@ -482,12 +512,23 @@ static void reap(struct vm *vm)
 		log_error("VM %s did not start again: %s", vm->config.name, err.text);
 }
 
+/* It may have ended meanwhile, or been paused by an operator: then there is nothing to do. */
+static void pause_full(struct vm *vm)
+{
+	struct error err;
+
+	if (vm->state == VM_RUNNING && vm_pause(vm, &err) == ST_OK)
+		log_warn("VM %s is paused: a volume of its disks is full; resume it when there is space", vm->config.name);
+}
+
 bool vm_reap(struct machine *m)
 {
 	/* Cleared first: an event that comes meanwhile sets it again. */
 	if (!__atomic_exchange_n(&m->teardown_due, false, __ATOMIC_ACQ_REL))
 		return false;
 	for (struct vm *vm = vm_next(m, NULL); vm; vm = vm_next(m, vm)) {
+		if (__atomic_exchange_n(&vm->pause_due, false, __ATOMIC_ACQ_REL))
+			pause_full(vm);
 		if (__atomic_load_n(&vm->teardown_due, __ATOMIC_ACQUIRE)) {
 			reap(vm);
 			__atomic_store_n(&m->teardown_due, true, __ATOMIC_RELEASE); /* one VM a call: others may wait */

@@ -19,6 +19,7 @@
 #include "guest/config.h"
 #include "guest/console.h"
 #include "guest/vcpu.h"
+#include "guest/vm_io.h"
 #include "guest/vtime.h"
 #include "lib/arena.h"
 #include "memmgr/memmgr.h"
@@ -80,6 +81,7 @@ struct vm {
 	uint32_t exit_code;
 	bool teardown_due;      /* left the running state; the control task releases its parts */
 	bool restart_due;       /* and starts it again */
+	bool pause_due;         /* asked by a device; the control task does it; atomic */
 	enum vm_state before;   /* state that a failed start returns to */
 	uint64_t starts;
 	uint64_t started_at;    /* host TSC */
@@ -102,6 +104,7 @@ struct vm {
 	struct bus pio, mmio;
 	struct vm_time time;
 	struct platform *platform;
+	struct vm_io io;        /* its devices' worker */
 	struct timerq timers;   /* of the platform's devices, guest TSC; vcpu 0 runs them (guest/vm_devices.h) */
 	struct timer *timer_slots[VM_TIMERS_MAX];
 	uint64_t timers_told;   /* timers.next as vcpu 0 was told */
@@ -146,9 +149,11 @@ enum status vm_destroy(struct vm *vm, struct error *err);
 void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code);
 /* The same from a device, with the VM's lock held. */
 void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code);
+/* A device cannot go on before an operator has helped: the control task pauses the VM. Any CPU, masked, any lock. */
+void vm_want_pause(struct vm *vm);
 /* The crash report, once it is whole; empty when there is none. */
 const char *vm_report(const struct vm *vm);
-/* Control task: releases what left the running state, restarts what asked for it. True while work is left. */
+/* Control task: releases what left the running state, restarts and pauses what asked for it. True while work is left. */
 bool vm_reap(struct machine *m);
 
 /* Host memory that starting this definition takes besides guest pages, in bytes: what admission counts. */

@@ -19,13 +19,12 @@
 #include "lib/checked.h"
 
 #define RELEASE_PAGES 256 /* pages taken from a guest in one masked step */
-#define PIO_LIMIT 0x10000ull
 
 /* ---- admission ---- */
 
 static uint64_t arena_bytes(const struct vm_config *cfg)
 {
-	uint64_t bytes = vcpu_bytes() * cfg->cpu.count + platform_bytes() + sizeof(struct cpuid_table) + PAGE_SIZE;
+	uint64_t bytes = vcpu_bytes() * cfg->cpu.count + platform_bytes(cfg) + sizeof(struct cpuid_table) + PAGE_SIZE;
 
 	return PAGE_SIZE << order_of(bytes);
 }
@@ -157,8 +156,8 @@ static enum status make_devices(struct vm *vm, struct error *err)
 	unsigned long masked = vm_mask(vm);
 	enum status st;
 
-	bus_init(&vm->pio, "pio", PIO_LIMIT);
-	bus_init(&vm->mmio, "mmio", UINT64_MAX);
+	vm_buses_init(vm);
+	vm_io_init(&vm->io, vm);
 	timerq_init(&vm->timers, vm->timer_slots, VM_TIMERS_MAX);
 	vm->timers_told = TIMERQ_NEVER;
 	vm_enter_devices(vm);
@@ -201,6 +200,8 @@ enum status vm_build(struct vm *vm, struct error *err)
 	if (st != ST_OK)
 		return st;
 	st = make_devices(vm, err);
+	if (st == ST_OK)
+		st = platform_plug(vm, err);
 	return st == ST_OK ? load_image(vm, &layout, err) : st;
 }
 
@@ -270,6 +271,7 @@ void vm_release(struct vm *vm)
 	unsigned long masked;
 
 	vm_take_off(vm);
+	platform_stop(vm);
 	masked = vm_mask(vm);
 	vm_keep_figures(vm);
 	vm_unmask(vm, masked);

@@ -5,6 +5,8 @@
 #include "guest/vm_internal.h"
 #include "lib/assert.h"
 
+#define PIO_LIMIT 0x10000ull
+
 /* ---- timers ---- */
 
 void vm_follow_timers(struct vm *vm)
@@ -38,34 +40,31 @@ void vm_devices_due(struct timer *t, uint64_t now)
 
 /* ---- accesses ---- */
 
-static __attribute__((noinline)) uint64_t read_searched(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size)
-{
-	uint64_t value;
+static void enter(void *ctx) { vm_enter_devices(ctx); }
+static void leave(void *ctx) { vm_leave_devices(ctx); }
 
-	vm_enter_devices(vm);
-	value = bus_read(bus, addr, size);
-	vm_leave_devices(vm);
-	return value;
+void vm_buses_init(struct vm *vm)
+{
+	struct bus *buses[] = {&vm->pio, &vm->mmio};
+
+	bus_init(&vm->pio, "pio", PIO_LIMIT);
+	bus_init(&vm->mmio, "mmio", UINT64_MAX);
+	for (unsigned i = 0; i < ARRAY_SIZE(buses); i++) {
+		buses[i]->enter = enter;
+		buses[i]->leave = leave;
+		buses[i]->ctx = vm;
+	}
 }
 
-static __attribute__((noinline)) void write_searched(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size,
-						     uint64_t value)
+uint64_t vm_read_far(struct bus *bus, uint64_t addr, unsigned size, const struct bus_range *near)
 {
-	vm_enter_devices(vm);
-	bus_write(bus, addr, size, value);
-	vm_leave_devices(vm);
+	return bus_misses(bus, near, addr, size) ? bus_size_mask(size) : bus_read(bus, addr, size);
 }
 
-uint64_t vm_read_far(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, const struct bus_range *near)
-{
-	return bus_misses(bus, near, addr, size) ? bus_size_mask(size) : read_searched(vm, bus, addr, size);
-}
-
-void vm_write_far(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, uint64_t value,
-		  const struct bus_range *near)
+void vm_write_far(struct bus *bus, uint64_t addr, unsigned size, uint64_t value, const struct bus_range *near)
 {
 	if (!bus_misses(bus, near, addr, size))
-		write_searched(vm, bus, addr, size, value);
+		bus_write(bus, addr, size, value);
 }
 
 /* By bytes where only some lie in the page. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The way to a VM's devices, which all its vcpus and the control task share: one
- * lock of the VM around each access, none where there is nothing, and none for the
- * local APIC, which is at the same address for each vcpu and another one for each.
+ * lock of the VM around each access, none where there is nothing, none for devices
+ * that have locks of their own, and none for the local APIC, which is at the same
+ * address for each vcpu and another one for each.
  *
  * The devices' timers are on a queue of the VM under the same lock, so that any
  * vcpu may program them. vcpu 0 runs them: on its own queue stands one timer for
@@ -27,10 +28,12 @@ static inline void vm_leave_devices(struct vm *vm)
 	lock_release(&vm->lock);
 }
 
+/* The buses of @vm, empty: devices without a lock of their own are called with the VM's. */
+void vm_buses_init(struct vm *vm);
+
 /* Out of line: @near, by the hint, does not hold the access. */
-uint64_t vm_read_far(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, const struct bus_range *near);
-void vm_write_far(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size, uint64_t value,
-		  const struct bus_range *near);
+uint64_t vm_read_far(struct bus *bus, uint64_t addr, unsigned size, const struct bus_range *near);
+void vm_write_far(struct bus *bus, uint64_t addr, unsigned size, uint64_t value, const struct bus_range *near);
 
 static inline uint64_t vm_read(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size)
 {
@@ -38,7 +41,9 @@ static inline uint64_t vm_read(struct vm *vm, struct bus *bus, uint64_t addr, un
 	uint64_t value;
 
 	if (!bus_holds(r, addr, size))
-		return vm_read_far(vm, bus, addr, size, r);
+		return vm_read_far(bus, addr, size, r);
+	if (r->dev->ops->own_lock)
+		return bus_range_read(r, addr, size);
 	vm_enter_devices(vm);
 	value = bus_range_read(r, addr, size);
 	vm_leave_devices(vm);
@@ -50,7 +55,11 @@ static inline void vm_write(struct vm *vm, struct bus *bus, uint64_t addr, unsig
 	struct bus_range *r = bus_near(bus, addr);
 
 	if (!bus_holds(r, addr, size)) {
-		vm_write_far(vm, bus, addr, size, value, r);
+		vm_write_far(bus, addr, size, value, r);
+		return;
+	}
+	if (r->dev->ops->own_lock) {
+		bus_range_write(r, addr, size, value);
 		return;
 	}
 	vm_enter_devices(vm);

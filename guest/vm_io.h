@@ -33,6 +33,7 @@ struct vm_io {
 	struct vm *vm;
 	struct sched_entity entity;
 	uint64_t asked;             /* BIT(index) of those that have work; atomic */
+	bool off;                   /* taken off: a turn does nothing; atomic */
 	unsigned next;              /* whose turn it is */
 	unsigned count;
 	struct vm_io_work *works[VM_IO_WORKS_MAX];

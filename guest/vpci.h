@@ -96,7 +96,7 @@ struct vpci_decodes {
 	unsigned hint_shift;
 	uint8_t hints[VPCI_HINTS]; /* index of the one that was found last, by hash of the address; any value is a good one */
 	uint64_t misses;           /* accesses to nothing; atomic */
-	uint64_t next;             /* where the first register of a size yet to be placed may go */
+	uint64_t next;             /* where vpci_plug() places the next one */
 };
 
 /* What the host bridge forwards of one address space. */
@@ -150,7 +150,7 @@ struct vpci_ids {
 };
 
 struct vpci {
-	struct device ports, ecam;        /* under the VM's lock */
+	struct device ports, ecam;        /* under the VM's lock, as is what follows but decodes and vectors */
 	struct device *beside;            /* who has what of 0xcf8..0xcff is no configuration access (0xcf9) */
 	uint64_t beside_offset;
 	uint32_t address;                 /* 0xcf8 */
@@ -163,25 +163,23 @@ struct vpci {
 	void *ctx;
 };
 
-/* Where the windows are, by the RAM of the guest. */
-struct vpci_layout {
-	uint64_t high_start, high_length; /* 0 bytes: the guest's addresses do not reach */
+struct vpci_high {
+	uint64_t start, length; /* 0 bytes: the guest's addresses do not reach */
 };
-/* @ram_high bytes from 4 GiB on; @address_bits that the guest's processor has. */
-void vpci_layout(uint64_t ram_high, unsigned address_bits, struct vpci_layout *out);
+/* The window above 4 GiB, of a guest with @ram_high bytes of RAM there whose physical addresses are below @limit. */
+struct vpci_high vpci_high_window(uint64_t ram_high, uint64_t limit);
 
 /* The empty bus with its host bridge. @beside has those accesses of 0xcf8..0xcff that configure nothing; all outlive it. */
-void vpci_init(struct vpci *bus, const struct vpci_layout *layout, struct device *beside, uint64_t beside_offset,
+void vpci_init(struct vpci *bus, struct vpci_high high, struct device *beside, uint64_t beside_offset,
 	       void (*message)(void *ctx, uint64_t address, uint32_t data), void *ctx);
 /* Claims ports, ECAM and windows on the VM's buses. The statuses of bus_add(). */
 MUST_CHECK enum status vpci_claim(struct vpci *bus, struct bus *pio, struct bus *mmio, struct error *err);
-/* Registers, masks and vectors as after power-on, but base address registers where start-up placed them. */
-void vpci_reset(struct vpci *bus);
 
 /* ---- building a function, before the VM runs ---- */
 
-/* A zeroed function, with nothing but its ids. */
-void vpci_function_init(struct vpci_function *f, const struct vpci_function_ops *ops, const struct vpci_ids *ids);
+/* Makes the zeroed @f a function of @bus, with nothing but its ids; both outlive the VM's run. */
+void vpci_function_init(struct vpci *bus, struct vpci_function *f, const struct vpci_function_ops *ops,
+			const struct vpci_ids *ids);
 /*
  * Base address register @index (a 64-bit one takes the next too) of @size bytes, a power of two: from 4 KiB on for
  * memory, 4 to VPCI_IO_BAR_MAX for ports. @dev is called without the VM's lock.
@@ -196,7 +194,7 @@ void vpci_add_msix(struct vpci_function *f, unsigned index, unsigned vectors);
  * Puts it into the next free slot, decoding, its base address registers inside the windows as firmware would have
  * placed them. ST_OVER_LIMIT: no slot, or no room in a window.
  */
-MUST_CHECK enum status vpci_plug(struct vpci *bus, struct vpci_function *f, struct error *err);
+MUST_CHECK enum status vpci_plug(struct vpci_function *f, struct error *err);
 
 /* ---- at run time ---- */
 
@@ -206,7 +204,10 @@ MUST_CHECK enum status vpci_plug(struct vpci *bus, struct vpci_function *f, stru
  */
 void vpci_raise(struct vpci_function *f, unsigned vector);
 
-/* An access of a function's own to what its BAR @index decodes; all ones, or nothing, outside. @size 1, 2, 4. */
+/*
+ * An access to what BAR @index of @f decodes, wherever that is and whether it decodes or not; all ones, or nothing,
+ * where the BAR has no such bytes. @size 1, 2, 4.
+ */
 uint64_t vpci_bar_read(struct vpci_function *f, unsigned index, uint64_t offset, unsigned size);
 void vpci_bar_write(struct vpci_function *f, unsigned index, uint64_t offset, unsigned size, uint64_t value);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Reset ports. 0xcf9 (reset control, ICH9 data sheet 13.7.5) resets when bit 2
- * rises; it sits inside the dword that PCI configuration accesses write, so the
- * whole of 0xcf8..0xcff is claimed and only byte accesses to 0xcf9 count. There
+ * rises; it sits inside the dword that PCI configuration accesses write, so that
+ * guest/vpci.c has 0xcf8..0xcff and hands on what is no such access: of that only
+ * byte accesses to 0xcf9 count. There
  * is no keyboard controller: its ports read all ones, which drivers take for
  * absence at once, but the reset pulse that every x86 system tries works. A20
  * cannot be masked.

@@ -80,7 +80,20 @@ static void fake_pc_mem_write(struct device *dev, uint64_t offset, unsigned size
 static const struct device_ops fake_pc_ops = {.name = "ports", .read = fake_pc_read, .write = fake_pc_write};
 static const struct device_ops fake_pc_mem_ops = {.name = "memory", .read = fake_pc_mem_read, .write = fake_pc_mem_write};
 
-uint64_t platform_bytes(void) { return sizeof(struct platform); }
+uint64_t platform_bytes(const struct vm_config *cfg)
+{
+	(void)cfg;
+	return sizeof(struct platform);
+}
+
+enum status platform_plug(struct vm *vm, struct error *err)
+{
+	(void)vm, (void)err;
+	return ST_OK;
+}
+
+void platform_stop(struct vm *vm) { (void)vm; }
+void platform_resumed(struct vm *vm) { (void)vm; }
 
 enum status platform_create(struct vm *vm, struct error *err)
 {

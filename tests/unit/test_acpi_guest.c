@@ -15,6 +15,7 @@
 
 #define BASE 0xe0000u
 #define FACS_AT 0xff000u
+#define HIGH_START 0x1c0000000ull
 
 static uint8_t image[ACPI_TABLES_BYTES];
 static size_t used;
@@ -22,7 +23,7 @@ static size_t used;
 static void build(unsigned vcpus)
 {
 	memset(image, 0xee, sizeof image);
-	used = acpi_tables_fill(image, BASE, FACS_AT, vcpus);
+	used = acpi_tables_fill(image, BASE, FACS_AT, vcpus, (struct vpci_high){HIGH_START, PC_PCI_HIGH_SIZE});
 }
 
 static uint8_t sum(const uint8_t *p, size_t len)
@@ -49,6 +50,7 @@ static const uint8_t *table(uint64_t at, const char *signature)
 
 static void rsdp_leads_to_the_tables(void **state)
 {
+	static const char *const names[] = {"FACP", "APIC", "MCFG", "SSDT"};
 	const uint8_t *rsdt, *xsdt;
 
 	(void)state;
@@ -60,11 +62,11 @@ static void rsdp_leads_to_the_tables(void **state)
 	assert_int_equal(sum(image, 36), 0);
 	rsdt = table(get_le32(image + 16), "RSDT");
 	xsdt = table(get_le64(image + 24), "XSDT");
-	assert_int_equal(get_le32(rsdt + 4), 36 + 2 * 4);
-	assert_int_equal(get_le32(xsdt + 4), 36 + 2 * 8);
-	for (unsigned i = 0; i < 2; i++) {
+	assert_int_equal(get_le32(rsdt + 4), 36 + 4 * 4);
+	assert_int_equal(get_le32(xsdt + 4), 36 + 4 * 8);
+	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(get_le32(rsdt + 36 + i * 4), get_le64(xsdt + 36 + i * 8));
-		table(get_le64(xsdt + 36 + i * 8), i ? "APIC" : "FACP");
+		table(get_le64(xsdt + 36 + i * 8), names[i]);
 	}
 }
 
@@ -145,6 +147,35 @@ static void madt_describes_the_interrupt_wiring(void **state)
 	}
 }
 
+static void mcfg_says_where_bus_0_is(void **state)
+{
+	static const uint8_t zero[8];
+	const uint8_t *m;
+
+	(void)state;
+	build(1);
+	m = find("MCFG", 2);
+	assert_int_equal(get_le32(m + 4), 60);
+	assert_memory_equal(m + 36, zero, 8);
+	assert_int_equal(get_le64(m + 44), PC_ECAM_BASE);
+	assert_memory_equal(m + 52, zero, 8); /* segment 0, bus 0 to bus 0 */
+}
+
+/* Name (\PCHB, ...) and Name (\PCHL, ...), and no more. */
+static void ssdt_has_the_window_above_4g(void **state)
+{
+	const uint8_t *s;
+
+	(void)state;
+	build(1);
+	s = find("SSDT", 3);
+	assert_int_equal(get_le32(s + 4), 36 + 2 * 15);
+	assert_memory_equal(s + 36, "\x08\\PCHB\x0e", 7);
+	assert_int_equal(get_le64(s + 43), HIGH_START);
+	assert_memory_equal(s + 51, "\x08\\PCHL\x0e", 7);
+	assert_int_equal(get_le64(s + 58), PC_PCI_HIGH_SIZE);
+}
+
 static void facs_is_as_specified(void **state)
 {
 	uint8_t facs[ACPI_FACS_BYTES];
@@ -219,14 +250,54 @@ static void dsdt_agrees_with_the_machine(void **state)
 	assert_true(contains(p, len, "\x0c\x41\xd0\x01\x00", 5) && contains(p, len, "\x0b\x41\xd0", 3));
 }
 
+/* The large descriptor of a fixed range that a bridge forwards (ACPI 6.4.3.5): addresses of @width bytes. */
+static bool forwards(const uint8_t *p, size_t len, unsigned width, uint8_t kind, uint64_t min, uint64_t max,
+		     uint64_t length)
+{
+	const uint64_t fields[] = {0, min, max, 0, length};
+	uint8_t d[5 * 8];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
+		memcpy(d + i * width, &fields[i], width);
+	for (size_t i = 0; i + 6 + 5 * width <= len; i++) {
+		/* tag, length, kind of resource, flags, flags of the kind */
+		bool tag = p[i] == (width == 2 ? 0x88 : width == 4 ? 0x87 : 0x8a) && p[i + 3] == kind;
+
+		if (tag && (p[i + 4] & 0x0d) == 0x0c && memcmp(p + i + 6, d, 5 * width) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void the_host_bridge_forwards_its_windows(void **state)
+{
+	static const uint8_t ecam[12] = {0x86, 9, 0, 1, 0, 0, 0, 0xe0, 0, 0, 0x10, 0};
+	size_t len;
+	const uint8_t *p = dsdt(&len);
+
+	(void)state;
+	/* PNP0A08, compatible with PNP0A03 */
+	assert_true(contains(p, len, "\x0c\x41\xd0\x0a\x08", 5) && contains(p, len, "\x0c\x41\xd0\x0a\x03", 5));
+	assert_true(forwards(p, len, 2, 2, 0, 0, 1)); /* bus 0 */
+	assert_true(forwards(p, len, 2, 1, PC_PCI_IO_START, PC_PCI_IO_START + PC_PCI_IO_SIZE - 1, PC_PCI_IO_SIZE));
+	assert_true(forwards(p, len, 4, 0, PC_PCI_LOW_START, PC_PCI_LOW_START + PC_PCI_LOW_SIZE - 1, PC_PCI_LOW_SIZE));
+	assert_true(contains(p, len, "PCHB", 4) && contains(p, len, "PCHL", 4));
+	/* And configuration space is somebody's (Memory32Fixed). */
+	_Static_assert(PC_ECAM_BASE == 0xe0000000 && PC_ECAM_SIZE == 0x100000, "as in the descriptor");
+	assert_true(contains(p, len, ecam, sizeof ecam));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rsdp_leads_to_the_tables),
 		cmocka_unit_test(fadt_describes_the_fixed_hardware),
 		cmocka_unit_test(madt_describes_the_interrupt_wiring),
+		cmocka_unit_test(mcfg_says_where_bus_0_is),
+		cmocka_unit_test(ssdt_has_the_window_above_4g),
 		cmocka_unit_test(facs_is_as_specified),
 		cmocka_unit_test(dsdt_agrees_with_the_machine),
+		cmocka_unit_test(the_host_bridge_forwards_its_windows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "guest/boot.h"
+#include "guest/pc.h"
 
 #define KIB 1024ull
 #define MIB (1024 * KIB)
@@ -48,6 +49,14 @@ static void check_map(const struct guest_layout *l, uint64_t size)
 	assert_int_equal(sum(l, E820_RAM), size - (MIB - LAYOUT_LOW_END));
 }
 
+static bool keeps(const struct guest_layout *l, uint64_t start, uint64_t size)
+{
+	for (unsigned i = 0; i < l->count; i++)
+		if (l->map[i].start == start && l->map[i].size == size && l->map[i].type == E820_RESERVED)
+			return true;
+	return false;
+}
+
 static void any_size_adds_up(void **state)
 {
 	static const uint64_t sizes[] = {MIB, MIB + 4 * KIB, 2 * MIB, 64 * MIB, 3 * GIB - 4 * KIB, 3 * GIB,
@@ -63,6 +72,7 @@ static void any_size_adds_up(void **state)
 		assert_int_equal(l.acpi_tables.v, cfg.acpi ? 0xe0000 : 0);
 		assert_int_equal(sum(&l, E820_ACPI), cfg.acpi ? 0x1f000 : 0);
 		assert_int_equal(sum(&l, E820_NVS), cfg.acpi ? 0x1000 : 0);
+		assert_true(keeps(&l, PC_ECAM_BASE, PC_ECAM_SIZE));
 	}
 }
 

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* See vm_virtio.h. */
+#include "guest/vm_virtio.h"
+
+#include "guest/guest_mem.h"
+#include "guest/machine.h"
+#include "guest/virtio_pci.h"
+#include "guest/vm_internal.h"
+#include "io/virtio_rng.h"
+#include "lib/assert.h"
+#include "lib/format.h"
+
+/* Of a disk, over all its queues; the memory that a request takes is its own. */
+#define DISK_REQUESTS 64u
+#define DISK_LARGE 8u
+
+struct rng_device {
+	struct virtio_rng rng;
+	struct virtio_pci pci;
+};
+
+struct disk_device {
+	struct virtio_pci pci;
+	struct virtio_blk *blk; /* NULL: not made */
+	struct vm_disk_source source;
+	bool opened;
+};
+
+struct vm_virtio {
+	struct vm *vm;
+	struct rng_device *rng;
+	struct disk_device *disks[VM_DISKS_MAX];
+	struct virtio_device *devices[VM_DISKS_MAX + 1]; /* those that are plugged in */
+	unsigned device_count;
+};
+
+/* ---- memory ---- */
+
+static unsigned queues_of(const struct vm_config *cfg, const struct vm_disk *d)
+{
+	unsigned queues = d->queues ? d->queues : cfg->cpu.count;
+
+	return MIN(queues, VIRTIO_BLK_QUEUES_MAX);
+}
+
+static struct virtio_blk_config blk_config(const struct vm_config *cfg, const struct vm_disk *d)
+{
+	return (struct virtio_blk_config){.queues = queues_of(cfg, d), .requests = DISK_REQUESTS, .large = DISK_LARGE};
+}
+
+static uint64_t padded(uint64_t bytes) { return align_up(bytes, VM_VIRTIO_ALIGN); }
+
+uint64_t vm_virtio_bytes(const struct vm_config *cfg)
+{
+	uint64_t bytes = padded(sizeof(struct vm_virtio));
+
+	if (cfg->rng)
+		bytes += padded(sizeof(struct rng_device));
+	for (unsigned i = 0; i < cfg->disk_count; i++) {
+		struct virtio_blk_config c = blk_config(cfg, &cfg->disks[i]);
+
+		bytes += padded(sizeof(struct disk_device)) + padded(virtio_blk_bytes(&c));
+	}
+	return bytes;
+}
+
+/* vm_virtio_bytes() has counted it. */
+static void *take(struct vm *vm, uint64_t bytes)
+{
+	void *p = arena_alloc(&vm->arena, padded(bytes), VM_VIRTIO_ALIGN);
+
+	ASSERT(p);
+	return p;
+}
+
+static enum status plug(struct vm_virtio *v, struct virtio_pci *pci, struct vpci *bus, struct virtio_device *device,
+			struct error *err)
+{
+	struct error why = {""};
+	enum status st = virtio_pci_plug(pci, bus, &v->vm->io, device, &why);
+
+	if (st != ST_OK)
+		return fail(err, st, "VM %s: %.150s", v->vm->config.name, why.text);
+	v->devices[v->device_count++] = device;
+	return ST_OK;
+}
+
+/* ---- entropy ---- */
+
+static size_t fill(void *ctx, void *out, size_t bytes)
+{
+	const struct host_ops *host = ((struct vm *)ctx)->machine->host;
+
+	for (size_t done = 0; done < bytes; done += sizeof(uint64_t)) {
+		uint64_t word = host->random();
+
+		memcpy((uint8_t *)out + done, &word, MIN(sizeof word, bytes - done));
+	}
+	return bytes;
+}
+
+static const struct virtio_rng_ops rng_ops = {.fill = fill};
+
+static enum status add_rng(struct vm_virtio *v, struct vpci *bus, struct error *err)
+{
+	struct guest_mem mem = vm_guest_mem(v->vm);
+
+	v->rng = take(v->vm, sizeof *v->rng);
+	virtio_rng_init(&v->rng->rng, &mem, &rng_ops, v->vm);
+	return plug(v, &v->rng->pci, bus, &v->rng->rng.device, err);
+}
+
+/* ---- disks ---- */
+
+static enum status open_disk(struct vm_virtio *v, struct disk_device *d, const struct vm_disk *disk, struct error *err)
+{
+	const struct machine *m = v->vm->machine;
+	struct error why = {""};
+	enum status st;
+
+	if (!m->disk_ops)
+		return fail(err, ST_UNSUPPORTED, "VM %s: disk.%s: this machine has no volumes", v->vm->config.name,
+			    disk->name);
+	st = m->disk_ops->open(m->disk_ctx, v->vm, disk, &d->source, &why);
+	if (st != ST_OK)
+		return fail(err, st, "VM %s: disk.%s: %.150s", v->vm->config.name, disk->name, why.text);
+	d->opened = true;
+	return ST_OK;
+}
+
+static void no_space(void *ctx) { vm_want_pause(ctx); }
+
+static enum status make_disk(struct vm_virtio *v, struct disk_device *d, const struct vm_disk *disk, struct error *err)
+{
+	struct virtio_blk_config c = blk_config(&v->vm->config, disk);
+	const char *serial = disk->serial[0] ? disk->serial : disk->name;
+	struct error why = {""};
+	enum status st;
+
+	c.mem = vm_guest_mem(v->vm);
+	c.backend = d->source.backend;
+	c.backend_ctx = d->source.backend_ctx;
+	c.disk = d->source.disk;
+	c.no_space = no_space;
+	c.no_space_ctx = v->vm;
+	memcpy(c.serial, serial, MIN(config_length(serial, sizeof c.serial), sizeof c.serial));
+	st = virtio_blk_init(take(v->vm, virtio_blk_bytes(&c)), &c, &d->blk, &why);
+	if (st != ST_OK)
+		return fail(err, st, "VM %s: disk.%s: %.150s", v->vm->config.name, disk->name, why.text);
+	return ST_OK;
+}
+
+static enum status add_disk(struct vm_virtio *v, struct vpci *bus, unsigned i, struct error *err)
+{
+	const struct vm_disk *disk = &v->vm->config.disks[i];
+	struct disk_device *d = v->disks[i] = take(v->vm, sizeof *d);
+	enum status st = open_disk(v, d, disk, err);
+
+	if (st == ST_OK)
+		st = make_disk(v, d, disk, err);
+	return st == ST_OK ? plug(v, &d->pci, bus, virtio_blk_device(d->blk), err) : st;
+}
+
+enum status vm_virtio_create(struct vm *vm, struct vpci *bus, struct vm_virtio **out, struct error *err)
+{
+	struct vm_virtio *v = take(vm, sizeof *v);
+	enum status st = ST_OK;
+
+	v->vm = vm;
+	*out = v;
+	/* Disks first: what boots is where most look first. */
+	for (unsigned i = 0; i < vm->config.disk_count && st == ST_OK; i++)
+		st = add_disk(v, bus, i, err);
+	return st == ST_OK && vm->config.rng ? add_rng(v, bus, err) : st;
+}
+
+struct virtio_blk *vm_virtio_disk(struct vm_virtio *v, unsigned index)
+{
+	return index < VM_DISKS_MAX && v->disks[index] ? v->disks[index]->blk : NULL;
+}
+
+void vm_virtio_retry(struct vm_virtio *v)
+{
+	for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
+		struct virtio_blk *blk = vm_virtio_disk(v, i);
+		unsigned long masked = vm_mask(v->vm);
+
+		if (blk)
+			virtio_blk_retry(blk);
+		vm_unmask(v->vm, masked);
+	}
+}
+
+/* ---- the end ---- */
+
+/* Disks end what they have begun by themselves; nobody cuts them off. */
+static void quiesce(struct vm *vm, struct virtio_device *d)
+{
+	unsigned long masked = vm_mask(vm);
+	bool done;
+
+	lock_acquire(&d->lock);
+	done = virtio_reset(d);
+	lock_release(&d->lock);
+	while (!done) {
+		vm_unmask(vm, masked);
+		__builtin_ia32_pause();
+		masked = vm_mask(vm);
+		lock_acquire(&d->lock);
+		done = virtio_status(d) == 0;
+		lock_release(&d->lock);
+	}
+	vm_unmask(vm, masked);
+}
+
+void vm_virtio_stop(struct vm_virtio *v)
+{
+	const struct machine *m = v->vm->machine;
+
+	for (unsigned i = 0; i < v->device_count; i++)
+		quiesce(v->vm, v->devices[i]);
+	v->device_count = 0;
+	for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
+		if (v->disks[i] && v->disks[i]->opened)
+			m->disk_ops->close(m->disk_ctx, &v->disks[i]->source);
+		v->disks[i] = NULL;
+	}
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The virtio devices of a VM's definition: made of io/'s devices, the PCI
+ * transport and the VM's memory, in the VM's arena. Where a disk's bytes come
+ * from is asked of struct vm_disk_ops, which whoever keeps the volumes gives to the
+ * machine.
+ */
+#ifndef CORBEL_GUEST_VM_VIRTIO_H
+#define CORBEL_GUEST_VM_VIRTIO_H
+
+#include <stdint.h>
+
+#include "guest/config.h"
+#include "io/virtio_blk.h"
+#include "lib/error.h"
+
+#define VM_VIRTIO_ALIGN 64u
+
+struct vm;
+struct vm_virtio;
+struct vpci;
+
+/* An opened volume, as a disk of a VM uses it until close(). */
+struct vm_disk_source {
+	const struct virtio_blk_backend_ops *backend;
+	void *backend_ctx;
+	const struct block_device *disk; /* what it is: sizes and abilities */
+	void *handle;                    /* the opener's */
+};
+
+/* Control task, interrupts enabled. */
+struct vm_disk_ops {
+	/* Opens @disk's volume for @vm, with the disk's numbers; the sentence names the volume. */
+	enum status (*open)(void *ctx, struct vm *vm, const struct vm_disk *disk, struct vm_disk_source *out,
+			    struct error *err);
+	/* No request is under way any more. */
+	void (*close)(void *ctx, struct vm_disk_source *source);
+};
+
+/* Of the arena, at most; from an address that is a multiple of VM_VIRTIO_ALIGN on. */
+uint64_t vm_virtio_bytes(const struct vm_config *cfg);
+/*
+ * Makes the devices of vm->config and plugs them into @bus, their work into vm->io. What was made before an error is
+ * undone by vm_virtio_stop(); *out is set as soon as that is needed. Control task, interrupts enabled; @vm does not run.
+ */
+MUST_CHECK enum status vm_virtio_create(struct vm *vm, struct vpci *bus, struct vm_virtio **out, struct error *err);
+/*
+ * Resets the devices and waits until nothing is under way in the VM's memory; closes the volumes. Control task,
+ * interrupts enabled; neither a vcpu nor vm->io runs.
+ */
+void vm_virtio_stop(struct vm_virtio *v);
+/* Requests that waited for space are tried again. Control task, no lock. */
+void vm_virtio_retry(struct vm_virtio *v);
+/* Disk @index of the definition; NULL when the VM is not built or has no such disk. */
+struct virtio_blk *vm_virtio_disk(struct vm_virtio *v, unsigned index);
+
+#endif
