@@ -8,7 +8,7 @@
 
 struct ram_disks ram_disks;
 
-static void submit(void *ctx, struct block_request *r)
+static bool submit(void *ctx, struct block_request *r)
 {
 	struct ram_disk *d = ctx;
 
@@ -16,14 +16,15 @@ static void submit(void *ctx, struct block_request *r)
 	r->done = false;
 	if (ram_disks.hold) {
 		list_push_back(&d->held, &r->link);
-		return;
+		return false;
 	}
 	if (ram_disks.full && r->op == BLOCK_WRITE) {
 		r->status = ST_OVER_LIMIT;
 		r->done = true;
-		return;
+		return true;
 	}
 	d->volume.device.ops->submit(&d->volume.device, r);
+	return true;
 }
 
 static bool cancel(void *ctx, struct block_request *r)
