@@ -54,8 +54,9 @@ struct block_request {
 	uint32_t skip;  /* less than the first segment has */
 	/*
 	 * NULL: the submitter looks at @done. Otherwise called once, interrupts masked, when the request is done and
-	 * the submitter's again: from poll(), an interrupt or a timer of the device, never from inside submit().
-	 * What is done when submit() returns is not called for.
+	 * the submitter's again: from poll(), an interrupt or a timer of the device, never from inside its own
+	 * submit(); the submit() of another request may be where it is noticed. What is done when its submit()
+	 * returns is not called for.
 	 */
 	void (*complete)(struct block_request *r);
 	/*

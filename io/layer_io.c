@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests to a layer. What lies in one cluster, in blocks that are all the same
+ * layer's, goes straight to the device below with another address: no state is
+ * kept but a count. All else gets a job, of which there are a few for a pool; a job goes
+ * piece by piece, each the longest run that has one source or one target, and is taken up
+ * again at the start of its phase after every wait, so nothing that it saw before
+ * is relied upon. A job that changes what is in a cluster has that cluster to itself.
+ * Requests beyond the jobs wait in order.
+ */
+#include <string.h>
+
+#include "io/layer_internal.h"
+#include "lib/format.h"
+
+#define KICKS_MAX 64u
+
+/* ---- straight through ---- */
+
+static void take_back(struct block_request *r, unsigned parity)
+{
+	struct layer *l = r->above.ctx;
+
+	r->complete = r->above.complete;
+	l->flying--;
+	l->pool->flying[parity]--;
+}
+
+static void came_back(struct block_request *r, unsigned parity)
+{
+	struct layer *l = r->above.ctx;
+	struct layer_pool *p = l->pool;
+
+	take_back(r, parity);
+	if (r->complete)
+		r->complete(r);
+	if (p->limbo || l->held)
+		pool_kick(p);
+}
+
+static void came_back_even(struct block_request *r) { came_back(r, 0); }
+static void came_back_odd(struct block_request *r) { came_back(r, 1); }
+
+static bool pass_to_cluster(struct layer *l, struct block_request *r, uint64_t lba)
+{
+	struct layer_pool *p = l->pool;
+	struct block_device *d = p->range.device;
+	unsigned parity = p->parity;
+
+	r->lba = lba;
+	r->above.complete = r->complete;
+	r->above.ctx = l;
+	r->complete = parity ? came_back_odd : came_back_even;
+	p->flying[parity]++;
+	l->flying++;
+	d->ops->submit(d, r);
+	if (r->done)
+		take_back(r, parity);
+	return true;
+}
+
+/* Nothing in the layers: the base's, or zeroes. */
+static bool pass_to_base(struct layer *l, struct block_request *r, uint64_t bytes)
+{
+	struct block_device *base = l->base;
+	struct block_cursor c;
+
+	if (base && (base->sector_bytes != l->device.sector_bytes || r->lba + r->count > base->sectors))
+		return false;
+	if (base) {
+		base->ops->submit(base, r);
+		return true;
+	}
+	c = block_begin(r);
+	block_clear(&c, bytes);
+	r->status = ST_OK;
+	r->done = true;
+	return true;
+}
+
+/* Whether @r could be passed on as it is; then it was. */
+static bool pass_on(struct layer *l, struct block_request *r)
+{
+	struct layer_pool *p = l->pool;
+	uint64_t at = r->lba << p->sector_shift, bytes = r->count << p->sector_shift;
+	uint32_t offset = at % LAYER_CLUSTER_BYTES, index = (uint32_t)(at / LAYER_CLUSTER_BYTES);
+	unsigned blocks, depth = r->op == BLOCK_READ ? l->depth : 1;
+
+	if (offset + bytes > LAYER_CLUSTER_BYTES || (r->op == BLOCK_WRITE && !p->writable))
+		return false;
+	blocks = (2u << (offset + (uint32_t)bytes - 1) / LAYER_BLOCK_BYTES) - (1u << offset / LAYER_BLOCK_BYTES);
+	for (unsigned i = 0; i < depth; i++) {
+		const struct record *record = &p->records[l->chain[i]];
+		struct leaf_entry *e;
+		enum found found = find_entry(p, record, index, &e);
+
+		if (found == MISSING)
+			return false;
+		if (found == ABSENT)
+			continue;
+		if ((e->valid & blocks) == blocks)
+			return pass_to_cluster(l, r, cluster_lba(p, e->cluster, offset));
+		if ((e->valid | e->zero) & blocks)
+			return false;
+	}
+	return r->op == BLOCK_READ && pass_to_base(l, r, bytes);
+}
+
+/* ---- jobs: what they are made of ---- */
+
+void end_request(struct layer_pool *p, struct block_request *r, enum status st)
+{
+	r->status = st;
+	r->done = true;
+	/* What ends inside its own submit() is seen there. */
+	if (r != p->submitting && r->complete)
+		r->complete(r);
+}
+
+enum turn end_job(struct job *j, enum status st, const char *why)
+{
+	if (why)
+		format(j->err.text, sizeof j->err.text, "%s", why);
+	j->status = st;
+	return END;
+}
+
+bool lock_cluster(struct job *j, unsigned record, uint32_t index)
+{
+	if (j->locked && j->record == record && j->index == index)
+		return true;
+	j->locked = false;
+	list_for_each(it, &j->pool->busy) {
+		const struct job *other = list_entry(it, struct job, link);
+
+		if (other->locked && other->record == record && other->index == index)
+			return false;
+	}
+	if (j->pool->worker.locked && j->pool->worker.record == record && j->pool->worker.index == index)
+		return false;
+	j->locked = true;
+	j->record = (uint8_t)record;
+	j->index = index;
+	return true;
+}
+
+static void io_over(struct job *j)
+{
+	j->busy = false;
+	if (j->flying)
+		j->pool->flying[j->parity]--;
+	j->flying = false;
+	j->pool->again |= j->pool->limbo;
+}
+
+static void io_complete(struct block_request *r)
+{
+	struct job *j = container_of(r, struct job, io);
+
+	io_over(j);
+	run_job(j);
+	pool_kick(j->pool);
+}
+
+enum turn job_io(struct job *j, struct block_device *d, enum block_op op, uint64_t lba, uint64_t bytes, bool own_buffer,
+		 void *data)
+{
+	struct block_cursor c = j->memory;
+
+	/* The cursor may stand at a segment's end; a request's begins inside one. */
+	if (!own_buffer)
+		while (c.left > 1 && c.skip == c.segment->bytes)
+			c = (struct block_cursor){c.segment + 1, c.left - 1, 0};
+	j->segment = (struct block_segment){data, (uint32_t)bytes};
+	j->io = (struct block_request){
+		.op = op, .lba = lba, .count = bytes / d->sector_bytes, .segments = own_buffer ? &j->segment : c.segment,
+		.segment_count = own_buffer ? 1 : c.left, .skip = own_buffer ? 0 : c.skip, .complete = io_complete,
+		.error = &j->err,
+	};
+	j->busy = true;
+	d->ops->submit(d, &j->io);
+	if (!j->io.done)
+		return WAIT;
+	io_over(j);
+	return GO;
+}
+
+enum turn cluster_io(struct job *j, enum block_op op, uint32_t cluster, uint32_t offset, uint64_t bytes, bool own_buffer)
+{
+	struct layer_pool *p = j->pool;
+
+	j->flying = true;
+	j->parity = (uint8_t)p->parity;
+	p->flying[p->parity]++;
+	return job_io(j, p->range.device, op, cluster_lba(p, cluster, offset), bytes, own_buffer, j->buffer);
+}
+
+/* ---- the course of a job ---- */
+
+static enum turn next_piece(struct job *j)
+{
+	if (j->left == 0)
+		return end_job(j, ST_OK, NULL);
+	if (j->request->op == BLOCK_READ)
+		return read_next(j);
+	return j->request->op == BLOCK_WRITE ? write_next_piece(j) : clear_next(j);
+}
+
+static enum turn step_job(struct job *j)
+{
+	bool moved = j->phase == PHASE_MOVED || j->phase == PHASE_FILL || j->phase == PHASE_MARK;
+
+	if (j->loading)
+		return end_load(j);
+	if (j->layer == NULL)
+		return work_step(j);
+	if (moved && j->io.status != ST_OK)
+		return end_job(j, j->io.status, NULL);
+	switch (j->phase) {
+	case PHASE_MOVED:
+		advance(j, j->piece);
+		return GO;
+	case PHASE_FILL:
+		return store_filled(j);
+	case PHASE_MARK:
+		return mark_blocks(j);
+	default:
+		return next_piece(j);
+	}
+}
+
+static void finish_job(struct job *j)
+{
+	struct block_request *r = j->request;
+	enum status st = j->status;
+
+	if (st != ST_OK && r->error)
+		*r->error = j->err;
+	j->locked = false;
+	j->request = NULL;
+	list_remove(&j->link);
+	list_push_front(&j->pool->idle, &j->link);
+	j->pool->again = true;
+	end_request(j->pool, r, st);
+}
+
+void run_job(struct job *j)
+{
+	enum turn t = GO;
+
+	while (!j->busy && t == GO)
+		t = step_job(j);
+	if (t != END)
+		return;
+	if (j->layer)
+		finish_job(j);
+	else
+		work_ended(j);
+}
+
+static void begin_job(struct layer *l, struct block_request *r)
+{
+	struct layer_pool *p = l->pool;
+	struct job *j = list_entry(p->idle.next, struct job, link);
+	uint8_t *buffer = j->buffer;
+
+	list_remove(&j->link);
+	*j = (struct job){.pool = p, .layer = l, .request = r, .memory = block_begin(r), .at = r->lba << p->sector_shift,
+			  .left = r->count << p->sector_shift, .phase = PHASE_NEXT, .buffer = buffer};
+	list_push_back(&p->busy, &j->link);
+	run_job(j);
+}
+
+/* ---- requests ---- */
+
+static void flush(struct layer *l, struct block_request *r)
+{
+	struct layer_pool *p = l->pool;
+
+	if (!p->writable && p->stats.why_not[0] && !l->device.read_only) {
+		block_end(r, ST_IO, "%s", p->stats.why_not);
+		return;
+	}
+	if (!p->writable) {
+		block_end(r, ST_OK, "%s", "");
+		return;
+	}
+	if (p->owed == 0 && !p->directory_dirty && p->commit.state == COMMIT_IDLE) {
+		p->range.device->ops->submit(p->range.device, r);
+		return;
+	}
+	list_push_back(&p->flushes, &r->link);
+	commit_start(p);
+	p->again = true;
+}
+
+void layer_submit(struct block_device *device, struct block_request *r)
+{
+	struct layer *l = container_of(device, struct layer, device);
+	struct layer_pool *p = l->pool;
+	struct block_request *outer = p->submitting;
+
+	r->done = false;
+	if (likely(r->op <= BLOCK_WRITE && !l->held) && pass_on(l, r)) {
+		p->stats.direct++;
+		return;
+	}
+	p->submitting = r;
+	p->stats.parked++;
+	if (r->op == BLOCK_FLUSH) {
+		flush(l, r);
+	} else if (list_empty(&p->waiting) && !list_empty(&p->idle) && !l->held) {
+		begin_job(l, r);
+	} else {
+		r->above.ctx = l;
+		list_push_back(&p->waiting, &r->link);
+	}
+	if (p->again)
+		pool_kick(p);
+	p->submitting = outer;
+}
+
+bool layer_cancel(struct block_device *device, struct block_request *r)
+{
+	struct layer_pool *p = container_of(device, struct layer, device)->pool;
+	const struct list *lists[] = {&p->waiting, &p->flushes};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++) {
+		list_for_each(it, lists[i]) {
+			if (it != &r->link)
+				continue;
+			list_remove(it);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void begin_waiting(struct layer_pool *p)
+{
+	list_for_each_safe(it, &p->waiting) {
+		struct block_request *r = list_entry(it, struct block_request, link);
+		struct layer *l = r->above.ctx;
+
+		if (list_empty(&p->idle))
+			return;
+		if (l->held)
+			continue;
+		list_remove(&r->link);
+		begin_job(l, r);
+		/* Its end may have changed the list. */
+		p->again = true;
+		return;
+	}
+}
+
+static void run_busy(struct layer_pool *p)
+{
+	for (unsigned i = 0; i < JOBS; i++)
+		if (p->jobs[i].request && !p->jobs[i].busy)
+			run_job(&p->jobs[i]);
+}
+
+void pool_kick(struct layer_pool *p)
+{
+	p->again = true;
+	if (p->kicking)
+		return;
+	p->kicking = true;
+	for (unsigned i = 0; p->again && i < KICKS_MAX; i++) {
+		p->again = false;
+		end_limbo(p);
+		run_busy(p);
+		begin_waiting(p);
+		commit_step(p);
+		op_step(p);
+		if (p->work != NO_RECORD && !p->work_yields)
+			run_job(&p->worker);
+	}
+	p->kicking = false;
+}
+
+bool layer_poll(struct block_device *device)
+{
+	return layer_pool_poll(container_of(device, struct layer, device)->pool);
+}
