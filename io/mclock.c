@@ -266,7 +266,8 @@ void mclock_leave(struct mclock_node *n)
 
 uint32_t mclock_cost(const struct mclock_config *cfg, uint64_t bytes)
 {
-	uint64_t length = bytes < BIT(40) ? (bytes << COST_BITS) / cfg->request_bytes : COST_MAX;
+	uint64_t beyond = bytes - MIN(bytes, MCLOCK_SMALL);
+	uint64_t length = beyond < BIT(40) ? (beyond << COST_BITS) / cfg->request_bytes : COST_MAX;
 
 	return (uint32_t)MIN(MCLOCK_COST_ONE + length, COST_MAX);
 }
@@ -371,7 +372,10 @@ struct mclock_request *mclock_pick(struct mclock_pool *root, uint64_t now, uint6
 	r = list_entry(as_client(n)->requests.next, struct mclock_request, link);
 	r->by_reservation = due[depth - 1];
 	take_out(r);
+	r->let = ANY_TIME;
 	for (; n->parent; n = &n->parent->node) {
+		if (n->limited.step)
+			r->let = MAX(r->let, n->limited.at);
 		charge(n, r, due[--depth], now);
 		place(n, now);
 	}
@@ -396,6 +400,7 @@ bool mclock_pass(struct mclock_client *client, struct mclock_request *r)
 		charge(n, r, due, now);
 	}
 	r->client = client;
+	r->let = ANY_TIME;
 	return true;
 }
 

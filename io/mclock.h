@@ -26,7 +26,8 @@
 #include "lib/rls.h"
 
 #define MCLOCK_NEVER UINT64_MAX
-#define MCLOCK_COST_ONE 1024u /* of a request without length */
+#define MCLOCK_COST_ONE 1024u /* of a request of MCLOCK_SMALL bytes or less */
+#define MCLOCK_SMALL 4096u    /* what people count requests a second with */
 #define MCLOCK_DEPTH_MAX 8u   /* pools above one another, the root among them */
 
 /* What reservation and limit of a client or a pool count, in each second. Shares always weigh costs. */
@@ -34,7 +35,7 @@ enum mclock_unit { MCLOCK_REQUESTS, MCLOCK_BYTES };
 
 struct mclock_config {
 	uint64_t hz;            /* ticks a second, below 2^32 */
-	uint64_t request_bytes; /* a request of this length costs two: mean positioning time times peak bandwidth, Tm * Bpeak */
+	uint64_t request_bytes; /* so many more cost one more: mean positioning time times peak bandwidth, Tm * Bpeak */
 	uint64_t limit_slack;   /* ticks: how much of a limit that a client could not use, though it had work, it keeps */
 	uint32_t burst;         /* costs, in whole requests: how far ahead by shares a client returns from idleness; 0: not */
 };
@@ -85,7 +86,9 @@ struct mclock_request {
 	uint64_t arrived; /* ticks */
 	uint32_t cost;    /* MCLOCK_COST_ONE and more */
 	uint64_t bytes;
-	bool by_reservation; /* once picked: its client's reservation was due */
+	/* Once picked: whether its client's reservation was due, and from when on all limits above it let it, had they to. */
+	bool by_reservation;
+	uint64_t let;
 };
 
 /* @root has no numbers: it gives what the device can. @cfg outlives it. */
@@ -100,7 +103,7 @@ void mclock_set(struct mclock_node *node, enum mclock_unit unit, const struct rl
 /* Out of the tree: no request waits in or below it (ASSERT). A pool has no members any more. */
 void mclock_leave(struct mclock_node *node);
 
-/* @bytes of a request that is @positioned (reads and writes, not flushes) as a cost. */
+/* What a request of @bytes costs: the paper's 1 + S / (Tm * Bpeak), S from MCLOCK_SMALL on. */
 uint32_t mclock_cost(const struct mclock_config *cfg, uint64_t bytes);
 
 /* @r, with arrived, cost and bytes set by the caller, waits with @client. arrived is not before that of the one ahead. */
