@@ -12,14 +12,20 @@
 /* What is sent in one pass: with memory as the device, all the work is done in it. */
 #define PASS_MAX 16u
 #define PASS_BYTES (256u << 10)
-#define EPOCH_MIN 32u           /* ended requests before the depth is looked at */
+#define EPOCH_MIN 32u /* ended requests before the depth is looked at */
 #define EPOCH_MS 100u
 #define DEPTH_DEFAULT 64u
-#define LIMIT_SLACK_MS 10u      /* docs/io-scheduling.md: above a few service times of a slow disk, 1 % of a second */
+#define LIMIT_SLACK_MS 10u /* docs/io-scheduling.md: above a few service times of a slow disk, 1 % of a second */
 #define BURST_DEFAULT 2u
 
-static uint64_t now_of(const struct iosched *s) { return s->cfg.clock->ticks(); }
-static uint64_t ms(const struct iosched *s, uint64_t n) { return n * s->cfg.clock->hz / 1000; }
+static uint64_t now_of(const struct iosched *s)
+{
+	return s->cfg.clock->ticks();
+}
+static uint64_t ms(const struct iosched *s, uint64_t n)
+{
+	return n * s->cfg.clock->hz / 1000;
+}
 
 /* ---- setting up ---- */
 
@@ -39,8 +45,10 @@ void iosched_init(struct iosched *s, const struct iosched_config *cfg)
 	*s = (struct iosched){.cfg = *cfg, .told = TIMERQ_NEVER, .depth = DEPTH_DEFAULT};
 	lock_init(&s->lock, LOCK_IO);
 	iosched_settings_init(&s->settings);
-	s->mclock_cfg = (struct mclock_config){.hz = cfg->clock->hz, .request_bytes = cfg->request_bytes,
-					       .limit_slack = ms(s, LIMIT_SLACK_MS), .burst = s->settings.burst};
+	s->mclock_cfg = (struct mclock_config){.hz = cfg->clock->hz,
+					       .request_bytes = cfg->request_bytes,
+					       .limit_slack = ms(s, LIMIT_SLACK_MS),
+					       .burst = s->settings.burst};
 	mclock_root_init(&s->root, &s->mclock_cfg);
 	timerq_init(&s->timers, s->timer_slots, IOSCHED_TIMERS_MAX);
 	timer_init(&s->next_turn, next_turn);
@@ -208,7 +216,10 @@ static void leave(struct iosched *s)
 	lock_release(&s->lock);
 }
 
-void iosched_enter(struct iosched *s) { lock_acquire(&s->lock); }
+void iosched_enter(struct iosched *s)
+{
+	lock_acquire(&s->lock);
+}
 
 void iosched_leave(struct iosched *s)
 {
@@ -241,9 +252,15 @@ static struct iosched_slot *take_slot(struct iosched_client *c, struct block_req
 	slot = list_entry(c->free.next, struct iosched_slot, link);
 	list_remove(&slot->link);
 	slot->of = r;
-	slot->block = (struct block_request){.op = r->op, .unmap = r->unmap, .lba = r->lba, .count = r->count,
-					     .segments = r->segments, .segment_count = r->segment_count,
-					     .skip = r->skip, .complete = device_done, .error = r->error};
+	slot->block = (struct block_request){.op = r->op,
+					     .unmap = r->unmap,
+					     .lba = r->lba,
+					     .count = r->count,
+					     .segments = r->segments,
+					     .segment_count = r->segment_count,
+					     .skip = r->skip,
+					     .complete = device_done,
+					     .error = r->error};
 	slot->turn.arrived = now;
 	slot->turn.bytes = bytes_of(c->device, r);
 	slot->turn.cost = mclock_cost(&c->sched->mclock_cfg, slot->turn.bytes);
@@ -293,7 +310,8 @@ bool iosched_cancel(struct iosched_client *c, struct block_request *r)
 			slot->waits = false;
 			c->figures.waiting--;
 			taken = true;
-		} else if (!slot->block.done && c->device->ops->cancel && c->device->ops->cancel(c->device, &slot->block)) {
+		} else if (!slot->block.done && c->device->ops->cancel &&
+			   c->device->ops->cancel(c->device, &slot->block)) {
 			c->figures.at_device--;
 			s->at_device--;
 			taken = true;
@@ -307,8 +325,9 @@ bool iosched_cancel(struct iosched_client *c, struct block_request *r)
 
 /* ---- clients and pools ---- */
 
-void iosched_client_begin(struct iosched_client *c, struct iosched *s, struct mclock_pool *pool, struct block_device *device,
-			  enum mclock_unit unit, const struct rls *numbers, struct iosched_slot *slots, unsigned count)
+void iosched_client_begin(struct iosched_client *c, struct iosched *s, struct mclock_pool *pool,
+			  struct block_device *device, enum mclock_unit unit, const struct rls *numbers,
+			  struct iosched_slot *slots, unsigned count)
 {
 	*c = (struct iosched_client){.sched = s, .device = device, .slots = slots, .slot_count = count};
 	list_init(&c->free);
@@ -393,7 +412,8 @@ bool iosched_check(struct iosched *s)
 	bool right;
 
 	iosched_enter(s);
-	right = mclock_check(&s->root) && (s->at_device >= s->depth || s->root.waiting == 0 || timer_is_set(&s->next_turn));
+	right = mclock_check(&s->root) &&
+		(s->at_device >= s->depth || s->root.waiting == 0 || timer_is_set(&s->next_turn));
 	lock_release(&s->lock);
 	return right;
 }

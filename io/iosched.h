@@ -27,15 +27,15 @@
 #include "lib/lock.h"
 #include "lib/timerq.h"
 
-#define IOSCHED_DEPTH_MAX 256u    /* requests at the device */
-#define IOSCHED_TIMERS_MAX 8u     /* ours and those of the domain's devices */
+#define IOSCHED_DEPTH_MAX 256u /* requests at the device */
+#define IOSCHED_TIMERS_MAX 8u  /* ours and those of the domain's devices */
 #define IOSCHED_LATENCY_BUCKETS 32u
 
 struct iosched_config {
 	const struct clock *clock;
 	/*
-	 * iosched_run() is to be called at host tick @at, or soon after; TIMERQ_NEVER: no more. One call replaces the last.
-	 * Called with LOCK_IO held, masked, on any CPU.
+	 * iosched_run() is to be called at host tick @at, or soon after; TIMERQ_NEVER: no more. One call replaces the
+	 * last. Called with LOCK_IO held, masked, on any CPU.
 	 */
 	void (*wake_at)(void *ctx, uint64_t at);
 	void *ctx;
@@ -45,8 +45,9 @@ struct iosched_config {
 /* The operator's settings, with their defaults in iosched_settings_init(). */
 struct iosched_settings {
 	uint32_t depth_max;  /* at the device at a time, 1 .. IOSCHED_DEPTH_MAX */
-	uint64_t latency_ns; /* of the device, at which the bound of requests there is held; 0: depth_max alone bounds them */
-	uint32_t burst;      /* requests by which a client may be ahead by shares when it comes back from idleness */
+	uint64_t latency_ns; /* of the device, at which the bound of requests there is held; 0: depth_max alone bounds
+				them */
+	uint32_t burst;	     /* requests by which a client may be ahead by shares when it comes back from idleness */
 };
 
 struct iosched {
@@ -55,13 +56,13 @@ struct iosched {
 	struct iosched_settings settings;
 	struct mclock_config mclock_cfg;
 	struct mclock_pool root;
-	struct timerq timers;         /* of the domain; run by iosched_run() */
+	struct timerq timers; /* of the domain; run by iosched_run() */
 	struct timer *timer_slots[IOSCHED_TIMERS_MAX];
-	struct timer next_turn;       /* when a limit lets somebody, or a pass was cut short */
-	uint64_t told;                /* as wake_at() was told last */
-	struct list ended;            /* done, and their submitters not told yet */
-	bool telling;                 /* somebody tells them: who adds meanwhile leaves it to him */
-	uint32_t at_device, depth;    /* requests there, and how many there may be */
+	struct timer next_turn;	   /* when a limit lets somebody, or a pass was cut short */
+	uint64_t told;		   /* as wake_at() was told last */
+	struct list ended;	   /* done, and their submitters not told yet */
+	bool telling;		   /* somebody tells them: who adds meanwhile leaves it to him */
+	uint32_t at_device, depth; /* requests there, and how many there may be */
 	/* Of the time since depth was set last. */
 	uint64_t epoch_ends, epoch_ticks;
 	uint32_t epoch_ended;
@@ -72,11 +73,11 @@ struct iosched_figures {
 	uint64_t requests[BLOCK_OP_COUNT];
 	uint64_t bytes_read, bytes_written;
 	uint64_t failed;
-	uint64_t queued;    /* from arrival until it went to the device, all together; of these */
-	uint64_t throttled; /* until its own limit and its pools' let it */
-	uint64_t service;   /* at the device */
+	uint64_t queued;	 /* from arrival until it went to the device, all together; of these */
+	uint64_t throttled;	 /* until its own limit and its pools' let it */
+	uint64_t service;	 /* at the device */
 	uint64_t by_reservation; /* how many went because a reservation was due */
-	uint64_t straight;  /* how many waited for nobody */
+	uint64_t straight;	 /* how many waited for nobody */
 	uint64_t latency[IOSCHED_LATENCY_BUCKETS]; /* arrival to end: those below 2^n ticks and not below 2^(n-1) */
 	uint32_t waiting, at_device;
 };
@@ -89,9 +90,9 @@ struct iosched_slot {
 	struct block_request block; /* as the device sees it */
 	struct block_request *of;   /* the submitter's; NULL: the slot is free */
 	struct iosched_client *client;
-	struct list link;           /* of the free ones, or of iosched.ended */
-	uint64_t sent;              /* ticks */
-	bool waits;                 /* for its turn */
+	struct list link; /* of the free ones, or of iosched.ended */
+	uint64_t sent;	  /* ticks */
+	bool waits;	  /* for its turn */
 };
 
 struct iosched_client {
@@ -106,16 +107,18 @@ struct iosched_client {
 
 void iosched_settings_init(struct iosched_settings *set);
 void iosched_init(struct iosched *s, const struct iosched_config *cfg);
-/* ST_INVALID names the setting that is out of range, and nothing changes. Takes the lock; masked, like all that follows. */
+/* ST_INVALID names the setting that is out of range, and nothing changes. Takes the lock; masked, like all that
+ * follows. */
 enum status iosched_set(struct iosched *s, const struct iosched_settings *set, struct error *err) MUST_CHECK;
 
 /*
- * A user of @device, of the domain of @s, below @pool (NULL: the root), by @numbers. @slots of @count stay the caller's until
- * iosched_client_end(); as many requests may be under way at a time, and it sees to that. All fields of @numbers are
- * in range (rls_valid(), a limit above 0).
+ * A user of @device, of the domain of @s, below @pool (NULL: the root), by @numbers. @slots of @count stay the caller's
+ * until iosched_client_end(); as many requests may be under way at a time, and it sees to that. All fields of @numbers
+ * are in range (rls_valid(), a limit above 0).
  */
-void iosched_client_begin(struct iosched_client *c, struct iosched *s, struct mclock_pool *pool, struct block_device *device,
-			  enum mclock_unit unit, const struct rls *numbers, struct iosched_slot *slots, unsigned count);
+void iosched_client_begin(struct iosched_client *c, struct iosched *s, struct mclock_pool *pool,
+			  struct block_device *device, enum mclock_unit unit, const struct rls *numbers,
+			  struct iosched_slot *slots, unsigned count);
 /* No request of it is under way (ASSERT). */
 void iosched_client_end(struct iosched_client *c);
 void iosched_client_set(struct iosched_client *c, enum mclock_unit unit, const struct rls *numbers);

@@ -26,16 +26,31 @@
  * forgive what is only the jitter of turns.
  */
 #define LEAD 5u
-#define FORGET_SECONDS 10u     /* after so long without service nothing is left of a lag by shares */
-#define MOVE_MAX (1ull << 60)  /* ticks: tags stay comparable, whatever a request costs */
+#define FORGET_SECONDS 10u    /* after so long without service nothing is left of a lag by shares */
+#define MOVE_MAX (1ull << 60) /* ticks: tags stay comparable, whatever a request costs */
 
 _Static_assert(MCLOCK_COST_ONE == 1u << COST_BITS, "costs are in parts of a request");
 
-static struct mclock_node *by_turn(struct leftist_node *n) { return container_of(n, struct mclock_node, by_turn); }
-static struct mclock_node *by_reservation(struct leftist_node *n) { return container_of(n, struct mclock_node, by_reservation); }
-static struct mclock_pool *as_pool(struct mclock_node *n) { return container_of(n, struct mclock_pool, node); }
-static struct mclock_client *as_client(struct mclock_node *n) { return container_of(n, struct mclock_client, node); }
-static uint64_t first_key(const struct leftist *t) { return t->top ? t->top->key : MCLOCK_NEVER; }
+static struct mclock_node *by_turn(struct leftist_node *n)
+{
+	return container_of(n, struct mclock_node, by_turn);
+}
+static struct mclock_node *by_reservation(struct leftist_node *n)
+{
+	return container_of(n, struct mclock_node, by_reservation);
+}
+static struct mclock_pool *as_pool(struct mclock_node *n)
+{
+	return container_of(n, struct mclock_pool, node);
+}
+static struct mclock_client *as_client(struct mclock_node *n)
+{
+	return container_of(n, struct mclock_client, node);
+}
+static uint64_t first_key(const struct leftist *t)
+{
+	return t->top ? t->top->key : MCLOCK_NEVER;
+}
 
 /* ---- tags ---- */
 
@@ -88,10 +103,16 @@ static void tag_set_step(struct mclock_tag *tag, uint64_t step, uint64_t now)
 
 /* ---- places ---- */
 
-static uint64_t waiting_in(struct mclock_node *n) { return n->is_pool ? as_pool(n)->waiting : as_client(n)->count; }
+static uint64_t waiting_in(struct mclock_node *n)
+{
+	return n->is_pool ? as_pool(n)->waiting : as_client(n)->count;
+}
 
 /* From when on its members can be served by shares, all limits below it considered. */
-static uint64_t members_let_at(const struct mclock_pool *p) { return p->ready.top ? ANY_TIME : first_key(&p->limited); }
+static uint64_t members_let_at(const struct mclock_pool *p)
+{
+	return p->ready.top ? ANY_TIME : first_key(&p->limited);
+}
 
 /* From when on all limits, its own and those below, let @n. It has work. */
 static uint64_t let_at(struct mclock_node *n)

@@ -34,17 +34,17 @@
 enum mclock_unit { MCLOCK_REQUESTS, MCLOCK_BYTES };
 
 struct mclock_config {
-	uint64_t hz;            /* ticks a second, below 2^32 */
+	uint64_t hz;		/* ticks a second, below 2^32 */
 	uint64_t request_bytes; /* so many more cost one more: mean positioning time times peak bandwidth, Tm * Bpeak */
-	uint64_t limit_slack;   /* ticks: how much of a limit that a client could not use, though it had work, it keeps */
-	uint32_t burst;         /* costs, in whole requests: how far ahead by shares a client returns from idleness; 0: not */
+	uint64_t limit_slack; /* ticks: how much of a limit that a client could not use, though it had work, it keeps */
+	uint32_t burst; /* costs, in whole requests: how far ahead by shares a client returns from idleness; 0: not */
 };
 
 /* Ticks for each unit of cost, 32 bits behind the point. */
 struct mclock_tag {
-	uint64_t at;    /* ticks */
+	uint64_t at;	/* ticks */
 	uint32_t parts; /* of 2^32 of a tick */
-	uint64_t step;  /* ticks for each unit, times 2^32; 0: no such number */
+	uint64_t step;	/* ticks for each unit, times 2^32; 0: no such number */
 };
 
 struct mclock_pool;
@@ -53,24 +53,24 @@ struct mclock_pool;
 struct mclock_node {
 	struct mclock_pool *parent; /* NULL: the root, or not placed */
 	bool is_pool;
-	bool ready;                 /* in parent->ready, not in parent->limited, while it has work */
+	bool ready; /* in parent->ready, not in parent->limited, while it has work */
 	enum mclock_unit unit;
-	struct rls numbers;         /* a second */
+	struct rls numbers; /* a second */
 	struct mclock_tag reserved, limited;
-	uint64_t turn;              /* P */
-	uint64_t turn_step;         /* P of one whole request */
-	uint64_t served_at;         /* ticks */
+	uint64_t turn;	    /* P */
+	uint64_t turn_step; /* P of one whole request */
+	uint64_t served_at; /* ticks */
 	struct leftist_node by_reservation, by_turn;
 };
 
 struct mclock_pool {
 	struct mclock_node node;
 	const struct mclock_config *cfg;
-	uint64_t waiting;        /* requests below it */
-	uint64_t virtual_time;   /* P of what was served last by shares */
+	uint64_t waiting;	 /* requests below it */
+	uint64_t virtual_time;	 /* P of what was served last by shares */
 	struct leftist reserved; /* members with work and a reservation, by when it is due */
-	struct leftist ready;    /* members that their limits let, by P */
-	struct leftist limited;  /* the others with work, by when their limits let them */
+	struct leftist ready;	 /* members that their limits let, by P */
+	struct leftist limited;	 /* the others with work, by when their limits let them */
 };
 
 struct mclock_client {
@@ -84,9 +84,10 @@ struct mclock_request {
 	struct list link;
 	struct mclock_client *client;
 	uint64_t arrived; /* ticks */
-	uint32_t cost;    /* MCLOCK_COST_ONE and more */
+	uint32_t cost;	  /* MCLOCK_COST_ONE and more */
 	uint64_t bytes;
-	/* Once picked: whether its client's reservation was due, and from when on all limits above it let it, had they to. */
+	/* Once picked: whether its client's reservation was due, and from when on all limits above it let it, had they
+	 * to. */
 	bool by_reservation;
 	uint64_t let;
 };
@@ -106,7 +107,8 @@ void mclock_leave(struct mclock_node *node);
 /* What a request of @bytes costs: the paper's 1 + S / (Tm * Bpeak), S from MCLOCK_SMALL on. */
 uint32_t mclock_cost(const struct mclock_config *cfg, uint64_t bytes);
 
-/* @r, with arrived, cost and bytes set by the caller, waits with @client. arrived is not before that of the one ahead. */
+/* @r, with arrived, cost and bytes set by the caller, waits with @client. arrived is not before that of the one ahead.
+ */
 void mclock_add(struct mclock_client *client, struct mclock_request *r);
 /* Takes @r, which waits, out again: nobody is charged. */
 void mclock_cancel(struct mclock_request *r, uint64_t now);

@@ -41,7 +41,10 @@ static struct job {
 static unsigned told[CLIENTS];
 static bool again; /* who is told submits again */
 
-static uint64_t now(void) { return clock_by_hand->ticks(); }
+static uint64_t now(void)
+{
+	return clock_by_hand->ticks();
+}
 
 static void on_wake(void *ctx, uint64_t at)
 {
@@ -68,8 +71,12 @@ static void on_done(struct block_request *r)
 static void submit(struct job *j)
 {
 	j->segment = (struct block_segment){j->data, sizeof j->data};
-	j->r = (struct block_request){.op = BLOCK_READ, .lba = (uint64_t)(j - jobs) * SECTORS % (BYTES / 512), .count = SECTORS,
-				      .segments = &j->segment, .segment_count = 1, .complete = on_done};
+	j->r = (struct block_request){.op = BLOCK_READ,
+				      .lba = (uint64_t)(j - jobs) * SECTORS % (BYTES / 512),
+				      .count = SECTORS,
+				      .segments = &j->segment,
+				      .segment_count = 1,
+				      .complete = on_done};
 	j->under_way = true;
 	if (iosched_submit(&clients[j->client], &j->r)) {
 		assert_true(j->r.done);
@@ -130,9 +137,11 @@ static int setup(void **state)
 	memset(jobs, 0, sizeof jobs);
 	memset(told, 0, sizeof told);
 	assert_int_equal(volume_ram_init(&ram, memory, BYTES, 512, "memory", &err), ST_OK);
-	iosched_init(&s, &(struct iosched_config){.clock = clock_by_hand, .wake_at = on_wake, .ctx = &s, .request_bytes = 256 << 10});
+	iosched_init(&s, &(struct iosched_config){
+				 .clock = clock_by_hand, .wake_at = on_wake, .ctx = &s, .request_bytes = 256 << 10});
 	assert_int_equal(model_init(&slow, &ram.device, &(struct model_config){.service_ns = 1000000, .depth = 1},
-				    clock_by_hand, &s.timers, "slow", &err), ST_OK);
+				    clock_by_hand, &s.timers, "slow", &err),
+			 ST_OK);
 	return 0;
 }
 
@@ -192,7 +201,8 @@ static void test_shares(void **state)
 		assert_in_range(told[i] * 7 * 100 / sum, (1u << i) * 99, (1u << i) * 101);
 	iosched_figures(&clients[2], &f);
 	assert_true(f.queued / f.requests[BLOCK_READ] > 8 * HZ / 1000 && f.throttled == 0);
-	assert_true(f.service / f.requests[BLOCK_READ] <= 2 * HZ / 1000 && f.service / f.requests[BLOCK_READ] > HZ / 1000);
+	assert_true(f.service / f.requests[BLOCK_READ] <= 2 * HZ / 1000 &&
+		    f.service / f.requests[BLOCK_READ] > HZ / 1000);
 	drain();
 }
 
@@ -342,11 +352,13 @@ static void random_life(struct random_state *r)
 		      random_below(r, 2) ? &slow.device : &ram.device, NULL);
 	for (unsigned step = 0; step < 3000; step++) {
 		struct job *j = &jobs[random_below(r, CLIENTS * SLOTS)];
-		struct rls n = numbers(random_below(r, 100), 100 + random_below(r, 2000), 1 + (uint32_t)random_below(r, 3000));
+		struct rls n =
+			numbers(random_below(r, 100), 100 + random_below(r, 2000), 1 + (uint32_t)random_below(r, 3000));
 
 		j->client = (unsigned)(j - jobs) / SLOTS;
 		if (random_below(r, 20) == 0)
-			iosched_client_set(&clients[j->client], random_below(r, 2) ? MCLOCK_BYTES : MCLOCK_REQUESTS, &n);
+			iosched_client_set(&clients[j->client], random_below(r, 2) ? MCLOCK_BYTES : MCLOCK_REQUESTS,
+					   &n);
 		else if (!j->under_way)
 			submit(j), submitted++;
 		else if (random_below(r, 8) == 0 && iosched_cancel(&clients[j->client], &j->r))
@@ -376,10 +388,10 @@ static void test_random_life(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup(test_straight, setup),    cmocka_unit_test_setup(test_shares, setup),
-		cmocka_unit_test_setup(test_limit, setup),       cmocka_unit_test_setup(test_reservation, setup),
-		cmocka_unit_test_setup(test_pool_limit, setup),  cmocka_unit_test_setup(test_latency, setup),
-		cmocka_unit_test_setup(test_cancel, setup),      cmocka_unit_test_setup(test_settings, setup),
+		cmocka_unit_test_setup(test_straight, setup),	 cmocka_unit_test_setup(test_shares, setup),
+		cmocka_unit_test_setup(test_limit, setup),	 cmocka_unit_test_setup(test_reservation, setup),
+		cmocka_unit_test_setup(test_pool_limit, setup),	 cmocka_unit_test_setup(test_latency, setup),
+		cmocka_unit_test_setup(test_cancel, setup),	 cmocka_unit_test_setup(test_settings, setup),
 		cmocka_unit_test_setup(test_random_life, setup),
 	};
 

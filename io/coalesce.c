@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A ratio of p / q is kept as a round of q completions: of each round the first p - 1 interrupt
+ * and the last one does, those in between are held.
+ */
+#include "io/coalesce.h"
+
+#include "lib/bits.h"
+#include "lib/clock.h"
+
+void coalesce_settings_init(struct coalesce_settings *set)
+{
+	*set = (struct coalesce_settings){
+		.policy = COALESCE_VIC, .iops_min = 2000, .cif_min = 4, .epoch_ms = 200, .gap_us = 100};
+}
+
+enum status coalesce_check(const struct coalesce_settings *set, struct error *err)
+{
+	/* With 1 the last command in flight could be held, and nothing would follow that brings it. */
+	if (set->cif_min < 2 || set->cif_min > COALESCE_CIF_MIN_MAX)
+		return fail(err, ST_INVALID, "cif_min is %u, it can be 2 to %u", set->cif_min, COALESCE_CIF_MIN_MAX);
+	if (set->epoch_ms < 1 || set->epoch_ms > COALESCE_EPOCH_MAX_MS)
+		return fail(err, ST_INVALID, "an epoch of %u ms is out of range, it can be 1 to %u", set->epoch_ms,
+			    COALESCE_EPOCH_MAX_MS);
+	if (set->gap_us > COALESCE_GAP_MAX_US)
+		return fail(err, ST_INVALID, "a gap of %u us is more than %u", set->gap_us, COALESCE_GAP_MAX_US);
+	return ST_OK;
+}
+
+void coalesce_init(struct coalesce *c)
+{
+	*c = (struct coalesce){.count_up = 1, .skip_up = 1, .counter = 1};
+}
+
+static void set_ratio(struct coalesce *c, uint32_t count_up, uint32_t skip_up)
+{
+	c->count_up = count_up;
+	c->skip_up = skip_up;
+}
+
+static void choose_ratio(struct coalesce *c, const struct coalesce_settings *set, uint32_t in_flight, uint64_t iops)
+{
+	uint32_t unit = set->cif_min;
+
+	if (in_flight < unit || (set->policy == COALESCE_VIC && iops < set->iops_min))
+		set_ratio(c, 1, 1);
+	else if (in_flight < 2 * unit)
+		set_ratio(c, 4, 5);
+	else if (in_flight < 3 * unit)
+		set_ratio(c, 3, 4);
+	else if (in_flight < 4 * unit)
+		set_ratio(c, 2, 3);
+	else
+		set_ratio(c, 1, in_flight / (2 * unit));
+}
+
+/*
+ * The rate is what was completed since the last look, over the time that really passed: after a silence it is
+ * low at once.
+ */
+static void look(struct coalesce *c, const struct coalesce_settings *set, uint32_t in_flight, uint64_t now, uint64_t hz)
+{
+	uint64_t passed = now - c->epoch_began;
+
+	c->completed++;
+	if (c->epoch_began && passed < mul_div(set->epoch_ms, hz, 1000))
+		return;
+	choose_ratio(c, set, in_flight, c->epoch_began ? mul_div(c->completed, hz, MAX(passed, 1u)) : 0);
+	c->completed = 0;
+	c->epoch_began = MAX(now, 1u);
+}
+
+static bool in_round(struct coalesce *c)
+{
+	if (c->counter < c->count_up) {
+		c->counter++;
+		return true;
+	}
+	if (c->counter >= c->skip_up) {
+		c->counter = 1;
+		return true;
+	}
+	c->counter++;
+	return false;
+}
+
+bool coalesce_complete(struct coalesce *c, const struct coalesce_settings *set, uint32_t in_flight, uint64_t now,
+		       uint64_t hz)
+{
+	bool interrupt = true;
+
+	c->completions++;
+	if (set->policy != COALESCE_OFF) {
+		look(c, set, in_flight, now, hz);
+		if (in_flight < set->cif_min)
+			c->counter = 1;
+		else
+			interrupt = in_round(c);
+	}
+	c->interrupts += interrupt;
+	return interrupt;
+}
+
+bool coalesce_may_kick(struct coalesce *c, const struct coalesce_settings *set, uint64_t now, uint64_t hz)
+{
+	if (set->policy != COALESCE_OFF && c->kicked_at && now - c->kicked_at < mul_div(set->gap_us, hz, 1000000)) {
+		c->held_kicks++;
+		return false;
+	}
+	c->kicked_at = MAX(now, 1u);
+	return true;
+}
