@@ -198,7 +198,7 @@ static void write_super(struct layer_pool *p)
 	uint32_t bytes = p->range.device->sector_bytes;
 
 	memset(p->commit.super, 0, bytes);
-	super_encode(&p->super, p->commit.super);
+	layer_super_encode(&p->super, p->commit.super);
 	p->stats.commit_blocks++;
 	submit_write(p, BLOCK_WRITE, p->range.first + (slot * LAYER_BLOCK_BYTES >> p->sector_shift), p->commit.super, bytes, 0);
 }
@@ -225,7 +225,7 @@ static void gather(struct layer_pool *p)
 			c->directory |= (uint32_t)BIT(page->record / RECORDS_PER_BLOCK);
 	}
 	for (unsigned i = 0; i < LAYER_MAX; i++)
-		record_encode(&p->records[i], c->blocks[i / RECORDS_PER_BLOCK] + i % RECORDS_PER_BLOCK * RECORD_BYTES);
+		layer_record_encode(&p->records[i], c->blocks[i / RECORDS_PER_BLOCK] + i % RECORDS_PER_BLOCK * RECORD_BYTES);
 	while (!list_empty(&p->flushes)) {
 		struct list *r = p->flushes.next;
 

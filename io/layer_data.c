@@ -10,7 +10,7 @@
 
 #include "io/layer_internal.h"
 
-void advance(struct job *j, uint64_t bytes)
+void advance_job(struct job *j, uint64_t bytes)
 {
 	if (j->request->op == BLOCK_READ || j->request->op == BLOCK_WRITE)
 		block_advance(&j->memory, bytes);
@@ -92,7 +92,7 @@ static uint64_t base_bytes(const struct layer *l, uint64_t at, uint64_t bytes)
 
 /* ---- reading ---- */
 
-enum turn read_next(struct job *j)
+enum turn read_next_piece(struct job *j)
 {
 	uint32_t index = (uint32_t)(j->at / LAYER_CLUSTER_BYTES);
 	struct block_cursor c = j->memory;
@@ -110,7 +110,7 @@ enum turn read_next(struct job *j)
 		return job_io(j, j->layer->base, BLOCK_READ, j->at / j->layer->base->sector_bytes, j->piece, false, NULL);
 	}
 	block_clear(&c, j->piece);
-	advance(j, j->piece);
+	advance_job(j, j->piece);
 	return GO;
 }
 
@@ -251,7 +251,7 @@ enum turn mark_blocks(struct job *j)
 	e = &leaf->leaf[index % FANOUT];
 	e->valid |= j->blocks;
 	e->zero &= (uint16_t)~j->blocks;
-	advance(j, j->piece);
+	advance_job(j, j->piece);
 	return GO;
 }
 
@@ -284,11 +284,11 @@ static enum turn clear_blocks(struct job *j, uint16_t blocks)
 			top_of(j)->clusters--;
 		}
 	}
-	advance(j, j->piece);
+	advance_job(j, j->piece);
 	return GO;
 }
 
-enum turn clear_next(struct job *j)
+enum turn clear_next_piece(struct job *j)
 {
 	uint32_t index = (uint32_t)(j->at / LAYER_CLUSTER_BYTES);
 	uint64_t offset = j->at % LAYER_CLUSTER_BYTES;
@@ -311,6 +311,6 @@ enum turn clear_next(struct job *j)
 			return write_next_piece(j);
 	}
 	j->piece = MIN(j->left, LAYER_BLOCK_BYTES - offset % LAYER_BLOCK_BYTES);
-	advance(j, j->piece);
+	advance_job(j, j->piece);
 	return GO;
 }

@@ -34,7 +34,7 @@ static bool is_zero(const uint8_t *p, size_t len)
 
 /* ---- superblock ---- */
 
-void super_encode(const struct super *s, uint8_t *p)
+void layer_super_encode(const struct super *s, uint8_t *p)
 {
 	memset(p, 0, SUPER_BYTES);
 	put_le64(p + S_MAGIC, SUPER_MAGIC);
@@ -51,7 +51,7 @@ void super_encode(const struct super *s, uint8_t *p)
 	put_le32(p + S_CRC, crc32c(0, p, S_CRC));
 }
 
-enum status super_decode(const uint8_t *p, struct super *out)
+enum status layer_super_decode(const uint8_t *p, struct super *out)
 {
 	struct super s = {
 		.compatible = get_le64(p + S_COMPATIBLE), .read_only_compatible = get_le64(p + S_READ_ONLY_COMPATIBLE),
@@ -124,7 +124,7 @@ const char *page_fault(const void *bytes, enum page_kind kind, const struct supe
 
 /* ---- records ---- */
 
-void record_encode(const struct record *r, uint8_t *p)
+void layer_record_encode(const struct record *r, uint8_t *p)
 {
 	memset(p, 0, RECORD_BYTES);
 	if (r->id == 0)
@@ -154,7 +154,7 @@ static bool is_text(const uint8_t *p, bool may_be_empty)
 	return true;
 }
 
-const char *record_decode(const uint8_t *p, const struct super *s, struct record *out)
+const char *layer_record_decode(const uint8_t *p, const struct super *s, struct record *out)
 {
 	struct record r = {
 		.id = get_le64(p + R_ID), .parent_id = get_le64(p + R_PARENT), .bytes = get_le64(p + R_BYTES),

@@ -225,12 +225,12 @@ struct layer_pool {
 
 /* ---- layer_format.c ---- */
 
-void super_encode(const struct super *s, uint8_t *p);
+void layer_super_encode(const struct super *s, uint8_t *p);
 /* ST_NOT_FOUND: zeroes; ST_CORRUPT; ST_UNSUPPORTED. */
-enum status super_decode(const uint8_t *p, struct super *out);
-void record_encode(const struct record *r, uint8_t *p);
+enum status layer_super_decode(const uint8_t *p, struct super *out);
+void layer_record_encode(const struct record *r, uint8_t *p);
 /* What is wrong with it, NULL: nothing. */
-const char *record_decode(const uint8_t *p, const struct super *s, struct record *out);
+const char *layer_record_decode(const uint8_t *p, const struct super *s, struct record *out);
 const char *node_fault(const struct node_entry *e, const struct super *s);
 const char *leaf_fault(const struct leaf_entry *e, const struct super *s);
 /* What is wrong with a page, NULL: nothing. */
@@ -346,14 +346,14 @@ void run_job(struct job *j);
 
 /* ---- layer_data.c: steps of a job ---- */
 
-enum turn read_next(struct job *j);
+enum turn read_next_piece(struct job *j);
 enum turn write_next_piece(struct job *j);
-enum turn clear_next(struct job *j);
+enum turn clear_next_piece(struct job *j);
 /* The rest of a partly written block is in the buffer. */
 enum turn store_filled(struct job *j);
 enum turn mark_blocks(struct job *j);
 /* @bytes of the request are done. */
-void advance(struct job *j, uint64_t bytes);
+void advance_job(struct job *j, uint64_t bytes);
 
 /* ---- layer_work.c ---- */
 

@@ -202,8 +202,8 @@ static enum turn next_piece(struct job *j)
 	if (j->left == 0)
 		return end_job(j, ST_OK, NULL);
 	if (j->request->op == BLOCK_READ)
-		return read_next(j);
-	return j->request->op == BLOCK_WRITE ? write_next_piece(j) : clear_next(j);
+		return read_next_piece(j);
+	return j->request->op == BLOCK_WRITE ? write_next_piece(j) : clear_next_piece(j);
 }
 
 static enum turn step_job(struct job *j)
@@ -218,7 +218,7 @@ static enum turn step_job(struct job *j)
 		return end_job(j, j->io.status, NULL);
 	switch (j->phase) {
 	case PHASE_MOVED:
-		advance(j, j->piece);
+		advance_job(j, j->piece);
 		return GO;
 	case PHASE_FILL:
 		return store_filled(j);

@@ -151,7 +151,7 @@ enum status layer_pool_format(const struct block_range *range, uint64_t id, stru
 	s.meta_blocks = g.meta_blocks;
 	s.clusters = g.clusters;
 	for (; s.generation < SUPER_SLOTS && st == ST_OK; s.generation++) {
-		super_encode(&s, sector);
+		layer_super_encode(&s, sector);
 		st = pool_io(range, BLOCK_WRITE, s.generation * LAYER_BLOCK_BYTES, sector, range->device->sector_bytes, err);
 	}
 	return st == ST_OK ? pool_io(range, BLOCK_FLUSH, 0, NULL, 0, err) : st;
@@ -168,7 +168,7 @@ static enum status read_supers(const struct block_range *range, struct super *ou
 	for (unsigned i = 0; i < SUPER_SLOTS; i++) {
 		st[i] = pool_io(range, BLOCK_READ, i * LAYER_BLOCK_BYTES, sector, range->device->sector_bytes, err);
 		if (st[i] == ST_OK)
-			st[i] = super_decode(sector, &s[i]);
+			st[i] = layer_super_decode(sector, &s[i]);
 	}
 	for (unsigned i = 0; i < SUPER_SLOTS; i++)
 		if (st[i] == ST_UNSUPPORTED)

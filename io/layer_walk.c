@@ -102,7 +102,7 @@ static enum status read_directory(struct layer_pool *p, struct error *err)
 		if (e->block && page_crc(bytes) != e->crc)
 			return fail(err, ST_CORRUPT, "%s: the checksum of block %u, of the directory, is wrong", name, e->block);
 		for (unsigned i = 0; i < RECORDS_PER_BLOCK; i++) {
-			const char *fault = record_decode(bytes + i * RECORD_BYTES, &p->super,
+			const char *fault = layer_record_decode(bytes + i * RECORD_BYTES, &p->super,
 							  &p->records[b * RECORDS_PER_BLOCK + i]);
 
 			if (fault)
