@@ -172,7 +172,7 @@ void work_ended(struct job *j)
 	struct layer_pool *p = j->pool;
 
 	p->work = NO_RECORD;
-	j->locked = false;
+	j->locked = 0;
 	p->work_failed |= j->status != ST_OK;
 	commit_start(p);
 	p->again = true;

@@ -18,7 +18,7 @@ void advance_job(struct job *j, uint64_t bytes)
 	j->left -= bytes;
 	j->phase = PHASE_NEXT;
 	if (j->left == 0 || j->at % LAYER_CLUSTER_BYTES == 0) {
-		j->locked = false;
+		j->locked = 0;
 		j->pool->again = true;
 	}
 }
@@ -214,7 +214,7 @@ enum turn write_next_piece(struct job *j)
 	enum turn t;
 	uint16_t fresh;
 
-	if (!lock_cluster(j, top, index))
+	if (!lock_blocks(j, top, index, blocks_ahead(j)))
 		return WAIT;
 	t = get_leaf(j, top, index, LOOK, &leaf);
 	if (t != GO)
@@ -296,7 +296,7 @@ enum turn clear_next_piece(struct job *j)
 	struct source s;
 	enum turn t;
 
-	if (!lock_cluster(j, j->layer->chain[0], index))
+	if (!lock_blocks(j, j->layer->chain[0], index, ALL_BLOCKS))
 		return WAIT;
 	if (whole >> first_block(j) & 1) {
 		j->piece = run_bytes(j, whole);

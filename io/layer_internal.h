@@ -27,6 +27,7 @@
 #define META_BLOCKS_MIN 64u
 #define META_SHARE 256u      /* of so many blocks of the range one is for metadata */
 #define CLUSTER_BLOCKS (LAYER_CLUSTER_BYTES / LAYER_BLOCK_BYTES)
+#define ALL_BLOCKS 0xffffu    /* of a cluster, a bit each */
 #define FANOUT 256u
 #define RECORD_BYTES 256u
 #define RECORDS_PER_BLOCK (LAYER_BLOCK_BYTES / RECORD_BYTES)
@@ -119,8 +120,8 @@ struct job {
 	struct block_cursor memory;   /* of what is left */
 	uint64_t at, left;            /* bytes of the volume */
 	enum phase phase;
-	uint8_t record;               /* with index: the cluster that nobody else changes meanwhile */
-	bool locked;
+	uint16_t locked;              /* blocks that nobody else changes meanwhile, of cluster index of record */
+	uint8_t record;
 	uint32_t index;
 	uint64_t piece;               /* bytes under way */
 	uint16_t blocks;              /* to become valid */
@@ -340,8 +341,8 @@ enum turn job_io(struct job *j, struct block_device *d, enum block_op op, uint64
 		 void *data);
 /* The same with data of a cluster: seen by who frees clusters. */
 enum turn cluster_io(struct job *j, enum block_op op, uint32_t cluster, uint32_t offset, uint64_t bytes, bool own_buffer);
-/* True when nobody else has the cluster, which is @j's then until unlock. */
-bool lock_cluster(struct job *j, unsigned record, uint32_t index);
+/* True when nobody else has any of the blocks of a cluster: they are @j's then until its locked is 0. */
+bool lock_blocks(struct job *j, unsigned record, uint32_t index, uint16_t blocks);
 void run_job(struct job *j);
 
 /* ---- layer_data.c: steps of a job ---- */

@@ -5,8 +5,8 @@
  * kept but a count. All else gets a job, of which there are a few for a pool; a job goes
  * piece by piece, each the longest run that has one source or one target, and is taken up
  * again at the start of its phase after every wait, so nothing that it saw before
- * is relied upon. A job that changes what is in a cluster has that cluster to itself.
- * Requests beyond the jobs wait in order.
+ * is relied upon. A job that changes blocks of a cluster has these to itself, and the
+ * whole cluster if it may free it. Requests beyond the jobs wait in order.
  */
 #include <string.h>
 
@@ -125,20 +125,24 @@ enum turn end_job(struct job *j, enum status st, const char *why)
 	return END;
 }
 
-bool lock_cluster(struct job *j, unsigned record, uint32_t index)
+static bool has_locked(const struct job *j, unsigned record, uint32_t index, uint16_t blocks)
 {
+	return (j->locked & blocks) && j->record == record && j->index == index;
+}
+
+bool lock_blocks(struct job *j, unsigned record, uint32_t index, uint16_t blocks)
+{
+	const struct layer_pool *p = j->pool;
+
 	if (j->locked && j->record == record && j->index == index)
 		return true;
-	j->locked = false;
-	list_for_each(it, &j->pool->busy) {
-		const struct job *other = list_entry(it, struct job, link);
-
-		if (other->locked && other->record == record && other->index == index)
+	j->locked = 0;
+	for (unsigned i = 0; i < JOBS; i++)
+		if (has_locked(&p->jobs[i], record, index, blocks))
 			return false;
-	}
-	if (j->pool->worker.locked && j->pool->worker.record == record && j->pool->worker.index == index)
+	if (has_locked(&p->worker, record, index, blocks))
 		return false;
-	j->locked = true;
+	j->locked = blocks;
 	j->record = (uint8_t)record;
 	j->index = index;
 	return true;
@@ -203,6 +207,8 @@ static enum turn next_piece(struct job *j)
 		return end_job(j, ST_OK, NULL);
 	if (j->request->op == BLOCK_READ)
 		return read_next_piece(j);
+	if (!j->pool->writable)
+		return end_job(j, ST_IO, j->pool->stats.why_not);
 	return j->request->op == BLOCK_WRITE ? write_next_piece(j) : clear_next_piece(j);
 }
 
@@ -236,7 +242,7 @@ static void finish_job(struct job *j)
 
 	if (st != ST_OK && r->error)
 		*r->error = j->err;
-	j->locked = false;
+	j->locked = 0;
 	j->request = NULL;
 	list_remove(&j->link);
 	list_push_front(&j->pool->idle, &j->link);

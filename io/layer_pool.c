@@ -147,7 +147,8 @@ enum status layer_pool_format(const struct block_range *range, uint64_t id, stru
 
 	if (!make_geometry(range, &g))
 		return fail(err, ST_INVALID, "%s: a pool of layers has at least %llu MiB and at most %llu TiB",
-			    range->device->name, LAYER_POOL_BYTES_MIN >> 20, (unsigned long long)SPACE_MAX * LAYER_CLUSTER_BYTES >> 40);
+			    range->device->name, LAYER_POOL_BYTES_MIN >> 20,
+			    (unsigned long long)SPACE_MAX * LAYER_CLUSTER_BYTES >> 40);
 	s.meta_blocks = g.meta_blocks;
 	s.clusters = g.clusters;
 	for (; s.generation < SUPER_SLOTS && st == ST_OK; s.generation++) {

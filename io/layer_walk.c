@@ -51,7 +51,8 @@ static enum status walk_leaf(struct layer_pool *p, struct record *r, const struc
 		if (!leaf[i].cluster && !leaf[i].zero)
 			continue;
 		if ((uint64_t)(index + i) * LAYER_CLUSTER_BYTES >= r->bytes)
-			return fail(err, ST_CORRUPT, "%s: layer '%s' has something behind its end", p->range.device->name, r->name);
+			return fail(err, ST_CORRUPT, "%s: layer '%s' has something behind its end", p->range.device->name,
+				    r->name);
 		if (!leaf[i].cluster)
 			continue;
 		r->clusters++;
@@ -102,8 +103,8 @@ static enum status read_directory(struct layer_pool *p, struct error *err)
 		if (e->block && page_crc(bytes) != e->crc)
 			return fail(err, ST_CORRUPT, "%s: the checksum of block %u, of the directory, is wrong", name, e->block);
 		for (unsigned i = 0; i < RECORDS_PER_BLOCK; i++) {
-			const char *fault = layer_record_decode(bytes + i * RECORD_BYTES, &p->super,
-							  &p->records[b * RECORDS_PER_BLOCK + i]);
+			struct record *r = &p->records[b * RECORDS_PER_BLOCK + i];
+			const char *fault = layer_record_decode(bytes + i * RECORD_BYTES, &p->super, r);
 
 			if (fault)
 				return fail(err, ST_CORRUPT, "%s: %s, the %uth", name, fault, b * RECORDS_PER_BLOCK + i);

@@ -20,7 +20,7 @@ static enum turn next_cluster(struct job *j, uint32_t index)
 	struct layer_pool *p = j->pool;
 
 	p->work_index = index;
-	j->locked = false;
+	j->locked = 0;
 	if (p->op)
 		p->op->steps++;
 	p->again = true;
@@ -81,7 +81,7 @@ static enum turn merge_cluster(struct job *j, unsigned child, uint32_t index)
 	enum turn t;
 	uint16_t wanted;
 
-	if (!lock_cluster(j, child, index))
+	if (!lock_blocks(j, child, index, ALL_BLOCKS))
 		return WAIT;
 	if (!has_freed_room(p, 1)) {
 		commit_start(p);
