@@ -412,7 +412,7 @@ SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $
 SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
-BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_control $(B)/bench/host_libcbor
+BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_control $(B)/bench/host_libcbor
 BENCH_SCHED := $(B)/bench/host_sched $(B)/bench/sched_fluid
 bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched'
 	$(Q)CORBEL_BUILD=$(abspath $(B)) CORBEL_DEPS=$(DEPS) $(PYTHON) bench/run.py $(BENCH)
@@ -426,6 +426,10 @@ $(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^
+$(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
 # The scheduler beside its rivals, all compiled as for the machine.
 $(B)/bench/host_sched: bench/host_sched.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c sched/*.c) \
 		bench/ours.c bench/cfs.c bench/lottery.c bench/rbtree.c)

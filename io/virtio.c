@@ -360,7 +360,7 @@ static bool work_queue(struct virtio_device *d, unsigned index, unsigned *budget
 
 static bool workable(const struct virtio_queue *q)
 {
-	return q->kicked && q->ring.state == VIRTQ_ON && !q->ring.waiting;
+	return q->kicked && q->ring.state == VIRTQ_ON;
 }
 
 /* A turn over the queues. True: there is more to do. */

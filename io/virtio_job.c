@@ -9,8 +9,9 @@
 
 bool virtio_job_begin(struct virtio_device *d, unsigned index, struct virtio_job *j, enum virtio_progress *why)
 {
+	*why = VIRTIO_BLOCKED;
 	if (j->busy)
-		return true;
+		return !d->queues[index].ring.waiting;
 	switch (virtq_pop(&d->queues[index].ring, &j->chain)) {
 	case VIRTQ_CHAIN:
 		j->busy = true;
@@ -18,7 +19,6 @@ bool virtio_job_begin(struct virtio_device *d, unsigned index, struct virtio_job
 		j->at = (struct virtq_cursor){0};
 		return true;
 	case VIRTQ_LATER:
-		*why = VIRTIO_BLOCKED;
 		return false;
 	default:
 		*why = VIRTIO_IDLE;
@@ -33,6 +33,8 @@ bool virtio_job_pin(struct virtio_device *d, unsigned index, struct virtio_job *
 	p->bytes = MIN(p->bytes, most);
 	p->write = write;
 	*why = VIRTIO_BLOCKED;
+	if (d->queues[index].ring.waiting)
+		return false;
 	switch (virtio_pin(d, index, p)) {
 	case PIN_NOW:
 		return true;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Split virtqueues, the device's side (virtio 1.2 section 2.7). A descriptor is
- * taken with two loads of eight bytes, a ring's word with one; the compiler is kept
- * from repeating them. How long a chain may get is bounded by the number of
- * descriptors in its table, which ends every loop.
+ * taken with two loads of eight bytes (byte by byte where it lies in two pages), a
+ * ring's word with one; the compiler is kept from repeating them. How long a chain may
+ * get is bounded by the number of descriptors in its table, which ends every loop.
  *
  * The sentences given to virtq_break() are part of the interface: the log shows
  * them, and the tests compare them.
@@ -42,10 +42,10 @@ static inline void *avail_event(const struct virtq *q) { return used_at(q, RING_
 static void area_add(struct virtq_area *a, const struct guest_pin *p, uint32_t offset)
 {
 	if (offset == 0) {
-		a->first = p->va;
+		a->first = a->second = (uintptr_t)p->va;
 		a->split = p->got;
 	} else {
-		a->second = p->va;
+		a->second = (uintptr_t)p->va - offset;
 	}
 }
 
@@ -59,8 +59,7 @@ static uint32_t part_bytes(const struct virtq *q, enum virtq_part part)
 
 void virtq_init(struct virtq *q)
 {
-	struct virtq fresh = {
-		.size = q->size_max, .size_max = q->size_max, .mem = q->mem, .resumed = q->resumed, .chains = q->chains};
+	struct virtq fresh = {.size = q->size_max, .size_max = q->size_max, .mem = q->mem, .resumed = q->resumed};
 
 	ASSERT(q->size_max <= VIRTQ_SIZE_MAX && q->size_max != 0 && (q->size_max & (q->size_max - 1)) == 0);
 	*q = fresh;
@@ -146,6 +145,9 @@ enum pin_result virtq_start(struct virtq *q)
 		if (answer != PIN_NOW)
 			return answer;
 	}
+	q->avail_idx = avail_at(q, RING_IDX);
+	q->used_idx = used_at(q, RING_IDX);
+	q->flat = q->pin_count == VIRTQ_PARTS;
 	q->state = VIRTQ_ON;
 	return PIN_NOW;
 }
@@ -165,21 +167,6 @@ bool virtq_stop(struct virtq *q)
 
 /* ---- chains ---- */
 
-/* The table that is being walked: the queue's own, or an indirect one. */
-struct table {
-	struct virtq_area area;
-	uint32_t count;
-	bool indirect;
-};
-
-struct desc {
-	uint64_t at;
-	uint32_t bytes;
-	uint16_t flags, next;
-};
-
-_Static_assert(sizeof(struct desc) == VIRTQ_DESC_BYTES, "a descriptor, 2.7.5");
-
 /* Not repeated by the compiler, and at any alignment. */
 static inline uint64_t load64(const void *p)
 {
@@ -188,140 +175,220 @@ static inline uint64_t load64(const void *p)
 	return *(const volatile any64 *)p;
 }
 
-static void fetch_bytes(const struct virtq_area *a, uint32_t offset, uint8_t *out)
+/* A descriptor as two words: the address; the length, the flags and the next. */
+struct words {
+	uint64_t at, rest;
+};
+#define REST_FLAGS_SHIFT 32
+#define REST_NEXT_SHIFT 48
+
+/* The one look at descriptor @index of a table that lies in one piece. */
+static inline struct words look_flat(struct virtq_area table, uint64_t index)
 {
-	for (uint32_t i = 0; i < VIRTQ_DESC_BYTES; i++)
-		out[i] = *(const volatile uint8_t *)virtq_at(a, offset + i);
+	const uint64_t *p = (const uint64_t *)(table.first + index * VIRTQ_DESC_BYTES);
+
+	return (struct words){load64(p), load64(p + 1)};
 }
 
-/* The one look at descriptor @index. An indirect table need not be aligned, so a descriptor may lie in two pages. */
-static inline struct desc fetch(const struct table *t, uint32_t index)
+/* The same for a table in two pages. An indirect one need not be aligned, so that a descriptor may lie in both. */
+static inline struct words look_split(struct virtq_area table, uint64_t index)
 {
-	uint32_t offset = index * VIRTQ_DESC_BYTES;
-	struct desc d;
+	uint32_t offset = (uint32_t)index * VIRTQ_DESC_BYTES;
+	uint8_t bytes[VIRTQ_DESC_BYTES];
 
-	if (likely(offset + VIRTQ_DESC_BYTES <= t->area.split || offset >= t->area.split)) {
-		const uint8_t *p = virtq_at(&t->area, offset);
-		uint64_t words[2] = {load64(p), load64(p + 8)};
+	if (likely(offset + VIRTQ_DESC_BYTES <= table.split || offset >= table.split)) {
+		const uint64_t *p = virtq_at(&table, offset);
 
-		__builtin_memcpy(&d, words, sizeof d);
-	} else {
-		fetch_bytes(&t->area, offset, (uint8_t *)&d);
+		return (struct words){load64(p), load64(p + 1)};
 	}
-	return d;
+	for (uint32_t i = 0; i < VIRTQ_DESC_BYTES; i++)
+		bytes[i] = *(const volatile uint8_t *)virtq_at(&table, offset + i);
+	return (struct words){get_le64(bytes), get_le64(bytes + 8)};
 }
 
 /* A chain on its way from the guest's tables into a virtq_chain. */
 struct walk {
-	struct table table;
-	struct guest_pin pins[2]; /* of the indirect table */
-	unsigned pinned;
-	const char *wrong;        /* once the walk has ended: NULL when it is sound */
+	struct virtq_chain *chain; /* readable and readable_bytes are set once kind is */
+	struct virtq_buffer *out;  /* the next place */
+	uint64_t bytes;            /* of all so far */
+	uint32_t kind;             /* VIRTQ_DESC_F_WRITE once one was seen */
+	uint32_t room;             /* places when the table was entered */
 };
 
-static void leave_table(struct virtq *q, struct walk *w)
+/* An indirect table while it is pinned. */
+struct table {
+	struct virtq_area area;
+	struct guest_pin pins[2];
+	unsigned pinned;
+	uint32_t count;
+};
+
+/* What a walk through one table ends with: NULL when the chain ends there, else what is wrong, or one of these two. */
+static const char at_table[] = "an indirect table", is_later[] = "memory that comes later";
+
+static void leave_table(struct virtq *q, struct table *t)
 {
-	for (; w->pinned > 0; w->pinned--)
-		guest_mem_unpin(q->mem, &w->pins[w->pinned - 1]);
+	for (; t->pinned > 0; t->pinned--)
+		guest_mem_unpin(q->mem, &t->pins[t->pinned - 1]);
 }
 
-static const char *table_wrong(const struct virtq *q, const struct walk *w, const struct desc *d)
+static const char *table_wrong(const struct virtq *q, const struct virtq_buffer *d)
 {
 	uint64_t end;
 
 	if (!q->indirect)
 		return "an indirect table without the feature";
-	if (w->table.indirect)
-		return "an indirect table in an indirect table";
 	if (d->flags & VIRTQ_DESC_F_NEXT)
 		return "an indirect table that is not the last of its chain";
 	if (d->bytes == 0 || d->bytes % VIRTQ_DESC_BYTES != 0)
 		return "an indirect table of an odd size";
 	if (d->bytes > VIRTQ_SIZE_MAX * VIRTQ_DESC_BYTES)
 		return "an indirect table that is too large";
-	if (add_overflows(d->at, d->bytes, &end))
+	if (add_overflows(d->at.v, d->bytes, &end))
 		return "an indirect table outside memory";
 	return NULL;
 }
 
-/* Goes on in the table that @d refers to. False: the walk ends, with LATER when nothing is wrong. */
-static bool enter_table(struct virtq *q, struct walk *w, const struct desc *d)
+/* Pins the table that @d refers to. NULL, or what is wrong, or is_later. */
+static const char *enter_table(struct virtq *q, struct table *t, const struct virtq_buffer *d)
 {
-	w->wrong = table_wrong(q, w, d);
-	if (w->wrong)
-		return false;
-	w->table = (struct table){.count = d->bytes / VIRTQ_DESC_BYTES, .indirect = true};
-	for (uint32_t done = 0; done < d->bytes; w->pinned++) {
-		struct guest_pin *p = &w->pins[w->pinned];
+	const char *wrong = table_wrong(q, d);
+
+	t->pinned = 0;
+	for (uint32_t done = 0; !wrong && done < d->bytes;) {
+		struct guest_pin *p = &t->pins[t->pinned];
 		enum pin_result answer;
 
-		*p = (struct guest_pin){.at = gpa(d->at + done), .bytes = d->bytes - done};
+		p->at = gpa(d->at.v + done);
+		p->bytes = d->bytes - done;
+		p->write = false;
 		answer = virtq_wait_pin(q, p);
-		if (answer != PIN_NOW) {
-			w->wrong = answer == PIN_FAIL ? "an indirect table outside memory" : NULL;
-			return false;
-		}
-		area_add(&w->table.area, p, done);
+		if (answer != PIN_NOW)
+			return answer == PIN_FAIL ? "an indirect table outside memory" : is_later;
+		t->pinned++;
+		area_add(&t->area, p, done);
 		done += p->got;
 	}
-	return true;
+	t->count = d->bytes / VIRTQ_DESC_BYTES;
+	return wrong;
 }
 
-static inline const char *add_buffer(struct virtq_chain *c, const struct desc *d)
+/* The readable ones end here. */
+static inline void begin_writable(struct walk *w)
 {
-	uint32_t count = (uint32_t)c->readable + c->writable;
-	uint64_t end;
+	w->chain->readable = (uint16_t)(w->out - w->chain->buffers);
+	w->chain->readable_bytes = w->bytes;
+	w->kind = VIRTQ_DESC_F_WRITE;
+}
 
-	if (unlikely(d->bytes == 0))
-		return "a buffer of no bytes";
-	if (unlikely(add_overflows(d->at, d->bytes, &end)))
-		return "a buffer that wraps around";
-	if (unlikely(count >= c->room))
-		return "a chain longer than the device takes";
-	c->buffers[count] = (struct virtq_buffer){gpa(d->at), d->bytes};
-	if (d->flags & VIRTQ_DESC_F_WRITE) {
-		c->writable++;
-		c->writable_bytes += d->bytes;
-	} else if (unlikely(c->writable != 0)) {
+/* A descriptor that is not of the kind of those before it. NULL, or what is wrong, or at_table. */
+static inline const char *change_kind(struct walk *w, uint32_t flags)
+{
+	if (flags & VIRTQ_DESC_F_INDIRECT)
+		return at_table;
+	if (w->kind == VIRTQ_DESC_F_WRITE)
 		return "a readable buffer after a writable one";
-	} else {
-		c->readable++;
-		c->readable_bytes += d->bytes;
-	}
+	begin_writable(w);
 	return NULL;
 }
 
-/* Follows the chain from its head. True when it is whole and sound; else see w->wrong. */
-static bool walk_chain(struct virtq *q, struct virtq_chain *c, struct walk *w)
+/*
+ * Follows the chain from descriptor @index of a table of @count. In one piece, and inlined, so that what it counts
+ * stays in registers: this is what a request costs in the ring. *@last: the descriptor that it did not take.
+ */
+__attribute__((always_inline)) static inline const char *
+walk_table(struct walk *w, struct virtq_area table, uint64_t count, uint64_t index,
+	   struct words (*look)(struct virtq_area, uint64_t), struct words *last)
 {
-	uint32_t index = c->head, left = w->table.count;
+	/* A step takes a descriptor and a place: whichever there is less of ends a loop. */
+	struct virtq_buffer *end = w->out + MIN(w->room, count);
 
-	for (;;) {
-		struct desc d = fetch(&w->table, index);
+	while (likely(w->out != end)) {
+		struct words d = look(table, index);
+		uint32_t flags = (uint32_t)(d.rest >> REST_FLAGS_SHIFT), bytes = (uint32_t)d.rest;
+		const char *wrong;
 
-		if (unlikely(d.flags & VIRTQ_DESC_F_INDIRECT)) {
-			if (!enter_table(q, w, &d))
-				return false;
-			index = 0;
-			left = w->table.count;
-			continue;
+		if (unlikely((flags ^ w->kind) & (VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT))) {
+			wrong = change_kind(w, flags);
+			if (unlikely(wrong)) {
+				last->at = d.at;
+				last->rest = d.rest;
+				return wrong;
+			}
 		}
-		w->wrong = add_buffer(c, &d);
-		if (unlikely(w->wrong))
-			return false;
-		if (!(d.flags & VIRTQ_DESC_F_NEXT))
-			break;
-		index = d.next;
-		if (unlikely(index >= w->table.count))
-			w->wrong = "a chain that leaves its table";
-		else if (unlikely(--left == 0))
-			w->wrong = "a chain with a loop";
-		if (unlikely(w->wrong))
-			return false;
+		if (unlikely(d.at + bytes <= d.at))
+			return bytes == 0 ? "a buffer of no bytes" : "a buffer that wraps around";
+		put_le64(w->out, d.at);
+		put_le64(&w->out->bytes, d.rest);
+		w->out++;
+		w->bytes += bytes;
+		if (!(flags & VIRTQ_DESC_F_NEXT))
+			return NULL;
+		index = d.rest >> REST_NEXT_SHIFT;
+		if (unlikely(index >= count))
+			return "a chain that leaves its table";
 	}
-	if (unlikely(c->readable_bytes + c->writable_bytes > CHAIN_BYTES_MAX))
-		w->wrong = "a chain of more than 4 GiB";
-	return !w->wrong;
+	return w->room <= count ? "a chain longer than the device takes" : "a chain with a loop";
+}
+
+static const char *walk_split(struct walk *w, const struct virtq_area *table, uint64_t count, uint64_t index,
+			      struct words *last)
+{
+	return walk_table(w, *table, count, index, look_split, last);
+}
+
+__attribute__((noinline)) static const char *walk_indirect(struct virtq *q, struct walk *w, const struct words *from)
+{
+	struct virtq_buffer d;
+	struct words last;
+	struct table t;
+	const char *wrong;
+
+	__builtin_memcpy(&d, from, sizeof d);
+	wrong = enter_table(q, &t, &d);
+	if (wrong)
+		goto out;
+	if (t.pinned == 1)
+		wrong = walk_table(w, t.area, t.count, 0, look_flat, &last);
+	else
+		wrong = walk_split(w, &t.area, t.count, 0, &last);
+	if (wrong == at_table)
+		wrong = "an indirect table in an indirect table";
+out:
+	leave_table(q, &t);
+	return wrong;
+}
+
+/* NULL, or why the chain is not to be had. */
+static inline const char *walk_chain(struct virtq *q, struct virtq_chain *c, uint64_t head, uint64_t size)
+{
+	const struct virtq_area *table = &q->area[VIRTQ_DESC];
+	struct walk w = {.chain = c, .out = c->buffers, .room = c->room};
+	struct words d;
+	const char *wrong;
+
+	if (likely(q->flat)) {
+		wrong = walk_table(&w, *table, size, head, look_flat, &d);
+	} else {
+		struct walk slow = w;
+
+		wrong = walk_split(&slow, table, size, head, &d);
+		w = slow;
+	}
+	if (unlikely(wrong == at_table)) {
+		struct walk rest = w;
+
+		rest.room = c->room - (uint32_t)(w.out - c->buffers);
+		wrong = walk_indirect(q, &rest, &d);
+		w = rest;
+	}
+	if (unlikely(wrong))
+		return wrong;
+	if (unlikely(w.kind == 0))
+		begin_writable(&w);
+	c->writable = (uint16_t)(w.out - c->buffers - c->readable);
+	c->writable_bytes = w.bytes - c->readable_bytes;
+	return likely(w.bytes <= CHAIN_BYTES_MAX) ? NULL : "a chain of more than 4 GiB";
 }
 
 static enum virtq_result broken(struct virtq *q, const char *why)
@@ -330,71 +397,92 @@ static enum virtq_result broken(struct virtq *q, const char *why)
 	return VIRTQ_BROKEN;
 }
 
-static inline uint64_t *busy_word(struct virtq *q, uint16_t head) { return &q->busy[head / 64]; }
+static enum virtq_result not_ready(struct virtq *q, uint16_t ready)
+{
+	if (q->state == VIRTQ_STARTING || (q->state == VIRTQ_ON && q->waiting))
+		return VIRTQ_LATER;
+	if (q->state != VIRTQ_ON)
+		return VIRTQ_BROKEN;
+	return ready == 0 ? VIRTQ_EMPTY : broken(q, "the available index jumps");
+}
+
+static enum virtq_result not_popped(struct virtq *q, uint16_t head, const char *wrong)
+{
+	q->busy[head] = false;
+	return wrong == is_later ? VIRTQ_LATER : broken(q, wrong);
+}
+
+static inline uint64_t next_head(const struct virtq *q, uint64_t entry)
+{
+	if (likely(q->flat))
+		return load16((const void *)(q->area[VIRTQ_AVAIL].first + RING_ENTRIES + AVAIL_BYTES * entry));
+	return load16(avail_at(q, RING_ENTRIES + AVAIL_BYTES * (uint32_t)entry));
+}
 
 enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c)
 {
-	uint16_t ready, head;
-	struct walk w;
-	bool whole;
+	uint64_t size = q->size, head;
+	uint16_t ready = 0;
+	const char *wrong;
 
-	if (unlikely(q->state != VIRTQ_ON || q->waiting))
-		return q->state == VIRTQ_ON || q->state == VIRTQ_STARTING ? VIRTQ_LATER : VIRTQ_BROKEN;
-	ready = (uint16_t)(load16(avail_at(q, RING_IDX)) - q->next_avail);
-	if (ready == 0)
-		return VIRTQ_EMPTY;
-	if (unlikely(ready > q->size))
-		return broken(q, "the available index jumps");
+	if (likely(q->state == VIRTQ_ON && !q->waiting))
+		ready = (uint16_t)(load16(q->avail_idx) - q->next_avail);
+	/* 1 .. size? */
+	if (unlikely((uint16_t)(ready - 1) >= size))
+		return not_ready(q, ready);
 	/* What the index announces was written before it (2.7.13.3). */
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	head = load16(avail_at(q, RING_ENTRIES + AVAIL_BYTES * (q->next_avail & (q->size - 1u))));
-	if (unlikely(head >= q->size))
+	head = next_head(q, q->next_avail & (size - 1));
+	if (unlikely(head >= size))
 		return broken(q, "a chain that begins outside the table");
-	if (unlikely(*busy_word(q, head) & BIT(head % 64)))
+	if (unlikely(q->busy[head]))
 		return broken(q, "a chain that is in use already");
-
-	c->head = head;
-	c->readable = c->writable = 0;
-	c->readable_bytes = c->writable_bytes = 0;
-	w.table = (struct table){q->area[VIRTQ_DESC], q->size, false};
-	w.pinned = 0;
-	whole = walk_chain(q, c, &w);
-	leave_table(q, &w);
-	if (unlikely(!whole))
-		return w.wrong ? broken(q, w.wrong) : VIRTQ_LATER;
+	q->busy[head] = true;
+	c->head = (uint16_t)head;
+	wrong = walk_chain(q, c, head, size);
+	if (unlikely(wrong))
+		return not_popped(q, c->head, wrong);
 	q->next_avail++;
 	q->in_flight++;
-	q->chains++;
-	*busy_word(q, head) |= BIT(head % 64);
 	return VIRTQ_CHAIN;
 }
 
-void virtq_drop(struct virtq *q, uint16_t head)
+static inline void drop(struct virtq *q, uint16_t head)
 {
-	ASSERT(head < VIRTQ_SIZE_MAX && (*busy_word(q, head) & BIT(head % 64)));
-	*busy_word(q, head) &= ~BIT(head % 64);
+	bool *busy = &q->busy[head % VIRTQ_SIZE_MAX];
+
+	ASSERT(*busy);
+	*busy = false;
 	q->in_flight--;
 }
+
+void virtq_drop(struct virtq *q, uint16_t head) { drop(q, head); }
 
 void virtq_unpop(struct virtq *q, const struct virtq_chain *c)
 {
 	virtq_drop(q, c->head);
 	q->next_avail--;
-	q->chains--;
+}
+
+__attribute__((noinline)) static void store_used(struct virtq *q, uint32_t entry, uint32_t head, uint32_t written)
+{
+	store32(used_at(q, entry), head);
+	store32(used_at(q, entry + 4), written);
 }
 
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 {
-	uint32_t entry = RING_ENTRIES + USED_BYTES * (q->next_used & (q->size - 1u));
+	uint64_t at = USED_BYTES * (uint64_t)(q->next_used & (q->size - 1u));
 
-	virtq_drop(q, head);
+	drop(q, head);
 	if (unlikely(q->state != VIRTQ_ON))
 		return;
-	store32(used_at(q, entry), head);
-	store32(used_at(q, entry + 4), written);
-	q->next_used++;
+	if (likely(q->flat))
+		put_le64((void *)(q->area[VIRTQ_USED].first + at + RING_ENTRIES), head | (uint64_t)written << 32);
+	else
+		store_used(q, (uint32_t)at + RING_ENTRIES, head, written);
 	/* The driver takes the entry once it sees the index (2.7.8.2). */
-	__atomic_store_n((uint16_t *)used_at(q, RING_IDX), q->next_used, __ATOMIC_RELEASE);
+	__atomic_store_n(q->used_idx, ++q->next_used, __ATOMIC_RELEASE);
 }
 
 /* ---- who is told when ---- */
@@ -433,7 +521,7 @@ bool virtq_kicks_on(struct virtq *q)
 	else
 		store16(used_at(q, RING_FLAGS), 0);
 	full_fence();
-	return load16(avail_at(q, RING_IDX)) != q->next_avail;
+	return load16(q->avail_idx) != q->next_avail;
 }
 
 /* ---- the memory of a chain ---- */

@@ -38,17 +38,22 @@ enum virtq_state {
 	VIRTQ_STOPPING, /* being reset; something is still under way */
 };
 
-/* A part of the ring: at most two pages of it. */
+/*
+ * A part of the ring: at most two pages of it, which need not be neighbours. Byte n lies at first + n when n is below
+ * split, else at second + n: second is that much less than where the second page's bytes begin.
+ */
 struct virtq_area {
-	uint8_t *first, *second; /* host addresses of byte 0 and of byte split */
+	uintptr_t first, second;
 	uint32_t split;
 };
 
-/* One buffer of a chain, as it was fetched. Never of 0 bytes. */
+/* One buffer of a chain: the descriptor as it was fetched. Never of 0 bytes, and it does not wrap around. */
 struct virtq_buffer {
 	gpa_t at;
 	uint32_t bytes;
+	uint16_t flags, next; /* of no meaning to a device */
 };
+_Static_assert(sizeof(struct virtq_buffer) == VIRTQ_DESC_BYTES, "2.7.5");
 
 /* A chain that was popped. The device's, with an array of its own, until it pushes @head. */
 struct virtq_chain {
@@ -73,11 +78,13 @@ struct virtq {
 	enum virtq_state state;
 	const char *broken; /* why, static text; NULL when it is not */
 	struct virtq_area area[VIRTQ_PARTS];
+	uint16_t *avail_idx, *used_idx;
+	bool flat; /* each part lies in one piece, as it nearly always does */
 	uint16_t next_avail; /* free-running, as in the rings: the next to pop */
 	uint16_t next_used;  /* the next to push */
 	uint16_t signalled;  /* next_used when the driver was last looked after: it need not be told of older ones */
 	uint16_t in_flight;  /* popped, not pushed or dropped */
-	uint64_t busy[VIRTQ_SIZE_MAX / 64]; /* heads in flight */
+	bool busy[VIRTQ_SIZE_MAX]; /* heads in flight */
 
 	struct guest_pin pins[2 * VIRTQ_PARTS]; /* the parts, in order, a piece per page */
 	uint8_t pin_count;
@@ -85,8 +92,6 @@ struct virtq {
 	uint32_t part_pinned;
 	struct guest_pin wait; /* the one thing the queue, or its device on its behalf, waits for */
 	bool waiting;
-
-	uint64_t chains; /* popped since power-on */
 };
 
 enum virtq_result {
@@ -161,7 +166,7 @@ void virtq_piece(const struct virtq_cursor *at, struct guest_pin *p);
 /* Byte @offset of @a, the host's view. Elements never straddle the split, but those of the used ring (two words). */
 static inline void *virtq_at(const struct virtq_area *a, uint32_t offset)
 {
-	return offset < a->split ? a->first + offset : a->second + (offset - a->split);
+	return (void *)((offset < a->split ? a->first : a->second) + offset);
 }
 
 #endif

@@ -26,7 +26,7 @@ static struct driver drv;
 static uint8_t config[10];
 
 /* What the device is told to do, and what was asked of it. */
-static bool refuse, hold, answers_busy, resume_other;
+static bool refuse, hold, answers_busy, resume_other, late_chain;
 static uint16_t held[QUEUES][64];
 static unsigned holding[QUEUES], popped[QUEUES], stops, resets, writes;
 static uint32_t written_at;
@@ -67,6 +67,11 @@ static enum virtio_progress on_work(struct virtio_device *d, unsigned index, uns
 		case VIRTQ_LATER:
 			return VIRTIO_BLOCKED;
 		default:
+			if (late_chain) { /* the driver is quicker than the request to kick */
+				late_chain = false;
+				driver_desc(&ring[index], 9, 0x10000, 8, 0, 0);
+				driver_offer(&ring[index], 9);
+			}
 			return VIRTIO_IDLE;
 		}
 		*budget -= CHAIN_COST;
@@ -99,7 +104,7 @@ static const struct virtio_device_ops ops = {on_features, on_config_write, on_wo
 static int setup(void **state)
 {
 	(void)state;
-	refuse = hold = answers_busy = resume_other = false;
+	refuse = hold = answers_busy = resume_other = late_chain = false;
 	memset(holding, 0, sizeof holding);
 	memset(popped, 0, sizeof popped);
 	stops = resets = writes = budget_seen = 0;
@@ -262,9 +267,26 @@ static void nothing_before_driver_ok(void **state)
 	assert_false(drv.deferred);
 	assert_int_equal(used(0), 0);
 	assert_int_equal(drv.interrupts[1], 0);
+	offer(1, 0); /* was not kicked for at all */
 	driver_ok(&drv); /* what came in before is looked after, without another kick */
 	driver_work(&drv);
 	assert_int_equal(used(0), 1);
+	assert_int_equal(used(1), 1);
+}
+
+/* What comes in between the last look and the request to kick is found by the look after it. */
+static void a_chain_at_the_last_moment(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		driver_status(&drv, 0);
+		bring_up(i ? ALL & ~VIRTIO_F_EVENT_IDX : ALL);
+		late_chain = true;
+		offer(0, 0);
+		driver_kick(&drv, 0);
+		assert_false(late_chain);
+		assert_int_equal(used(0), 2);
+	}
 }
 
 /* ---- queues ---- */
@@ -522,6 +544,26 @@ static void both_resets(void **state)
 	assert_false(virtio_queue_resetting(&queues[0]));
 }
 
+/* A queue cannot be enabled while the device is being reset, even one that is off already. */
+static void no_queue_in_a_reset(void **state)
+{
+	(void)state;
+	assert_int_equal(driver_negotiate(&drv, ALL), 0x0b);
+	driver_ring_init(&ring[0], &mem, 0x1000, 16);
+	driver_queue(&drv, 0, &ring[0]);
+	driver_ok(&drv);
+	hold = true;
+	offer(0, 0);
+	driver_kick(&drv, 0);
+	driver_work(&drv);
+	driver_status(&drv, 0);
+	driver_ring_init(&ring[1], &mem, 0x3000, 16);
+	driver_queue(&drv, 1, &ring[1]);
+	assert_false(virtio_queue_enabled(&queues[1]));
+	end_one(0);
+	assert_int_equal(driver_read_status(&drv), 0);
+}
+
 /* ---- the configuration space ---- */
 
 static void reading_the_space(void **state)
@@ -641,9 +683,14 @@ static void one_queue_resumes_another(void **state)
 	offer(0, 0);
 	driver_kick(&drv, 0); /* blocked */
 	answers_busy = false;
+	lock_acquire(&dev.lock);
+	queues[1].kicked = true;
+	dev.deferred = true; /* the worker is at it: nobody is asked to come again */
+	dev.turn = 0;
 	resume_other = true;
-	driver_kick(&drv, 1);
-	driver_work(&drv);
+	assert_true(virtio_work(&dev, VIRTIO_INLINE_BUDGET));
+	assert_false(virtio_work(&dev, VIRTIO_INLINE_BUDGET));
+	lock_release(&dev.lock);
 	assert_int_equal(used(0), 1);
 }
 
@@ -700,6 +747,7 @@ int main(void)
 		T(nothing_before_driver_ok), T(registers_of_a_queue), T(an_enabled_queue_is_left_alone), T(wrong_queues),
 		T(a_broken_ring_needs_a_reset), T(a_queue_that_starts_later), T(a_reset_waits), T(a_reset_that_need_not_wait),
 		T(a_reset_and_a_question_too_late), T(one_queue_is_reset), T(ring_reset_must_be_negotiated), T(both_resets),
+		T(no_queue_in_a_reset), T(a_chain_at_the_last_moment),
 		T(reading_the_space), T(writing_the_space), T(changes_are_told), T(a_kick_is_bounded),
 		T(what_is_left_is_deferred), T(queues_take_turns), T(one_queue_resumes_another),
 		T(a_chain_that_waits_for_its_table), T(kicks_of_all_numbers), T(no_vector_no_message),

@@ -457,7 +457,7 @@ static void wrong_requests(void **state)
 	} cases[] = {
 		{VIRTIO_BLK_T_IN, SECTORS, 512, 1}, {VIRTIO_BLK_T_IN, SECTORS - 1, 1024, 1}, {VIRTIO_BLK_T_IN, ~0ull, 512, 1},
 		{VIRTIO_BLK_T_IN, 0, 511, 1}, {VIRTIO_BLK_T_IN, 0, 513, 1}, {VIRTIO_BLK_T_IN, 0, 1, 1},
-		{VIRTIO_BLK_T_OUT, SECTORS, 512, 1}, {VIRTIO_BLK_T_OUT, ~0ull - 1, 512, 1}, {VIRTIO_BLK_T_OUT, 0, 100, 1},
+		{VIRTIO_BLK_T_OUT, SECTORS, 512, 1}, {VIRTIO_BLK_T_OUT, ~0ull - 1, 512, 1}, {VIRTIO_BLK_T_OUT, ~0ull - 1, 2048, 1}, {VIRTIO_BLK_T_OUT, 0, 100, 1},
 		{2, 0, 512, 2}, {3, 0, 512, 2}, {10, 0, 512, 2}, {14, 0, 512, 2}, {15, 0, 512, 2}, {26, 0, 0, 2},
 		{0xffffffff, 0, 512, 2}, {0x80000001, 0, 512, 2},
 	};

@@ -67,7 +67,7 @@ static int teardown(void **state)
 	(void)state;
 	/* Chains that a test left in flight. */
 	for (unsigned head = 0; head < VIRTQ_SIZE_MAX; head++)
-		if (q.busy[head / 64] & BIT(head % 64))
+		if (q.busy[head])
 			virtq_drop(&q, (uint16_t)head);
 	if (!virtq_stop(&q)) {
 		fake_guest_mem_answer(&mem, 1);
@@ -143,7 +143,6 @@ static void a_chain_goes_out_and_back(void **state)
 	assert_int_equal(q.in_flight, 0);
 	expect_used(4, 513);
 	assert_false(driver_used(&ring, &id, &bytes));
-	assert_int_equal(q.chains, 1);
 }
 
 static void chains_end_in_any_order(void **state)
@@ -241,7 +240,6 @@ static void a_chain_is_put_back(void **state)
 	assert_int_equal(virtq_pop(&q, &chain), VIRTQ_CHAIN);
 	assert_int_equal(chain.writable_bytes, 514);
 	expect_three(3);
-	assert_int_equal(q.chains, 2);
 }
 
 static void what_was_popped_stays(void **state)
@@ -800,7 +798,7 @@ static void a_queue_that_is_off_tells_nobody(void **state)
 
 static void cursors(void **state)
 {
-	struct virtq_buffer list[] = {{gpa(100), 4}, {gpa(200), 1}, {gpa(300), 8}, {gpa(400), 2}};
+	struct virtq_buffer list[] = {{gpa(100), 4, 0, 0}, {gpa(200), 1, 0, 0}, {gpa(300), 8, 0, 0}, {gpa(400), 2, 0, 0}};
 	struct virtq_chain c = {.buffers = list, .readable = 2, .writable = 2, .readable_bytes = 5, .writable_bytes = 10};
 	struct virtq_cursor at = virtq_readable(&c);
 	struct guest_pin p;
