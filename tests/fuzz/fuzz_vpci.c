@@ -114,11 +114,40 @@ static void write_memory(struct input *in, unsigned slot)
 {
 	uint16_t where = (uint16_t)take(in, 2);
 	uint8_t bytes[16];
-	unsigned count = 1 + where % sizeof bytes;
+	unsigned count = 1 + (unsigned)take(in, 1) % sizeof bytes;
 
 	for (unsigned i = 0; i < count; i++)
 		bytes[i] = (uint8_t)take(in, 1);
 	REQUIRE(gmem_write(vm, gpa(RINGS + slot * 0x4000 + where % 0x4000), bytes, count) == ST_OK);
+}
+
+static void put_desc(uint64_t table, unsigned n, uint64_t at, uint32_t bytes, uint16_t flags)
+{
+	uint8_t desc[16];
+
+	put_le64(desc, at);
+	put_le32(desc + 8, bytes);
+	put_le16(desc + 12, flags);
+	put_le16(desc + 14, (uint16_t)(n + 1));
+	REQUIRE(gmem_write(vm, gpa(table + n * 16), desc, sizeof desc) == ST_OK);
+}
+
+/* A request as disks have them (entropy: buffers that it may not write to), and a kick. */
+static void request(struct input *in, unsigned slot)
+{
+	uint64_t rings = RINGS + slot * 0x4000, header = rings + 0x3000;
+	uint8_t head[16] = {(uint8_t)take(in, 1), [8] = (uint8_t)take(in, 1)};
+	uint16_t index, zero = 0;
+
+	REQUIRE(gmem_write(vm, gpa(header), head, sizeof head) == ST_OK);
+	put_desc(rings, 0, header, sizeof head, VIRTQ_DESC_F_NEXT);
+	put_desc(rings, 1, header + 0x200, 512, head[0] == VIRTIO_BLK_T_IN ? 3 : VIRTQ_DESC_F_NEXT);
+	put_desc(rings, 2, header + 0x400, 1, VIRTQ_DESC_F_WRITE);
+	REQUIRE(gmem_read(vm, gpa(rings + 0x1002), &index, 2) == ST_OK);
+	REQUIRE(gmem_write(vm, gpa(rings + 0x1004 + index % 16 * 2), &zero, 2) == ST_OK);
+	index++;
+	REQUIRE(gmem_write(vm, gpa(rings + 0x1002), &index, 2) == ST_OK);
+	vm_port_write(vm, bar(slot, VIRTIO_PCI_IO_BAR) & 0xffff, 2, 0);
 }
 
 static void work(void)
@@ -164,6 +193,8 @@ static void access(struct input *in, uint8_t op)
 			(void)ram_disks_answer(1 + slot);
 		else if (how == 4)
 			ram_disks.full = !ram_disks.full;
+		else if (how == 5)
+			request(in, slot);
 	}
 }
 
