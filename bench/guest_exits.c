@@ -16,7 +16,11 @@ const char guest_name[] = "guest_exits";
 #define PORT_UART_LSR 0x3fdu
 #define PORT_POST 0x80u
 #define IOAPIC_WINDOW 0xfec00010ull
-#define HOLE 0xd0000000ull
+#define HOLE 0xf0000000ull
+#define RNG_CONFIG 0xe0008000ull /* ECAM: bus 0, slot 1, the entropy device */
+#define RNG_PORTS 0x10u          /* its BARs: notify by port, registers */
+#define RNG_MEMORY 0x20u
+#define RNG_NOTIFY 0x3000u
 #define UNKNOWN_HYPERCALL 0x7fffu
 #define HLT_TICKS 20000u
 #define IDLE_TICKS 20000000ull /* for the host to clear memory ahead */
@@ -134,6 +138,19 @@ static void mmio(const char *first_read, const char *read, const char *first_wri
 	EACH_ELSEWHERE("movl %%eax, k(%%rdi)", o);
 	report(first_write);
 	MEASURE(write, "movl %%eax, (%%rdi)", o);
+}
+
+/* A driver's kick of a queue with nothing in it: what the way to the device costs, by port and by device memory. */
+static void kicks(void)
+{
+	const volatile uint32_t *ports = (const volatile uint32_t *)(RNG_CONFIG + RNG_PORTS);
+	const volatile uint32_t *memory = (const volatile uint32_t *)(RNG_CONFIG + RNG_MEMORY);
+	struct operands by_port = {.d = *ports & ~3u}, by_memory = {.di = (*memory & ~0xfu) + RNG_NOTIFY};
+
+	MEASURE("kick_port", "outw %%ax, %%dx", by_port);
+	MEASURE("kick_memory", "movw %%ax, (%%rdi)", by_memory);
+	EACH_ELSEWHERE("movw %%ax, k(%%rdi)", by_memory);
+	report("kick_memory_first");
 }
 
 /* The shortest handler that ends its interrupt; its first instruction reads the TSC for those who want it. */
@@ -300,6 +317,7 @@ void guest_main(void)
 	plain_exits();
 	mmio("mmio_read_first", "mmio_read", "mmio_write_first", "mmio_write", IOAPIC_WINDOW);
 	mmio("hole_read_first", "hole_read", "hole_write_first", "hole_write", HOLE);
+	kicks();
 	if (!(cpuid(1, 0).ecx & CPUID_1C_X2APIC))
 		return;
 	x2apic();
