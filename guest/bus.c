@@ -59,7 +59,7 @@ enum status bus_add(struct bus *bus, uint64_t start, uint64_t length, struct dev
 		return ST_OVER_LIMIT;
 	for (unsigned i = bus->count + 1; i > at; i--)
 		bus->ranges[i] = bus->ranges[i - 1];
-	bus->ranges[at] = (struct bus_range){start, length, dev, dev_offset};
+	bus->ranges[at] = (struct bus_range){start, length, dev, dev_offset, dev->ops->own_lock};
 	bus->count++;
 	return ST_OK;
 }
@@ -101,7 +101,7 @@ static void count_miss(struct bus *bus) { __atomic_fetch_add(&bus->misses, 1, __
 
 static uint64_t guarded_read(struct bus *bus, struct bus_range *r, uint64_t addr, unsigned size)
 {
-	bool guarded = bus->enter && !r->dev->ops->own_lock;
+	bool guarded = bus->enter && !r->own_lock;
 	uint64_t value;
 
 	if (guarded)
@@ -114,7 +114,7 @@ static uint64_t guarded_read(struct bus *bus, struct bus_range *r, uint64_t addr
 
 static void guarded_write(struct bus *bus, struct bus_range *r, uint64_t addr, unsigned size, uint64_t value)
 {
-	bool guarded = bus->enter && !r->dev->ops->own_lock;
+	bool guarded = bus->enter && !r->own_lock;
 
 	if (guarded)
 		bus->enter(bus->ctx);

@@ -22,6 +22,7 @@ struct bus_range {
 	uint64_t start, length;
 	struct device *dev;
 	uint64_t dev_offset; /* the device's offset of @start: a device may claim several ranges */
+	bool own_lock;       /* as dev->ops says */
 };
 
 struct bus {

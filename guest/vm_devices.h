@@ -42,7 +42,7 @@ static inline uint64_t vm_read(struct vm *vm, struct bus *bus, uint64_t addr, un
 
 	if (!bus_holds(r, addr, size))
 		return vm_read_far(bus, addr, size, r);
-	if (r->dev->ops->own_lock)
+	if (r->own_lock)
 		return bus_range_read(r, addr, size);
 	vm_enter_devices(vm);
 	value = bus_range_read(r, addr, size);
@@ -58,7 +58,7 @@ static inline void vm_write(struct vm *vm, struct bus *bus, uint64_t addr, unsig
 		vm_write_far(bus, addr, size, value, r);
 		return;
 	}
-	if (r->dev->ops->own_lock) {
+	if (r->own_lock) {
 		bus_range_write(r, addr, size, value);
 		return;
 	}
