@@ -30,6 +30,8 @@ static bool submit(void *ctx, struct block_request *r)
 static bool cancel(void *ctx, struct block_request *r)
 {
 	(void)ctx;
+	if (ram_disks.begun)
+		return false;
 	list_remove(&r->link);
 	return true;
 }
@@ -89,7 +91,7 @@ void ram_disks_init(void)
 {
 	static const char *const names[RAM_DISKS] = {"one", "two"};
 
-	ram_disks.hold = ram_disks.full = false;
+	ram_disks.hold = ram_disks.begun = ram_disks.full = false;
 	ram_disks.requests = 0;
 	for (unsigned i = 0; i < RAM_DISKS; i++) {
 		struct ram_disk *d = &ram_disks.disk[i];

@@ -22,6 +22,7 @@ struct ram_disk {
 struct ram_disks {
 	struct ram_disk disk[RAM_DISKS];
 	bool hold;     /* requests wait for ram_disks_answer() */
+	bool begun;    /* what is held cannot be called back */
 	bool full;     /* writes find no space */
 	uint64_t requests;
 };

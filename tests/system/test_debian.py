@@ -114,6 +114,34 @@ def test_kernel_log(machine, operator, guests, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_pci_and_what_is_on_it(guests, name):
+    guest = guests[name]
+    log = guest.log()
+    for wanted in (r"PCI: MMCONFIG at \[mem 0xe0000000-0xe00fffff\] reserved in E820$",
+                   r"pci_bus 0000:00: root bus resource \[io  0x1000-0xffff window\]$",
+                   r"pci_bus 0000:00: root bus resource \[mem 0xc0000000-0xdfffffff window\]$",
+                   r"pci_bus 0000:00: root bus resource \[mem 0x100000000-0x13fffffff window\]$",
+                   r"pci 0000:00:01\.0: \[1af4:1044\] type 00 class 0xff0000$"):
+        assert re.search(wanted, log, re.MULTILINE), wanted
+    for unwanted in (r"not using (MMCONFIG|ECAM)", r"can't (claim|assign|reserve) ", r"no compatible bridge window", r"BAR \d+: (failed|no space)",
+                     r"Unknown symbol", r"ACPI.*(Error|Warning|_CRS)", r"address conflict", r"pnp .*disabling"):
+        assert not re.search(unwanted, log), unwanted
+    # where firmware put it, and nothing of it moved
+    assert guest.run("head -n 3 /sys/bus/pci/devices/0000:00:01.0/resource").split() == [
+        "0x0000000000001000", "0x0000000000001003", "0x0000000000040101",
+        "0x00000000c0000000", "0x00000000c0000fff", "0x0000000000040200"] + ["0x0000000000000000"] * 3
+    # the entropy device: bound, chosen, and it gives bytes, which MSI-X announces
+    assert guest.run("cat /sys/class/misc/hw_random/rng_current").strip() == "virtio_rng.0"
+    interrupts = lambda: sum(int(n) for line in guest.run("cat /proc/interrupts").splitlines()
+                             if "virtio0-input" in line for n in line.split()[1:] if n.isdigit())
+    before = interrupts()
+    read = "dd if=/dev/hwrng bs=32 count=8 2>/dev/null | md5sum"
+    first, second = guest.run(read), guest.run(read)
+    assert first != second and "d41d8cd98f00b204e9800998ecf8427e" not in first
+    assert interrupts() > before
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_processor_and_clocks(machine, guests, name):
     flags = re.search(r"^flags\s*:(.*)$", guests[name].run("cat /proc/cpuinfo"), re.MULTILINE)[1].split()
     # tsc_known_freq is how Linux says that it took the frequency from CPUID

@@ -137,6 +137,76 @@ static void the_rest(void **state)
 	refused(ST_INVALID, "on_reset action 9");
 }
 
+static struct vm_disk *add_disk(const char *name, const char *volume)
+{
+	struct vm_disk *d = &cfg.disks[cfg.disk_count++];
+
+	vm_disk_init(d);
+	strcpy(d->name, name);
+	strcpy(d->volume, volume);
+	return d;
+}
+
+static void disks_have_names_and_volumes(void **state)
+{
+	struct vm_disk *d;
+
+	(void)state;
+	assert_true(cfg.disk_count == 0 && cfg.rng);
+	add_disk("root", "debian");
+	add_disk("data-1.x_y", "pool/data@monday");
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	d = add_disk("root", "other");
+	refused(ST_EXISTS, "disk.root is there twice");
+	d->name[0] = 0;
+	refused(ST_INVALID, "disk 3 has no name");
+	strcpy(d->name, "Root\x1b");
+	refused(ST_INVALID, "the name has a character outside");
+	assert_null(strchr(err.text, '\x1b'));
+	memset(d->name, 'x', sizeof d->name);
+	refused(ST_INVALID, "the name is longer than 19 characters");
+	strcpy(d->name, "third");
+	d->volume[0] = 0;
+	refused(ST_INVALID, "disk.third: volume is missing");
+	memset(d->volume, 'v', sizeof d->volume);
+	refused(ST_INVALID, "disk.third: volume is longer than 127");
+	strcpy(d->volume, "v");
+	strcpy(d->serial, "abcdefghijklmnopqrst");
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	d->serial[20] = 'u';
+	refused(ST_INVALID, "disk.third: serial is longer than 20");
+	strcpy(d->serial, "ab\ncd");
+	refused(ST_INVALID, "disk.third: serial has a character that does not print at position 3");
+	cfg.disk_count = VM_DISKS_MAX + 1;
+	refused(ST_OVER_LIMIT, "it has 9 disks, at most 8");
+}
+
+static void disks_have_numbers(void **state)
+{
+	struct vm_disk *d = add_disk("root", "debian");
+
+	(void)state;
+	d->numbers = (struct rls){.reservation = 100, .limit = 500, .shares = 1};
+	d->queues = VM_DISK_QUEUES_MAX;
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	d->numbers.reservation = 501;
+	refused(ST_INVALID, "disk.root: iops.reservation (501) is above iops.limit (500)");
+	d->unit = VM_DISK_BYTES;
+	refused(ST_INVALID, "disk.root: bytes.reservation (501) is above bytes.limit (500)");
+	d->numbers = (struct rls){.limit = 0, .shares = 1};
+	refused(ST_INVALID, "disk.root: a bytes.limit of 0");
+	d->numbers = (struct rls){.limit = VM_DISK_RATE_MAX + 1, .shares = 1};
+	refused(ST_OVER_LIMIT, "disk.root: bytes.reservation or bytes.limit is above");
+	d->numbers = (struct rls){.limit = RLS_UNLIMITED, .shares = 0};
+	refused(ST_INVALID, "disk.root: bytes.shares is 0, it can be 1 to 1000000");
+	d->numbers.shares = RLS_SHARES_MAX + 1;
+	refused(ST_INVALID, "bytes.shares is 1000001");
+	d->unit = (enum vm_disk_unit)5;
+	refused(ST_INVALID, "disk.root: unit 5 of its numbers is unknown");
+	d->queues = VM_DISK_QUEUES_MAX + 1;
+	refused(ST_OVER_LIMIT, "disk.root: queues is 17, a disk has at most 16");
+}
+
 static void a_sentence_without_origin(void **state)
 {
 	(void)state;
@@ -156,6 +226,8 @@ int main(void)
 		cmocka_unit_test_setup(boot_settings, setup),
 		cmocka_unit_test_setup(memory_settings, setup),
 		cmocka_unit_test_setup(the_rest, setup),
+		cmocka_unit_test_setup(disks_have_names_and_volumes, setup),
+		cmocka_unit_test_setup(disks_have_numbers, setup),
 		cmocka_unit_test_setup(a_sentence_without_origin, setup),
 	};
 

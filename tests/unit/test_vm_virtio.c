@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The disks of a definition: which functions a guest finds, what a volume that
+ * cannot be had says, requests from a guest's ring to a RAM volume and back, a
+ * volume without space that pauses the VM, and a VM that is stopped while a disk
+ * still has its request.
+ */
+#include "tests/cmocka_all.h"
+
+#include <string.h>
+
+#include "guest/gmem.h"
+#include "guest/pc.h"
+#include "guest/virtio_pci.h"
+#include "guest/vm_devices.h"
+#include "io/virtio.h"
+#include "tests/fakes/no_boot.h"
+#include "tests/fakes/ram_disks.h"
+#include "tests/fakes/vm_rig.h"
+
+#define RAM (64ull << 20)
+#define GUEST_BYTES (4ull << 20)
+#define DESC 0x100000u
+#define AVAIL 0x101000u
+#define USED 0x102000u
+#define HEADER 0x103000u
+#define DATA 0x104000u
+#define STATUS 0x105000u
+#define SIZE 16u
+#define UNTOUCHED 0xeeu
+
+static struct vm_config cfg;
+static struct vm *vm;
+static struct vcpu *v;
+static struct error err;
+static uint16_t offered;
+
+static struct vm_disk *add(const char *name, const char *volume)
+{
+	struct vm_disk *d = &cfg.disks[cfg.disk_count++];
+
+	vm_disk_init(d);
+	strcpy(d->name, name);
+	strcpy(d->volume, volume);
+	return d;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_engine.caps.virtual_interrupts = false;
+	vm_rig_init(RAM);
+	ram_disks_init();
+	vm_rig.machine.disk_ops = &ram_disk_ops;
+	cfg = vm_rig_config("a", GUEST_BYTES);
+	vm = NULL;
+	offered = 0;
+	return 0;
+}
+
+static void put_vcpu(void)
+{
+	fake_host.cpu.vcpu = NULL;
+	v->engine->put(v);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	if (vm && vm->state == VM_RUNNING)
+		put_vcpu();
+	ram_disks.hold = false;
+	vm_rig_fini();
+	assert_int_equal(ram_disks.disk[0].opened + ram_disks.disk[1].opened, 0);
+	return 0;
+}
+
+static void in_turn(void)
+{
+	v = vm->vcpus[0];
+	fake_host.cpu.vcpu = v;
+	v->engine->load(v);
+}
+
+static void start(void)
+{
+	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+	in_turn();
+}
+
+/* ---- a driver ---- */
+
+static uint64_t rd(uint64_t at, unsigned size) { return vcpu_mmio_read(v, at, size); }
+static void wr(uint64_t at, unsigned size, uint64_t value) { vcpu_mmio_write(v, at, size, value); }
+static uint32_t id_of(unsigned slot) { return (uint32_t)rd(PC_ECAM_BASE + slot * 0x8000, 4); }
+static uint64_t bar(unsigned slot, unsigned n) { return rd(PC_ECAM_BASE + slot * 0x8000 + VPCI_BAR0 + n * 4, 4) & ~0xfull; }
+
+static void work(void)
+{
+	fake_host.cpu.need_resched = false;
+	(void)vm->io.entity.run(&vm->io.entity, UINT64_MAX);
+}
+
+static void drive(unsigned slot)
+{
+	const uint32_t at[] = {DESC, AVAIL, USED};
+	uint64_t common = bar(slot, VIRTIO_PCI_MEMORY_BAR);
+
+	assert_int_equal(gmem_fill(vm, gpa(DESC), 0, 0x6000), ST_OK);
+	wr(common + 20, 1, 3);
+	for (unsigned half = 0; half < 2; half++) {
+		wr(common, 4, half);
+		wr(common + 8, 4, half);
+		wr(common + 12, 4, rd(common + 4, 4) & ~(half ? 0 : VIRTIO_F_EVENT_IDX));
+	}
+	wr(common + 20, 1, 0xb);
+	wr(common + 24, 2, SIZE);
+	for (unsigned i = 0; i < 3; i++)
+		wr(common + 32 + i * 8, 4, at[i]);
+	wr(common + 28, 2, 1);
+	wr(common + 20, 1, 0xf);
+	assert_int_equal(rd(common + 20, 1), 0xf);
+	work();
+}
+
+static void put_desc(unsigned n, uint64_t at, uint32_t bytes, uint16_t flags)
+{
+	uint8_t desc[16];
+
+	put_le64(desc, at);
+	put_le32(desc + 8, bytes);
+	put_le16(desc + 12, flags);
+	put_le16(desc + 14, (uint16_t)(n + 1));
+	assert_int_equal(gmem_write(vm, gpa(DESC + n * 16), desc, sizeof desc), ST_OK);
+}
+
+static uint8_t status_of(void)
+{
+	uint8_t status;
+
+	assert_int_equal(gmem_read(vm, gpa(STATUS), &status, 1), ST_OK);
+	return status;
+}
+
+/* One request of @bytes at DATA, and a kick; the status that is there then, UNTOUCHED while it is under way. */
+static uint8_t request(unsigned slot, uint32_t type, uint64_t sector, uint32_t bytes)
+{
+	uint8_t header[16] = {0};
+	uint16_t zero = 0;
+
+	put_le32(header, type);
+	put_le64(header + 8, sector);
+	assert_int_equal(gmem_write(vm, gpa(HEADER), header, sizeof header), ST_OK);
+	assert_int_equal(gmem_fill(vm, gpa(STATUS), UNTOUCHED, 1), ST_OK);
+	put_desc(0, HEADER, sizeof header, VIRTQ_DESC_F_NEXT);
+	put_desc(1, DATA, bytes, VIRTQ_DESC_F_NEXT | (type == VIRTIO_BLK_T_OUT ? 0 : VIRTQ_DESC_F_WRITE));
+	put_desc(2, STATUS, 1, VIRTQ_DESC_F_WRITE);
+	assert_int_equal(gmem_write(vm, gpa(AVAIL + 4 + offered % SIZE * 2u), &zero, 2), ST_OK);
+	offered++;
+	assert_int_equal(gmem_write(vm, gpa(AVAIL + 2), &offered, 2), ST_OK);
+	vm_port_write(vm, (uint16_t)(bar(slot, VIRTIO_PCI_IO_BAR)), 2, 0);
+	return status_of();
+}
+
+/* ---- building ---- */
+
+static void disks_come_first_in_order(void **state)
+{
+	(void)state;
+	add("root", "two");
+	add("data", "one")->read_only = true;
+	start();
+	assert_int_equal(id_of(1), 0x10421af4);
+	assert_int_equal(id_of(2), 0x10421af4);
+	assert_int_equal(id_of(3), 0x10441af4);
+	assert_int_equal(id_of(4), UINT32_MAX);
+	assert_true(ram_disks.disk[0].opened == 1 && ram_disks.disk[1].opened == 1);
+	assert_int_equal(vm->io.count, 3);
+	assert_int_equal(rd(bar(1, VIRTIO_PCI_MEMORY_BAR) + VIRTIO_PCI_DEVICE_AT, 8), RAM_DISK_BYTES / 512);
+}
+
+static void a_volume_that_is_not_there_is_named(void **state)
+{
+	(void)state;
+	add("root", "one");
+	add("data", "three");
+	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
+	assert_int_equal(vm_start(vm, &err), ST_NOT_FOUND);
+	assert_string_equal(err.text, "VM a: disk.data: there is no volume three");
+	/* What was opened before is closed again. */
+	assert_int_equal(ram_disks.disk[0].opened, 0);
+	assert_int_equal(vm->state, VM_DEFINED);
+	vm_rig.machine.disk_ops = NULL;
+	assert_int_equal(vm_start(vm, &err), ST_UNSUPPORTED);
+	assert_string_equal(err.text, "VM a: disk.root: this machine has no volumes");
+}
+
+static void its_memory_is_counted(void **state)
+{
+	uint64_t without = vm_overhead_bytes(&vm_rig.machine, &cfg), bytes = vm_virtio_bytes(&cfg);
+
+	(void)state;
+	for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
+		char name[] = {(char)('a' + i), 0};
+
+		add(name, "one")->queues = VM_DISK_QUEUES_MAX;
+	}
+	assert_true(vm_virtio_bytes(&cfg) > bytes + VM_DISKS_MAX * sizeof(struct virtio_pci));
+	assert_true(vm_overhead_bytes(&vm_rig.machine, &cfg) > without);
+	start();
+	assert_int_equal(vm->io.count, VM_DISKS_MAX + 1);
+	assert_int_equal(rd(bar(VM_DISKS_MAX, VIRTIO_PCI_MEMORY_BAR) + 18, 2), VM_DISK_QUEUES_MAX);
+}
+
+static void as_many_queues_as_processors(void **state)
+{
+	(void)state;
+	cfg.cpu.count = 3;
+	add("root", "one");
+	start();
+	assert_int_equal(rd(bar(1, VIRTIO_PCI_MEMORY_BAR) + 18, 2), 3);
+}
+
+/* ---- requests ---- */
+
+static void bytes_go_to_the_volume_and_back(void **state)
+{
+	uint8_t bytes[1024];
+
+	(void)state;
+	add("root", "one");
+	start();
+	drive(1);
+	assert_int_equal(gmem_fill(vm, gpa(DATA), 0x5a, sizeof bytes), ST_OK);
+	assert_int_equal(request(1, VIRTIO_BLK_T_OUT, 8, sizeof bytes), VIRTIO_BLK_S_OK);
+	assert_int_equal(ram_disks.disk[0].bytes[8 * 512], 0x5a);
+	assert_int_equal(ram_disks.disk[0].bytes[8 * 512 + sizeof bytes - 1], 0x5a);
+	assert_int_equal(ram_disks.disk[0].bytes[8 * 512 + sizeof bytes], 0);
+	assert_int_equal(gmem_fill(vm, gpa(DATA), 0, sizeof bytes), ST_OK);
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 9, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(gmem_read(vm, gpa(DATA), bytes, sizeof bytes), ST_OK);
+	assert_true(bytes[0] == 0x5a && bytes[511] == 0x5a && bytes[512] == 0);
+	assert_int_equal(request(1, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_BYTES), VIRTIO_BLK_S_OK);
+	assert_int_equal(gmem_read(vm, gpa(DATA), bytes, 5), ST_OK);
+	assert_memory_equal(bytes, "root", 5);
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, RAM_DISK_BYTES / 512, 512), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(request(1, 99, 0, 512), VIRTIO_BLK_S_UNSUPP);
+}
+
+static void a_late_answer_comes_all_the_same(void **state)
+{
+	struct gpmap_stats before, during, after;
+
+	(void)state;
+	add("root", "one");
+	start();
+	drive(1);
+	gpmap_stats(vm->memory, &before);
+	ram_disks.hold = true;
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 0, 512), UNTOUCHED);
+	gpmap_stats(vm->memory, &during);
+	assert_true(during.pins > before.pins);
+	assert_int_equal(ram_disks_answer(1), 1);
+	assert_int_equal(status_of(), VIRTIO_BLK_S_OK);
+	gpmap_stats(vm->memory, &after);
+	assert_int_equal(after.pins, before.pins);
+}
+
+static void without_space_the_vm_is_paused(void **state)
+{
+	(void)state;
+	add("root", "one");
+	start();
+	drive(1);
+	ram_disks.full = true;
+	assert_int_equal(request(1, VIRTIO_BLK_T_OUT, 0, 512), UNTOUCHED);
+	put_vcpu();
+	(void)vm_reap(&vm_rig.machine);
+	assert_int_equal(vm->state, VM_PAUSED);
+	/* Nothing was added: the same again. */
+	assert_int_equal(vm_resume(vm, &err), ST_OK);
+	work();
+	(void)vm_reap(&vm_rig.machine);
+	assert_int_equal(vm->state, VM_PAUSED);
+	ram_disks.full = false;
+	assert_int_equal(vm_resume(vm, &err), ST_OK);
+	work();
+	assert_int_equal(status_of(), VIRTIO_BLK_S_OK);
+	(void)vm_reap(&vm_rig.machine);
+	assert_int_equal(vm->state, VM_RUNNING);
+	in_turn();
+}
+
+/* ---- the end ---- */
+
+static unsigned waits;
+static void (*real_unmask)(unsigned long state);
+
+/* The disk answers after a while, with interrupts enabled: whoever waits has let them in. */
+static void answer_late(unsigned long state)
+{
+	real_unmask(state);
+	if (++waits == 200)
+		assert_int_equal(ram_disks_answer(10), 1);
+}
+
+static void a_stop_waits_for_what_a_disk_has_begun(void **state)
+{
+	uint8_t before = 0x77;
+
+	(void)state;
+	add("root", "one");
+	start();
+	drive(1);
+	ram_disks.hold = ram_disks.begun = true;
+	assert_int_equal(gmem_fill(vm, gpa(DATA), before, 512), ST_OK);
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 0, 512), UNTOUCHED);
+	put_vcpu();
+	waits = 0;
+	real_unmask = fake_host.ops.unmask;
+	fake_host.ops.unmask = answer_late;
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+	fake_host.ops.unmask = real_unmask;
+	assert_true(waits >= 200);
+	assert_int_equal(ram_disks.disk[0].opened, 0);
+}
+
+static void a_request_not_begun_is_called_back(void **state)
+{
+	(void)state;
+	add("root", "one");
+	start();
+	drive(1);
+	ram_disks.hold = true;
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 0, 512), UNTOUCHED);
+	put_vcpu();
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+	assert_int_equal(ram_disks_answer(10), 0);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(disks_come_first_in_order),
+		CASE(a_volume_that_is_not_there_is_named),
+		CASE(its_memory_is_counted),
+		CASE(as_many_queues_as_processors),
+		CASE(bytes_go_to_the_volume_and_back),
+		CASE(a_late_answer_comes_all_the_same),
+		CASE(without_space_the_vm_is_paused),
+		CASE(a_stop_waits_for_what_a_disk_has_begun),
+		CASE(a_request_not_begun_is_called_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
