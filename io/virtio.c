@@ -397,6 +397,8 @@ void virtio_kick(struct virtio_device *d, unsigned index)
 
 bool virtio_work(struct virtio_device *d, unsigned budget)
 {
+	if (d->ops->collect)
+		d->ops->collect(d);
 	d->deferred = work(d, &budget);
 	return d->deferred;
 }

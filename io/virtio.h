@@ -64,7 +64,7 @@ enum virtio_progress {
 struct virtio_transport_ops {
 	/* Sends the message of @vector, VIRTIO_NO_VECTOR excepted. Called with the device's lock held. */
 	void (*interrupt)(void *ctx, uint16_t vector);
-	/* There is work left: call virtio_work() before long. Called with the lock held; once until that call. */
+	/* There is work left: call virtio_work() before long. Any context, with or without the lock, and maybe twice. */
 	void (*defer)(void *ctx);
 	/* The driver did what no driver may, @why (static text): for the log. The device needs a reset. May be NULL. */
 	void (*broken)(void *ctx, const char *why);
@@ -89,6 +89,8 @@ struct virtio_device_ops {
 	 * by virtio_drop(). What virtio_pin() waits for needs no care. NULL: the device keeps no chain beyond work().
 	 */
 	void (*stop)(struct virtio_device *d, unsigned index);
+	/* virtio_work() begins: takes in what was left by those who found the lock taken. May be NULL. */
+	void (*collect)(struct virtio_device *d);
 	/* The device was reset and all queues are off: power-on state. May be NULL. */
 	void (*reset)(struct virtio_device *d);
 };

@@ -32,7 +32,7 @@ static void tell(struct virtio_blk *b, unsigned index)
 	virtio_notify(&b->device, index);
 }
 
-void blk_pushed(struct virtio_blk *b, unsigned index)
+void blk_tell(struct virtio_blk *b, unsigned index)
 {
 	b->state[index].notify = true;
 	if (!b->working)
@@ -106,6 +106,7 @@ static enum virtio_progress work(struct virtio_device *d, unsigned index, unsign
 	progress = go_on(b, index, budget);
 	b->working = false;
 	tell(b, index);
+	blk_collect(d);
 	return progress;
 }
 
@@ -145,6 +146,14 @@ static void set_capacity(struct virtio_blk *b)
 	put_le64(b->config + VIRTIO_BLK_CFG_CAPACITY, disk->sectors * (disk->sector_bytes / VIRTIO_BLK_SECTOR));
 }
 
+/* Of a discard or write-zeroes, in sectors of 512 bytes: ours or the disk's bound. */
+static uint32_t clear_max(const struct block_device *disk, uint32_t ours)
+{
+	uint64_t scale = disk->sector_bytes / VIRTIO_BLK_SECTOR;
+
+	return disk->max_clear == 0 ? ours : (uint32_t)MIN(ours, disk->max_clear * scale);
+}
+
 static void set_config(struct virtio_blk *b)
 {
 	const struct block_device *disk = b->cfg.disk;
@@ -160,12 +169,12 @@ static void set_config(struct virtio_blk *b)
 	c[VIRTIO_BLK_CFG_WRITEBACK] = 1;
 	put_le16(c + VIRTIO_BLK_CFG_NUM_QUEUES, (uint16_t)b->cfg.queues);
 	if (disk->discard) {
-		put_le32(c + VIRTIO_BLK_CFG_MAX_DISCARD_SECTORS, DISCARD_SECTORS_MAX);
+		put_le32(c + VIRTIO_BLK_CFG_MAX_DISCARD_SECTORS, clear_max(disk, DISCARD_SECTORS_MAX));
 		put_le32(c + VIRTIO_BLK_CFG_MAX_DISCARD_SEG, VIRTIO_BLK_RANGES);
 		put_le32(c + VIRTIO_BLK_CFG_DISCARD_SECTOR_ALIGNMENT, MAX(disk->discard_sectors, 1) * scale);
 	}
 	if (disk->write_zeroes) {
-		put_le32(c + VIRTIO_BLK_CFG_MAX_WRITE_ZEROES_SECTORS, ZERO_SECTORS_MAX);
+		put_le32(c + VIRTIO_BLK_CFG_MAX_WRITE_ZEROES_SECTORS, clear_max(disk, ZERO_SECTORS_MAX));
 		put_le32(c + VIRTIO_BLK_CFG_MAX_WRITE_ZEROES_SEG, VIRTIO_BLK_RANGES);
 		c[VIRTIO_BLK_CFG_WRITE_ZEROES_MAY_UNMAP] = disk->discard;
 	}
@@ -181,8 +190,12 @@ static uint64_t features(const struct virtio_blk *b)
 	       (disk->write_zeroes ? VIRTIO_BLK_F_WRITE_ZEROES : 0);
 }
 
-static const struct virtio_device_ops blk_ops = {
-	.features_ok = features_ok, .config_write = config_write, .work = work, .stop = stop, .reset = reset};
+static const struct virtio_device_ops blk_ops = {.features_ok = features_ok,
+						 .config_write = config_write,
+						 .work = work,
+						 .stop = stop,
+						 .collect = blk_collect,
+						 .reset = reset};
 
 /* ---- making it ---- */
 
@@ -203,6 +216,8 @@ static enum status check_config(const struct virtio_blk_config *cfg, struct erro
 
 	if (cfg->queues < 1 || cfg->queues > VIRTIO_BLK_QUEUES_MAX)
 		return fail(err, ST_INVALID, "%u queues for %s: 1 to %u", cfg->queues, disk->name, VIRTIO_BLK_QUEUES_MAX);
+	if (cfg->coalesce && !cfg->clock)
+		return fail(err, ST_INVALID, "%s: interrupts are to be held back, and there is no clock", disk->name);
 	if (cfg->requests < 1 || cfg->large < 1)
 		return fail(err, ST_INVALID, "%s needs room for at least one request, and one large one", disk->name);
 	if (disk->sector_bytes < BLOCK_SECTOR_MIN || disk->sector_bytes > BLOCK_SECTOR_MAX)
@@ -234,6 +249,7 @@ enum status virtio_blk_init(void *memory, const struct virtio_blk_config *cfg, s
 		list_push_back(&b->rooms, &rooms[i].link);
 	for (unsigned i = 0; i < cfg->queues; i++) {
 		list_init(&b->state[i].ready);
+		coalesce_init(&b->state[i].coalesce);
 		b->queues[i].ring.size_max = VIRTIO_BLK_QUEUE_SIZE;
 	}
 	set_config(b);
@@ -263,6 +279,7 @@ void virtio_blk_retry(struct virtio_blk *b)
 		struct blk_request *r = list_entry(it, struct blk_request, link);
 
 		list_remove(it);
+		b->state[r->queue].idle--;
 		blk_ready(r);
 		virtio_resume(&b->device, r->queue);
 	}

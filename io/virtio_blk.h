@@ -17,7 +17,9 @@
 #define CORBEL_IO_VIRTIO_BLK_H
 
 #include "io/block.h"
+#include "io/coalesce.h"
 #include "io/virtio.h"
+#include "lib/clock.h"
 
 /* Feature bits (5.2.3). */
 #define VIRTIO_BLK_F_SIZE_MAX BIT(1)
@@ -82,7 +84,9 @@
 struct virtio_blk_backend_ops {
 	/*
 	 * Takes @r, which fits the disk (block_check). Never refuses. Called with the device's lock held. True: it is
-	 * done on return. False: r->complete is called later, masked, with no lock held.
+	 * done on return. False: r->complete is called later, masked, on any CPU, with no lock of rank LOCK_IO or later
+	 * held. Completions of other requests may be told from within, even of this device: complete never waits for
+	 * the device's lock.
 	 */
 	bool (*submit)(void *ctx, struct block_request *r);
 	/* Takes @r back if nothing has begun on it: true, and complete is not called. May be NULL. */
@@ -98,6 +102,9 @@ struct virtio_blk_config {
 	unsigned queues;   /* 1 .. VIRTIO_BLK_QUEUES_MAX */
 	unsigned requests; /* at once, over all queues: at least 1 */
 	unsigned large;    /* of those, how many may have many pieces at a time (10 KiB of memory each): at least 1 */
+	/* Which completions interrupt: NULL: all that the driver wants to hear of. May change at any time; read only. */
+	const struct coalesce_settings *coalesce;
+	const struct clock *clock; /* with coalesce */
 	void (*no_space)(void *ctx); /* the disk is full: a request waits. Masked, device's lock held; once until retry */
 	void *no_space_ctx;
 };
@@ -107,6 +114,7 @@ struct virtio_blk_figures {
 	uint64_t read_bytes, written_bytes;
 	uint64_t errors, unsupported;
 	uint64_t parked;    /* times that a request waited for memory */
+	uint64_t held;      /* completions for which no interrupt was sent at once */
 	uint32_t in_flight; /* at the disk now */
 	uint32_t waiting_for_space;
 };

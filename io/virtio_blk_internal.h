@@ -60,6 +60,7 @@ struct blk_request {
 	struct list link; /* free, ready or waiting for space */
 	enum blk_place place;
 	enum blk_step step;
+	struct blk_request *next_done; /* in virtio_blk.done */
 	uint16_t queue;
 	uint16_t copied;       /* of the header, the ranges or the id: bytes so far */
 	bool durable;          /* the last step: a flush that the driver did not ask for */
@@ -88,7 +89,9 @@ struct blk_request {
 
 struct blk_queue {
 	struct list ready;
-	bool notify; /* pushed, the driver was not told yet */
+	struct coalesce coalesce;
+	uint16_t idle; /* of those in flight: parked, or waiting for space */
+	bool notify;   /* pushed, and the driver is to be told */
 };
 
 struct virtio_blk {
@@ -99,6 +102,12 @@ struct virtio_blk {
 	uint8_t config[VIRTIO_BLK_CFG_BYTES];
 	struct blk_request *requests; /* cfg.requests of them */
 	struct list free, rooms, no_space;
+	/*
+	 * Done at the disk, the last first. Whoever tells us may hold this device's lock (it is in submit()), or
+	 * another's, so nobody waits for a lock there: who finds it taken leaves the request here and has
+	 * virtio_work() called. Atomic.
+	 */
+	struct blk_request *done;
 	uint32_t starved; /* queues with something in the ring for which there was no room */
 	bool working;     /* in work(): it tells the driver at its end */
 	struct virtq_buffer scratch[VIRTIO_BLK_QUEUE_SIZE]; /* a chain before its size is known */
@@ -125,8 +134,10 @@ bool blk_advance(struct blk_request *r, unsigned *budget);
 void blk_abandon(struct blk_request *r);
 /* Puts @r into its queue's ready list, to be gone on with. */
 void blk_ready(struct blk_request *r);
-/* A chain of queue @index was pushed: tells the driver, or has work() do so at its end. */
-void blk_pushed(struct virtio_blk *b, unsigned index);
+/* Tells the driver of what was pushed into queue @index, or has work() do so at its end. */
+void blk_tell(struct virtio_blk *b, unsigned index);
+/* Takes in what is done at the disk. */
+void blk_collect(struct virtio_device *d);
 /* True: writes wait for the medium (5.2.6.2). */
 bool blk_writethrough(const struct virtio_blk *b);
 

@@ -144,11 +144,33 @@ static void count(struct blk_request *r)
 	f->unsupported += r->result == VIRTIO_BLK_S_UNSUPP;
 }
 
+/* vIC: another completion comes in this queue, and that one will do for this too. */
+static bool hold_back(struct virtio_blk *b, unsigned queue)
+{
+	const struct coalesce_settings *set = b->cfg.coalesce;
+	struct blk_queue *state = &b->state[queue];
+	uint32_t moving = (uint32_t)b->queues[queue].ring.in_flight - state->idle;
+
+	if (!set || coalesce_complete(&state->coalesce, set, moving, b->cfg.clock->ticks(), b->cfg.clock->hz))
+		return false;
+	b->figures.held++;
+	return true;
+}
+
+/* @r stands still until somebody else does something: no completion need come that would make up for one held back. */
+static void stand_still(struct blk_request *r)
+{
+	r->blk->state[r->queue].idle++;
+	if (r->blk->cfg.coalesce)
+		blk_tell(r->blk, r->queue);
+}
+
 static void finish(struct blk_request *r)
 {
 	struct virtio_blk *b = r->blk;
 	uint16_t queue = r->queue, head = r->chain.head;
 	uint32_t written = r->written;
+	bool held = hold_back(b, queue);
 
 	/* Bytes from the first writable one on (2.7.8.2): the status byte counts when all before it were written. */
 	if (written == r->chain.writable_bytes - 1)
@@ -158,7 +180,8 @@ static void finish(struct blk_request *r)
 	unpin_all(r);
 	release(r);
 	virtio_push(&b->device, queue, head, written);
-	blk_pushed(b, queue);
+	if (!held)
+		blk_tell(b, queue);
 }
 
 void blk_ready(struct blk_request *r)
@@ -179,12 +202,14 @@ void blk_abandon(struct blk_request *r)
 	case BLK_NO_SPACE:
 		list_remove(&r->link);
 		b->figures.waiting_for_space--;
+		b->state[r->queue].idle--;
 		break;
 	case BLK_PARKED:
 		ours = guest_mem_cancel(&b->device.mem, &r->pin);
+		b->state[r->queue].idle -= ours;
 		break;
 	case BLK_AT_DISK:
-		ours = b->cfg.backend->cancel && b->cfg.backend->cancel(b->cfg.backend_ctx, &r->block);
+		ours = !r->block.done && b->cfg.backend->cancel && b->cfg.backend->cancel(b->cfg.backend_ctx, &r->block);
 		b->figures.in_flight -= ours;
 		break;
 	default:
@@ -203,6 +228,7 @@ static void on_ready(struct guest_pin *p)
 	struct virtio_device *d = device_of(r);
 
 	lock_acquire(&d->lock);
+	r->blk->state[r->queue].idle--;
 	if (virtio_stopping(d, r->queue)) {
 		let_go(r);
 	} else {
@@ -223,6 +249,7 @@ static enum pin_result ask(struct blk_request *r, bool write)
 	if (answer == PIN_LATER) {
 		r->place = BLK_PARKED;
 		r->blk->figures.parked++;
+		stand_still(r);
 	}
 	return answer;
 }
@@ -504,6 +531,7 @@ static enum turn wait_for_space(struct blk_request *r)
 	r->place = BLK_NO_SPACE;
 	list_push_back(&b->no_space, &r->link);
 	b->figures.waiting_for_space++;
+	stand_still(r);
 	if (first && b->cfg.no_space)
 		b->cfg.no_space(b->cfg.no_space_ctx);
 	return TURN_WAIT;
@@ -567,30 +595,63 @@ static enum turn go_to_disk(struct blk_request *r, unsigned *budget)
 	return submit(r) ? after_disk(r) : TURN_WAIT;
 }
 
-/* Masked, no lock held. The next round is left to work(): this may be an interrupt, or another VM's CPU time. */
-static void on_complete(struct block_request *block)
+/* @r is done at the disk. The next round is left to work(): this may be an interrupt, or another VM's CPU time. */
+static void take_in(struct blk_request *r)
 {
-	struct blk_request *r = container_of(block, struct blk_request, block);
 	struct virtio_device *d = device_of(r);
 	enum turn turn;
 
-	lock_acquire(&d->lock);
 	r->blk->figures.in_flight--;
 	r->place = BLK_READY;
 	if (virtio_stopping(d, r->queue)) {
 		let_go(r);
-	} else {
-		turn = after_disk(r);
-		if (turn == TURN_ON && r->durable) /* short, and the driver waits for it */
-			turn = prepare(r) && submit(r) ? after_disk(r) : TURN_WAIT;
-		if (turn == TURN_END) {
-			finish(r);
-		} else if (turn == TURN_ON) {
-			blk_ready(r);
-			virtio_resume(d, r->queue);
+		return;
+	}
+	turn = after_disk(r);
+	if (turn == TURN_ON && r->durable) /* short, and the driver waits for it */
+		turn = prepare(r) && submit(r) ? after_disk(r) : TURN_WAIT;
+	if (turn == TURN_END) {
+		finish(r);
+	} else if (turn == TURN_ON) {
+		blk_ready(r);
+		virtio_resume(d, r->queue);
+	}
+}
+
+void blk_collect(struct virtio_device *d)
+{
+	struct virtio_blk *b = blk_of(d);
+	struct blk_request *r, *in_order = NULL;
+
+	while (__atomic_load_n(&b->done, __ATOMIC_RELAXED)) {
+		for (r = __atomic_exchange_n(&b->done, NULL, __ATOMIC_ACQUIRE); r;) {
+			struct blk_request *next = r->next_done;
+
+			r->next_done = in_order;
+			in_order = r;
+			r = next;
+		}
+		while ((r = in_order)) {
+			in_order = r->next_done;
+			take_in(r);
 		}
 	}
-	lock_release(&d->lock);
+}
+
+static void on_complete(struct block_request *block)
+{
+	struct blk_request *r = container_of(block, struct blk_request, block);
+	struct virtio_blk *b = r->blk;
+
+	r->next_done = __atomic_load_n(&b->done, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&b->done, &r->next_done, r, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		continue;
+	if (lock_try(&b->device.lock)) {
+		blk_collect(&b->device);
+		lock_release(&b->device.lock);
+	} else {
+		b->device.transport->defer(b->device.transport_ctx);
+	}
 }
 
 /* ---- */

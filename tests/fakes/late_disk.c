@@ -88,6 +88,8 @@ static bool submit(void *ctx, struct block_request *r)
 	d->submitted[r->op]++;
 	d->last = *r;
 	r->done = false;
+	if (d->nosy)
+		late_disk_end(d, 1);
 	if (d->at_once) {
 		r->status = perform(d, r);
 		r->done = true;

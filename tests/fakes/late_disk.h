@@ -18,6 +18,7 @@ struct late_disk {
 	struct random_state random;
 	bool at_once;      /* answers inside submit() */
 	bool cancellable;
+	bool nosy;         /* submit() notices that another request is done, and says so from within */
 	unsigned too_late; /* percent of those that cannot be cancelled all the same */
 	/* The n-th request from now on ends with fail_with, and all after it as long as fail_more is set; 0: none. */
 	uint64_t fail_at;

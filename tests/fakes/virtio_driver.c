@@ -86,8 +86,6 @@ static void on_defer(void *ctx)
 {
 	struct driver *d = ctx;
 
-	if (d->deferred) /* it is announced once */
-		abort();
 	d->deferred = true;
 	d->defers++;
 }
@@ -215,8 +213,10 @@ unsigned driver_work(struct driver *d)
 	unsigned turns = 0;
 
 	while (d->deferred) {
+		d->deferred = false;
 		lock_acquire(&d->device->lock);
-		d->deferred = virtio_work(d->device, WORK_BUDGET);
+		if (virtio_work(d->device, WORK_BUDGET))
+			d->deferred = true;
 		lock_release(&d->device->lock);
 		if (++turns > TURNS_MAX)
 			abort();

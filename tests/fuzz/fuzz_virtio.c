@@ -318,6 +318,7 @@ static void the_owner(struct input *in)
 		disk.fail_at = take(in, 1) % 8;
 		disk.fail_with = take(in, 1) & 1 ? ST_OVER_LIMIT : ST_IO;
 		disk.at_once = take(in, 1) & 1;
+		disk.nosy = take(in, 1) & 1;
 		virtio_blk_retry(blk);
 	}
 }

@@ -497,6 +497,7 @@ static void step(void)
 		disk.fail_with = once_in(2) ? ST_OVER_LIMIT : ST_IO;
 	} else {
 		disk.at_once = once_in(3);
+		disk.nosy = once_in(3);
 		virtio_blk_retry(blk);
 	}
 }

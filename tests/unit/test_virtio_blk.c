@@ -903,6 +903,168 @@ static void a_long_batch(void **state)
 	assert_in_range(drv.interrupts[1], 1, 10);
 }
 
+/* The disk tells of one request from within the submission of another: our lock is taken then, by ourselves. */
+static void told_while_submitting(void **state)
+{
+	(void)state;
+	disk.nosy = true;
+	for (unsigned slot = 0; slot < 8; slot++)
+		offer(0, slot, VIRTIO_BLK_T_OUT, slot, DATA + 4096 * slot, 4096);
+	driver_kick(&drv, 0);
+	driver_work(&drv);
+	assert_int_equal(disk.holding, 1);
+	for (unsigned i = 0; i < 7; i++) {
+		uint32_t head, written;
+
+		assert_true(driver_used(&ring[0], &head, &written));
+		assert_int_equal(status_of(head / 3), VIRTIO_BLK_S_OK);
+	}
+	expect_none(0);
+	/* And while somebody else is at a register. */
+	lock_acquire(&drv.device->lock);
+	drv.deferred = false;
+	late_disk_end(&disk, 1);
+	assert_true(drv.deferred);
+	lock_release(&drv.device->lock);
+	expect_none(0);
+	driver_work(&drv);
+	assert_int_equal(driver_read_status(&drv), 0x0f);
+	disk.nosy = false;
+	assert_true(fake_guest_mem_get16(&mem, ring[0].used + 2) == 8);
+}
+
+/* ---- fewer interrupts ---- */
+
+static uint64_t ticks(void)
+{
+	static uint64_t now;
+
+	return now += 1000000; /* a millisecond, at 1 GHz */
+}
+
+static const struct clock ticking = {.ticks = ticks, .hz = 1000000000};
+static struct coalesce_settings eager = {.policy = COALESCE_CIF, .cif_min = 4, .epoch_ms = 1};
+
+static void make_coalescing(void **state)
+{
+	struct virtio_blk_config c = config;
+
+	setup_bare(state);
+	c.requests = 40;
+	c.coalesce = &eager;
+	c.clock = &ticking;
+	make(&c);
+	bring_up(ALL & ~VIRTIO_F_EVENT_IDX);
+}
+
+/* Keeps @depth requests at the disk for @count completions; the interrupts meanwhile. */
+static unsigned steady(unsigned depth, unsigned count)
+{
+	unsigned before;
+	uint32_t head, written;
+
+	for (unsigned slot = 0; slot < depth; slot++)
+		offer(0, slot, VIRTIO_BLK_T_IN, slot, DATA + 512 * slot, 512);
+	driver_kick(&drv, 0);
+	driver_work(&drv);
+	before = drv.interrupts[1];
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(late_disk_end(&disk, 1), 1);
+		assert_true(driver_used(&ring[0], &head, &written));
+		offer(0, head / 3, VIRTIO_BLK_T_IN, 0, DATA + 512 * (head / 3), 512);
+		driver_kick(&drv, 0);
+		driver_work(&drv);
+	}
+	before = drv.interrupts[1] - before;
+	settle();
+	while (driver_used(&ring[0], &head, &written))
+		continue;
+	return before;
+}
+
+static void completions_are_held_back(void **state)
+{
+	struct virtio_blk_figures f;
+
+	(void)state;
+	make_coalescing(state);
+	assert_int_equal(steady(1, 100), 100);
+	assert_in_range(steady(32, 400), 80, 140); /* 8 of 32 */
+	virtio_blk_figures(blk, &f);
+	assert_in_range(f.held, 250, 340);
+}
+
+/* However many there are, after the last of them the driver has been told of all. */
+static void none_is_stranded(void **state)
+{
+	(void)state;
+	make_coalescing(state);
+	steady(32, 100); /* the ratio is low now */
+	for (unsigned n = 1; n < 40; n++) {
+		uint32_t head, written;
+		unsigned told = 0, seen = drv.interrupts[1];
+
+		for (unsigned slot = 0; slot < n; slot++)
+			offer(0, slot, VIRTIO_BLK_T_IN, slot, DATA, 512);
+		driver_kick(&drv, 0);
+		driver_work(&drv);
+		while (late_disk_end(&disk, 1))
+			if (drv.interrupts[1] != seen) {
+				seen = drv.interrupts[1];
+				while (driver_used(&ring[0], &head, &written))
+					told++;
+			}
+		assert_int_equal(told, n);
+	}
+}
+
+/* Others that wait for memory or space do not complete by themselves: nobody is held back for their sake. */
+static void those_that_stand_still_do_not_count(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	make_coalescing(state);
+	steady(32, 100);
+	disk.fail_with = ST_OVER_LIMIT;
+	disk.fail_at = 1;
+	disk.fail_more = true;
+	for (unsigned slot = 0; slot < 20; slot++)
+		offer(0, slot, VIRTIO_BLK_T_OUT, slot, DATA, 512);
+	driver_kick(&drv, 0);
+	settle();
+	disk.fail_at = 0;
+	before = drv.interrupts[1];
+	offer(0, 20, VIRTIO_BLK_T_OUT, 1, DATA, 512);
+	driver_kick(&drv, 0);
+	settle();
+	expect_used(0, 20);
+	assert_int_equal(drv.interrupts[1], before + 1);
+	virtio_blk_retry(blk);
+	settle();
+	for (unsigned i = 0; i < 20; i++) {
+		uint32_t head, written;
+
+		assert_true(driver_used(&ring[0], &head, &written));
+	}
+	/* One is held back, and then the others are parked: it is told after all. */
+	steady(32, 100);
+	before = drv.interrupts[1];
+	for (unsigned slot = 0; slot < 5; slot++)
+		offer(0, slot, VIRTIO_BLK_T_OUT, slot, DATA, 512);
+	driver_kick(&drv, 0);
+	driver_work(&drv);
+	for (unsigned i = 0; i < 5; i++) {
+		disk.fail_at = i != 0;
+		disk.fail_more = true;
+		late_disk_end(&disk, 1);
+	}
+	assert_true(drv.interrupts[1] > before);
+	disk.fail_at = 0;
+	virtio_blk_retry(blk);
+	settle();
+}
+
 /* ---- resets ---- */
 
 static void reset_and_compare(void)
@@ -1082,6 +1244,22 @@ static void a_disk_shrinks_behind_our_back(void **state)
 	disk.device.sectors = SECTORS;
 }
 
+/* A disk may bound what it clears in one request. */
+static void a_bound_on_clearing(void **state)
+{
+	(void)state;
+	setup_bare(state);
+	disk.device.max_clear = 100;
+	make(&config);
+	bring_up(ALL);
+	assert_int_equal(driver_config(&drv, VIRTIO_BLK_CFG_MAX_DISCARD_SECTORS, 4), 100);
+	assert_int_equal(driver_config(&drv, VIRTIO_BLK_CFG_MAX_WRITE_ZEROES_SECTORS, 4), 100);
+	range(0, 0, 101, 0);
+	assert_int_equal(run(VIRTIO_BLK_T_WRITE_ZEROES, 0, DATA, 16, 1), VIRTIO_BLK_S_IOERR);
+	range(0, 0, 100, 0);
+	assert_int_equal(run(VIRTIO_BLK_T_WRITE_ZEROES, 0, DATA, 16, 1), VIRTIO_BLK_S_OK);
+}
+
 static void what_is_offered(void **state)
 {
 	(void)state;
@@ -1117,6 +1295,9 @@ static void wrong_configs(void **state)
 	assert_int_equal(virtio_blk_init(memory, &c, &made, &err), ST_INVALID);
 	c = config;
 	c.large = 0;
+	assert_int_equal(virtio_blk_init(memory, &c, &made, &err), ST_INVALID);
+	c = config;
+	c.coalesce = &eager;
 	assert_int_equal(virtio_blk_init(memory, &c, &made, &err), ST_INVALID);
 	c = config;
 	disk.device.sector_bytes = 8192;
@@ -1163,6 +1344,8 @@ int main(void)
 		T(zeroes_are_flushed_too), T(a_write_waits_for_its_flush), T(a_disk_without_a_cache), T(a_full_volume),
 		T(later_at_each_pin), T(failing_at_each_pin), T(others_overtake_who_waits), T(an_indirect_table_later),
 		T(more_than_there_is_room_for), T(more_large_ones_than_rooms), T(a_long_batch),
+		T(told_while_submitting), BARE(completions_are_held_back), BARE(none_is_stranded),
+		BARE(those_that_stand_still_do_not_count), BARE(a_bound_on_clearing),
 		T(reset_while_the_disk_works), T(reset_calls_back), T(reset_too_late_for_a_pin),
 		T(reset_with_a_full_volume), T(a_queue_is_reset), T(the_configuration_space),
 		T(writes_to_the_configuration_space), T(a_disk_grows), T(a_disk_shrinks_behind_our_back),
