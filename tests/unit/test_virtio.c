@@ -28,7 +28,7 @@ static uint8_t config[10];
 /* What the device is told to do, and what was asked of it. */
 static bool refuse, hold, answers_busy, resume_other, late_chain;
 static uint16_t held[QUEUES][64];
-static unsigned holding[QUEUES], popped[QUEUES], stops, resets, writes;
+static unsigned holding[QUEUES], popped[QUEUES], stops, resets, writes, collects;
 static uint32_t written_at;
 static uint64_t written_value;
 static unsigned budget_seen;
@@ -99,7 +99,18 @@ static void on_reset(struct virtio_device *d)
 	resets++;
 }
 
-static const struct virtio_device_ops ops = {on_features, on_config_write, on_work, on_stop, on_reset};
+static void on_collect(struct virtio_device *d)
+{
+	assert_true(lock_is_mine(&d->lock));
+	collects++;
+}
+
+static const struct virtio_device_ops ops = {.features_ok = on_features,
+					     .config_write = on_config_write,
+					     .work = on_work,
+					     .stop = on_stop,
+					     .collect = on_collect,
+					     .reset = on_reset};
 
 static int setup(void **state)
 {
@@ -107,7 +118,7 @@ static int setup(void **state)
 	refuse = hold = answers_busy = resume_other = late_chain = false;
 	memset(holding, 0, sizeof holding);
 	memset(popped, 0, sizeof popped);
-	stops = resets = writes = budget_seen = 0;
+	stops = resets = writes = collects = budget_seen = 0;
 	fake_guest_mem_init(&mem, PAGES, 1);
 	memset(queues, 0, sizeof queues);
 	for (unsigned i = 0; i < sizeof config; i++)
@@ -645,9 +656,11 @@ static void what_is_left_is_deferred(void **state)
 	driver_kick(&drv, 0);
 	assert_int_equal(popped[0], (VIRTIO_INLINE_BUDGET - 100) / CHAIN_COST);
 	assert_true(drv.deferred);
+	collects = 0;
 	driver_kick(&drv, 0); /* the worker is due already */
 	assert_int_equal(popped[0], (VIRTIO_INLINE_BUDGET - 100) / CHAIN_COST);
 	assert_int_equal(driver_work(&drv), 3);
+	assert_int_equal(collects, 3); /* it begins with that */
 	assert_int_equal(popped[0], 64);
 	assert_int_equal(used(0), 64);
 }
