@@ -414,7 +414,8 @@ SOAK_SECONDS ?= 3600
 BENCH ?=
 BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_control $(B)/bench/host_libcbor
 BENCH_SCHED := $(B)/bench/host_sched $(B)/bench/sched_fluid
-bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched'
+BENCH_IO := $(B)/bench/host_io
+bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) $(BENCH_IO) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched io'
 	$(Q)CORBEL_BUILD=$(abspath $(B)) CORBEL_DEPS=$(DEPS) $(PYTHON) bench/run.py $(BENCH)
 # The first process of a measured Linux: no C library, so that its first instruction is user space's.
 $(B)/guests/linux_init: bench/guests/linux_init.c
@@ -440,7 +441,15 @@ $(B)/bench/sched_fluid: $(patsubst %.c,$(B)/ctl/%.o,bench/sched_fluid.c $(MODEL_
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -o $@ $^ -lm
-.PHONY: bench-sched
+# The I/O scheduler beside its rivals, compiled as for the machine.
+$(B)/bench/host_io: bench/host_io.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c) io/mclock.c io/iosched.c io/block.c \
+		bench/io_ours.c bench/io_scan.c bench/io_bucket.c)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
+.PHONY: bench-sched bench-io
+bench-io: $(BENCH_IO) ## I/O decisions beside a linear scan and token buckets: cost, and a plot in $(B)/bench
+	$(Q)$(PYTHON) bench/iorivals.py $^
 bench-sched: $(BENCH_SCHED) ## the scheduler beside a CFS and a lottery: cost, fairness, latency, plots in $(B)/bench
 	$(Q)$(PYTHON) bench/rivals.py $^
 # The control plane over fakes, as a workstation's compiler makes it, and libcbor beside it.

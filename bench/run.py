@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """make bench: measures inside the emulator and by callgrind, compares with the promises, names each miss.
 
-    run.py [exits] [wait] [switch] [ipis] [sizes] [handoff] [linux] [gang] [host] [sched]      all of them by default
+    run.py [exits] [wait] [switch] [ipis] [sizes] [handoff] [linux] [gang] [host] [sched] [io]      all of them by default
 """
 import sys
 
@@ -10,6 +10,7 @@ import exits
 import gang
 import handoff
 import host
+import iorivals
 import ipis
 import lab
 import linux
@@ -21,7 +22,8 @@ import wait
 HOST_PROGRAMS = [lab.build("bench/host_" + name) for name in ("managers", "control", "libcbor")]
 PARTS = {"exits": exits.run, "wait": wait.run, "switch": switch.run, "ipis": ipis.run, "sizes": sizes.run,
          "handoff": handoff.run, "linux": linux.run, "gang": gang.run,
-         "host": lambda: host.run(HOST_PROGRAMS), "sched": lambda: rivals.run(lab.build("bench/host_sched"), lab.build("bench/sched_fluid"))}
+         "host": lambda: host.run(HOST_PROGRAMS), "sched": lambda: rivals.run(lab.build("bench/host_sched"), lab.build("bench/sched_fluid")),
+         "io": lambda: iorivals.run(lab.build("bench/host_io"))}
 
 
 def main():

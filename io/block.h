@@ -67,6 +67,7 @@ struct block_request {
 	enum status status;
 	bool done;
 	struct error *error; /* where a sentence about a failure goes, NULL: nowhere */
+	void *turn;             /* the I/O scheduler's, from submit to done (io/iosched.h) */
 	/* The device's from submit to done. */
 	struct list link;
 	struct {

@@ -93,69 +93,70 @@ static void count_latency(struct iosched_figures *f, uint64_t ticks)
 	f->latency[MIN(bucket, IOSCHED_LATENCY_BUCKETS - 1)]++;
 }
 
-static void count_end(struct iosched_slot *slot, uint64_t now)
+static void count_end(struct iosched_figures *f, const struct block_request *r, uint64_t bytes)
 {
-	struct iosched_figures *f = &slot->client->figures;
-	const struct block_request *r = &slot->block;
-	uint64_t bytes = slot->turn.bytes;
-
 	f->requests[r->op]++;
-	f->service += now - slot->sent;
-	count_latency(f, now - slot->turn.arrived);
-	if (r->status != ST_OK)
+	if (unlikely(r->status != ST_OK))
 		f->failed++;
 	else if (r->op == BLOCK_READ)
 		f->bytes_read += bytes;
 	else if (r->op == BLOCK_WRITE)
 		f->bytes_written += bytes;
-	f->at_device--;
-}
-
-/* The device is done with @slot: the submitter's request says how it went. */
-static void end(struct iosched_slot *slot)
-{
-	struct iosched *s = slot->client->sched;
-	uint64_t now = now_of(s);
-
-	s->at_device--;
-	count_end(slot, now);
-	count_service(s, now - slot->sent, now);
-	slot->of->status = slot->block.status;
-	slot->of->done = true;
 }
 
 static void release(struct iosched_slot *slot)
 {
+	slot->of->complete = slot->complete;
 	slot->of = NULL;
-	list_push_front(&slot->client->free, &slot->link);
+	slot->next_free = slot->client->free;
+	slot->client->free = slot;
 }
 
 /* By the device, from within a call to it: the lock is held. */
 static void device_done(struct block_request *r)
 {
-	struct iosched_slot *slot = container_of(r, struct iosched_slot, block);
+	struct iosched_slot *slot = r->turn;
+	struct iosched_figures *f = &slot->client->figures;
+	struct iosched *s = slot->client->sched;
+	uint64_t now = now_of(s);
 
-	end(slot);
-	list_push_back(&slot->client->sched->ended, &slot->link);
+	s->at_device--;
+	f->at_device--;
+	f->service += now - slot->sent;
+	count_end(f, r, slot->turn.bytes);
+	count_latency(f, now - slot->turn.arrived);
+	count_service(s, now - slot->sent, now);
+	list_push_back(&s->ended, &slot->link);
 }
 
-/* To the device; true when it is done already. */
-static bool send(struct iosched_slot *slot, uint64_t now)
+/* To the device; true when it is done already: that took no time worth counting. */
+static inline bool send(struct iosched_slot *slot, uint64_t now)
 {
 	struct iosched_client *c = slot->client;
+	struct block_request *r = slot->of;
 
 	slot->sent = now;
-	c->figures.queued += now - slot->turn.arrived;
-	if (slot->turn.let > slot->turn.arrived)
-		c->figures.throttled += MIN(slot->turn.let, now) - slot->turn.arrived;
-	c->figures.by_reservation += slot->turn.by_reservation;
-	c->figures.at_device++;
-	c->sched->at_device++;
-	c->device->ops->submit(c->device, &slot->block);
-	if (!slot->block.done)
+	c->device->ops->submit(c->device, r);
+	if (!r->done) {
+		c->figures.at_device++;
+		c->sched->at_device++;
 		return false;
-	end(slot);
+	}
+	count_end(&c->figures, r, slot->turn.bytes);
+	count_latency(&c->figures, now - slot->turn.arrived);
 	return true;
+}
+
+static void count_turn(struct iosched_slot *slot, uint64_t now)
+{
+	struct iosched_figures *f = &slot->client->figures;
+
+	slot->waits = false;
+	f->waiting--;
+	f->by_reservation += slot->turn.by_reservation;
+	f->queued += now - slot->turn.arrived;
+	if (slot->turn.let > slot->turn.arrived)
+		f->throttled += MIN(slot->turn.let, now) - slot->turn.arrived;
 }
 
 /* Sends what may go; when that is too much for a pass, soon more. */
@@ -175,8 +176,7 @@ static void pass(struct iosched *s)
 		if (!turn)
 			break;
 		slot = container_of(turn, struct iosched_slot, turn);
-		slot->waits = false;
-		slot->client->figures.waiting--;
+		count_turn(slot, now);
 		bytes += turn->bytes;
 		if (send(slot, now))
 			list_push_back(&s->ended, &slot->link);
@@ -184,7 +184,7 @@ static void pass(struct iosched *s)
 	timerq_set(&s->timers, &s->next_turn, next);
 }
 
-static void tell_timers(struct iosched *s)
+static inline void tell_timers(struct iosched *s)
 {
 	if (likely(s->timers.next == s->told))
 		return;
@@ -192,14 +192,11 @@ static void tell_timers(struct iosched *s)
 	s->cfg.wake_at(s->cfg.ctx, s->told);
 }
 
-/* Lets the lock go, and hands over what is done. */
-static void leave(struct iosched *s)
+/* Hands over what is done; the lock is held before and after. */
+static __attribute__((noinline)) void tell(struct iosched *s)
 {
-	tell_timers(s);
-	if (s->telling || likely(list_empty(&s->ended))) {
-		lock_release(&s->lock);
+	if (s->telling)
 		return;
-	}
 	s->telling = true;
 	while (!list_empty(&s->ended)) {
 		struct iosched_slot *slot = list_entry(s->ended.next, struct iosched_slot, link);
@@ -213,6 +210,13 @@ static void leave(struct iosched *s)
 	}
 	s->telling = false;
 	tell_timers(s);
+}
+
+static inline void leave(struct iosched *s)
+{
+	tell_timers(s);
+	if (unlikely(!list_empty(&s->ended)))
+		tell(s);
 	lock_release(&s->lock);
 }
 
@@ -244,28 +248,34 @@ static uint64_t bytes_of(const struct block_device *d, const struct block_reques
 	return r->op == BLOCK_READ || r->op == BLOCK_WRITE ? r->count * d->sector_bytes : 0;
 }
 
-static struct iosched_slot *take_slot(struct iosched_client *c, struct block_request *r, uint64_t now)
+static inline struct iosched_slot *take_slot(struct iosched_client *c, struct block_request *r, uint64_t now)
 {
-	struct iosched_slot *slot;
+	struct iosched_slot *slot = c->free;
 
-	ASSERT(!list_empty(&c->free));
-	slot = list_entry(c->free.next, struct iosched_slot, link);
-	list_remove(&slot->link);
+	ASSERT(slot);
+	c->free = slot->next_free;
 	slot->of = r;
-	slot->block = (struct block_request){.op = r->op,
-					     .unmap = r->unmap,
-					     .lba = r->lba,
-					     .count = r->count,
-					     .segments = r->segments,
-					     .segment_count = r->segment_count,
-					     .skip = r->skip,
-					     .complete = device_done,
-					     .error = r->error};
+	slot->complete = r->complete;
 	slot->turn.arrived = now;
 	slot->turn.bytes = bytes_of(c->device, r);
 	slot->turn.cost = mclock_cost(&c->sched->mclock_cfg, slot->turn.bytes);
+	r->turn = slot;
+	r->complete = device_done;
 	r->done = false;
 	return slot;
+}
+
+/* It stands behind others, or a limit stands against it. True: done in the pass that followed all the same. */
+static bool queue(struct iosched_client *c, struct iosched_slot *slot)
+{
+	slot->waits = true;
+	c->figures.waiting++;
+	mclock_add(&c->turns, &slot->turn);
+	pass(c->sched);
+	if (!slot->of->done)
+		return false;
+	list_remove(&slot->link); /* the caller is told by the answer */
+	return true;
 }
 
 bool iosched_submit(struct iosched_client *c, struct block_request *r)
@@ -276,17 +286,12 @@ bool iosched_submit(struct iosched_client *c, struct block_request *r)
 
 	iosched_enter(s);
 	slot = take_slot(c, r, now_of(s));
-	if (s->root.waiting == 0 && s->at_device < s->depth && mclock_pass(&c->turns, &slot->turn)) {
+	if (likely(s->root.waiting == 0 && s->at_device < s->depth && mclock_pass(&c->turns, &slot->turn))) {
 		c->figures.straight++;
+		c->figures.by_reservation += slot->turn.by_reservation;
 		done = send(slot, slot->turn.arrived);
 	} else {
-		slot->waits = true;
-		c->figures.waiting++;
-		mclock_add(&c->turns, &slot->turn);
-		pass(s);
-		done = slot->block.done;
-		if (done) /* in this pass: the caller is told by the answer */
-			list_remove(&slot->link);
+		done = queue(c, slot);
 	}
 	if (done)
 		release(slot);
@@ -310,8 +315,8 @@ bool iosched_cancel(struct iosched_client *c, struct block_request *r)
 			slot->waits = false;
 			c->figures.waiting--;
 			taken = true;
-		} else if (!slot->block.done && c->device->ops->cancel &&
-			   c->device->ops->cancel(c->device, &slot->block)) {
+		} else if (!r->done && c->device->ops->cancel &&
+			   c->device->ops->cancel(c->device, r)) {
 			c->figures.at_device--;
 			s->at_device--;
 			taken = true;
@@ -330,10 +335,9 @@ void iosched_client_begin(struct iosched_client *c, struct iosched *s, struct mc
 			  struct iosched_slot *slots, unsigned count)
 {
 	*c = (struct iosched_client){.sched = s, .device = device, .slots = slots, .slot_count = count};
-	list_init(&c->free);
 	for (unsigned i = 0; i < count; i++) {
-		slots[i] = (struct iosched_slot){.client = c};
-		list_push_back(&c->free, &slots[i].link);
+		slots[i] = (struct iosched_slot){.client = c, .next_free = c->free};
+		c->free = &slots[i];
 	}
 	iosched_enter(s);
 	mclock_client_init(&c->turns, pool ? pool : &s->root, unit, numbers, now_of(s));

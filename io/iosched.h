@@ -87,19 +87,20 @@ struct iosched_client;
 /* One request under way; a client's memory. */
 struct iosched_slot {
 	struct mclock_request turn;
-	struct block_request block; /* as the device sees it */
-	struct block_request *of;   /* the submitter's; NULL: the slot is free */
+	struct block_request *of; /* NULL: the slot is free */
+	void (*complete)(struct block_request *r); /* the submitter's; the request has ours meanwhile */
 	struct iosched_client *client;
-	struct list link; /* of the free ones, or of iosched.ended */
-	uint64_t sent;	  /* ticks */
-	bool waits;	  /* for its turn */
+	struct iosched_slot *next_free;
+	struct list link;         /* of iosched.ended */
+	uint64_t sent;            /* ticks */
+	bool waits;               /* for its turn */
 };
 
 struct iosched_client {
 	struct mclock_client turns;
 	struct iosched *sched;
 	struct block_device *device;
-	struct list free;
+	struct iosched_slot *free;
 	struct iosched_slot *slots;
 	unsigned slot_count;
 	struct iosched_figures figures;
@@ -129,7 +130,7 @@ void iosched_pool_end(struct iosched *s, struct mclock_pool *p);
 void iosched_pool_set(struct iosched *s, struct mclock_pool *p, enum mclock_unit unit, const struct rls *numbers);
 
 /*
- * Takes @r, for which block_check() holds on the client's device. True: it is done on return, and its complete is not
+ * Takes @r, for which block_check() holds on the client's device, with complete set. True: it is done on return, and its complete is not
  * called. False: it is called later, masked, with no lock of rank LOCK_IO or later held. No such lock is held here.
  */
 bool iosched_submit(struct iosched_client *c, struct block_request *r);

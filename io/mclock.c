@@ -54,7 +54,7 @@ static uint64_t first_key(const struct leftist *t)
 
 /* ---- tags ---- */
 
-static void tag_at_least(struct mclock_tag *tag, uint64_t at)
+static inline void tag_at_least(struct mclock_tag *tag, uint64_t at)
 {
 	if (tag->at >= at)
 		return;
@@ -63,12 +63,12 @@ static void tag_at_least(struct mclock_tag *tag, uint64_t at)
 }
 
 /* Ticks that @units take at the rate of @tag, rounded down. */
-static uint64_t tag_length(const struct mclock_tag *tag, uint64_t units)
+static inline uint64_t tag_length(const struct mclock_tag *tag, uint64_t units)
 {
 	return MIN((uint64_t)(((unsigned __int128)MIN(units, UINT32_MAX) * tag->step) >> POINT), MOVE_MAX);
 }
 
-static void tag_charge(struct mclock_tag *tag, uint64_t units)
+static inline void tag_charge(struct mclock_tag *tag, uint64_t units)
 {
 	unsigned __int128 move = (unsigned __int128)MIN(units, UINT32_MAX) * tag->step;
 	uint64_t parts = (uint64_t)tag->parts + (uint32_t)move;
@@ -136,30 +136,34 @@ static uint64_t due_at(struct mclock_node *n)
 }
 
 /* P of a pool's members only moves on. */
-static void move_on(struct mclock_pool *p, uint64_t turn)
+static inline void move_on(struct mclock_pool *p, uint64_t turn)
 {
 	if (leftist_before(p->virtual_time, turn))
 		p->virtual_time = turn;
 }
 
-static void catch_up_pool(struct mclock_pool *p)
+static inline void catch_up_pool(struct mclock_pool *p)
 {
 	if (p->ready.top)
 		move_on(p, p->ready.top->key);
 }
 
 /* How far it has fallen behind by shares is bounded, wherever it was: idle, or held by its limit. */
-static void catch_up(struct mclock_node *n, uint64_t now)
+static inline void bound_lag(struct mclock_node *n, uint64_t now)
 {
 	struct mclock_pool *p = n->parent;
-	uint64_t least;
+	uint64_t least = p->virtual_time - n->turn_step * p->cfg->burst;
 
-	catch_up_pool(p);
-	least = p->virtual_time - n->turn_step * p->cfg->burst;
 	if (now - n->served_at > FORGET_SECONDS * p->cfg->hz)
 		n->turn = p->virtual_time;
 	else if (leftist_before(n->turn, least))
 		n->turn = least;
+}
+
+static void catch_up(struct mclock_node *n, uint64_t now)
+{
+	catch_up_pool(n->parent);
+	bound_lag(n, now);
 }
 
 static void take_from_turns(struct mclock_node *n)
@@ -285,16 +289,16 @@ void mclock_leave(struct mclock_node *n)
 
 /* ---- requests ---- */
 
-uint32_t mclock_cost(const struct mclock_config *cfg, uint64_t bytes)
+uint32_t mclock_cost_large(const struct mclock_config *cfg, uint64_t bytes)
 {
-	uint64_t beyond = bytes - MIN(bytes, MCLOCK_SMALL);
+	uint64_t beyond = bytes - MCLOCK_SMALL;
 	uint64_t length = beyond < BIT(40) ? (beyond << COST_BITS) / cfg->request_bytes : COST_MAX;
 
 	return (uint32_t)MIN(MCLOCK_COST_ONE + length, COST_MAX);
 }
 
 /* It comes back from idleness: what it did not use then is gone. */
-static void wake(struct mclock_node *n, uint64_t now)
+static inline void wake(struct mclock_node *n, uint64_t now)
 {
 	tag_at_least(&n->reserved, now);
 	tag_at_least(&n->limited, now);
@@ -333,10 +337,29 @@ void mclock_cancel(struct mclock_request *r, uint64_t now)
 	place_up(&r->client->node, now);
 }
 
+static inline void charge_tags(struct mclock_node *n, const struct mclock_request *r, bool due, uint64_t now)
+{
+	if (n->limited.step) {
+		uint64_t units = units_of(n, r);
+		uint64_t slack = n->parent->cfg->limit_slack + tag_length(&n->limited, units);
+
+		tag_at_least(&n->limited, now - MIN(now, slack));
+		tag_charge(&n->limited, units);
+	}
+	if (due && n->reserved.step) {
+		tag_at_least(&n->reserved, r->arrived);
+		tag_charge(&n->reserved, units_of(n, r));
+	}
+}
+
+static inline uint64_t turns_of(const struct mclock_node *n, const struct mclock_request *r)
+{
+	return (r->cost * n->turn_step) >> COST_BITS;
+}
+
 static void charge(struct mclock_node *n, const struct mclock_request *r, bool due, uint64_t now)
 {
-	const struct mclock_config *cfg = n->parent->cfg;
-	uint64_t units = units_of(n, r), part = (r->cost * n->turn_step) >> COST_BITS, most;
+	uint64_t part = turns_of(n, r), most;
 
 	catch_up_pool(n->parent);
 	n->served_at = now;
@@ -344,16 +367,7 @@ static void charge(struct mclock_node *n, const struct mclock_request *r, bool d
 	most = n->parent->virtual_time + LEAD * part;
 	if (leftist_before(most, n->turn))
 		n->turn = most;
-	if (n->limited.step) {
-		uint64_t slack = cfg->limit_slack + tag_length(&n->limited, units);
-
-		tag_at_least(&n->limited, now - MIN(now, slack));
-		tag_charge(&n->limited, units);
-	}
-	if (due && n->reserved.step) {
-		tag_at_least(&n->reserved, r->arrived);
-		tag_charge(&n->reserved, units);
-	}
+	charge_tags(n, r, due, now);
 }
 
 /* The member of @p that goes next; NULL: none may yet. @due: for its reservation. */
@@ -406,19 +420,21 @@ struct mclock_request *mclock_pick(struct mclock_pool *root, uint64_t now, uint6
 bool mclock_pass(struct mclock_client *client, struct mclock_request *r)
 {
 	uint64_t now = r->arrived;
-	bool due = false;
+
+	r->by_reservation = client->node.reserved.step && client->node.reserved.at <= now;
 
 	for (struct mclock_node *n = &client->node; n->parent; n = &n->parent->node)
-		if (n->parent->waiting || (n->limited.step && n->limited.at > now))
+		if (n->limited.step && n->limited.at > now)
 			return false;
 	for (struct mclock_node *n = &client->node; n->parent; n = &n->parent->node) {
+		bool due = n->reserved.at <= now;
+
 		wake(n, now);
-		catch_up(n, now);
-		due = n->reserved.at <= now;
-		if (n == &client->node)
-			r->by_reservation = due && n->reserved.step;
+		bound_lag(n, now);
 		move_on(n->parent, n->turn);
-		charge(n, r, due, now);
+		n->turn += turns_of(n, r);
+		n->served_at = now;
+		charge_tags(n, r, due, now);
 	}
 	r->client = client;
 	r->let = ANY_TIME;

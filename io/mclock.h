@@ -105,7 +105,11 @@ void mclock_set(struct mclock_node *node, enum mclock_unit unit, const struct rl
 void mclock_leave(struct mclock_node *node);
 
 /* What a request of @bytes costs: the paper's 1 + S / (Tm * Bpeak), S from MCLOCK_SMALL on. */
-uint32_t mclock_cost(const struct mclock_config *cfg, uint64_t bytes);
+uint32_t mclock_cost_large(const struct mclock_config *cfg, uint64_t bytes);
+static inline uint32_t mclock_cost(const struct mclock_config *cfg, uint64_t bytes)
+{
+	return bytes <= MCLOCK_SMALL ? MCLOCK_COST_ONE : mclock_cost_large(cfg, bytes);
+}
 
 /* @r, with arrived, cost and bytes set by the caller, waits with @client. arrived is not before that of the one ahead.
  */
@@ -120,7 +124,7 @@ void mclock_cancel(struct mclock_request *r, uint64_t now);
 struct mclock_request *mclock_pick(struct mclock_pool *root, uint64_t now, uint64_t *next);
 
 /*
- * The way past the queues, for a request that comes when nothing waits: charges @r of @client and answers true, or
+ * The way past the queues, for a request that comes when nothing waits in the tree: charges @r of @client and answers true, or
  * answers false when a limit stands against it, and it must be added.
  */
 bool mclock_pass(struct mclock_client *client, struct mclock_request *r);
