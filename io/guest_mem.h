@@ -31,7 +31,7 @@ struct guest_pin {
 	bool write;     /* the device will write: the page becomes private and dirty */
 	/* PIN_NOW */
 	uint32_t got;   /* 1 .. bytes: contiguous in host memory from va on; at least to the end of the 4 KiB page */
-	void *va;
+	void *va;       /* of at; the rest of its 4 KiB page lies around it as in the guest's, and is pinned with it */
 	uint64_t cookie; /* the memory side's */
 	/* PIN_LATER: called once, masked, no lock held, on any CPU. Ask again; the answer may be LATER again. */
 	void (*ready)(struct guest_pin *p);

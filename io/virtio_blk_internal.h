@@ -33,7 +33,7 @@ _Static_assert(BLK_PIECES >= 2 * VIRTIO_BLK_QUEUE_SIZE, "a sector in any framing
 
 enum blk_step {
 	BLK_STATUS, /* pin the status byte: it stays pinned, so that the end never waits */
-	BLK_HEADER, /* read the 16 bytes */
+	BLK_HEADER, /* read the 16 bytes, unless they lie in the same page and were read with that */
 	BLK_ID,     /* write the serial number */
 	BLK_RANGES, /* read what is to be discarded or zeroed */
 	BLK_GATHER, /* pin as much of the data as there is room for */

@@ -90,11 +90,17 @@ struct blk_request *blk_take(struct virtio_blk *b, unsigned queue, const struct 
 
 static void unpin_pieces(struct blk_request *r, bool write)
 {
-	for (unsigned i = 0; i < r->pieces; i++) {
-		struct guest_pin p = {.at = r->held[i].at, .bytes = r->segments[i].bytes, .write = write,
-				      .got = r->segments[i].bytes, .va = r->segments[i].data, .cookie = r->held[i].cookie};
+	const struct guest_mem *mem = &device_of(r)->mem;
 
-		guest_mem_unpin(&device_of(r)->mem, &p);
+	for (unsigned i = 0; i < r->pieces; i++) {
+		struct guest_pin p; /* what unpin() looks at, no more */
+
+		p.at = r->held[i].at;
+		p.cookie = r->held[i].cookie;
+		p.va = r->segments[i].data;
+		p.bytes = p.got = r->segments[i].bytes;
+		p.write = write;
+		guest_mem_unpin(mem, &p);
 	}
 	r->pieces = 0;
 	r->pinned_bytes = 0;
@@ -281,31 +287,6 @@ static enum turn not_now(struct blk_request *r, enum pin_result answer)
 
 /* ---- from the chain to the disk ---- */
 
-static enum turn pin_status(struct blk_request *r)
-{
-	const struct virtq_chain *c = &r->chain;
-	const struct virtq_buffer *last = &c->buffers[c->readable + c->writable - 1];
-	uint16_t queue = r->queue, head = c->head;
-	enum pin_result answer;
-
-	r->pin.at = gpa(last->at.v + last->bytes - 1);
-	r->pin.bytes = 1;
-	answer = ask(r, true);
-	if (answer == PIN_LATER)
-		return TURN_WAIT;
-	if (answer == PIN_FAIL) {
-		release(r);
-		virtio_drop(&r->blk->device, queue, head);
-		virtio_break(&r->blk->device, "a block request whose status byte lies outside memory");
-		return TURN_WAIT;
-	}
-	r->status = r->pin;
-	if (c->readable_bytes < VIRTIO_BLK_HEADER_BYTES)
-		return end_with(r, VIRTIO_BLK_S_IOERR);
-	r->at = virtq_readable(c);
-	return next_step(r, BLK_HEADER);
-}
-
 static uint32_t scale_of(const struct virtio_blk *b) { return b->cfg.disk->sector_bytes / VIRTIO_BLK_SECTOR; }
 static uint64_t capacity_of(const struct virtio_blk *b) { return get_le64(b->config + VIRTIO_BLK_CFG_CAPACITY); }
 
@@ -352,12 +333,8 @@ static enum turn begin_id(struct blk_request *r)
 	return next_step(r, BLK_ID);
 }
 
-static enum turn read_header(struct blk_request *r)
+static enum turn take_header(struct blk_request *r)
 {
-	enum pin_result answer = copy(r, r->header, VIRTIO_BLK_HEADER_BYTES, false);
-
-	if (answer != PIN_NOW)
-		return not_now(r, answer);
 	r->type = get_le32(r->header);
 	r->sector = get_le64(r->header + 8);
 	switch (r->type) {
@@ -376,6 +353,54 @@ static enum turn read_header(struct blk_request *r)
 	default:
 		return end_with(r, VIRTIO_BLK_S_UNSUPP);
 	}
+}
+
+static enum turn read_header(struct blk_request *r)
+{
+	enum pin_result answer = copy(r, r->header, VIRTIO_BLK_HEADER_BYTES, false);
+
+	return answer == PIN_NOW ? take_header(r) : not_now(r, answer);
+}
+
+/* Drivers keep header and status side by side: when they share a page, that is pinned already. */
+static bool header_beside_status(struct blk_request *r)
+{
+	const struct virtq_buffer *first = &r->chain.buffers[0];
+	uint64_t in_page = first->at.v & PAGE_MASK;
+	const uint8_t *page;
+
+	if ((first->at.v ^ r->status.at.v) >> PAGE_SHIFT != 0 || first->bytes < VIRTIO_BLK_HEADER_BYTES ||
+	    in_page > PAGE_SIZE - VIRTIO_BLK_HEADER_BYTES)
+		return false;
+	page = (const uint8_t *)r->status.va - (r->status.at.v & PAGE_MASK);
+	memcpy(r->header, page + in_page, VIRTIO_BLK_HEADER_BYTES);
+	virtq_advance(&r->at, VIRTIO_BLK_HEADER_BYTES);
+	return true;
+}
+
+static enum turn pin_status(struct blk_request *r)
+{
+	const struct virtq_chain *c = &r->chain;
+	const struct virtq_buffer *last = &c->buffers[c->readable + c->writable - 1];
+	uint16_t queue = r->queue, head = c->head;
+	enum pin_result answer;
+
+	r->pin.at = gpa(last->at.v + last->bytes - 1);
+	r->pin.bytes = 1;
+	answer = ask(r, true);
+	if (answer == PIN_LATER)
+		return TURN_WAIT;
+	if (answer == PIN_FAIL) {
+		release(r);
+		virtio_drop(&r->blk->device, queue, head);
+		virtio_break(&r->blk->device, "a block request whose status byte lies outside memory");
+		return TURN_WAIT;
+	}
+	r->status = r->pin;
+	if (c->readable_bytes < VIRTIO_BLK_HEADER_BYTES)
+		return end_with(r, VIRTIO_BLK_S_IOERR);
+	r->at = virtq_readable(c);
+	return header_beside_status(r) ? take_header(r) : next_step(r, BLK_HEADER);
 }
 
 static enum turn write_id(struct blk_request *r)
@@ -484,7 +509,12 @@ static bool prepare(struct blk_request *r)
 		[VIRTIO_BLK_T_DISCARD] = BLOCK_DISCARD, [VIRTIO_BLK_T_WRITE_ZEROES] = BLOCK_WRITE_ZEROES};
 	struct block_request *block = &r->block;
 
-	*block = (struct block_request){.op = r->durable ? BLOCK_FLUSH : (enum block_op)ops[r->type], .complete = on_complete};
+	block->op = r->durable ? BLOCK_FLUSH : (enum block_op)ops[r->type];
+	block->unmap = false;
+	block->skip = 0;
+	block->complete = on_complete;
+	block->error = NULL;
+	block->done = false;
 	if (block->op == BLOCK_FLUSH)
 		return true;
 	if (block->op == BLOCK_DISCARD || block->op == BLOCK_WRITE_ZEROES) {
@@ -498,13 +528,23 @@ static bool prepare(struct blk_request *r)
 	return true;
 }
 
+/* The disk may have changed since the request was read. What it is made of is ours, so that most need only a look. */
+static enum status check(const struct block_device *disk, const struct block_request *block)
+{
+	bool moves = block->op == BLOCK_READ || (block->op == BLOCK_WRITE && !disk->read_only);
+
+	if (moves && block->count != 0 && range_fits(block->lba, block->count, disk->sectors))
+		return ST_OK;
+	return block_check(disk, block, NULL);
+}
+
 /* True: it is done already. */
 static bool submit(struct blk_request *r)
 {
 	struct virtio_blk *b = r->blk;
 	struct block_request *block = &r->block;
 
-	block->status = block_check(b->cfg.disk, block, NULL);
+	block->status = check(b->cfg.disk, block);
 	if (block->status != ST_OK)
 		return true;
 	r->place = BLK_AT_DISK;

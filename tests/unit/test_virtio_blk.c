@@ -282,6 +282,37 @@ static void any_framing(void **state)
 	assert_int_equal(fake_guest_mem_get16(&mem, DATA + 512) & 0xff, VIRTIO_BLK_S_OK);
 }
 
+/* As drivers do: then the header is read with the status byte's pin. At each place in a page, and across two. */
+static void header_beside_status(void **state)
+{
+	static const struct {
+		uint64_t header, status;
+		uint32_t pins;
+	} cases[] = {{0x20000, 0x20010, 2}, {0x20ff0, 0x20000, 2}, {0x20001, 0x20fff, 2}, {0x20ff1, 0x20000, 4},
+		     {0x20ff0, 0x21000, 3}, {0x21000, 0x20fff, 3}};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t asked = mem.asked;
+		uint8_t h[16] = {0}, status = 0xee;
+
+		h[8] = 7;
+		fake_guest_mem_write(&mem, cases[i].header, h, sizeof h);
+		fake_guest_mem_write(&mem, cases[i].status, &status, 1);
+		driver_desc(&ring[0], 0, cases[i].header, 16, NEXT, 1);
+		driver_desc(&ring[0], 1, DATA, 512, NEXT | WRITE, 2);
+		driver_desc(&ring[0], 2, cases[i].status, 1, WRITE, 0);
+		driver_offer(&ring[0], 0);
+		driver_kick(&drv, 0);
+		settle();
+		assert_int_equal(expect_used(0, 0), 513);
+		fake_guest_mem_read(&mem, cases[i].status, &status, 1);
+		assert_int_equal(status, VIRTIO_BLK_S_OK);
+		expect_data(DATA, 7, 512);
+		assert_int_equal(mem.asked - asked, cases[i].pins);
+	}
+}
+
 /* The most pieces that a sector can lie in, in a chain as long as it may be. */
 static void a_sector_in_crumbs(void **state)
 {
@@ -1336,7 +1367,7 @@ static void figures(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(reads), T(writes), T(large_requests), T(several_rounds), T(any_framing), T(a_sector_in_crumbs),
+		T(reads), T(writes), T(large_requests), T(several_rounds), T(any_framing), T(header_beside_status), T(a_sector_in_crumbs),
 		T(one_descriptor_too_many), T(the_serial_number), T(discards_and_zeroes), T(wrong_ranges),
 		T(without_the_features), BARE(large_sectors), T(wrong_requests), T(a_short_header),
 		T(data_that_goes_both_ways), T(no_status_byte), T(a_status_byte_outside), T(data_outside),
