@@ -427,7 +427,7 @@ $(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^
-$(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c)
+$(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c io/coalesce.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^

@@ -31,8 +31,8 @@ BARS = {
     "sched_block_and_wake": 1000,
     "tree_find": 8000,
     "virtq_pop_push": 200,
-    "virtq_pop_push_indirect": 350,
-    "virtio_blk_kick": 1200,
+    "virtq_pop_push_indirect": 430,
+    "virtio_blk_kick": 1600,
     "virtio_blk_kick_most": 20000,
 }
 

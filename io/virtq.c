@@ -98,11 +98,17 @@ enum pin_result virtq_wait_pin(struct virtq *q, struct guest_pin *p)
 	enum pin_result answer;
 
 	ASSERT(!q->waiting);
-	q->wait = (struct guest_pin){.at = p->at, .bytes = p->bytes, .write = p->write, .ready = resumed};
+	q->wait.at = p->at;
+	q->wait.bytes = p->bytes;
+	q->wait.write = p->write;
+	q->wait.ready = resumed;
 	answer = guest_mem_pin(q->mem, &q->wait);
+	if (likely(answer == PIN_NOW)) {
+		p->got = q->wait.got;
+		p->va = q->wait.va;
+		p->cookie = q->wait.cookie;
+	}
 	q->waiting = answer == PIN_LATER;
-	if (answer == PIN_NOW)
-		*p = q->wait;
 	return answer;
 }
 
@@ -348,10 +354,14 @@ __attribute__((noinline)) static const char *walk_indirect(struct virtq *q, stru
 	wrong = enter_table(q, &t, &d);
 	if (wrong)
 		goto out;
-	if (t.pinned == 1)
-		wrong = walk_table(w, t.area, t.count, 0, look_flat, &last);
-	else
+	if (t.pinned == 1) {
+		struct walk here = *w;
+
+		wrong = walk_table(&here, t.area, t.count, 0, look_flat, &last);
+		*w = here;
+	} else {
 		wrong = walk_split(w, &t.area, t.count, 0, &last);
+	}
 	if (wrong == at_table)
 		wrong = "an indirect table in an indirect table";
 out:
