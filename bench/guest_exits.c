@@ -16,7 +16,7 @@ const char guest_name[] = "guest_exits";
 #define PORT_UART_LSR 0x3fdu
 #define PORT_POST 0x80u
 #define IOAPIC_WINDOW 0xfec00010ull
-#define HOLE 0xf0000000ull
+#define HOLE 0xb0000000ull
 #define RNG_CONFIG 0xe0008000ull /* ECAM: bus 0, slot 1, the entropy device */
 #define RNG_PORTS 0x10u          /* its BARs: notify by port, registers */
 #define RNG_MEMORY 0x20u

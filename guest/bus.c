@@ -44,14 +44,16 @@ static inline unsigned ranges_from(const struct bus *bus, uint64_t addr)
 	return low;
 }
 
+static uint64_t length_of(const struct bus_range *r) { return r->length ? r->length : r->alone; }
+
 enum status bus_add(struct bus *bus, uint64_t start, uint64_t length, struct device *dev, uint64_t dev_offset)
 {
 	unsigned at;
 
-	if (length == 0 || !range_fits(start, length, bus->limit))
+	if (length == 0 || !range_fits(start, length, bus->limit) || (dev->ops->own_lock && dev_offset))
 		return ST_INVALID;
 	at = ranges_from(bus, start);
-	if (at > 0 && start - bus->ranges[at - 1].start < bus->ranges[at - 1].length)
+	if (at > 0 && start - bus->ranges[at - 1].start < length_of(&bus->ranges[at - 1]))
 		return ST_EXISTS;
 	if (at < bus->count && bus->ranges[at].start - start < length)
 		return ST_EXISTS;
@@ -59,7 +61,10 @@ enum status bus_add(struct bus *bus, uint64_t start, uint64_t length, struct dev
 		return ST_OVER_LIMIT;
 	for (unsigned i = bus->count + 1; i > at; i--)
 		bus->ranges[i] = bus->ranges[i - 1];
-	bus->ranges[at] = (struct bus_range){start, length, dev, dev_offset, dev->ops->own_lock};
+	if (dev->ops->own_lock)
+		bus->ranges[at] = (struct bus_range){.start = start, .dev = dev, .alone = length};
+	else
+		bus->ranges[at] = (struct bus_range){.start = start, .length = length, .dev = dev, .dev_offset = dev_offset};
 	bus->count++;
 	return ST_OK;
 }
@@ -68,7 +73,7 @@ struct bus_range *bus_find(struct bus *bus, uint64_t addr)
 {
 	unsigned n = ranges_from(bus, addr);
 
-	if (n == 0 || addr - bus->ranges[n - 1].start >= bus->ranges[n - 1].length)
+	if (n == 0 || addr - bus->ranges[n - 1].start >= length_of(&bus->ranges[n - 1]))
 		return NULL;
 	return &bus->ranges[n - 1];
 }
@@ -89,8 +94,8 @@ static struct bus_range *search(struct bus *bus, uint64_t addr, unsigned size, b
 
 	if (r)
 		__atomic_store_n(hint_of(bus, addr), (uint8_t)(n - 1), __ATOMIC_RELAXED);
-	if (r && addr - r->start < r->length) {
-		*apart = size > r->length - (addr - r->start);
+	if (r && addr - r->start < length_of(r)) {
+		*apart = size > length_of(r) - (addr - r->start);
 		return *apart ? NULL : r;
 	}
 	*apart = n < bus->count && bus->ranges[n].start - addr < size;
@@ -101,25 +106,28 @@ static void count_miss(struct bus *bus) { __atomic_fetch_add(&bus->misses, 1, __
 
 static uint64_t guarded_read(struct bus *bus, struct bus_range *r, uint64_t addr, unsigned size)
 {
-	bool guarded = bus->enter && !r->own_lock;
 	uint64_t value;
 
-	if (guarded)
-		bus->enter(bus->ctx);
+	if (r->length == 0)
+		return bus_alone_read(r, addr, size);
+	if (!bus->enter)
+		return bus_range_read(r, addr, size);
+	bus->enter(bus->ctx);
 	value = bus_range_read(r, addr, size);
-	if (guarded)
-		bus->leave(bus->ctx);
+	bus->leave(bus->ctx);
 	return value;
 }
 
 static void guarded_write(struct bus *bus, struct bus_range *r, uint64_t addr, unsigned size, uint64_t value)
 {
-	bool guarded = bus->enter && !r->own_lock;
-
-	if (guarded)
+	if (r->length == 0) {
+		bus_alone_write(r, addr, size, value);
+		return;
+	}
+	if (bus->enter)
 		bus->enter(bus->ctx);
 	bus_range_write(r, addr, size, value);
-	if (guarded)
+	if (bus->leave)
 		bus->leave(bus->ctx);
 }
 

@@ -56,15 +56,39 @@ void vm_buses_init(struct vm *vm)
 	}
 }
 
-uint64_t vm_read_far(struct bus *bus, uint64_t addr, unsigned size, const struct bus_range *near)
+/* All of the access in the range of a device that locks for itself, as nearly all are: such ranges are large. */
+static inline bool is_alone(const struct bus_range *near, uint64_t addr, unsigned size)
 {
-	return bus_misses(bus, near, addr, size) ? bus_size_mask(size) : bus_read(bus, addr, size);
+	return bus_is_alone(near, addr) && likely(size <= near->alone - (addr - near->start));
 }
 
-void vm_write_far(struct bus *bus, uint64_t addr, unsigned size, uint64_t value, const struct bus_range *near)
+/* Out of line, so that a miss saves no registers. */
+static __attribute__((noinline)) uint64_t read_found(struct bus *bus, uint64_t addr, unsigned size,
+						     struct bus_range *near)
+{
+	return is_alone(near, addr, size) ? bus_alone_read(near, addr, size) : bus_read(bus, addr, size);
+}
+
+static __attribute__((noinline)) void write_found(struct bus *bus, uint64_t addr, unsigned size, uint64_t value,
+						  struct bus_range *near)
+{
+	if (is_alone(near, addr, size))
+		bus_alone_write(near, addr, size, value);
+	else
+		bus_write(bus, addr, size, value);
+}
+
+uint64_t vm_read_far(struct bus *bus, uint64_t addr, unsigned size, struct bus_range *near)
+{
+	static const uint64_t nothing[] = {[1] = UINT8_MAX, [2] = UINT16_MAX, [4] = UINT32_MAX, [8] = UINT64_MAX};
+
+	return bus_misses(bus, near, addr, size) ? nothing[size] : read_found(bus, addr, size, near);
+}
+
+void vm_write_far(struct bus *bus, uint64_t addr, unsigned size, uint64_t value, struct bus_range *near)
 {
 	if (!bus_misses(bus, near, addr, size))
-		bus_write(bus, addr, size, value);
+		write_found(bus, addr, size, value, near);
 }
 
 /* By bytes where only some lie in the page. */

@@ -31,9 +31,9 @@ static inline void vm_leave_devices(struct vm *vm)
 /* The buses of @vm, empty: devices without a lock of their own are called with the VM's. */
 void vm_buses_init(struct vm *vm);
 
-/* Out of line: @near, by the hint, does not hold the access. */
-uint64_t vm_read_far(struct bus *bus, uint64_t addr, unsigned size, const struct bus_range *near);
-void vm_write_far(struct bus *bus, uint64_t addr, unsigned size, uint64_t value, const struct bus_range *near);
+/* Out of line: @near, by the hint, does not hold the access, or its device locks for itself. */
+uint64_t vm_read_far(struct bus *bus, uint64_t addr, unsigned size, struct bus_range *near);
+void vm_write_far(struct bus *bus, uint64_t addr, unsigned size, uint64_t value, struct bus_range *near);
 
 static inline uint64_t vm_read(struct vm *vm, struct bus *bus, uint64_t addr, unsigned size)
 {
@@ -42,8 +42,6 @@ static inline uint64_t vm_read(struct vm *vm, struct bus *bus, uint64_t addr, un
 
 	if (!bus_holds(r, addr, size))
 		return vm_read_far(bus, addr, size, r);
-	if (r->own_lock)
-		return bus_range_read(r, addr, size);
 	vm_enter_devices(vm);
 	value = bus_range_read(r, addr, size);
 	vm_leave_devices(vm);
@@ -56,10 +54,6 @@ static inline void vm_write(struct vm *vm, struct bus *bus, uint64_t addr, unsig
 
 	if (!bus_holds(r, addr, size)) {
 		vm_write_far(bus, addr, size, value, r);
-		return;
-	}
-	if (r->own_lock) {
-		bus_range_write(r, addr, size, value);
 		return;
 	}
 	vm_enter_devices(vm);

@@ -181,6 +181,57 @@ static void ends_at_its_limit(void **state)
 	assert_true(bus_read(&bus, UINT64_MAX - 1, 8) == 0xffffffffffffff07ull);
 }
 
+static unsigned entered, left;
+
+static void enter(void *ctx)
+{
+	assert_ptr_equal(ctx, &entered);
+	entered++;
+}
+
+static void leave(void *ctx)
+{
+	(void)ctx;
+	left++;
+}
+
+static void who_locks_for_itself_is_called_without_the_owners(void **state)
+{
+	static const struct device_ops own_ops = {.name = "own", .read = probe_read, .write = probe_write, .own_lock = true};
+	struct probe own, other;
+	struct bus bus;
+
+	(void)state;
+	entered = left = 0;
+	probe_init(&own, 0x10);
+	probe_init(&other, 0x80);
+	own.dev.ops = &own_ops;
+	bus_init(&bus, "mmio", UINT64_MAX);
+	bus.enter = enter;
+	bus.leave = leave;
+	bus.ctx = &entered;
+	assert_int_equal(bus_add(&bus, 0x2000, 0x20, &own.dev, 1), ST_INVALID);
+	assert_int_equal(bus_add(&bus, 0x2000, 0x20, &own.dev, 0), ST_OK);
+	assert_int_equal(bus_add(&bus, 0x2020, 0x10, &other.dev, 4), ST_OK);
+	assert_int_equal(bus_add(&bus, 0x201f, 1, &other.dev, 0), ST_EXISTS);
+	assert_int_equal(bus_add(&bus, 0x1fff, 2, &other.dev, 0), ST_EXISTS);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(bus_read(&bus, 0x2004, 4), 0x17161514);
+		bus_write(&bus, 0x201f, 1, 0x2f);
+	}
+	assert_true(own.reads == 3 && own.writes == 3 && entered == 0);
+	assert_int_equal(bus_read(&bus, 0x2020, 2), 0x8584);
+	bus_write(&bus, 0x2020, 1, 1);
+	assert_true(entered == 2 && left == 2);
+	/* Across the border, byte by byte, each in its own way; and past both ends. */
+	assert_int_equal(bus_read(&bus, 0x201e, 4), 0x85012f2eu);
+	assert_true(entered == 4 && left == 4);
+	assert_int_equal(bus_read(&bus, 0x1ffe, 4), 0x1110ffffu);
+	assert_int_equal(bus_find(&bus, 0x201f)->dev->ops == &own_ops, true);
+	assert_null(bus_find(&bus, 0x2030));
+	assert_int_equal(bus.misses, 2);
+}
+
 /* Random ranges and accesses against one owner per byte. */
 static void agrees_with_a_byte_map(void **state)
 {
@@ -235,6 +286,7 @@ int main(void)
 		cmocka_unit_test(tells_the_device_its_own_offset_and_masks),
 		cmocka_unit_test(splits_what_straddles_a_border),
 		cmocka_unit_test(ends_at_its_limit),
+		cmocka_unit_test(who_locks_for_itself_is_called_without_the_owners),
 		cmocka_unit_test(agrees_with_a_byte_map),
 	};
 
