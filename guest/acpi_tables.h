@@ -15,8 +15,8 @@
 #define ACPI_FACS_BYTES 64u
 
 /*
- * Fills @out (ACPI_TABLES_BYTES) with RSDP (first), DSDT, FADT, MADT, MCFG, SSDT, RSDT and XSDT for @vcpus processors with
- * local APIC ids 0.. and a PCI bus with the window @high, and returns the bytes used. @base: where the block will
+ * Fills @out (ACPI_TABLES_BYTES) with RSDP (first), DSDT, FADT, MADT, MCFG, SSDT, RSDT and XSDT for @vcpus processors
+ * with local APIC ids 0.. and a PCI bus with the window @high, and returns the bytes used. @base: where the block will
  * be; @facs: where the FACS will be, 64-byte aligned; both below 4 GiB.
  */
 size_t acpi_tables_fill(uint8_t *out, uint64_t base, uint64_t facs, unsigned vcpus, struct vpci_high high);

@@ -46,8 +46,8 @@ struct bus {
 
 void bus_init(struct bus *bus, const char *name, uint64_t limit);
 /*
- * ST_EXISTS on overlap, ST_OVER_LIMIT when full; ST_INVALID for an empty or wrapping range, and for one with an offset of a
- * device that locks for itself.
+ * ST_EXISTS on overlap, ST_OVER_LIMIT when full; ST_INVALID for an empty or wrapping range, and for one with an offset
+ * of a device that locks for itself.
  */
 enum status bus_add(struct bus *bus, uint64_t start, uint64_t length, struct device *dev, uint64_t dev_offset);
 /* Of the low @size bytes, 1 to 8; the count of a shift is taken modulo 64 by the processor itself. */

@@ -20,8 +20,8 @@ struct device_ops {
 	/* Power-on state; may be NULL. */
 	void (*reset)(struct device *dev);
 	/*
-	 * The device takes locks of its own for what it keeps: the way to it (guest/vm_devices.h) takes none, and several
-	 * vcpus may be in read and write at once. Else the VM's lock is held around each call.
+	 * The device takes locks of its own for what it keeps: the way to it (guest/vm_devices.h) takes none, and
+	 * several vcpus may be in read and write at once. Else the VM's lock is held around each call.
 	 */
 	bool own_lock;
 };

@@ -21,17 +21,17 @@ struct platform;
 /* Bytes that platform_create takes from the VM's arena, at most. */
 uint64_t platform_bytes(const struct vm_config *cfg);
 /*
- * Creates all devices but the definition's in vm->arena, claims their ranges on vm->pio and vm->mmio (not the local APIC's), and sets
- * vm->console.input. vcpu 0 exists, its clock is vm->time.
+ * Creates all devices but the definition's in vm->arena, claims their ranges on vm->pio and vm->mmio (not the local
+ * APIC's), and sets vm->console.input. vcpu 0 exists, its clock is vm->time.
  */
 enum status platform_create(struct vm *vm, struct error *err);
-/* Plugs the definition's devices into the PCI bus; opens volumes. Control task, interrupts enabled; the VM does not run. */
+/* Plugs the definition's devices into the PCI bus; opens volumes. Control task; the VM does not run. */
 enum status platform_plug(struct vm *vm, struct error *err);
 /* The VM was paused and runs again: what waited for an operator is tried again. Control task, no lock. */
 void platform_resumed(struct vm *vm);
 /*
- * Ends what its devices have under way in the VM's memory, and gives its volumes back; what of it was made, if anything.
- * Waits for disks: the control task, interrupts enabled. No vcpu and no worker of the VM runs any more.
+ * Ends what its devices have under way in the VM's memory, and gives its volumes back; what of it was made, if
+ * anything. Waits for disks: the control task, interrupts enabled. No vcpu and no worker of the VM runs any more.
  */
 void platform_stop(struct vm *vm);
 /* What its PCI host bridge forwards above 4 GiB. */

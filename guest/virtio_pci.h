@@ -47,8 +47,8 @@ struct virtio_pci {
 };
 
 /*
- * Makes of the zeroed @p a function of @bus for @dev, which is initialised, and gives @dev its transport: it interrupts by
- * MSI-X and leaves work to @io. ST_OVER_LIMIT with a sentence when bus or worker have no room.
+ * Makes of the zeroed @p a function of @bus for @dev, which is initialised, and gives @dev its transport: it interrupts
+ * by MSI-X and leaves work to @io. ST_OVER_LIMIT with a sentence when bus or worker have no room.
  */
 MUST_CHECK enum status virtio_pci_plug(struct virtio_pci *p, struct vpci *bus, struct vm_io *io,
 				       struct virtio_device *dev, struct error *err);

@@ -47,8 +47,9 @@ MUST_CHECK enum status vm_io_add(struct vm_io *io, struct vm_io_work *w);
 void vm_io_ask(struct vm_io_work *w);
 
 /*
- * Puts the worker into the VM's pool, and wakes it if somebody has asked meanwhile; the statuses of sched_add(). Masked.
- * Taken off it does nothing until it is put back: what is asked meanwhile is kept. Control task, interrupts enabled.
+ * Puts the worker into the VM's pool, and wakes it if somebody has asked meanwhile; the statuses of sched_add().
+ * Masked. Taken off it does nothing until it is put back: what is asked meanwhile is kept. Control task, interrupts
+ * enabled.
  */
 MUST_CHECK enum status vm_io_start(struct vm_io *io, struct error *err);
 void vm_io_take_off(struct vm_io *io);

@@ -41,7 +41,8 @@ struct vm_disk_ops {
 uint64_t vm_virtio_bytes(const struct vm_config *cfg);
 /*
  * Makes the devices of vm->config and plugs them into @bus, their work into vm->io. What was made before an error is
- * undone by vm_virtio_stop(); *out is set as soon as that is needed. Control task, interrupts enabled; @vm does not run.
+ * undone by vm_virtio_stop(); *out is set as soon as that is needed. Control task, interrupts enabled; @vm does not
+ * run.
  */
 MUST_CHECK enum status vm_virtio_create(struct vm *vm, struct vpci *bus, struct vm_virtio **out, struct error *err);
 /*

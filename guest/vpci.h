@@ -169,7 +169,7 @@ struct vpci_high {
 /* The window above 4 GiB, of a guest with @ram_high bytes of RAM there whose physical addresses are below @limit. */
 struct vpci_high vpci_high_window(uint64_t ram_high, uint64_t limit);
 
-/* The empty bus with its host bridge. @beside has those accesses of 0xcf8..0xcff that configure nothing; all outlive it. */
+/* The empty bus with its host bridge. @beside has those accesses of 0xcf8..0xcff that configure nothing. */
 void vpci_init(struct vpci *bus, struct vpci_high high, struct device *beside, uint64_t beside_offset,
 	       void (*message)(void *ctx, uint64_t address, uint32_t data), void *ctx);
 /* Claims ports, ECAM and windows on the VM's buses. The statuses of bus_add(). */
