@@ -436,12 +436,11 @@ enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c)
 	const char *wrong;
 
 	if (likely(q->state == VIRTQ_ON && !q->waiting))
-		ready = (uint16_t)(load16(q->avail_idx) - q->next_avail);
+		/* What the index announces was written before it (2.7.13.3). */
+		ready = (uint16_t)(__atomic_load_n(q->avail_idx, __ATOMIC_ACQUIRE) - q->next_avail);
 	/* 1 .. size? */
 	if (unlikely((uint16_t)(ready - 1) >= size))
 		return not_ready(q, ready);
-	/* What the index announces was written before it (2.7.13.3). */
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	head = next_head(q, q->next_avail & (size - 1));
 	if (unlikely(head >= size))
 		return broken(q, "a chain that begins outside the table");
@@ -497,8 +496,12 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 
 /* ---- who is told when ---- */
 
-/* The other side's wish was written before it looked at our index, or it sees our index: 2.7.10, 2.7.13.4.1. */
-static inline void full_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+/*
+ * Each side writes its own word, then looks at the other's: with both in one total order, one of the two sees what
+ * the other wrote (2.7.10, 2.7.13.4.1). Returns after @v is in *@p for all to see.
+ */
+static inline void announce(void *p, uint16_t v) { (void)__atomic_exchange_n((uint16_t *)p, v, __ATOMIC_SEQ_CST); }
+static inline uint16_t look_at(const void *p) { return __atomic_load_n((const uint16_t *)p, __ATOMIC_SEQ_CST); }
 
 bool virtq_interrupt_wanted(struct virtq *q)
 {
@@ -507,10 +510,10 @@ bool virtq_interrupt_wanted(struct virtq *q)
 	if (q->state != VIRTQ_ON || old == q->next_used)
 		return false;
 	q->signalled = q->next_used;
-	full_fence();
+	announce(q->used_idx, q->next_used); /* once more, for its order */
 	if (!q->event_idx)
-		return !(load16(avail_at(q, RING_FLAGS)) & VIRTQ_AVAIL_F_NO_INTERRUPT);
-	event = load16(used_event(q));
+		return !(look_at(avail_at(q, RING_FLAGS)) & VIRTQ_AVAIL_F_NO_INTERRUPT);
+	event = look_at(used_event(q));
 	/* Is entry @event among old .. next_used - 1? Modulo 2^16. */
 	return (uint16_t)(q->next_used - event - 1) < (uint16_t)(q->next_used - old);
 }
@@ -527,11 +530,10 @@ bool virtq_kicks_on(struct virtq *q)
 	if (q->state != VIRTQ_ON)
 		return false;
 	if (q->event_idx)
-		store16(avail_event(q), q->next_avail);
+		announce(avail_event(q), q->next_avail);
 	else
-		store16(used_at(q, RING_FLAGS), 0);
-	full_fence();
-	return load16(q->avail_idx) != q->next_avail;
+		announce(used_at(q, RING_FLAGS), 0);
+	return look_at(q->avail_idx) != q->next_avail;
 }
 
 /* ---- the memory of a chain ---- */
