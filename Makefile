@@ -412,7 +412,7 @@ SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $
 SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
-BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_control $(B)/bench/host_libcbor
+BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_layers $(B)/bench/host_control $(B)/bench/host_libcbor
 BENCH_SCHED := $(B)/bench/host_sched $(B)/bench/sched_fluid
 BENCH_IO := $(B)/bench/host_io
 bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) $(BENCH_IO) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched io'
@@ -427,6 +427,11 @@ $(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^
+$(B)/bench/host_layers: bench/host_layers.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/layer*.c) io/block.c io/space.c \
+		io/volume.c io/volume_ram.c)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
 $(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c io/coalesce.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

@@ -70,7 +70,7 @@ struct layer_pool_stats {
 	char why_not[ERROR_TEXT_MAX];           /* when not writable */
 	/* since it was opened */
 	uint64_t commits, commit_blocks;        /* metadata blocks written, superblocks included */
-	uint64_t page_loads, direct, parked;    /* metadata pages read; requests passed on at once; and not */
+	uint64_t page_loads, parked;            /* metadata pages read; requests not passed on at once */
 	uint64_t copied_blocks;                 /* 4 KiB blocks read from below in order to be written */
 	uint64_t full;                          /* requests that found no space */
 };

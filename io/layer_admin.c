@@ -89,6 +89,7 @@ void op_end(struct layer_pool *p, enum status st, const char *why)
 
 	p->op = NULL;
 	p->op_state = OP_NONE;
+	watch(p);
 	if (why)
 		format(op->err.text, sizeof op->err.text, "%s", why);
 	op->status = st;
@@ -100,16 +101,33 @@ void op_end(struct layer_pool *p, enum status st, const char *why)
 static void wait_for_commit(struct layer_pool *p, enum op_state state)
 {
 	p->op_state = state;
+	watch(p);
 	p->op_commit = commit_of_now(p);
 	commit_start(p);
 }
 
-static bool is_quiet(const struct layer_pool *p, const struct layer *l)
+static bool has_jobs(const struct layer_pool *p, const struct layer *l)
 {
 	for (unsigned i = 0; i < JOBS; i++)
 		if (p->jobs[i].request && p->jobs[i].layer == l)
-			return false;
-	return l->flying == 0;
+			return true;
+	return false;
+}
+
+/*
+ * Whether nothing of the layer is under way any more. What was passed on is counted for the whole pool: the parity
+ * turns, and what has the one before comes to its end, for nothing joins it.
+ */
+static bool is_quiet(struct layer_pool *p, const struct layer *l)
+{
+	if (!l)
+		return true;
+	if (p->op_state == OP_QUIESCE && !turn_parity(p))
+		return false;
+	if (p->op_state == OP_QUIESCE)
+		p->op_drained = false;
+	p->op_state = OP_DRAIN;
+	return !has_jobs(p, l) && (p->op_drained || p->flying[p->parity ^ 1] == 0);
 }
 
 /* Nothing is under way: what there is stays below, and the name goes on in a new record above it. */
@@ -127,6 +145,7 @@ static void cut_off(struct layer_pool *p)
 	r->open = NULL;
 	p->records[top].open = l;
 	l->chain[0] = (uint8_t)top;
+	forget_near(l);
 	make_chain(l);
 	l->held = false;
 }
@@ -145,9 +164,8 @@ void op_step(struct layer_pool *p)
 		op_end(p, ST_IO, p->stats.why_not);
 		return;
 	}
-	if (p->op_state == OP_QUIESCE) {
-		l = p->records[p->op_record].open;
-		if (l && !is_quiet(p, l))
+	if (p->op_state == OP_QUIESCE || p->op_state == OP_DRAIN) {
+		if (!is_quiet(p, p->records[p->op_record].open))
 			return;
 		cut_off(p);
 		wait_for_commit(p, OP_LAST_COMMIT);
@@ -240,6 +258,7 @@ static enum status begin(struct layer_pool *p, struct layer_op *op, unsigned rec
 		p->op_state = state;
 	else
 		wait_for_commit(p, state);
+	watch(p);
 	p->in_begin = true;
 	pool_kick(p);
 	p->in_begin = false;
@@ -287,8 +306,10 @@ enum status layer_snapshot(struct layer_pool *p, const char *name, const char *s
 	if (st != ST_OK)
 		return st;
 	format(p->op_name, sizeof p->op_name, "%s", snapshot);
-	if (p->records[record].open)
+	if (p->records[record].open) {
 		p->records[record].open->held = true;
+		forget_near(p->records[record].open);
+	}
 	op->steps_total = 0;
 	return begin(p, op, record, OP_QUIESCE);
 }

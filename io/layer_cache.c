@@ -35,8 +35,25 @@ static void link_page(struct layer_pool *p, const struct page *page)
 		p->pages[page->above].child[page->place] = number_of(p, page);
 }
 
+void forget_near(struct layer *l)
+{
+	for (unsigned i = 0; i < NEAR; i++)
+		l->near[i].number = NO_LEAF;
+}
+
+static void forget_leaf(struct layer_pool *p, const struct page *page)
+{
+	uint32_t number = p->pages[page->above].place * FANOUT + page->place;
+	struct layer *l = p->records[page->record].open;
+
+	if (l && l->near[number % NEAR].leaf == page->leaf)
+		l->near[number % NEAR].number = NO_LEAF;
+}
+
 void free_page(struct layer_pool *p, struct page *page)
 {
+	if (page->kind == PAGE_LEAF)
+		forget_leaf(p, page);
 	if (page->kind == PAGE_ROOT) {
 		p->records[page->record].page = 0;
 	} else {

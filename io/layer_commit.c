@@ -46,11 +46,35 @@ bool may_free(const struct layer_pool *p)
 	return p->writable && (p->freed[0].count > 0 || p->freed[1].count > 0 || p->commit.state != COMMIT_IDLE);
 }
 
+void watch(struct layer_pool *p)
+{
+	p->watching = p->limbo || p->op_state == OP_QUIESCE || p->op_state == OP_DRAIN;
+}
+
+bool turn_parity(struct layer_pool *p)
+{
+	unsigned next = p->parity ^ 1;
+
+	if (p->flying[next] > 0)
+		return false;
+	/* An operation that waits for that one has its answer. */
+	p->op_drained = true;
+	p->parity = next;
+	p->flying_now = &p->flying[next];
+	p->came_back = next ? came_back_odd : came_back_even;
+	return true;
+}
+
 void end_limbo(struct layer_pool *p)
 {
 	struct freed *list = &p->freed[p->freed_now ^ 1];
 
-	if (!p->limbo || p->flying[p->parity ^ 1] > 0)
+	if (!p->limbo)
+		return;
+	if (list->clusters > 0 && !p->turned)
+		p->turned = turn_parity(p);
+	/* Blocks of metadata are read by ourselves alone, and not any more. */
+	if (list->clusters > 0 && (!p->turned || p->flying[p->parity ^ 1] > 0))
 		return;
 	for (uint32_t i = 0; i < list->count; i++) {
 		uint32_t piece = list->piece[i];
@@ -59,17 +83,15 @@ void end_limbo(struct layer_pool *p)
 	}
 	list->count = list->clusters = 0;
 	p->limbo = false;
+	watch(p);
 	p->again = true;
 }
 
 static void release(struct layer_pool *p)
 {
 	p->limbo = true;
-	if (p->freed[p->freed_now ^ 1].clusters > 0) {
-		ASSERT(p->flying[p->parity ^ 1] == 0);
-		p->parity ^= 1;
-	}
-	/* Blocks of metadata are read by ourselves alone, and not any more. */
+	p->turned = false;
+	watch(p);
 	end_limbo(p);
 }
 
@@ -82,6 +104,8 @@ void pool_fails(struct layer_pool *p, const char *why)
 	if (p->writable)
 		format(p->stats.why_not, sizeof p->stats.why_not, "%.200s", why);
 	p->writable = false;
+	for (unsigned i = 0; i < LAYER_MAX; i++)
+		forget_near(&p->layers[i]);
 	p->commit.state = COMMIT_IDLE;
 	p->commit.wanted = false;
 	for (unsigned i = 0; i < ARRAY_SIZE(lists); i++)

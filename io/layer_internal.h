@@ -136,15 +136,23 @@ struct job {
 	struct error err;
 };
 
+/* Leaves of a layer's own that were used last, found without a walk. */
+#define NEAR 16u
+#define NO_LEAF UINT32_MAX
+struct near {
+	uint32_t number;              /* of the leaf: cluster / FANOUT; NO_LEAF: none */
+	struct leaf_entry *leaf;
+};
+
 struct layer {
 	struct block_device device;
 	struct layer_pool *pool;
+	struct near near[NEAR];
 	struct block_device *base;
 	uint32_t depth;
 	uint8_t chain[LAYER_DEPTH_MAX]; /* records, the top first */
 	bool is_open;
 	bool held;                    /* nothing new is begun: a snapshot waits for what is under way */
-	uint32_t flying;              /* requests passed on */
 };
 
 #define JOBS 16u
@@ -183,9 +191,19 @@ struct freed {
 	uint32_t count, clusters;
 };
 
-enum op_state { OP_NONE, OP_QUIESCE, OP_COMMIT, OP_WORK, OP_LAST_COMMIT };
+enum op_state { OP_NONE, OP_QUIESCE, OP_DRAIN, OP_COMMIT, OP_WORK, OP_LAST_COMMIT };
 
 struct layer_pool {
+	/* What every request needs. */
+	uint32_t cluster_shift;       /* sectors of a cluster, as a shift */
+	uint32_t cluster_mask;
+	uint32_t block_shift;         /* sectors of a block */
+	uint64_t cluster_zero;        /* sector of the device where cluster 0 would be */
+	void (*came_back)(struct block_request *r); /* of the parity */
+	uint32_t *flying_now;
+	struct block_device *device;  /* range.device */
+	bool immediate;               /* it does not need to be counted what is under way */
+	bool watching;                /* something waits for requests to come back */
 	struct block_range range;
 	unsigned sector_shift;
 	uint64_t data_first;          /* bytes of the range where cluster 1 is */
@@ -204,13 +222,14 @@ struct layer_pool {
 	struct commit commit;
 	struct freed freed[2];
 	unsigned freed_now;           /* the one that jobs add to */
-	bool limbo;                   /* the other is durable, and waits for requests of the parity before */
+	bool limbo;                   /* the other is durable, and waits for requests passed on before */
+	bool turned;                  /* since then: those have the other parity */
 	uint32_t flying[2];           /* data requests under way, by parity */
 	unsigned parity;
 	struct layer_op *op;
 	enum op_state op_state;
 	uint64_t op_commit;           /* the commit that an operation waits for */
-	struct layer *op_layer;
+	bool op_drained;              /* all that was passed on before OP_DRAIN is back */
 	char op_name[LAYER_NAME_MAX];
 	uint8_t op_record;
 	bool in_begin;                /* within the call that began the operation */
@@ -247,7 +266,7 @@ static inline uint64_t meta_lba(const struct layer_pool *p, uint32_t block)
 
 static inline uint64_t cluster_lba(const struct layer_pool *p, uint32_t cluster, uint32_t offset)
 {
-	return p->range.first + ((p->data_first + (uint64_t)(cluster - 1) * LAYER_CLUSTER_BYTES + offset) >> p->sector_shift);
+	return p->cluster_zero + ((uint64_t)cluster << p->cluster_shift) + (offset >> p->sector_shift);
 }
 
 /* ---- layer_pool.c, layer_walk.c: synchronous ---- */
@@ -305,6 +324,7 @@ struct node_entry *entry_of(struct layer_pool *p, const struct page *page);
 /* Blocks that metadata may still take, beside those that it owes. */
 bool has_reserve(const struct layer_pool *p, uint32_t pages);
 void free_page(struct layer_pool *p, struct page *page);
+void forget_near(struct layer *l);
 
 /* ---- layer_commit.c ---- */
 
@@ -320,6 +340,13 @@ static inline bool has_freed_room(const struct layer_pool *p, uint32_t pieces)
 }
 void free_cluster(struct layer_pool *p, uint32_t cluster);
 void free_block(struct layer_pool *p, struct freed *list, uint32_t block);
+/* Sees to it that requests that come back make others go on, if there are any that wait for them. */
+void watch(struct layer_pool *p);
+/*
+ * Requests passed on from now on are counted apart from those before; false: some of the parity that is to be
+ * used are still under way.
+ */
+bool turn_parity(struct layer_pool *p);
 /* Puts what no request uses any more back. */
 void end_limbo(struct layer_pool *p);
 /* A commit could free something, or one is under way that will. */
@@ -330,6 +357,8 @@ void pool_fails(struct layer_pool *p, const char *why);
 /* ---- layer_io.c ---- */
 
 void layer_submit(struct block_device *device, struct block_request *r);
+void came_back_even(struct block_request *r);
+void came_back_odd(struct block_request *r);
 bool layer_poll(struct block_device *device);
 bool layer_cancel(struct block_device *device, struct block_request *r);
 /* Everything that can go on goes on. */

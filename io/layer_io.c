@@ -17,45 +17,85 @@
 
 /* ---- straight through ---- */
 
-static void take_back(struct block_request *r, unsigned parity)
+static __attribute__((noinline)) void complete_watched(struct layer_pool *p, struct block_request *r)
 {
-	struct layer *l = r->above.ctx;
-
-	r->complete = r->above.complete;
-	l->flying--;
-	l->pool->flying[parity]--;
-}
-
-static void came_back(struct block_request *r, unsigned parity)
-{
-	struct layer *l = r->above.ctx;
-	struct layer_pool *p = l->pool;
-
-	take_back(r, parity);
 	if (r->complete)
 		r->complete(r);
-	if (p->limbo || l->held)
-		pool_kick(p);
+	pool_kick(p);
 }
 
-static void came_back_even(struct block_request *r) { came_back(r, 0); }
-static void came_back_odd(struct block_request *r) { came_back(r, 1); }
+static inline void came_back(struct block_request *r, unsigned parity)
+{
+	struct layer_pool *p = r->above.ctx;
 
-static bool pass_to_cluster(struct layer *l, struct block_request *r, uint64_t lba)
+	r->complete = r->above.complete;
+	p->flying[parity]--;
+	if (unlikely(p->watching))
+		complete_watched(p, r);
+	else if (r->complete)
+		r->complete(r);
+}
+
+void came_back_even(struct block_request *r) { came_back(r, 0); }
+void came_back_odd(struct block_request *r) { came_back(r, 1); }
+
+/* To the device below, at @lba. It is counted until it comes back: what it uses must not get another owner. */
+static inline void pass_to_cluster(struct layer *l, struct block_request *r, uint64_t lba)
 {
 	struct layer_pool *p = l->pool;
-	struct block_device *d = p->range.device;
-	unsigned parity = p->parity;
+	struct block_device *d = p->device;
 
 	r->lba = lba;
+	if (p->immediate) {
+		d->ops->submit(d, r);
+		return;
+	}
 	r->above.complete = r->complete;
-	r->above.ctx = l;
-	r->complete = parity ? came_back_odd : came_back_even;
-	p->flying[parity]++;
-	l->flying++;
+	r->above.ctx = p;
+	r->complete = p->came_back;
+	++*p->flying_now;
 	d->ops->submit(d, r);
-	if (r->done)
-		take_back(r, parity);
+	if (unlikely(r->done)) {
+		p = r->above.ctx;
+		r->complete = r->above.complete;
+		--*p->flying_now;
+	}
+}
+
+/* The blocks from the first to the last, by both. */
+#define FROM_TO(first, last) ((uint16_t)((2u << (last)) - (1u << (first))))
+#define ROW(first)                                                                                                \
+	{                                                                                                          \
+		FROM_TO(first, 0), FROM_TO(first, 1), FROM_TO(first, 2), FROM_TO(first, 3), FROM_TO(first, 4),      \
+		FROM_TO(first, 5), FROM_TO(first, 6), FROM_TO(first, 7), FROM_TO(first, 8), FROM_TO(first, 9),      \
+		FROM_TO(first, 10), FROM_TO(first, 11), FROM_TO(first, 12), FROM_TO(first, 13), FROM_TO(first, 14), \
+		FROM_TO(first, 15)                                                                                  \
+	}
+static const uint16_t from_to[CLUSTER_BLOCKS][CLUSTER_BLOCKS] = {
+	ROW(0), ROW(1), ROW(2), ROW(3), ROW(4), ROW(5), ROW(6), ROW(7),
+	ROW(8), ROW(9), ROW(10), ROW(11), ROW(12), ROW(13), ROW(14), ROW(15),
+};
+
+/* The common case at its shortest: one cluster, whose leaf was used not long ago. */
+static inline bool pass_quickly(struct layer *l, struct block_request *r)
+{
+	const struct layer_pool *p = l->pool;
+	const struct leaf_entry *e;
+	const struct near *near;
+	uint64_t offset = r->lba & p->cluster_mask, last = offset + r->count - 1;
+	uint32_t index;
+
+	if (unlikely(last > p->cluster_mask) || unlikely(r->op > BLOCK_WRITE))
+		return false;
+	index = (uint32_t)(r->lba >> p->cluster_shift);
+	near = &l->near[index / FANOUT % NEAR];
+	if (unlikely(near->number != index / FANOUT))
+		return false;
+	e = &near->leaf[index % FANOUT];
+	if (e->valid != ALL_BLOCKS &&
+	    from_to[offset >> p->block_shift][last >> p->block_shift] & ~(unsigned)e->valid)
+		return false;
+	pass_to_cluster(l, r, p->cluster_zero + ((uint64_t)e->cluster << p->cluster_shift) + offset);
 	return true;
 }
 
@@ -98,8 +138,12 @@ static bool pass_on(struct layer *l, struct block_request *r)
 			return false;
 		if (found == ABSENT)
 			continue;
-		if ((e->valid & blocks) == blocks)
-			return pass_to_cluster(l, r, cluster_lba(p, e->cluster, offset));
+		if (i == 0 && p->writable)
+			l->near[index / FANOUT % NEAR] = (struct near){index / FANOUT, e - index % FANOUT};
+		if ((e->valid & blocks) == blocks) {
+			pass_to_cluster(l, r, cluster_lba(p, e->cluster, offset));
+			return true;
+		}
 		if ((e->valid | e->zero) & blocks)
 			return false;
 	}
@@ -300,17 +344,14 @@ static void flush(struct layer *l, struct block_request *r)
 	p->again = true;
 }
 
-void layer_submit(struct block_device *device, struct block_request *r)
+static __attribute__((noinline)) void submit_slowly(struct layer *l, struct block_request *r)
 {
-	struct layer *l = container_of(device, struct layer, device);
 	struct layer_pool *p = l->pool;
 	struct block_request *outer = p->submitting;
 
 	r->done = false;
-	if (likely(r->op <= BLOCK_WRITE && !l->held) && pass_on(l, r)) {
-		p->stats.direct++;
+	if (r->op <= BLOCK_WRITE && !l->held && pass_on(l, r))
 		return;
-	}
 	p->submitting = r;
 	p->stats.parked++;
 	if (r->op == BLOCK_FLUSH) {
@@ -324,6 +365,15 @@ void layer_submit(struct block_device *device, struct block_request *r)
 	if (p->again)
 		pool_kick(p);
 	p->submitting = outer;
+}
+
+void layer_submit(struct block_device *device, struct block_request *r)
+{
+	struct layer *l = container_of(device, struct layer, device);
+
+	/* The device below clears done, if it gets that far. */
+	if (unlikely(!pass_quickly(l, r)))
+		submit_slowly(l, r);
 }
 
 bool layer_cancel(struct block_device *device, struct block_request *r)

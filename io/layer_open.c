@@ -71,6 +71,7 @@ enum status layer_open(struct layer_pool *p, const char *name, struct block_devi
 		i++;
 	l = &p->layers[i];
 	*l = (struct layer){.pool = p, .base = base, .chain = {(uint8_t)record}};
+	forget_near(l);
 	make_chain(l);
 	st = check_base(p, l, base, err);
 	if (st != ST_OK)
@@ -84,7 +85,7 @@ enum status layer_open(struct layer_pool *p, const char *name, struct block_devi
 
 void layer_close(struct layer *l)
 {
-	ASSERT(l->is_open && l->flying == 0);
+	ASSERT(l->is_open);
 	l->pool->records[l->chain[0]].open = NULL;
 	l->is_open = false;
 }

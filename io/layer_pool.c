@@ -211,6 +211,14 @@ static void init_pool(struct layer_pool *p, const struct block_range *range, con
 	p->sector_shift = bit_lowest(range->device->sector_bytes);
 	p->super = *s;
 	p->data_first = data_first(s->meta_blocks);
+	p->cluster_shift = bit_lowest(LAYER_CLUSTER_BYTES) - p->sector_shift;
+	p->block_shift = bit_lowest(LAYER_BLOCK_BYTES) - p->sector_shift;
+	p->cluster_mask = (1u << p->cluster_shift) - 1;
+	p->cluster_zero = range->first + (p->data_first >> p->sector_shift) - (p->cluster_mask + 1);
+	p->device = range->device;
+	p->immediate = range->device->immediate;
+	p->came_back = came_back_even;
+	p->flying_now = &p->flying[0];
 	p->work = NO_RECORD;
 	list_init(&p->idle);
 	list_init(&p->busy);

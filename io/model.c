@@ -153,6 +153,7 @@ enum status model_init(struct model *m, struct block_device *base, const struct 
 {
 	*m = (struct model){.device = *base, .base = base, .clock = clock, .timers = timers};
 	m->device.ops = &ops;
+	m->device.immediate = false;
 	format(m->device.name, sizeof m->device.name, "%s", name);
 	list_init(&m->waiting);
 	list_init(&m->serving);

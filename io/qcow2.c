@@ -419,8 +419,8 @@ static enum status check_tables(struct qcow2 *q, const uint8_t *h, struct error 
 	if (bytes == 0 || bytes > SIZE_MAX_BYTES || bytes % SECTOR)
 		return fail(err, ST_CORRUPT, "%s: an image of %llu bytes", q->device.name, (unsigned long long)bytes);
 	if (((bytes - 1) >> reach) + 1 > entries)
-		return fail(err, ST_CORRUPT, "%s: the first table has %u entries, too few for %llu bytes", q->device.name, entries,
-			    (unsigned long long)bytes);
+		return fail(err, ST_CORRUPT, "%s: the first table has %u entries, too few for %llu bytes", q->device.name,
+			    entries, (unsigned long long)bytes);
 	if (l1_at == 0 || l1_at & (cluster_bytes(q) - 1) || !range_fits(l1_at, (uint64_t)entries * 8, q->file_bytes))
 		return fail(err, ST_CORRUPT, "%s: the first table is not inside the file", q->device.name);
 	q->bytes = bytes;

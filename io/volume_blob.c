@@ -40,6 +40,7 @@ enum status volume_blob_init(struct volume_blob *v, const void *data, uint64_t b
 	v->device = (struct block_device){
 		.ops = &ops, .sector_bytes = BLOCK_SECTOR_MIN, .max_count = REQUEST_BYTES_MAX / BLOCK_SECTOR_MIN,
 		.sectors = (bytes + BLOCK_SECTOR_MIN - 1) / BLOCK_SECTOR_MIN, .read_only = true,
+		.immediate = true,
 	};
 	format(v->device.name, sizeof v->device.name, "%s", name);
 	return ST_OK;

@@ -58,6 +58,7 @@ enum status volume_ram_init(struct volume_ram *v, void *memory, uint64_t bytes, 
 		.ops = &ops, .sector_bytes = sector_bytes, .max_count = REQUEST_BYTES_MAX / sector_bytes,
 		.max_clear = REQUEST_BYTES_MAX / sector_bytes,
 		.sectors = bytes / sector_bytes, .discard = true, .write_zeroes = true, .discard_sectors = 1,
+		.immediate = true,
 	};
 	format(v->device.name, sizeof v->device.name, "%s", name);
 	return ST_OK;
