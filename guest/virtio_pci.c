@@ -372,7 +372,7 @@ static void interrupt(void *ctx, uint16_t vector)
 
 	if (p->generation != p->dev->config_generation)
 		p->isr |= VIRTIO_PCI_ISR_CONFIG;
-	else if (p->function.msix.state == VPCI_MSIX_OFF)
+	else if (__atomic_load_n(&p->function.msix.state, __ATOMIC_RELAXED) == VPCI_MSIX_OFF)
 		p->isr |= VIRTIO_PCI_ISR_QUEUE;
 	p->generation = p->dev->config_generation;
 	vpci_raise(&p->function, vector);

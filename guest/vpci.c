@@ -296,6 +296,8 @@ enum status vpci_claim(struct vpci *bus, struct bus *pio, struct bus *mmio, stru
 		{mmio, bus->high.start, bus->high.length, &bus->high.dev},
 	};
 
+	bus->io.misses = &pio->misses;
+	bus->low.misses = bus->high.misses = &mmio->misses;
 	for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
 		enum status st;
 

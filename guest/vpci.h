@@ -95,7 +95,6 @@ struct vpci_decodes {
 	unsigned count;
 	unsigned hint_shift;
 	uint8_t hints[VPCI_HINTS]; /* index of the one that was found last, by hash of the address; any value is a good one */
-	uint64_t misses;           /* accesses to nothing; atomic */
 	uint64_t next;             /* where vpci_plug() places the next one */
 };
 
@@ -104,6 +103,7 @@ struct vpci_window {
 	struct device dev;
 	uint64_t start, length;    /* 0 bytes: there is none */
 	struct vpci_decodes *decodes;
+	uint64_t *misses;          /* of the VM's bus that it is on: accesses to nothing; atomic */
 };
 
 /* One entry of a function's MSI-X table. */

@@ -69,7 +69,7 @@ static uint64_t window_read(struct device *dev, uint64_t offset, unsigned size)
 	d = find(w->decodes, w->start + offset, &at);
 	if (likely(d != NULL))
 		return d->dev->ops->read(d->dev, d->dev_offset + at, size);
-	__atomic_fetch_add(&w->decodes->misses, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(w->misses, 1, __ATOMIC_RELAXED);
 	return UINT64_MAX;
 }
 
@@ -88,7 +88,7 @@ static void window_write(struct device *dev, uint64_t offset, unsigned size, uin
 	if (likely(d != NULL))
 		d->dev->ops->write(d->dev, d->dev_offset + at, size, value);
 	else
-		__atomic_fetch_add(&w->decodes->misses, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(w->misses, 1, __ATOMIC_RELAXED);
 }
 
 static const struct device_ops window_ops = {
