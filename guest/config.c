@@ -21,7 +21,7 @@
 
 const char *const reset_action_names[] = {[ON_RESET_RESTART] = "restart", [ON_RESET_STOP] = "stop", NULL};
 
-const char *const vm_disk_unit_names[] = {[VM_DISK_IOPS] = "iops", [VM_DISK_BYTES] = "bytes", NULL};
+const char *const vm_disk_unit_names[] = {[VM_DISK_IOPS] = "iops", [VM_DISK_BYTES] = "bandwidth", NULL};
 
 void vm_disk_init(struct vm_disk *disk)
 {

@@ -52,6 +52,7 @@ struct vm_disk {
 	unsigned queues;                 /* 1 to VM_DISK_QUEUES_MAX; 0: one for each vcpu */
 	enum vm_disk_unit unit;          /* of the numbers: requests, or bytes, in a second */
 	struct rls numbers;              /* limit RLS_UNLIMITED for none */
+	uint32_t given;                  /* BIT(row) of vm_disk_knobs[unit] that the definition gave */
 };
 
 struct vm_config {

@@ -304,6 +304,11 @@ void platform_stop(struct vm *vm)
 		vm_virtio_stop(vm->platform->virtio);
 }
 
+struct vm_virtio *platform_virtio(const struct vm *vm)
+{
+	return vm->platform ? vm->platform->virtio : NULL;
+}
+
 void platform_resumed(struct vm *vm)
 {
 	if (vm->platform->virtio)

@@ -16,6 +16,7 @@
 
 struct vm;
 struct vm_config;
+struct vm_virtio;
 struct platform;
 
 /* Bytes that platform_create takes from the VM's arena, at most. */
@@ -29,6 +30,8 @@ enum status platform_create(struct vm *vm, struct error *err);
 enum status platform_plug(struct vm *vm, struct error *err);
 /* The VM was paused and runs again: what waited for an operator is tried again. Control task, no lock. */
 void platform_resumed(struct vm *vm);
+/* Its virtio devices; NULL while they are not there: not built, or taken apart. */
+struct vm_virtio *platform_virtio(const struct vm *vm);
 /*
  * Ends what its devices have under way in the VM's memory, and gives its volumes back; what of it was made, if
  * anything. Waits for disks: the control task, interrupts enabled. No vcpu and no worker of the VM runs any more.

@@ -214,6 +214,8 @@ enum status vm_define(struct machine *m, const struct vm_config *cfg, struct vm 
 	vm->machine = m;
 	vm->id = (uint16_t)(slot + 1);
 	vm->config = *cfg;
+	for (unsigned i = 0; i < VM_DISKS_MAX; i++)
+		vm->disk_places[i] = (struct vm_disk_place){.vm = vm, .index = i};
 	lock_init(&vm->lock, LOCK_VM);
 	vm_io_init(&vm->io, vm);
 	bytelog_init(&vm->console.out, log, CONSOLE_LOG_BYTES);

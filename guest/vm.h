@@ -71,10 +71,17 @@ struct machine;
 struct platform;
 struct stage2;
 
+/* Disk config.disks[index] of @vm, for who looks at one of its disks alone (guest/vm_disk.h). */
+struct vm_disk_place {
+	struct vm *vm;
+	unsigned index;
+};
+
 struct vm {
 	struct machine *machine;
 	uint16_t id;            /* 1.., stable for life; memmgr's owner id */
 	struct vm_config config;
+	struct vm_disk_place disk_places[VM_DISKS_MAX];
 	struct lock lock;       /* LOCK_VM: state, devices, console; its vcpus take it for those alone */
 	enum vm_state state;    /* changed under the lock, read without */
 	enum vm_reason reason;

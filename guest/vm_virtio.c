@@ -179,6 +179,25 @@ struct virtio_blk *vm_virtio_disk(struct vm_virtio *v, unsigned index)
 	return index < VM_DISKS_MAX && v->disks[index] ? v->disks[index]->blk : NULL;
 }
 
+void vm_virtio_renumber(struct vm_virtio *v, unsigned index)
+{
+	const struct machine *m = v->vm->machine;
+	struct disk_device *d = index < VM_DISKS_MAX ? v->disks[index] : NULL;
+
+	if (d && d->opened)
+		m->disk_ops->set(m->disk_ctx, &d->source, &v->vm->config.disks[index]);
+}
+
+void vm_virtio_figures(struct vm_virtio *v, unsigned index, struct iosched_figures *out)
+{
+	const struct machine *m = v->vm->machine;
+	struct disk_device *d = index < VM_DISKS_MAX ? v->disks[index] : NULL;
+
+	*out = (struct iosched_figures){.waiting = 0};
+	if (d && d->opened && m->disk_ops->figures)
+		m->disk_ops->figures(m->disk_ctx, &d->source, out);
+}
+
 void vm_virtio_retry(struct vm_virtio *v)
 {
 	for (unsigned i = 0; i < VM_DISKS_MAX; i++) {

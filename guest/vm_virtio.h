@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "guest/config.h"
+#include "io/iosched.h"
 #include "io/virtio_blk.h"
 #include "lib/error.h"
 
@@ -35,6 +36,10 @@ struct vm_disk_ops {
 			    struct error *err);
 	/* No request is under way any more. */
 	void (*close)(void *ctx, struct vm_disk_source *source);
+	/* The disk's unit and numbers are now those of @disk, which vm_config_check() allows. Masked, no lock. */
+	void (*set)(void *ctx, struct vm_disk_source *source, const struct vm_disk *disk);
+	/* Of the I/O scheduler, for this opening; masked, no lock. NULL: no scheduler counts. */
+	void (*figures)(void *ctx, struct vm_disk_source *source, struct iosched_figures *out);
 };
 
 /* Of the arena, at most; from an address that is a multiple of VM_VIRTIO_ALIGN on. */
@@ -54,5 +59,9 @@ void vm_virtio_stop(struct vm_virtio *v);
 void vm_virtio_retry(struct vm_virtio *v);
 /* Disk @index of the definition; NULL when the VM is not built or has no such disk. */
 struct virtio_blk *vm_virtio_disk(struct vm_virtio *v, unsigned index);
+/* The numbers of disk @index in the definition have changed, and count now. Masked, no lock. */
+void vm_virtio_renumber(struct vm_virtio *v, unsigned index);
+/* What the scheduler has counted for disk @index: zeroes when nobody does. Masked, no lock. */
+void vm_virtio_figures(struct vm_virtio *v, unsigned index, struct iosched_figures *out);
 
 #endif

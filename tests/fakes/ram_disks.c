@@ -85,7 +85,28 @@ static void close_disk(void *ctx, struct vm_disk_source *source)
 	d->opened--;
 }
 
-const struct vm_disk_ops ram_disk_ops = {.open = open_disk, .close = close_disk};
+static void set_disk(void *ctx, struct vm_disk_source *source, const struct vm_disk *disk)
+{
+	struct ram_disk *d = source->handle;
+
+	(void)ctx;
+	d->set++;
+	d->unit = disk->unit;
+	d->numbers = disk->numbers;
+}
+
+/* Figures that a test knows by heart. */
+static void count_disk(void *ctx, struct vm_disk_source *source, struct iosched_figures *out)
+{
+	(void)ctx, (void)source;
+	*out = (struct iosched_figures){.queued = 300, .service = 700, .throttled = 100, .waiting = 2, .at_device = 3};
+	out->latency[4] = 98;
+	out->latency[9] = 2;
+}
+
+const struct vm_disk_ops ram_disk_ops = {
+	.open = open_disk, .close = close_disk, .set = set_disk, .figures = count_disk,
+};
 
 void ram_disks_init(void)
 {

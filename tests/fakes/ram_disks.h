@@ -17,6 +17,9 @@ struct ram_disk {
 	uint8_t bytes[RAM_DISK_BYTES];
 	unsigned opened;   /* by how many VMs now */
 	struct list held;  /* block_request.link, while they are held */
+	unsigned set;      /* times that numbers were changed, and to what */
+	enum vm_disk_unit unit;
+	struct rls numbers;
 };
 
 struct ram_disks {

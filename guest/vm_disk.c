@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See vm_disk.h. As with the processors, a new value has to pass the definition's
+ * own rules, on a copy; the I/O scheduler takes whatever those allow.
+ */
+#include "guest/vm_disk.h"
+
+#include <string.h>
+
+#include "guest/machine.h"
+#include "guest/platform.h"
+#include "guest/vm_virtio.h"
+#include "lib/assert.h"
+#include "lib/bits.h"
+
+const struct vm_disk *vm_disk_at(const struct vm_disk_place *p)
+{
+	ASSERT(p->index < p->vm->config.disk_count);
+	return &p->vm->config.disks[p->index];
+}
+
+unsigned vm_disk_index(const struct vm_config *cfg, const char *name)
+{
+	unsigned i = 0;
+
+	while (i < cfg->disk_count && strcmp(cfg->disks[i].name, name) != 0)
+		i++;
+	return i;
+}
+
+const struct vm_disk_place *vm_disk_find(const struct vm *vm, const char *name, size_t len)
+{
+	for (unsigned i = 0; i < vm->config.disk_count; i++) {
+		const char *own = vm->config.disks[i].name;
+
+		if (strlen(own) == len && memcmp(own, name, len) == 0)
+			return &vm->disk_places[i];
+	}
+	return NULL;
+}
+
+/* A VM that is not built has nobody to tell: its disks are opened with what the definition says then. */
+static void changed(struct vm *vm, unsigned index)
+{
+	struct vm_virtio *v = platform_virtio(vm);
+
+	if (v)
+		vm_virtio_renumber(v, index);
+}
+
+void vm_disks_changed(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->config.disk_count; i++)
+		changed(vm, i);
+}
+
+/* ---- counters ---- */
+
+struct disk_figures {
+	struct virtio_blk_figures blk;
+	struct iosched_figures sched;
+	uint64_t latency;      /* ticks, of all requests together */
+	uint64_t p50, p99;     /* ticks: an upper bound, a power of two */
+};
+
+/* Within how many ticks @part of a hundred requests ended; 0: there were none. */
+static uint64_t percentile(const uint64_t *buckets, unsigned part)
+{
+	uint64_t all = 0, below = 0;
+	unsigned i;
+
+	for (i = 0; i < IOSCHED_LATENCY_BUCKETS; i++)
+		all += buckets[i];
+	if (all == 0)
+		return 0;
+	for (i = 0; i + 1 < IOSCHED_LATENCY_BUCKETS; i++) {
+		below += buckets[i];
+		if (below * 100 >= all * part)
+			break;
+	}
+	return BIT(i);
+}
+
+static void figures(const void *object, void *out)
+{
+	const struct vm_disk_place *p = object;
+	struct vm_virtio *v = platform_virtio(p->vm);
+	struct virtio_blk *blk = v ? vm_virtio_disk(v, p->index) : NULL;
+	struct disk_figures *f = out;
+
+	memset(f, 0, sizeof *f);
+	if (!blk)
+		return;
+	virtio_blk_figures(blk, &f->blk);
+	vm_virtio_figures(v, p->index, &f->sched);
+	f->latency = f->sched.queued + f->sched.service;
+	f->p50 = percentile(f->sched.latency, 50);
+	f->p99 = percentile(f->sched.latency, 99);
+}
+
+static const char *bucket_name(unsigned i)
+{
+	static const char *const names[IOSCHED_LATENCY_BUCKETS] = {
+		"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19",
+		"20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
+	};
+
+	return names[i];
+}
+
+static const struct counter_family buckets = {
+	.label = "bucket", .count = IOSCHED_LATENCY_BUCKETS, .name = bucket_name,
+};
+
+#define DISK(field, name, kind, measure, help) COUNTER(struct disk_figures, field, name, kind, measure, help)
+
+static const struct counter counter_rows[] = {
+	DISK(blk.reads, "reads", COUNTER_TOTAL, MEASURE_COUNT, "Reads that ended in this start"),
+	DISK(blk.writes, "writes", COUNTER_TOTAL, MEASURE_COUNT, "Writes that ended"),
+	DISK(blk.flushes, "flushes", COUNTER_TOTAL, MEASURE_COUNT, "Flushes that ended"),
+	DISK(blk.discards, "discards", COUNTER_TOTAL, MEASURE_COUNT, "Discards that ended"),
+	DISK(blk.write_zeroes, "write_zeroes", COUNTER_TOTAL, MEASURE_COUNT, "Requests to write zeroes that ended"),
+	DISK(blk.read_bytes, "read", COUNTER_TOTAL, MEASURE_BYTES, "What the guest read"),
+	DISK(blk.written_bytes, "written", COUNTER_TOTAL, MEASURE_BYTES, "What the guest wrote"),
+	DISK(blk.errors, "errors", COUNTER_TOTAL, MEASURE_COUNT, "Requests that the guest was told have failed"),
+	DISK(blk.unsupported, "unsupported", COUNTER_TOTAL, MEASURE_COUNT,
+	     "Requests that the guest was told are not supported"),
+	DISK(blk.parked, "parked", COUNTER_TOTAL, MEASURE_COUNT, "Times that a request waited for the guest's memory"),
+	DISK(blk.held, "interrupts_saved", COUNTER_TOTAL, MEASURE_COUNT,
+	     "Requests for whose end no interrupt was sent at once"),
+	DISK(blk.in_flight, "in_flight", COUNTER_GAUGE, MEASURE_COUNT, "Requests of the guest under way now"),
+	DISK(blk.waiting_for_space, "waiting_for_space", COUNTER_GAUGE, MEASURE_COUNT,
+	     "Requests that wait until the volume has space"),
+	DISK(sched.waiting, "queue.waiting", COUNTER_GAUGE, MEASURE_COUNT, "Of those under way, those not at the device yet"),
+	DISK(sched.at_device, "queue.at_device", COUNTER_GAUGE, MEASURE_COUNT, "And those at the device"),
+	DISK(sched.straight, "queue.straight", COUNTER_TOTAL, MEASURE_COUNT, "Requests that waited for nobody"),
+	DISK(sched.by_reservation, "queue.by_reservation", COUNTER_TOTAL, MEASURE_COUNT,
+	     "Requests whose turn came because a reservation was due"),
+	DISK(sched.failed, "queue.failed", COUNTER_TOTAL, MEASURE_COUNT, "Requests that the volume failed"),
+	DISK(sched.queued, "time.queued", COUNTER_TOTAL, MEASURE_TICKS,
+	     "Time of all requests together until they went to the device"),
+	DISK(sched.throttled, "time.throttled", COUNTER_TOTAL, MEASURE_TICKS,
+	     "Of that, until a limit let them: the disk's own or a pool's"),
+	DISK(sched.service, "time.service", COUNTER_TOTAL, MEASURE_TICKS, "Time of all requests together at the device"),
+	DISK(latency, "time.latency", COUNTER_TOTAL, MEASURE_TICKS, "Both together, from arrival to end"),
+	COUNTER_HISTOGRAM_OF(struct disk_figures, sched.latency, "latency", &buckets, "time.latency",
+			     "Requests by the time from arrival to end"),
+	DISK(p50, "latency_p50", COUNTER_GAUGE, MEASURE_TICKS,
+	     "Half of the requests ended within this time; a power of two in ticks"),
+	DISK(p99, "latency_p99", COUNTER_GAUGE, MEASURE_TICKS, "Of a hundred requests 99 ended within this time"),
+};
+
+const struct counter_table vm_disk_counters = {
+	.group = VM_DISK_GROUP, .rows = counter_rows, .count = ARRAY_SIZE(counter_rows),
+	.figures_bytes = sizeof(struct disk_figures), .figures = figures,
+};
+
+_Static_assert(sizeof(struct disk_figures) <= COUNTER_FIGURES_MAX, "registries have that much room");
+
+/* ---- knobs ---- */
+
+static struct rls *numbers_of(const struct vm_disk_place *p)
+{
+	return &p->vm->config.disks[p->index].numbers;
+}
+
+static enum status check_with(const struct vm_disk_place *p, void (*change)(struct rls *numbers, uint64_t value),
+			      uint64_t value, struct error *err)
+{
+	static struct vm_config after; /* the control task's; too large for its stack */
+
+	after = p->vm->config;
+	change(&after.disks[p->index].numbers, value);
+	return vm_config_check(&after, err);
+}
+
+/* The functions of the knob that is @field of the three numbers, whatever they count. */
+#define DISK_KNOB(field, type)                                                                              \
+	static uint64_t get_##field(const void *p) { return numbers_of(p)->field; }                            \
+	static void change_##field(struct rls *numbers, uint64_t value) { numbers->field = (type)value; }      \
+	static enum status check_##field(const void *p, uint64_t value, struct error *err)                      \
+	{                                                                                                      \
+		return check_with(p, change_##field, value, err);                                                \
+	}                                                                                                      \
+	static void set_##field(void *object, uint64_t value)                                                   \
+	{                                                                                                      \
+		struct vm_disk_place *p = object;                                                                \
+                                                                                                           \
+		change_##field(numbers_of(p), value);                                                            \
+		changed(p->vm, p->index);                                                                        \
+	}
+
+DISK_KNOB(shares, uint32_t)
+DISK_KNOB(reservation, uint64_t)
+DISK_KNOB(limit, uint64_t)
+
+#define KNOB_FUNCTIONS(field) .get = get_##field, .check = check_##field, .set = set_##field
+
+/* The same rows for both units. */
+#define KNOB_ROWS(prefix, unit, what)                                                                       \
+	{                                                                                                      \
+		{                                                                                                \
+			.name = prefix ".shares", .type = KNOB_NUMBER, .measure = MEASURE_COUNT,                   \
+			.member = MEMBER_SHARES, .min = 1, .max = RLS_SHARES_MAX, .otherwise = RLS_SHARES_DEFAULT, \
+			KNOB_FUNCTIONS(shares), .help = "Its weight where others want the device too, in " what,   \
+		},                                                                                               \
+		{                                                                                                \
+			.name = prefix ".reservation", .type = KNOB_NUMBER, .measure = unit,                       \
+			.member = MEMBER_RESERVATION, .max = VM_DISK_RATE_MAX, KNOB_FUNCTIONS(reservation),        \
+			.help = "What it gets in any case, in " what " a second",                                  \
+		},                                                                                               \
+		{                                                                                                \
+			.name = prefix ".limit", .type = KNOB_NUMBER, .measure = unit, .member = MEMBER_LIMIT,     \
+			.min = 1, .max = VM_DISK_RATE_MAX, .none = true, .otherwise = KNOB_NONE,                   \
+			KNOB_FUNCTIONS(limit), .help = "What it gets at most, in " what " a second",               \
+		},                                                                                               \
+	}
+
+static const struct knob iops_rows[] = KNOB_ROWS("iops", MEASURE_COUNT, "requests");
+static const struct knob bandwidth_rows[] = KNOB_ROWS("bandwidth", MEASURE_BYTES, "bytes");
+
+static bool given(const void *object, size_t row, const char **where)
+{
+	const struct vm_disk_place *p = object;
+
+	*where = p->vm->config.origin;
+	return (vm_disk_at(p)->given & BIT(row)) != 0;
+}
+
+const struct knob_table vm_disk_knobs[VM_DISK_UNITS] = {
+	[VM_DISK_IOPS] = {
+		.group = VM_DISK_GROUP, .rows = iops_rows, .count = ARRAY_SIZE(iops_rows), .given = given,
+	},
+	[VM_DISK_BYTES] = {
+		.group = VM_DISK_GROUP, .rows = bandwidth_rows, .count = ARRAY_SIZE(bandwidth_rows), .given = given,
+	},
+};
+
+_Static_assert(RLS_UNLIMITED == KNOB_NONE, "no limit is none");
