@@ -28,7 +28,8 @@ _Static_assert(ARRAY_SIZE(((struct regroup *)0)->changes) == POOLS_MAX + VMS_MAX
 
 void pool_config_init(struct pool_config *cfg)
 {
-	*cfg = (struct pool_config){.cpu.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT}};
+	*cfg = (struct pool_config){.cpu.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT},
+				    .io.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT}};
 }
 
 __attribute__((format(printf, 4, 5)))
@@ -68,6 +69,24 @@ static enum status check_names(const struct pool_config *cfg, struct error *err)
 	return ST_OK;
 }
 
+static enum status check_io_numbers(const struct pool_config *cfg, struct error *err)
+{
+	const struct rls *n = &cfg->io.numbers;
+
+	if (cfg->io.unit >= VM_DISK_UNITS)
+		return refuse(cfg, err, ST_INVALID, "io.unit is %u, which is none", (unsigned)cfg->io.unit);
+	if (n->shares < 1 || n->shares > RLS_SHARES_MAX)
+		return refuse(cfg, err, ST_INVALID, "io.shares is %u, it can be 1 to %u", n->shares, RLS_SHARES_MAX);
+	if (n->limit == 0)
+		return refuse(cfg, err, ST_INVALID, "an io.limit of 0 would never let anything through");
+	if (n->reservation > n->limit)
+		return refuse(cfg, err, ST_INVALID, "io.reservation (%llu) is above io.limit (%llu)",
+			      (unsigned long long)n->reservation, (unsigned long long)n->limit);
+	if (n->reservation > VM_DISK_RATE_MAX || (n->limit > VM_DISK_RATE_MAX && n->limit != RLS_UNLIMITED))
+		return refuse(cfg, err, ST_OVER_LIMIT, "io.reservation or io.limit is above %llu", VM_DISK_RATE_MAX);
+	return ST_OK;
+}
+
 static enum status check_numbers(const struct pool_config *cfg, struct error *err)
 {
 	const struct rls *n = &cfg->cpu.numbers;
@@ -79,7 +98,7 @@ static enum status check_numbers(const struct pool_config *cfg, struct error *er
 	if (n->reservation > n->limit)
 		return refuse(cfg, err, ST_INVALID, "cpu.reservation (%llu ppm) is above cpu.limit (%llu ppm)",
 			      (unsigned long long)n->reservation, (unsigned long long)n->limit);
-	return ST_OK;
+	return check_io_numbers(cfg, err);
 }
 
 enum status pool_config_check(const struct pool_config *cfg, struct error *err)
@@ -96,6 +115,7 @@ static void init_own(struct machine *m, unsigned id, const char *name, struct sc
 	struct pool *p = &m->pools.own[id - 1];
 
 	*p = (struct pool){.machine = m, .id = (uint16_t)id, .cpu = node};
+	pool_config_init(&p->config);
 	p->config.cpu.numbers = node->numbers;
 	format(p->config.name, sizeof p->config.name, "%s", name);
 	m->pools.at[id - 1] = p;

@@ -4,8 +4,9 @@
  * below the root, which is the machine, and the three numbers of each manager
  * (lib/rls.h). Every manager has a tree of its own in which a pool is one node; this is
  * where the nodes of one pool meet, so that they always have one name and one
- * place. This version has one such manager, the scheduler; another one adds its
- * numbers to struct pool_config, its node to struct pool and its part to regroup.
+ * place. Of such managers this version has the scheduler, and storage, which copies the tree
+ * for each of its domains (guest/storage.h) and admits any numbers. Another one adds its numbers to
+ * struct pool_config, its node to struct pool and its part to regroup.
  *
  * The registry and all calls are the control task's.
  */
@@ -38,6 +39,10 @@ struct pool_config {
 	struct {
 		struct rls numbers; /* ppm of one CPU, limit RLS_UNLIMITED for none */
 	} cpu;
+	struct {
+		enum vm_disk_unit unit; /* of the numbers, as of a disk (guest/config.h) */
+		struct rls numbers;     /* of all disks below it, in each domain of storage by itself */
+	} io;
 	uint32_t given;           /* BIT(row) of pool_knobs that the definition gave; the others are defaults */
 };
 
