@@ -39,7 +39,7 @@ BARS = {
     "layer_read_depth_8": 300,
     "virtq_pop_push": 200,
     "virtq_pop_push_indirect": 430,
-    "virtio_blk_kick": 1600,
+    "virtio_blk_kick": 1500,
     "virtio_blk_kick_most": 20000,
 }
 

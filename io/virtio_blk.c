@@ -39,8 +39,8 @@ void blk_tell(struct virtio_blk *b, unsigned index)
 		tell(b, index);
 }
 
-/* Takes the queue's next chain. True: it is in the ready list. */
-static bool next_chain(struct virtio_blk *b, unsigned index, unsigned *budget, enum virtio_progress *why)
+/* Takes the queue's next chain: a request that is ready and in no list. NULL: return *@why. */
+static struct blk_request *next_chain(struct virtio_blk *b, unsigned index, unsigned *budget, enum virtio_progress *why)
 {
 	struct virtq *ring = &b->queues[index].ring;
 	struct virtq_chain c = {.buffers = b->scratch, .room = VIRTIO_BLK_QUEUE_SIZE};
@@ -50,31 +50,29 @@ static bool next_chain(struct virtio_blk *b, unsigned index, unsigned *budget, e
 	b->starved &= (uint32_t)~BIT(index);
 	if (list_empty(&b->free)) {
 		b->starved |= (uint32_t)BIT(index);
-		return false;
+		return NULL;
 	}
 	switch (virtq_pop(ring, &c)) {
 	case VIRTQ_CHAIN:
 		break;
 	case VIRTQ_LATER:
-		return false;
+		return NULL;
 	default:
 		*why = VIRTIO_IDLE;
-		return false;
+		return NULL;
 	}
 	*budget -= BLK_POP_COST + BLK_BUFFER_COST * ((uint32_t)c.readable + c.writable);
 	if (c.writable == 0) {
 		virtq_drop(ring, c.head);
 		virtio_break(&b->device, "a block request without a status byte");
-		return false;
+		return NULL;
 	}
 	r = blk_take(b, index, &c);
 	if (!r) {
 		virtq_unpop(ring, &c);
 		b->starved |= (uint32_t)BIT(index);
-		return false;
 	}
-	blk_ready(r);
-	return true;
+	return r;
 }
 
 static enum virtio_progress go_on(struct virtio_blk *b, unsigned index, unsigned *budget)
@@ -83,16 +81,20 @@ static enum virtio_progress go_on(struct virtio_blk *b, unsigned index, unsigned
 	enum virtio_progress why;
 
 	while (virtio_running(&b->device)) {
-		if (!list_empty(ready)) {
-			struct blk_request *r = list_entry(ready->next, struct blk_request, link);
+		struct blk_request *r;
 
-			if (blk_advance(r, budget))
-				return VIRTIO_MORE;
+		if (!list_empty(ready)) {
+			r = list_entry(ready->next, struct blk_request, link);
+			list_remove(&r->link);
 		} else if (*budget < BLK_POP_MAX) {
 			return VIRTIO_MORE;
-		} else if (!next_chain(b, index, budget, &why)) {
-			return why;
+		} else {
+			r = next_chain(b, index, budget, &why);
+			if (!r)
+				return why;
 		}
+		if (blk_advance(r, budget))
+			return VIRTIO_MORE;
 	}
 	return VIRTIO_BLOCKED;
 }

@@ -72,7 +72,8 @@ struct blk_request {
 	struct virtq_chain chain;
 	struct virtq_cursor at;    /* what is not pinned yet of the data */
 	struct virtq_cursor round; /* where the pieces that are pinned begin */
-	struct guest_pin status;   /* va is NULL until it is pinned */
+	struct blk_held status;    /* the status byte */
+	uint8_t *status_va;        /* NULL until it is pinned */
 	struct guest_pin pin;      /* the question asked last */
 	struct blk_room *room;     /* NULL: the small one */
 	struct block_segment *segments;
@@ -119,7 +120,7 @@ struct virtio_blk {
 #define BLK_POP_COST 200u
 #define BLK_BUFFER_COST 30u
 #define BLK_STEP_MAX 3000u
-#define BLK_PIN_COST 250u
+#define BLK_PIN_COST 500u
 #define BLK_SUBMIT_COST 700u
 #define BLK_PIECE_COST 50u
 _Static_assert(BLK_STEP_MAX + BLK_PIECES * BLK_PIECE_COST < VIRTIO_INLINE_BUDGET - 200, "each step fits a turn");
@@ -128,7 +129,7 @@ static inline struct virtio_blk *blk_of(struct virtio_device *d) { return contai
 
 /* Takes a request for the chain that was popped into the scratch. NULL: there is no room. */
 struct blk_request *blk_take(struct virtio_blk *b, unsigned queue, const struct virtq_chain *c);
-/* Goes on with @r until it ends or waits. True: it is ready still, the budget is spent. */
+/* Goes on with @r, which is ready and in no list, until it ends or waits. True: the budget is spent, it is in the list. */
 bool blk_advance(struct blk_request *r, unsigned *budget);
 /* Calls @r back if that can be done now; otherwise it is dropped when it comes. */
 void blk_abandon(struct blk_request *r);

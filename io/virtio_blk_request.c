@@ -40,14 +40,17 @@ static struct virtio_device *device_of(const struct blk_request *r) { return &r-
 
 /* ---- taking and letting go ---- */
 
-/* How many pages the chain's buffers lie in, or some number above BLK_SMALL. */
-static uint64_t pages_of(const struct virtq_chain *c)
+/* Do the chain's buffers lie in at most BLK_SMALL pages, counted one by one? */
+static bool is_small(const struct virtq_chain *c, unsigned count)
 {
 	uint64_t pages = 0;
 
-	for (unsigned i = 0; i < (unsigned)c->readable + c->writable && pages <= BLK_SMALL; i++)
+	for (unsigned i = 0; i < count; i++) {
 		pages += ((c->buffers[i].at.v & PAGE_MASK) + c->buffers[i].bytes + PAGE_MASK) >> PAGE_SHIFT;
-	return pages;
+		if (pages > BLK_SMALL)
+			return false;
+	}
+	return true;
 }
 
 static void give_room(struct blk_request *r, struct blk_room *room)
@@ -65,7 +68,7 @@ struct blk_request *blk_take(struct virtio_blk *b, unsigned queue, const struct 
 	unsigned count = (unsigned)c->readable + c->writable;
 	struct blk_room *room = NULL;
 
-	if (pages_of(c) > BLK_SMALL) {
+	if (!is_small(c, count)) {
 		if (list_empty(&b->rooms))
 			return NULL;
 		room = list_entry(b->rooms.next, struct blk_room, link);
@@ -84,7 +87,8 @@ struct blk_request *blk_take(struct virtio_blk *b, unsigned queue, const struct 
 	r->written = 0;
 	r->pieces = 0;
 	r->pinned_bytes = 0;
-	r->status.va = NULL;
+	r->status_va = NULL;
+	r->place = BLK_READY;
 	return r;
 }
 
@@ -108,10 +112,19 @@ static void unpin_pieces(struct blk_request *r, bool write)
 
 static void unpin_all(struct blk_request *r)
 {
-	unpin_pieces(r, r->type == VIRTIO_BLK_T_IN);
-	if (r->status.va)
-		guest_mem_unpin(&device_of(r)->mem, &r->status);
-	r->status.va = NULL;
+	struct guest_pin p;
+
+	if (r->pieces != 0)
+		unpin_pieces(r, r->type == VIRTIO_BLK_T_IN);
+	if (!r->status_va)
+		return;
+	p.at = r->status.at;
+	p.cookie = r->status.cookie;
+	p.va = r->status_va;
+	p.bytes = p.got = 1;
+	p.write = true;
+	guest_mem_unpin(&device_of(r)->mem, &p);
+	r->status_va = NULL;
 }
 
 /* Makes @r free, and queues that found nothing go on. */
@@ -141,11 +154,25 @@ static void count(struct blk_request *r)
 {
 	struct virtio_blk_figures *f = &r->blk->figures;
 
-	f->reads += r->type == VIRTIO_BLK_T_IN;
-	f->writes += r->type == VIRTIO_BLK_T_OUT;
-	f->flushes += r->type == VIRTIO_BLK_T_FLUSH;
-	f->discards += r->type == VIRTIO_BLK_T_DISCARD;
-	f->write_zeroes += r->type == VIRTIO_BLK_T_WRITE_ZEROES;
+	switch (r->type) {
+	case VIRTIO_BLK_T_IN:
+		f->reads++;
+		break;
+	case VIRTIO_BLK_T_OUT:
+		f->writes++;
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		f->flushes++;
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+		f->discards++;
+		break;
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		f->write_zeroes++;
+		break;
+	}
+	if (likely(r->result == VIRTIO_BLK_S_OK))
+		return;
 	f->errors += r->result == VIRTIO_BLK_S_IOERR;
 	f->unsupported += r->result == VIRTIO_BLK_S_UNSUPP;
 }
@@ -182,7 +209,7 @@ static void finish(struct blk_request *r)
 	if (written == r->chain.writable_bytes - 1)
 		written++;
 	count(r);
-	*(volatile uint8_t *)r->status.va = r->result;
+	*(volatile uint8_t *)r->status_va = r->result;
 	unpin_all(r);
 	release(r);
 	virtio_push(&b->device, queue, head, written);
@@ -372,7 +399,7 @@ static bool header_beside_status(struct blk_request *r)
 	if ((first->at.v ^ r->status.at.v) >> PAGE_SHIFT != 0 || first->bytes < VIRTIO_BLK_HEADER_BYTES ||
 	    in_page > PAGE_SIZE - VIRTIO_BLK_HEADER_BYTES)
 		return false;
-	page = (const uint8_t *)r->status.va - (r->status.at.v & PAGE_MASK);
+	page = r->status_va - (r->status.at.v & PAGE_MASK);
 	memcpy(r->header, page + in_page, VIRTIO_BLK_HEADER_BYTES);
 	virtq_advance(&r->at, VIRTIO_BLK_HEADER_BYTES);
 	return true;
@@ -396,7 +423,8 @@ static enum turn pin_status(struct blk_request *r)
 		virtio_break(&r->blk->device, "a block request whose status byte lies outside memory");
 		return TURN_WAIT;
 	}
-	r->status = r->pin;
+	r->status = (struct blk_held){r->pin.at, r->pin.cookie};
+	r->status_va = r->pin.va;
 	if (c->readable_bytes < VIRTIO_BLK_HEADER_BYTES)
 		return end_with(r, VIRTIO_BLK_S_IOERR);
 	r->at = virtq_readable(c);
@@ -726,7 +754,6 @@ bool blk_advance(struct blk_request *r, unsigned *budget)
 {
 	enum turn turn;
 
-	list_remove(&r->link);
 	do
 		turn = step(r, budget);
 	while (turn == TURN_ON);

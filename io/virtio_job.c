@@ -11,7 +11,7 @@ bool virtio_job_begin(struct virtio_device *d, unsigned index, struct virtio_job
 {
 	*why = VIRTIO_BLOCKED;
 	if (j->busy)
-		return !d->queues[index].ring.waiting;
+		return true;
 	switch (virtq_pop(&d->queues[index].ring, &j->chain)) {
 	case VIRTQ_CHAIN:
 		j->busy = true;

@@ -538,17 +538,7 @@ bool virtq_kicks_on(struct virtq *q)
 
 /* ---- the memory of a chain ---- */
 
-struct virtq_cursor virtq_readable(const struct virtq_chain *c)
-{
-	return (struct virtq_cursor){c->buffers, 0, c->readable_bytes};
-}
-
-struct virtq_cursor virtq_writable(const struct virtq_chain *c)
-{
-	return (struct virtq_cursor){c->buffers + c->readable, 0, c->writable_bytes};
-}
-
-void virtq_advance(struct virtq_cursor *at, uint64_t bytes)
+void virtq_advance_over(struct virtq_cursor *at, uint64_t bytes)
 {
 	ASSERT(bytes <= at->left);
 	at->left -= bytes;
@@ -556,10 +546,4 @@ void virtq_advance(struct virtq_cursor *at, uint64_t bytes)
 	for (; at->left != 0 && bytes >= at->buffer->bytes; at->buffer++)
 		bytes -= at->buffer->bytes;
 	at->skip = (uint32_t)bytes;
-}
-
-void virtq_piece(const struct virtq_cursor *at, struct guest_pin *p)
-{
-	p->at = gpa(at->buffer->at.v + at->skip);
-	p->bytes = (uint32_t)MIN(at->buffer->bytes - at->skip, at->left);
 }

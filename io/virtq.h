@@ -157,11 +157,33 @@ struct virtq_cursor {
 };
 
 /* All that is readable, all that is writable of @c. */
-struct virtq_cursor virtq_readable(const struct virtq_chain *c);
-struct virtq_cursor virtq_writable(const struct virtq_chain *c);
-void virtq_advance(struct virtq_cursor *at, uint64_t bytes);
+static inline struct virtq_cursor virtq_readable(const struct virtq_chain *c)
+{
+	return (struct virtq_cursor){c->buffers, 0, c->readable_bytes};
+}
+static inline struct virtq_cursor virtq_writable(const struct virtq_chain *c)
+{
+	return (struct virtq_cursor){c->buffers + c->readable, 0, c->writable_bytes};
+}
+
+void virtq_advance_over(struct virtq_cursor *at, uint64_t bytes);
+/* Moves on by @bytes, at most left. */
+static inline void virtq_advance(struct virtq_cursor *at, uint64_t bytes)
+{
+	if (bytes == at->left)
+		at->left = 0;
+	else
+		virtq_advance_over(at, bytes);
+}
+
 /* The largest piece at the place: sets at and bytes of @p, which reach to the end of its buffer at most. left is not 0. */
-void virtq_piece(const struct virtq_cursor *at, struct guest_pin *p);
+static inline void virtq_piece(const struct virtq_cursor *at, struct guest_pin *p)
+{
+	uint32_t rest = at->buffer->bytes - at->skip;
+
+	p->at = gpa(at->buffer->at.v + at->skip);
+	p->bytes = rest < at->left ? rest : (uint32_t)at->left;
+}
 
 /* Byte @offset of @a, the host's view. Elements never straddle the split, but those of the used ring (two words). */
 static inline void *virtq_at(const struct virtq_area *a, uint32_t offset)

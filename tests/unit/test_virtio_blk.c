@@ -942,6 +942,7 @@ static void told_while_submitting(void **state)
 	for (unsigned slot = 0; slot < 8; slot++)
 		offer(0, slot, VIRTIO_BLK_T_OUT, slot, DATA + 4096 * slot, 4096);
 	driver_kick(&drv, 0);
+	assert_int_equal(fake_guest_mem_get16(&mem, ring[0].used + 2), disk.submitted[BLOCK_WRITE] - 1); /* at once */
 	driver_work(&drv);
 	assert_int_equal(disk.holding, 1);
 	for (unsigned i = 0; i < 7; i++) {
