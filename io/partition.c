@@ -31,7 +31,7 @@ enum {
 	G_ENTRIES = 72, G_COUNT = 80, G_ENTRY_SIZE = 84, G_ENTRIES_CRC = 88
 };
 /* An entry (table 5.6). */
-enum { E_TYPE = 0, E_FIRST = 32, E_LAST = 40, E_TYPE_BYTES = 16 };
+enum { E_TYPE = 0, E_FIRST = 32, E_LAST = 40, E_NAME = 56, E_TYPE_BYTES = 16 };
 #define GPT_ENTRY_MIN 128u
 #define GPT_ENTRIES_MAX 1024u
 
@@ -59,19 +59,27 @@ static enum status read_sector(struct block_device *d, uint64_t lba, uint8_t *bu
 	return block_run(&all, BLOCK_READ, lba, 1, buffer, err);
 }
 
-/* The partition at @first of @count sectors, when it lies behind the table and inside the disk. */
-static enum status take(struct block_device *d, uint64_t first, uint64_t count, struct block_range *out, struct error *err)
+/* What is looked for in a table: the store's type, or any from a place on. */
+struct wanted {
+	bool store;
+	unsigned from;
+};
+
+/* @p, which lies at @first and has @count sectors, when that is behind the table and inside the disk. */
+static enum status take(struct block_device *d, const struct partition *p, uint64_t first, uint64_t count,
+			struct partition *out, struct error *err)
 {
 	if (first == 0 || count == 0 || !range_fits(first, count, d->sectors))
-		return fail(err, ST_CORRUPT, "%s: the store's partition, %llu sectors from %llu, is not inside its %llu",
-			    d->name, (unsigned long long)count, (unsigned long long)first, (unsigned long long)d->sectors);
-	*out = (struct block_range){d, first, count};
+		return fail(err, ST_CORRUPT, "%s: partition %u, %llu sectors from %llu, is not inside its %llu", d->name,
+			    p->number, (unsigned long long)count, (unsigned long long)first, (unsigned long long)d->sectors);
+	*out = *p;
+	out->range = (struct block_range){d, first, count};
 	return ST_OK;
 }
 
-static enum status none(const struct block_device *d, struct error *err)
+static enum status none(const struct block_device *d, const struct wanted *w, struct error *err)
 {
-	return fail(err, ST_NOT_FOUND, "%s has no partition for a store", d->name);
+	return fail(err, ST_NOT_FOUND, w->store ? "%s has no partition for a store" : "%s has no more partitions", d->name);
 }
 
 /* ---- GUID partition table ---- */
@@ -111,14 +119,37 @@ static const char *header_fault(const struct block_device *d, uint8_t *p, uint64
 	return NULL;
 }
 
-/* Looks through the entries; the first that is ours goes to @first and @last, 0 and 0 when none is. */
-static enum status walk_entries(struct block_device *d, const struct gpt *g, uint8_t *buffer, uint64_t *first,
-				uint64_t *last, struct error *err)
+static bool is_wanted(const struct wanted *w, const uint8_t *e, unsigned number)
 {
-	static const uint8_t ours[E_TYPE_BYTES] = PARTITION_GPT_TYPE;
+	static const uint8_t ours[E_TYPE_BYTES] = PARTITION_GPT_TYPE, unused[E_TYPE_BYTES];
+
+	/* Nowhere: as good as unused. */
+	if (get_le64(e + E_FIRST) == 0 && get_le64(e + E_LAST) == 0)
+		return false;
+	if (w->store)
+		return memcmp(e + E_TYPE, ours, sizeof ours) == 0;
+	return number >= w->from && memcmp(e + E_TYPE, unused, sizeof unused) != 0;
+}
+
+/* An entry's fields as they are, the range not checked yet. Names are UTF-16. */
+static void copy_entry(const uint8_t *e, unsigned number, struct partition *out)
+{
+	*out = (struct partition){.number = number, .range = {NULL, get_le64(e + E_FIRST), get_le64(e + E_LAST)}};
+	memcpy(out->gpt_type, e + E_TYPE, sizeof out->gpt_type);
+	for (unsigned i = 0; i < PARTITION_NAME_MAX - 1 && get_le16(e + E_NAME + 2 * i); i++) {
+		uint16_t c = get_le16(e + E_NAME + 2 * i);
+
+		out->name[i] = c >= ' ' && c <= '~' ? (char)c : '?';
+	}
+}
+
+/* Looks through the entries; the first that is wanted goes to @out, whose number is 0 when none is. */
+static enum status walk_entries(struct block_device *d, const struct gpt *g, const struct wanted *w, uint8_t *buffer,
+				struct partition *out, struct error *err)
+{
 	uint32_t per_sector = d->sector_bytes / g->entry_bytes, crc = 0;
 
-	*first = *last = 0;
+	out->number = 0;
 	for (uint32_t i = 0; i < g->count; i++) {
 		const uint8_t *e = buffer + i % per_sector * g->entry_bytes;
 
@@ -129,20 +160,19 @@ static enum status walk_entries(struct block_device *d, const struct gpt *g, uin
 				return st;
 		}
 		crc = crc32(crc, e, g->entry_bytes);
-		if (*first == 0 && memcmp(e + E_TYPE, ours, sizeof ours) == 0) {
-			*first = get_le64(e + E_FIRST);
-			*last = get_le64(e + E_LAST);
-		}
+		if (out->number == 0 && is_wanted(w, e, i + 1))
+			copy_entry(e, i + 1, out);
 	}
 	if (crc == g->crc)
 		return ST_OK;
 	return fail(err, ST_CORRUPT, "%s: the checksum of the partition table's entries is wrong", d->name);
 }
 
-static enum status find_by_header(struct block_device *d, uint64_t lba, uint8_t *buffer, struct block_range *out,
-				  struct error *err)
+static enum status find_by_header(struct block_device *d, uint64_t lba, const struct wanted *w, uint8_t *buffer,
+				  struct partition *out, struct error *err)
 {
 	enum status st = read_sector(d, lba, buffer, err);
+	struct partition p = {.number = 0};
 	uint64_t first, last;
 	const char *fault;
 	struct gpt g;
@@ -153,32 +183,36 @@ static enum status find_by_header(struct block_device *d, uint64_t lba, uint8_t 
 	if (fault)
 		return fail(err, ST_CORRUPT, "%s: GUID partition table at sector %llu: %s", d->name,
 			    (unsigned long long)lba, fault);
-	st = walk_entries(d, &g, buffer, &first, &last, err);
+	st = walk_entries(d, &g, w, buffer, &p, err);
 	if (st != ST_OK)
 		return st;
-	if (first == 0 && last == 0)
-		return none(d, err);
+	if (p.number == 0)
+		return none(d, w, err);
+	first = p.range.first;
+	last = p.range.count;
 	if (first < g.first_usable || last > g.last_usable || last < first)
-		return fail(err, ST_CORRUPT, "%s: the store's partition, sectors %llu to %llu, is not among the usable ones",
-			    d->name, (unsigned long long)first, (unsigned long long)last);
-	return take(d, first, last - first + 1, out, err);
+		return fail(err, ST_CORRUPT, "%s: partition %u, sectors %llu to %llu, is not among the usable ones", d->name,
+			    p.number, (unsigned long long)first, (unsigned long long)last);
+	return take(d, &p, first, last - first + 1, out, err);
 }
 
 /* By the header at sector 1, or when it is damaged by the one in the last sector. */
-static enum status find_gpt(struct block_device *d, uint8_t *buffer, struct block_range *out, struct error *err)
+static enum status find_gpt(struct block_device *d, const struct wanted *w, uint8_t *buffer, struct partition *out,
+			    struct error *err)
 {
-	enum status st = find_by_header(d, 1, buffer, out, err), second;
+	enum status st = find_by_header(d, 1, w, buffer, out, err), second;
 
 	if (st == ST_OK || st == ST_NOT_FOUND)
 		return st;
-	second = find_by_header(d, d->sectors - 1, buffer, out, NULL);
+	second = find_by_header(d, d->sectors - 1, w, buffer, out, NULL);
 	/* The sentence is on the first: that is what wants repair. */
 	return second == ST_OK ? ST_OK : st;
 }
 
 /* ---- master boot record ---- */
 
-enum status partition_find(struct block_device *d, uint8_t *buffer, struct block_range *out, struct error *err)
+static enum status find(struct block_device *d, const struct wanted *w, uint8_t *buffer, struct partition *out,
+			struct error *err)
 {
 	enum status st = read_sector(d, 0, buffer, err);
 	const uint8_t *entries = buffer + MBR_ENTRIES_AT;
@@ -186,15 +220,34 @@ enum status partition_find(struct block_device *d, uint8_t *buffer, struct block
 	if (st != ST_OK)
 		return st;
 	if (get_le16(buffer + MBR_SIGNATURE_AT) != MBR_SIGNATURE)
-		return none(d, err);
+		return none(d, w, err);
 	for (unsigned i = 0; i < MBR_ENTRIES; i++)
 		if (entries[i * MBR_ENTRY_BYTES + MBR_TYPE] == MBR_TYPE_PROTECTIVE)
-			return find_gpt(d, buffer, out, err);
+			return find_gpt(d, w, buffer, out, err);
 	for (unsigned i = 0; i < MBR_ENTRIES; i++) {
 		const uint8_t *e = entries + i * MBR_ENTRY_BYTES;
+		struct partition p = {.number = i + 1, .mbr_type = e[MBR_TYPE]};
 
-		if (e[MBR_TYPE] == PARTITION_MBR_TYPE)
-			return take(d, get_le32(e + MBR_FIRST), get_le32(e + MBR_COUNT), out, err);
+		if (w->store ? p.mbr_type == PARTITION_MBR_TYPE : p.number >= w->from && p.mbr_type != 0)
+			return take(d, &p, get_le32(e + MBR_FIRST), get_le32(e + MBR_COUNT), out, err);
 	}
-	return none(d, err);
+	return none(d, w, err);
+}
+
+enum status partition_next(struct block_device *d, uint8_t *buffer, unsigned from, struct partition *out, struct error *err)
+{
+	struct wanted w = {.from = from};
+
+	return find(d, &w, buffer, out, err);
+}
+
+enum status partition_find(struct block_device *d, uint8_t *buffer, struct block_range *out, struct error *err)
+{
+	struct wanted w = {.store = true};
+	struct partition p;
+	enum status st = find(d, &w, buffer, &p, err);
+
+	if (st == ST_OK)
+		*out = p.range;
+	return st;
 }

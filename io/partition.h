@@ -21,6 +21,24 @@
 		0xcb, 0x7e, 0xe0, 0x9d, 0x6a, 0xd8, 0x71, 0x46, 0xb0, 0x17, 0x46, 0x34, 0x59, 0x4f, 0xbe, 0xdd \
 	}
 
+#define PARTITION_NAME_MAX 37u /* with the NUL */
+
+/* A partition as its table has it. */
+struct partition {
+	struct block_range range;
+	unsigned number;               /* from 1: its place in the table */
+	uint8_t mbr_type;              /* of a master boot record, else 0 */
+	uint8_t gpt_type[16];          /* of a GUID partition table, as it lies there, else 0 */
+	char name[PARTITION_NAME_MAX]; /* of a GUID partition table, what is not printable ASCII as '?', else "" */
+};
+
+/*
+ * The first partition of @d at place @from or behind; begin with 1 and go on with out->number + 1. @buffer and
+ * errors as partition_find(); ST_NOT_FOUND: no table, or no more. Each call reads the table.
+ */
+enum status partition_next(struct block_device *d, uint8_t *buffer, unsigned from, struct partition *out,
+			   struct error *err) MUST_CHECK;
+
 /*
  * The first store partition of @d. @buffer: BLOCK_SECTOR_MAX bytes, used meanwhile. ST_NOT_FOUND: no table, or
  * none of its partitions is ours. ST_CORRUPT: the table or the entry contradicts itself or the disk, and the

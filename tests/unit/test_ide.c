@@ -227,6 +227,39 @@ static void a_channel_that_stays_busy_after_a_reset(void **state)
 	assert_int_equal(run(BLOCK_READ, 0, 1, back), ST_OK);
 }
 
+/* The drive may still be at it: a request that timed out is done when the reset has ended, not before. */
+static void a_late_request_stays_until_the_reset(void **state)
+{
+	struct block_segment segment = {back, 512};
+	struct block_request r = {.op = BLOCK_READ, .lba = 5, .count = 1, .segments = &segment, .segment_count = 1, .error = &err};
+	struct block_request next = r;
+	uint64_t before;
+
+	(void)state;
+	fake_ata_add(0, 5000, 512, false);
+	probe(0);
+	fake_ata.drive[0].fault = ATA_STAYS_BUSY;
+	before = fake_ata.ticks;
+	drive.device.ops->submit(&drive.device, &r);
+	drive.device.ops->submit(&drive.device, &next);
+	while (channel.state != IDE_RESET_WAIT) {
+		assert_false(r.done);
+		drive.device.ops->poll(&drive.device);
+	}
+	assert_true(fake_ata.ticks - before >= SECONDS(10));
+	fake_ata.drive[0].fault = ATA_SOUND;
+	while (!r.done) {
+		assert_int_equal(channel.state, IDE_RESET_WAIT);
+		assert_false(next.done);
+		drive.device.ops->poll(&drive.device);
+	}
+	assert_int_equal(fake_ata.drive[0].resets, 1);
+	assert_failed(r.status, "no answer");
+	while (!next.done)
+		drive.device.ops->poll(&drive.device);
+	assert_int_equal(next.status, ST_OK);
+}
+
 static void probing_a_dead_drive_ends(void **state)
 {
 	uint64_t before;
@@ -332,6 +365,7 @@ int main(void)
 		WITH_CHANNEL(a_model_of_any_bytes),
 		WITH_CHANNEL(faults),
 		WITH_CHANNEL(a_channel_that_stays_busy_after_a_reset),
+		WITH_CHANNEL(a_late_request_stays_until_the_reset),
 		WITH_CHANNEL(probing_a_dead_drive_ends),
 		WITH_CHANNEL(steps_are_bounded),
 		WITH_CHANNEL(scattered_memory),

@@ -708,6 +708,44 @@ static void late_requests_keep_their_clusters(void **state)
 	assert_int_equal(stats().clusters_free, 0);
 }
 
+/* A snapshot waits for what is under way, and holds what comes meanwhile. */
+static void a_snapshot_among_requests(void **state)
+{
+	static struct block_request r[12];
+	static struct block_segment s[12];
+	struct block_device *d = create("v", 4 * MIB, false), *other = create("w", 4 * MIB, false);
+
+	(void)state;
+	must(run(d, BLOCK_WRITE, 0, 65536, data));
+	must(run(other, BLOCK_WRITE, 0, 65536, data));
+	for (unsigned i = 0; i < 12; i++) {
+		s[i] = (struct block_segment){data + 100 + i, 4096};
+		r[i] = (struct block_request){.op = BLOCK_WRITE, .lba = i % 4 * 8, .count = 8, .segments = &s[i], .segment_count = 1};
+		if (i == 8)
+			must(layer_snapshot(pool, "v", "s", &op, &err));
+		/* Four before the snapshot in place, four on new blocks; four behind it, which are the child's. */
+		if (i >= 4 && i < 8)
+			r[i].lba += 200;
+		d->ops->submit(d, &r[i]);
+	}
+	assert_false(r[11].done);
+	/* Another volume is not held. */
+	must(run(other, BLOCK_WRITE, 0, 4096, data + 9));
+	must(finish(ST_OK));
+	for (unsigned i = 0; i < 12; i++) {
+		while (!r[i].done)
+			layer_pool_poll(pool);
+		assert_int_equal(r[i].status, ST_OK);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		assert_holds(d, i * 4096, data + 108 + i, 4096);
+	d = open_layer("s", NULL);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_holds(d, i * 4096, data + 100 + i, 4096);
+		assert_holds(d, (200 + i * 8) * 512, data + 104 + i, 4096);
+	}
+}
+
 static void sectors_of_4096(void **state)
 {
 	struct block_device *d;
@@ -810,6 +848,7 @@ int main(void)
 		WITH_POOL(a_disk_that_fails_writes),
 		WITH_POOL(a_disk_with_garbage),
 		WITH_POOL(late_requests_keep_their_clusters),
+		WITH_POOL(a_snapshot_among_requests),
 		WITH_POOL(sectors_of_4096),
 		WITH_POOL(many_at_a_time),
 	};

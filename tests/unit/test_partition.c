@@ -185,11 +185,53 @@ static void a_disk_that_fails(void **state)
 	assert_int_equal(find(), ST_IO);
 }
 
+/* All partitions, one after the other, whatever they are for. */
+static void listing(void **state)
+{
+	uint8_t *buffer = malloc(BLOCK_SECTOR_MAX), *entry;
+	struct partition p;
+
+	(void)state;
+	assert_int_equal(partition_next(&disk.device, buffer, 1, &p, &err), ST_NOT_FOUND);
+	table_mbr_entry(image, 0, 0x83, 63, 100);
+	table_mbr_entry(image, 2, PARTITION_MBR_TYPE, 163, 7);
+	assert_int_equal(partition_next(&disk.device, buffer, 1, &p, &err), ST_OK);
+	assert_true(p.number == 1 && p.mbr_type == 0x83 && p.range.first == 63 && p.range.count == 100);
+	assert_int_equal(partition_next(&disk.device, buffer, 2, &p, &err), ST_OK);
+	assert_true(p.number == 3 && p.mbr_type == PARTITION_MBR_TYPE && p.range.count == 7 && p.name[0] == '\0');
+	assert_int_equal(partition_next(&disk.device, buffer, 4, &p, &err), ST_NOT_FOUND);
+	assert_string_equal(err.text, "fault disk has no more partitions");
+	table_mbr_entry(image, 2, 0x83, 163, SECTORS);
+	assert_int_equal(partition_next(&disk.device, buffer, 2, &p, &err), ST_CORRUPT);
+	assert_non_null(strstr(err.text, "partition 3, 4096 sectors from 163"));
+	memset(image, 0, SECTORS * 512);
+	table_gpt(image, SECTORS, 512, 128, 100, 299);
+	entry = image + 2 * 512 + 5 * 128;
+	memcpy(image + 2 * 512 + 9 * 128, entry, 128);
+	entry = image + 2 * 512 + 9 * 128;
+	memset(entry, 0x77, 16);
+	put_le64(entry + 32, 300);
+	put_le64(entry + 40, 300);
+	for (unsigned i = 0; i < 36; i++)
+		put_le16(entry + 56 + 2 * i, i == 1 ? 0x263a : (uint16_t)('a' + i % 26));
+	table_gpt_mend(image, SECTORS, 512, 1);
+	assert_int_equal(partition_next(&disk.device, buffer, 1, &p, &err), ST_OK);
+	assert_true(p.number == 1 && p.gpt_type[0] == 1);
+	assert_int_equal(partition_next(&disk.device, buffer, 2, &p, &err), ST_OK);
+	assert_true(p.number == 6 && p.range.first == 100 && p.range.count == 200 && p.mbr_type == 0);
+	assert_int_equal(partition_next(&disk.device, buffer, p.number + 1, &p, &err), ST_OK);
+	assert_true(p.number == 10 && p.range.first == 300 && p.range.count == 1 && p.gpt_type[0] == 0x77);
+	assert_string_equal(p.name, "a?cdefghijklmnopqrstuvwxyzabcdefghij");
+	assert_int_equal(partition_next(&disk.device, buffer, p.number + 1, &p, &err), ST_NOT_FOUND);
+	free(buffer);
+}
+
 int main(void)
 {
 #define WITH_DISK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		WITH_DISK(master_boot_record),
+		WITH_DISK(listing),
 		WITH_DISK(master_boot_record_that_lies),
 		WITH_DISK(guid_table),
 		WITH_DISK(guid_table_of_large_sectors),
