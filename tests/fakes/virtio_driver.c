@@ -11,7 +11,7 @@
 #include "lib/bits.h"
 
 #define WORK_BUDGET 20000u
-#define TURNS_MAX 100000u
+#define TURNS_MAX 10000000u /* a balloon may be given a million pages at a time */
 
 /* ---- rings ---- */
 

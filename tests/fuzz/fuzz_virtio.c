@@ -23,7 +23,7 @@
 #define DATA_AT 0x9000u
 #define SECTORS 64u
 #define STEPS_MAX 1500
-#define ROUNDS_MAX 100000
+#define ROUNDS_MAX 1000000
 
 #define REQUIRE(cond)            \
 	do {                     \
