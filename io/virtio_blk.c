@@ -243,6 +243,7 @@ enum status virtio_blk_init(void *memory, const struct virtio_blk_config *cfg, s
 	list_init(&b->free);
 	list_init(&b->rooms);
 	list_init(&b->no_space);
+	b->taken_end = &b->taken;
 	for (unsigned i = 0; i < cfg->requests; i++) {
 		b->requests[i].blk = b;
 		list_push_back(&b->free, &b->requests[i].link);

@@ -109,6 +109,7 @@ struct virtio_blk {
 	 * virtio_work() called. Atomic.
 	 */
 	struct blk_request *done;
+	struct blk_request *taken, **taken_end; /* those that the holder of the lock has, the first first */
 	uint32_t starved; /* queues with something in the ring for which there was no room */
 	bool working;     /* in work(): it tells the driver at its end */
 	struct virtq_buffer scratch[VIRTIO_BLK_QUEUE_SIZE]; /* a chain before its size is known */
@@ -117,6 +118,7 @@ struct virtio_blk {
 
 /* Host instructions: what a step takes at most, and what it usually takes. */
 #define BLK_POP_MAX 6000u
+#define BLK_COLLECT_MAX 16u /* requests */
 #define BLK_POP_COST 200u
 #define BLK_BUFFER_COST 30u
 #define BLK_STEP_MAX 3000u
@@ -137,7 +139,7 @@ void blk_abandon(struct blk_request *r);
 void blk_ready(struct blk_request *r);
 /* Tells the driver of what was pushed into queue @index, or has work() do so at its end. */
 void blk_tell(struct virtio_blk *b, unsigned index);
-/* Takes in what is done at the disk. */
+/* Takes in what is done at the disk, so much that the lock is not held for long; virtio_work() comes for the rest. */
 void blk_collect(struct virtio_device *d);
 /* True: writes wait for the medium (5.2.6.2). */
 bool blk_writethrough(const struct virtio_blk *b);

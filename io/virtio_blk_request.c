@@ -686,24 +686,39 @@ static void take_in(struct blk_request *r)
 	}
 }
 
+/* Puts what is done behind what was taken before, in the order in which it was done. */
+static void take_done(struct virtio_blk *b)
+{
+	struct blk_request *r = __atomic_exchange_n(&b->done, NULL, __ATOMIC_ACQUIRE), *in_order = NULL, *last = r;
+
+	while (r) {
+		struct blk_request *next = r->next_done;
+
+		r->next_done = in_order;
+		in_order = r;
+		r = next;
+	}
+	*b->taken_end = in_order;
+	if (last)
+		b->taken_end = &last->next_done;
+}
+
 void blk_collect(struct virtio_device *d)
 {
 	struct virtio_blk *b = blk_of(d);
-	struct blk_request *r, *in_order = NULL;
 
-	while (__atomic_load_n(&b->done, __ATOMIC_RELAXED)) {
-		for (r = __atomic_exchange_n(&b->done, NULL, __ATOMIC_ACQUIRE); r;) {
-			struct blk_request *next = r->next_done;
+	if (__atomic_load_n(&b->done, __ATOMIC_RELAXED))
+		take_done(b);
+	for (unsigned n = 0; n < BLK_COLLECT_MAX && b->taken; n++) {
+		struct blk_request *r = b->taken;
 
-			r->next_done = in_order;
-			in_order = r;
-			r = next;
-		}
-		while ((r = in_order)) {
-			in_order = r->next_done;
-			take_in(r);
-		}
+		b->taken = r->next_done;
+		if (!b->taken)
+			b->taken_end = &b->taken;
+		take_in(r);
 	}
+	if (b->taken || __atomic_load_n(&b->done, __ATOMIC_RELAXED))
+		d->transport->defer(d->transport_ctx);
 }
 
 static void on_complete(struct block_request *block)

@@ -965,6 +965,38 @@ static void told_while_submitting(void **state)
 	assert_true(fake_guest_mem_get16(&mem, ring[0].used + 2) == 8);
 }
 
+/* Many at once are taken in by pieces, in the order in which they were done. */
+static void many_are_told_at_once(void **state)
+{
+	struct virtio_blk_config c = config;
+	uint32_t head, written;
+
+	(void)state;
+	setup_bare(state);
+	c.requests = SLOTS;
+	make(&c);
+	bring_up(ALL);
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		offer(0, slot, VIRTIO_BLK_T_IN, slot, DATA + 512 * slot, 512);
+	driver_kick(&drv, 0);
+	driver_work(&drv);
+	assert_int_equal(disk.holding, SLOTS);
+	lock_acquire(&drv.device->lock); /* somebody is at a register meanwhile */
+	assert_int_equal(late_disk_end(&disk, SLOTS), SLOTS);
+	lock_release(&drv.device->lock);
+	expect_none(0);
+	lock_acquire(&drv.device->lock);
+	drv.deferred = false;
+	assert_false(virtio_work(drv.device, VIRTIO_INLINE_BUDGET));
+	lock_release(&drv.device->lock);
+	assert_in_range(fake_guest_mem_get16(&mem, ring[0].used + 2), 16, 32); /* before the queue's turn, and after it */
+	assert_true(drv.deferred);
+	driver_work(&drv);
+	for (unsigned i = 0; i < SLOTS; i++)
+		assert_true(driver_used(&ring[0], &head, &written));
+	expect_data(DATA, 0, 512 * SLOTS);
+}
+
 /* ---- fewer interrupts ---- */
 
 static uint64_t ticks(void)
@@ -1384,7 +1416,7 @@ int main(void)
 		T(zeroes_are_flushed_too), T(a_write_waits_for_its_flush), T(a_disk_without_a_cache), T(a_full_volume),
 		T(later_at_each_pin), T(failing_at_each_pin), T(others_overtake_who_waits), T(an_indirect_table_later),
 		T(more_than_there_is_room_for), T(more_large_ones_than_rooms), T(a_long_batch),
-		T(told_while_submitting), BARE(completions_are_held_back), BARE(none_is_stranded),
+		T(told_while_submitting), BARE(many_are_told_at_once), BARE(completions_are_held_back), BARE(none_is_stranded),
 		BARE(those_that_stand_still_do_not_count), BARE(a_bound_on_clearing),
 		T(reset_while_the_disk_works), T(reset_calls_back), T(reset_too_late_for_a_pin),
 		T(reset_with_a_full_volume), T(a_queue_is_reset), T(the_configuration_space),
