@@ -19,7 +19,7 @@ import sizes
 import switch
 import wait
 
-HOST_PROGRAMS = [lab.build("bench/host_" + name) for name in ("managers", "control", "libcbor")]
+HOST_PROGRAMS = [lab.build("bench/host_" + name) for name in ("managers", "virtio", "layers", "control", "libcbor")]
 PARTS = {"exits": exits.run, "wait": wait.run, "switch": switch.run, "ipis": ipis.run, "sizes": sizes.run,
          "handoff": handoff.run, "linux": linux.run, "gang": gang.run,
          "host": lambda: host.run(HOST_PROGRAMS), "sched": lambda: rivals.run(lab.build("bench/host_sched"), lab.build("bench/sched_fluid")),

@@ -7,6 +7,7 @@
 
 #include "io/dma.h"
 #include "io/volume.h"
+#include "io/volume_copy.h"
 #include "tests/fakes/fault_disk.h"
 
 static struct error err;
@@ -266,6 +267,62 @@ static void stacks(void **state)
 	assert_int_equal(volumes.count, 1);
 }
 
+/* ---- copying ---- */
+
+static uint8_t source[300 * 512], target[600 * 512], buffer[VOLUME_COPY_BYTES];
+
+static enum status copy_all(struct volume_copy *c)
+{
+	enum status st = ST_AGAIN;
+
+	for (unsigned i = 0; st == ST_AGAIN && i < 10000; i++)
+		st = volume_copy_step(c);
+	return st;
+}
+
+static void copying(void **state)
+{
+	struct fault_disk disk;
+	struct volume_blob from;
+	struct volume_ram to;
+	struct volume_copy c;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof source; i++)
+		source[i] = i >= 65536 && i < 131072 ? 0 : (uint8_t)(i * 3 + 1);
+	memset(target, 0x11, sizeof target);
+	assert_int_equal(volume_blob_init(&from, source, sizeof source - 100, "from", &err), ST_OK);
+	assert_int_equal(volume_ram_init(&to, target, sizeof target, 4096, "to", &err), ST_OK);
+	assert_int_equal(volume_copy_begin(&c, &from.device, &to.device, buffer, &err), ST_OK);
+	assert_int_equal(copy_all(&c), ST_OK);
+	assert_int_equal(volume_copy_step(&c), ST_OK);
+	assert_memory_equal(target, source, 65536);
+	assert_memory_equal(target + 131072, source + 131072, sizeof source - 131072 - 100);
+	/* Zeroes are not written, but behind the end in the last sector. */
+	assert_true(target[65536] == 0x11 && target[131071] == 0x11 && c.written < sizeof source - 65000);
+	assert_true(target[sizeof source - 1] == 0 && target[38 * 4096] == 0x11);
+	assert_int_equal(c.at, c.bytes);
+	to.device.sectors = 30;
+	assert_says(volume_copy_begin(&c, &from.device, &to.device, buffer, &err), ST_INVALID, "to only 122880");
+	assert_says(volume_copy_begin(&c, &to.device, &from.device, buffer, &err), ST_DENIED, "from is read-only");
+	/* A target that fails, and one that is late when the copy is to end. */
+	fault_disk_init(&disk, sizeof source, 512);
+	disk.fail_from = 2;
+	disk.fail_count = 1;
+	assert_int_equal(volume_copy_begin(&c, &from.device, &disk.device, buffer, &err), ST_OK);
+	assert_int_equal(copy_all(&c), ST_IO);
+	assert_string_equal(c.err.text, "made to fail");
+	assert_int_equal(volume_copy_begin(&c, &from.device, &disk.device, buffer, &err), ST_OK);
+	disk.late = true;
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(volume_copy_step(&c), ST_AGAIN);
+	assert_int_equal(disk.held_count, 1);
+	assert_true(volume_copy_cancel(&c));
+	assert_int_equal(disk.held_count, 0);
+	assert_int_equal(volume_copy_step(&c), ST_BUSY);
+	fault_disk_fini(&disk);
+}
+
 /* ---- DMA ---- */
 
 static uint64_t to_physical(const void *data) { return (uint64_t)((const uint8_t *)data - memory) + 0x1000; }
@@ -302,6 +359,7 @@ int main(void)
 		cmocka_unit_test(names_of_volumes),
 		cmocka_unit_test(modes),
 		cmocka_unit_test(stacks),
+		cmocka_unit_test(copying),
 		cmocka_unit_test(dma_by_identity),
 	};
 
