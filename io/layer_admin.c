@@ -83,13 +83,13 @@ void make_chain(struct layer *l)
 
 /* ---- the course of an operation ---- */
 
-void op_end(struct layer_pool *p, enum status st, const char *why)
+void layer_op_end(struct layer_pool *p, enum status st, const char *why)
 {
 	struct layer_op *op = p->op;
 
 	p->op = NULL;
 	p->op_state = OP_NONE;
-	watch(p);
+	layer_watch(p);
 	if (why)
 		format(op->err.text, sizeof op->err.text, "%s", why);
 	op->status = st;
@@ -101,9 +101,9 @@ void op_end(struct layer_pool *p, enum status st, const char *why)
 static void wait_for_commit(struct layer_pool *p, enum op_state state)
 {
 	p->op_state = state;
-	watch(p);
+	layer_watch(p);
 	p->op_commit = commit_of_now(p);
-	commit_start(p);
+	layer_commit_start(p);
 }
 
 static bool has_jobs(const struct layer_pool *p, const struct layer *l)
@@ -150,7 +150,7 @@ static void cut_off(struct layer_pool *p)
 	l->held = false;
 }
 
-void op_step(struct layer_pool *p)
+void layer_op_step(struct layer_pool *p)
 {
 	struct layer_op *op = p->op;
 	struct layer *l;
@@ -161,7 +161,7 @@ void op_step(struct layer_pool *p)
 		l = p->records[p->op_record].open;
 		if (l)
 			l->held = false;
-		op_end(p, ST_IO, p->stats.why_not);
+		layer_op_end(p, ST_IO, p->stats.why_not);
 		return;
 	}
 	if (p->op_state == OP_QUIESCE || p->op_state == OP_DRAIN) {
@@ -174,11 +174,11 @@ void op_step(struct layer_pool *p)
 		return;
 	if (p->commit.finished < p->op_commit) {
 		if (p->commit.started < p->op_commit)
-			commit_start(p);
+			layer_commit_start(p);
 		return;
 	}
 	if (p->op_state == OP_LAST_COMMIT) {
-		op_end(p, ST_OK, NULL);
+		layer_op_end(p, ST_OK, NULL);
 		return;
 	}
 	p->op_state = OP_WORK;
@@ -192,12 +192,12 @@ void work_ended(struct job *j)
 	p->work = NO_RECORD;
 	j->locked = 0;
 	p->work_failed |= j->status != ST_OK;
-	commit_start(p);
+	layer_commit_start(p);
 	p->again = true;
 	if (p->op_state != OP_WORK)
 		return;
 	if (j->status != ST_OK)
-		op_end(p, j->status, j->err.text);
+		layer_op_end(p, j->status, j->err.text);
 	else
 		wait_for_commit(p, OP_LAST_COMMIT);
 }
@@ -258,7 +258,7 @@ static enum status begin(struct layer_pool *p, struct layer_op *op, unsigned rec
 		p->op_state = state;
 	else
 		wait_for_commit(p, state);
-	watch(p);
+	layer_watch(p);
 	p->in_begin = true;
 	pool_kick(p);
 	p->in_begin = false;

@@ -50,7 +50,7 @@ static void forget_leaf(struct layer_pool *p, const struct page *page)
 		l->near[number % NEAR].number = NO_LEAF;
 }
 
-void free_page(struct layer_pool *p, struct page *page)
+void layer_free_page(struct layer_pool *p, struct page *page)
 {
 	if (page->kind == PAGE_LEAF)
 		forget_leaf(p, page);
@@ -79,7 +79,7 @@ static struct page *find_room(struct layer_pool *p)
 		if (!may_go(page))
 			continue;
 		if (!page->used) {
-			free_page(p, page);
+			layer_free_page(p, page);
 			return page;
 		}
 		page->used = false;
@@ -119,7 +119,7 @@ static enum turn make_room(struct job *j, const struct page *wanted, struct page
 	if (!page) {
 		above->children--;
 		if (p->owed > 0)
-			commit_start(p);
+			layer_commit_start(p);
 		return WAIT;
 	}
 	*page = (struct page){.bytes = page->bytes, .child = page->child, .above = wanted->above, .place = wanted->place,
@@ -145,7 +145,7 @@ static enum turn load(struct job *j, const struct page *wanted, uint32_t block)
 	page->state = PAGE_LOADING;
 	j->loading = number_of(p, page);
 	p->stats.page_loads++;
-	if (job_io(j, p->range.device, BLOCK_READ, meta_lba(p, block), LAYER_BLOCK_BYTES, true, page->bytes) == WAIT)
+	if (layer_job_io(j, p->range.device, BLOCK_READ, meta_lba(p, block), LAYER_BLOCK_BYTES, true, page->bytes) == WAIT)
 		return WAIT;
 	return end_load(j);
 }
@@ -160,7 +160,7 @@ enum turn end_load(struct job *j)
 	j->loading = 0;
 	if (j->io.status == ST_OK)
 		fault = page_crc(page->bytes) != e->crc ? "the checksum is wrong" :
-							  page_fault(page->bytes, page->kind, &p->super);
+							  layer_page_fault(page->bytes, page->kind, &p->super);
 	if (j->io.status == ST_OK && !fault) {
 		page->state = PAGE_READY;
 		link_page(p, page);
@@ -170,9 +170,9 @@ enum turn end_load(struct job *j)
 	if (fault)
 		format(j->err.text, sizeof j->err.text, "metadata block %u of layer '%s': %s", e->block,
 		       p->records[page->record].name, fault);
-	free_page(p, page);
+	layer_free_page(p, page);
 	p->again = true;
-	return end_job(j, fault ? ST_CORRUPT : j->io.status, NULL);
+	return layer_end_job(j, fault ? ST_CORRUPT : j->io.status, NULL);
 }
 
 /* ---- changing ---- */
@@ -182,7 +182,7 @@ bool has_reserve(const struct layer_pool *p, uint32_t pages)
 	return p->meta.free >= (uint64_t)p->owed + pages + RESERVE;
 }
 
-void mark_dirty(struct layer_pool *p, struct page *page)
+void layer_mark_dirty(struct layer_pool *p, struct page *page)
 {
 	for (;; page = &p->pages[page->above]) {
 		if (!page->dirty)
@@ -204,32 +204,32 @@ static enum turn check_reserve(struct job *j)
 	const uint32_t pages = 3;
 
 	if (!p->writable)
-		return end_job(j, ST_IO, p->stats.why_not);
+		return layer_end_job(j, ST_IO, p->stats.why_not);
 	if (p->owed + pages > p->page_count * 3 / 4) {
-		commit_start(p);
+		layer_commit_start(p);
 		return WAIT;
 	}
 	if (has_reserve(p, pages))
 		return GO;
 	if (may_free(p)) {
-		commit_start(p);
+		layer_commit_start(p);
 		return WAIT;
 	}
 	p->stats.full++;
-	return end_job(j, ST_OVER_LIMIT, "the pool has no space for metadata");
+	return layer_end_job(j, ST_OVER_LIMIT, "the pool has no space for metadata");
 }
 
-void drop_page(struct layer_pool *p, struct page *page)
+void layer_drop_page(struct layer_pool *p, struct page *page)
 {
 	struct node_entry *e = entry_of(p, page);
 
 	ASSERT(page->children == 0 && !page->committing);
-	free_block(p, &p->freed[p->freed_now], e->block);
+	layer_free_block(p, &p->freed[p->freed_now], e->block);
 	*e = (struct node_entry){0};
 	if (page->dirty)
 		p->owed--;
 	page->dirty = false;
-	free_page(p, page);
+	layer_free_page(p, page);
 }
 
 /* ---- walking down ---- */
@@ -292,7 +292,7 @@ enum turn get_leaf(struct job *j, unsigned record, uint32_t index, enum want wan
 			return t;
 		if (at->committing)
 			return WAIT;
-		mark_dirty(p, at);
+		layer_mark_dirty(p, at);
 	}
 	*out = at;
 	return GO;

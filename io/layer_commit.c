@@ -26,7 +26,7 @@ static void add_freed(struct freed *list, uint32_t piece)
 	list->piece[list->count++] = piece;
 }
 
-void free_cluster(struct layer_pool *p, uint32_t cluster)
+void layer_free_cluster(struct layer_pool *p, uint32_t cluster)
 {
 	struct freed *list = &p->freed[p->freed_now];
 
@@ -34,7 +34,7 @@ void free_cluster(struct layer_pool *p, uint32_t cluster)
 	list->clusters++;
 }
 
-void free_block(struct layer_pool *p, struct freed *list, uint32_t block)
+void layer_free_block(struct layer_pool *p, struct freed *list, uint32_t block)
 {
 	(void)p;
 	if (block)
@@ -46,7 +46,7 @@ bool may_free(const struct layer_pool *p)
 	return p->writable && (p->freed[0].count > 0 || p->freed[1].count > 0 || p->commit.state != COMMIT_IDLE);
 }
 
-void watch(struct layer_pool *p)
+void layer_watch(struct layer_pool *p)
 {
 	p->watching = p->limbo || p->op_state == OP_QUIESCE || p->op_state == OP_DRAIN;
 }
@@ -83,7 +83,7 @@ void end_limbo(struct layer_pool *p)
 	}
 	list->count = list->clusters = 0;
 	p->limbo = false;
-	watch(p);
+	layer_watch(p);
 	p->again = true;
 }
 
@@ -91,7 +91,7 @@ static void release(struct layer_pool *p)
 {
 	p->limbo = true;
 	p->turned = false;
-	watch(p);
+	layer_watch(p);
 	end_limbo(p);
 }
 
@@ -115,7 +115,7 @@ void pool_fails(struct layer_pool *p, const char *why)
 			list_remove(&r->link);
 			if (r->error)
 				format(r->error->text, sizeof r->error->text, "%s", p->stats.why_not);
-			end_request(p, r, ST_IO);
+			layer_end_request(p, r, ST_IO);
 		}
 	p->again = true;
 }
@@ -167,7 +167,7 @@ static struct node_entry move_block(struct layer_pool *p, const struct node_entr
 	bool found = space_take(&p->meta, &block);
 
 	ASSERT(found); /* has_reserve() saw to it */
-	free_block(p, &p->freed[p->freed_now ^ 1], old->block);
+	layer_free_block(p, &p->freed[p->freed_now ^ 1], old->block);
 	p->stats.commit_blocks++;
 	return (struct node_entry){block + 1, page_crc(bytes), p->super.generation + 1};
 }
@@ -259,7 +259,7 @@ static void gather(struct layer_pool *p)
 	c->nothing_new = !any;
 }
 
-void commit_start(struct layer_pool *p)
+void layer_commit_start(struct layer_pool *p)
 {
 	struct commit *c = &p->commit;
 
@@ -298,16 +298,16 @@ static void finish(struct layer_pool *p)
 		struct block_request *r = list_entry(done.next, struct block_request, link);
 
 		list_remove(&r->link);
-		end_request(p, r, ST_OK);
+		layer_end_request(p, r, ST_OK);
 	}
 }
 
-void commit_step(struct layer_pool *p)
+void layer_commit_step(struct layer_pool *p)
 {
 	struct commit *c = &p->commit;
 
 	if (c->state == COMMIT_IDLE && c->wanted)
-		commit_start(p);
+		layer_commit_start(p);
 	while (c->state != COMMIT_IDLE) {
 		if (c->state == COMMIT_PAGES) {
 			while (c->state == COMMIT_PAGES && c->writing < COMMIT_WRITES && write_next(p))

@@ -107,7 +107,7 @@ enum turn read_next_piece(struct job *j)
 		return cluster_io(j, BLOCK_READ, s.cluster, j->at % LAYER_CLUSTER_BYTES, j->piece, false);
 	if (s.kind == FROM_BASE && base_bytes(j->layer, j->at, j->piece) > 0) {
 		j->piece = base_bytes(j->layer, j->at, j->piece);
-		return job_io(j, j->layer->base, BLOCK_READ, j->at / j->layer->base->sector_bytes, j->piece, false, NULL);
+		return layer_job_io(j, j->layer->base, BLOCK_READ, j->at / j->layer->base->sector_bytes, j->piece, false, NULL);
 	}
 	block_clear(&c, j->piece);
 	advance_job(j, j->piece);
@@ -132,11 +132,11 @@ static enum turn give_cluster(struct job *j, struct leaf_entry *e)
 		return GO;
 	}
 	if (p->freed[0].clusters + p->freed[1].clusters > 0 && p->writable) {
-		commit_start(p);
+		layer_commit_start(p);
 		return WAIT;
 	}
 	p->stats.full++;
-	return end_job(j, ST_OVER_LIMIT, "the pool has no free cluster");
+	return layer_end_job(j, ST_OVER_LIMIT, "the pool has no free cluster");
 }
 
 /* Writes to blocks that are the layer's own already. */
@@ -192,7 +192,7 @@ static enum turn fill_block(struct job *j)
 	memset(j->buffer, 0, LAYER_BLOCK_BYTES);
 	bytes = s.kind == FROM_BASE ? base_bytes(l, start, LAYER_BLOCK_BYTES) : 0;
 	j->io.status = ST_OK;
-	return bytes ? job_io(j, l->base, BLOCK_READ, start / l->base->sector_bytes, bytes, true, j->buffer) : GO;
+	return bytes ? layer_job_io(j, l->base, BLOCK_READ, start / l->base->sector_bytes, bytes, true, j->buffer) : GO;
 }
 
 /* Blocks from the first on that the request covers whole. */
@@ -268,7 +268,7 @@ static enum turn clear_blocks(struct job *j, uint16_t blocks)
 	enum turn t;
 
 	if (frees && !has_freed_room(p, 1)) {
-		commit_start(p);
+		layer_commit_start(p);
 		return WAIT;
 	}
 	t = get_leaf(j, j->layer->chain[0], index, hides ? MAKE : CHANGE, &leaf);
@@ -279,7 +279,7 @@ static enum turn clear_blocks(struct job *j, uint16_t blocks)
 		e->valid &= (uint16_t)~blocks;
 		e->zero = hides ? e->zero | blocks : 0;
 		if (frees && e->cluster && !e->valid) {
-			free_cluster(p, e->cluster);
+			layer_free_cluster(p, e->cluster);
 			e->cluster = 0;
 			top_of(j)->clusters--;
 		}

@@ -111,7 +111,7 @@ const char *leaf_fault(const struct leaf_entry *e, const struct super *s)
 	return NULL;
 }
 
-const char *page_fault(const void *bytes, enum page_kind kind, const struct super *s)
+const char *layer_page_fault(const void *bytes, enum page_kind kind, const struct super *s)
 {
 	const struct node_entry *node = bytes;
 	const struct leaf_entry *leaf = bytes;

@@ -254,7 +254,7 @@ const char *layer_record_decode(const uint8_t *p, const struct super *s, struct 
 const char *node_fault(const struct node_entry *e, const struct super *s);
 const char *leaf_fault(const struct leaf_entry *e, const struct super *s);
 /* What is wrong with a page, NULL: nothing. */
-const char *page_fault(const void *bytes, enum page_kind kind, const struct super *s);
+const char *layer_page_fault(const void *bytes, enum page_kind kind, const struct super *s);
 uint32_t page_crc(const void *bytes);
 
 /* ---- addresses ---- */
@@ -316,21 +316,21 @@ enum turn get_leaf(struct job *j, unsigned record, uint32_t index, enum want wan
 enum turn next_leaf(struct job *j, unsigned record, uint32_t *index, struct page **out);
 /* A page that has been read: checks it and puts it in its place. */
 enum turn end_load(struct job *j);
-void mark_dirty(struct layer_pool *p, struct page *page);
+void layer_mark_dirty(struct layer_pool *p, struct page *page);
 /* Takes a page and its block away from its parent, or root from its record. Nothing is below it. */
-void drop_page(struct layer_pool *p, struct page *page);
+void layer_drop_page(struct layer_pool *p, struct page *page);
 /* Entry of @page in what is above it. */
 struct node_entry *entry_of(struct layer_pool *p, const struct page *page);
 /* Blocks that metadata may still take, beside those that it owes. */
 bool has_reserve(const struct layer_pool *p, uint32_t pages);
-void free_page(struct layer_pool *p, struct page *page);
+void layer_free_page(struct layer_pool *p, struct page *page);
 void forget_near(struct layer *l);
 
 /* ---- layer_commit.c ---- */
 
 /* Begins a commit, or sees to it that one follows. */
-void commit_start(struct layer_pool *p);
-void commit_step(struct layer_pool *p);
+void layer_commit_start(struct layer_pool *p);
+void layer_commit_step(struct layer_pool *p);
 /* The next commit to begin: what is changed now is durable once commit.finished has this number. */
 static inline uint64_t commit_of_now(const struct layer_pool *p) { return p->commit.started + 1; }
 /* Room for @pieces in the list of what the next commit frees. */
@@ -338,10 +338,10 @@ static inline bool has_freed_room(const struct layer_pool *p, uint32_t pieces)
 {
 	return p->freed[p->freed_now].count + pieces <= FREED_BY_JOBS;
 }
-void free_cluster(struct layer_pool *p, uint32_t cluster);
-void free_block(struct layer_pool *p, struct freed *list, uint32_t block);
+void layer_free_cluster(struct layer_pool *p, uint32_t cluster);
+void layer_free_block(struct layer_pool *p, struct freed *list, uint32_t block);
 /* Sees to it that requests that come back make others go on, if there are any that wait for them. */
-void watch(struct layer_pool *p);
+void layer_watch(struct layer_pool *p);
 /*
  * Requests passed on from now on are counted apart from those before; false: some of the parity that is to be
  * used are still under way.
@@ -363,16 +363,16 @@ bool layer_poll(struct block_device *device);
 bool layer_cancel(struct block_device *device, struct block_request *r);
 /* Everything that can go on goes on. */
 void pool_kick(struct layer_pool *p);
-void end_request(struct layer_pool *p, struct block_request *r, enum status st);
-enum turn end_job(struct job *j, enum status st, const char *why);
+void layer_end_request(struct layer_pool *p, struct block_request *r, enum status st);
+enum turn layer_end_job(struct job *j, enum status st, const char *why);
 /* Reads or writes 4 KiB or request memory; GO when it is done already. */
-enum turn job_io(struct job *j, struct block_device *d, enum block_op op, uint64_t lba, uint64_t bytes, bool own_buffer,
+enum turn layer_job_io(struct job *j, struct block_device *d, enum block_op op, uint64_t lba, uint64_t bytes, bool own_buffer,
 		 void *data);
 /* The same with data of a cluster: seen by who frees clusters. */
 enum turn cluster_io(struct job *j, enum block_op op, uint32_t cluster, uint32_t offset, uint64_t bytes, bool own_buffer);
 /* True when nobody else has any of the blocks of a cluster: they are @j's then until its locked is 0. */
 bool lock_blocks(struct job *j, unsigned record, uint32_t index, uint16_t blocks);
-void run_job(struct job *j);
+void layer_run_job(struct job *j);
 
 /* ---- layer_data.c: steps of a job ---- */
 
@@ -394,8 +394,8 @@ void work_ended(struct job *j);
 
 /* ---- layer_admin.c ---- */
 
-void op_step(struct layer_pool *p);
-void op_end(struct layer_pool *p, enum status st, const char *why);
+void layer_op_step(struct layer_pool *p);
+void layer_op_end(struct layer_pool *p, enum status st, const char *why);
 void make_chain(struct layer *l);
 unsigned record_children(const struct layer_pool *p, unsigned record, unsigned *last);
 unsigned record_depth(const struct layer_pool *p, unsigned record);

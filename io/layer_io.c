@@ -152,7 +152,7 @@ static bool pass_on(struct layer *l, struct block_request *r)
 
 /* ---- jobs: what they are made of ---- */
 
-void end_request(struct layer_pool *p, struct block_request *r, enum status st)
+void layer_end_request(struct layer_pool *p, struct block_request *r, enum status st)
 {
 	r->status = st;
 	r->done = true;
@@ -161,7 +161,7 @@ void end_request(struct layer_pool *p, struct block_request *r, enum status st)
 		r->complete(r);
 }
 
-enum turn end_job(struct job *j, enum status st, const char *why)
+enum turn layer_end_job(struct job *j, enum status st, const char *why)
 {
 	if (why)
 		format(j->err.text, sizeof j->err.text, "%s", why);
@@ -206,11 +206,11 @@ static void io_complete(struct block_request *r)
 	struct job *j = container_of(r, struct job, io);
 
 	io_over(j);
-	run_job(j);
+	layer_run_job(j);
 	pool_kick(j->pool);
 }
 
-enum turn job_io(struct job *j, struct block_device *d, enum block_op op, uint64_t lba, uint64_t bytes, bool own_buffer,
+enum turn layer_job_io(struct job *j, struct block_device *d, enum block_op op, uint64_t lba, uint64_t bytes, bool own_buffer,
 		 void *data)
 {
 	struct block_cursor c = j->memory;
@@ -240,7 +240,7 @@ enum turn cluster_io(struct job *j, enum block_op op, uint32_t cluster, uint32_t
 	j->flying = true;
 	j->parity = (uint8_t)p->parity;
 	p->flying[p->parity]++;
-	return job_io(j, p->range.device, op, cluster_lba(p, cluster, offset), bytes, own_buffer, j->buffer);
+	return layer_job_io(j, p->range.device, op, cluster_lba(p, cluster, offset), bytes, own_buffer, j->buffer);
 }
 
 /* ---- the course of a job ---- */
@@ -248,11 +248,11 @@ enum turn cluster_io(struct job *j, enum block_op op, uint32_t cluster, uint32_t
 static enum turn next_piece(struct job *j)
 {
 	if (j->left == 0)
-		return end_job(j, ST_OK, NULL);
+		return layer_end_job(j, ST_OK, NULL);
 	if (j->request->op == BLOCK_READ)
 		return read_next_piece(j);
 	if (!j->pool->writable)
-		return end_job(j, ST_IO, j->pool->stats.why_not);
+		return layer_end_job(j, ST_IO, j->pool->stats.why_not);
 	return j->request->op == BLOCK_WRITE ? write_next_piece(j) : clear_next_piece(j);
 }
 
@@ -265,7 +265,7 @@ static enum turn step_job(struct job *j)
 	if (j->layer == NULL)
 		return work_step(j);
 	if (moved && j->io.status != ST_OK)
-		return end_job(j, j->io.status, NULL);
+		return layer_end_job(j, j->io.status, NULL);
 	switch (j->phase) {
 	case PHASE_MOVED:
 		advance_job(j, j->piece);
@@ -291,10 +291,10 @@ static void finish_job(struct job *j)
 	list_remove(&j->link);
 	list_push_front(&j->pool->idle, &j->link);
 	j->pool->again = true;
-	end_request(j->pool, r, st);
+	layer_end_request(j->pool, r, st);
 }
 
-void run_job(struct job *j)
+void layer_run_job(struct job *j)
 {
 	enum turn t = GO;
 
@@ -318,7 +318,7 @@ static void begin_job(struct layer *l, struct block_request *r)
 	*j = (struct job){.pool = p, .layer = l, .request = r, .memory = block_begin(r), .at = r->lba << p->sector_shift,
 			  .left = r->count << p->sector_shift, .phase = PHASE_NEXT, .buffer = buffer};
 	list_push_back(&p->busy, &j->link);
-	run_job(j);
+	layer_run_job(j);
 }
 
 /* ---- requests ---- */
@@ -340,7 +340,7 @@ static void flush(struct layer *l, struct block_request *r)
 		return;
 	}
 	list_push_back(&p->flushes, &r->link);
-	commit_start(p);
+	layer_commit_start(p);
 	p->again = true;
 }
 
@@ -414,7 +414,7 @@ static void run_busy(struct layer_pool *p)
 {
 	for (unsigned i = 0; i < JOBS; i++)
 		if (p->jobs[i].request && !p->jobs[i].busy)
-			run_job(&p->jobs[i]);
+			layer_run_job(&p->jobs[i]);
 }
 
 void pool_kick(struct layer_pool *p)
@@ -428,10 +428,10 @@ void pool_kick(struct layer_pool *p)
 		end_limbo(p);
 		run_busy(p);
 		begin_waiting(p);
-		commit_step(p);
-		op_step(p);
+		layer_commit_step(p);
+		layer_op_step(p);
 		if (p->work != NO_RECORD && !p->work_yields)
-			run_job(&p->worker);
+			layer_run_job(&p->worker);
 	}
 	p->kicking = false;
 }

@@ -320,7 +320,7 @@ enum status layer_pool_grow(struct layer_pool *p, const struct block_range *rang
 	p->super.clusters = before + more;
 	/* The directory is as it was; the superblock is what has news. */
 	p->directory_dirty |= 1;
-	commit_start(p);
+	layer_commit_start(p);
 	p->again = true;
 	pool_kick(p);
 	return ST_OK;

@@ -35,7 +35,7 @@ static enum status read_page(struct layer_pool *p, const struct node_entry *e, u
 		st = pool_io(&p->range, BLOCK_READ, byte, bytes, LAYER_BLOCK_BYTES, err);
 	if (st != ST_OK)
 		return st;
-	fault = page_crc(bytes) != e->crc ? "the checksum is wrong" : page_fault(bytes, kind, &p->super);
+	fault = page_crc(bytes) != e->crc ? "the checksum is wrong" : layer_page_fault(bytes, kind, &p->super);
 	if (!fault)
 		return ST_OK;
 	return fail(err, ST_CORRUPT, "%s: metadata block %u of layer '%s': %s", p->range.device->name, e->block, layer, fault);

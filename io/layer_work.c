@@ -66,7 +66,7 @@ static void hand_over(struct layer_pool *p, struct leaf_entry *se, struct leaf_e
 		ce->valid = valid;
 		p->records[child].clusters++;
 	} else if (se->cluster) {
-		free_cluster(p, se->cluster);
+		layer_free_cluster(p, se->cluster);
 	}
 	if (se->cluster)
 		record_at_work(p)->clusters--;
@@ -84,7 +84,7 @@ static enum turn merge_cluster(struct job *j, unsigned child, uint32_t index)
 	if (!lock_blocks(j, child, index, ALL_BLOCKS))
 		return WAIT;
 	if (!has_freed_room(p, 1)) {
-		commit_start(p);
+		layer_commit_start(p);
 		return WAIT;
 	}
 	t = get_leaf(j, child, index, MAKE, &to);
@@ -126,7 +126,7 @@ static enum turn merge_next(struct job *j)
 	enum turn t;
 
 	if (record_children(p, p->work, &child) != 1)
-		return end_job(j, ST_BAD_STATE, "what is to be merged has not one child");
+		return layer_end_job(j, ST_BAD_STATE, "what is to be merged has not one child");
 	t = next_leaf(j, p->work, &p->work_index, &leaf);
 	if (t != GO)
 		return t;
@@ -149,7 +149,7 @@ static enum turn merge_write(struct job *j)
 	enum turn t;
 
 	if (record_children(p, p->work, &child) != 1)
-		return end_job(j, ST_BAD_STATE, "what is to be merged has not one child");
+		return layer_end_job(j, ST_BAD_STATE, "what is to be merged has not one child");
 	t = get_leaf(j, child, j->index, LOOK, &leaf);
 	if (t != GO)
 		return t;
@@ -188,7 +188,7 @@ static bool may_drop(struct layer_pool *p, const struct page *page)
 	if (!page->committing && (page->kind == PAGE_ROOT || !above->committing) && has_freed_room(p, FANOUT + 1) &&
 	    p->meta.free > p->owed + DIRECTORY_BLOCKS + 2 && p->owed + 2 < p->page_count * 3 / 4)
 		return true;
-	commit_start(p);
+	layer_commit_start(p);
 	return false;
 }
 
@@ -197,7 +197,7 @@ static void free_leaf(struct layer_pool *p, struct page *page)
 	for (unsigned i = 0; i < FANOUT; i++) {
 		if (!page->leaf[i].cluster)
 			continue;
-		free_cluster(p, page->leaf[i].cluster);
+		layer_free_cluster(p, page->leaf[i].cluster);
 		record_at_work(p)->clusters--;
 		if (p->op)
 			p->op->steps++;
@@ -221,15 +221,15 @@ static enum turn delete_next(struct job *j)
 		free_leaf(p, page);
 	if (r->page && page->kind != PAGE_ROOT) {
 		above = &p->pages[page->above];
-		drop_page(p, page);
-		mark_dirty(p, above);
+		layer_drop_page(p, page);
+		layer_mark_dirty(p, above);
 		return next_cluster(j, p->work_index);
 	}
 	if (r->page)
-		drop_page(p, page);
+		layer_drop_page(p, page);
 	record_dirty(p, p->work);
 	*r = (struct record){.parent = NO_RECORD};
-	return end_job(j, ST_OK, NULL);
+	return layer_end_job(j, ST_OK, NULL);
 }
 
 /* ---- the worker ---- */
@@ -237,9 +237,9 @@ static enum turn delete_next(struct job *j)
 enum turn work_step(struct job *j)
 {
 	if ((j->phase == PHASE_MERGE_READ || j->phase == PHASE_MERGE_WRITTEN) && j->io.status != ST_OK)
-		return end_job(j, j->io.status, NULL);
+		return layer_end_job(j, j->io.status, NULL);
 	if (!j->pool->writable)
-		return end_job(j, ST_IO, j->pool->stats.why_not);
+		return layer_end_job(j, ST_IO, j->pool->stats.why_not);
 	switch (j->phase) {
 	case PHASE_MERGE_READ:
 		return merge_write(j);
