@@ -8,7 +8,8 @@
  * Locking. Each device has one lock (LOCK_DEVICE), which protects the device, its queues
  * and whatever of the transport is touched in its callbacks. Unless a comment says otherwise
  * a call from the transport is made with it held and interrupts masked, and every callback
- * comes with it held. Completions and resumed pins take it themselves.
+ * comes with it held. Pins that come later take it themselves; the disk's completions take it if it is free, and
+ * otherwise leave it to its holder.
  *
  * Work. A kick does a bounded piece on the spot; what is left is announced by defer(), and
  * virtio_work() goes on with it in a task that is charged to the VM. Work is measured in host

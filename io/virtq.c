@@ -325,7 +325,7 @@ walk_table(struct walk *w, struct virtq_area table, uint64_t count, uint64_t ind
 		if (unlikely(d.at + bytes <= d.at))
 			return bytes == 0 ? "a buffer of no bytes" : "a buffer that wraps around";
 		put_le64(w->out, d.at);
-		put_le64(&w->out->bytes, d.rest);
+		put_le64((uint8_t *)w->out + sizeof d.at, d.rest);
 		w->out++;
 		w->bytes += bytes;
 		if (!(flags & VIRTQ_DESC_F_NEXT))
