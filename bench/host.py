@@ -37,6 +37,7 @@ BARS = {
     "layer_read_later": 90,
     "layer_write": 90,
     "layer_read_depth_8": 300,
+    "layer_discard_most": 20000,
     "virtq_pop_push": 200,
     "virtq_pop_push_indirect": 430,
     "virtio_blk_kick": 1500,

@@ -169,6 +169,22 @@ static unsigned run(enum block_op op, unsigned below, void (*measured)(unsigned 
 }
 
 static unsigned run_device_read(void) { return run(BLOCK_READ, 0, case_device_read); }
+/* All that one discard may free, in memory. */
+CASE case_layer_discard_most(void)
+{
+	layer->ops->submit(layer, &requests[0]);
+}
+static unsigned run_layer_discard_most(void)
+{
+	setup(0);
+	make_requests(BLOCK_DISCARD);
+	requests[0].lba = 0;
+	requests[0].count = layer->max_clear;
+	case_layer_discard_most();
+	must(requests[0].done && requests[0].status == ST_OK);
+	return 1;
+}
+
 static unsigned run_layer_read_parts(void)
 {
 	parts = true;
@@ -196,6 +212,7 @@ static const struct {
 	{"layer_read", run_layer_read},
 	{"layer_write", run_layer_write},
 	{"layer_read_depth_8", run_layer_read_depth_8},
+	{"layer_discard_most", run_layer_discard_most},
 };
 
 int main(int argc, char **argv)

@@ -33,11 +33,20 @@ struct source {
 	uint16_t blocks; /* which of those asked for have it; the lowest does */
 };
 
+/* What the base has of @bytes at @at. */
+static uint64_t base_bytes(const struct layer *l, uint64_t at, uint64_t bytes)
+{
+	uint64_t size = l->base->sectors * l->base->sector_bytes;
+
+	return at >= size ? 0 : MIN(bytes, size - at);
+}
+
 /* The source of the lowest of @blocks of cluster @index, looking from the chain's layer @from on. */
 static enum turn find_source(struct job *j, uint32_t index, uint16_t blocks, unsigned from, struct source *out)
 {
 	const struct layer *l = j->layer;
 	uint16_t lowest = blocks & (uint16_t)-blocks;
+	uint64_t at;
 
 	for (unsigned i = from; i < l->depth; i++) {
 		const struct leaf_entry *e;
@@ -58,7 +67,8 @@ static enum turn find_source(struct job *j, uint32_t index, uint16_t blocks, uns
 		}
 		blocks &= (uint16_t)~(e->valid | e->zero);
 	}
-	*out = (struct source){l->base ? FROM_BASE : FROM_NOTHING, 0, blocks};
+	at = (uint64_t)index * LAYER_CLUSTER_BYTES + (uint64_t)bit_lowest(lowest) * LAYER_BLOCK_BYTES;
+	*out = (struct source){l->base && base_bytes(l, at, 1) ? FROM_BASE : FROM_NOTHING, 0, blocks};
 	return GO;
 }
 
@@ -80,14 +90,6 @@ static uint64_t run_bytes(const struct job *j, uint16_t blocks)
 	while (end < CLUSTER_BLOCKS && blocks >> end & 1)
 		end++;
 	return MIN((uint64_t)end * LAYER_BLOCK_BYTES - j->at % LAYER_CLUSTER_BYTES, j->left);
-}
-
-/* What the base has of @bytes at @at. */
-static uint64_t base_bytes(const struct layer *l, uint64_t at, uint64_t bytes)
-{
-	uint64_t size = l->base->sectors * l->base->sector_bytes;
-
-	return at >= size ? 0 : MIN(bytes, size - at);
 }
 
 /* ---- reading ---- */
@@ -257,35 +259,44 @@ enum turn mark_blocks(struct job *j)
 
 /* ---- discarding and zeroing ---- */
 
-/* Whole blocks of one cluster read as zeroes from now on. */
+/* @blocks of a cluster read as zeroes from now on; what has none left that is valid goes, if @frees. */
+static void clear_entry(struct job *j, struct leaf_entry *e, uint16_t blocks, bool hides, bool frees)
+{
+	e->valid &= (uint16_t)~blocks;
+	e->zero = hides ? e->zero | blocks : 0;
+	if (!frees || !e->cluster || e->valid)
+		return;
+	layer_free_cluster(j->pool, e->cluster);
+	e->cluster = 0;
+	top_of(j)->clusters--;
+}
+
+/* Clears @blocks of the cluster that the job is at, and all of those behind it that are whole and in the same leaf. */
 static enum turn clear_blocks(struct job *j, uint16_t blocks)
 {
 	struct layer_pool *p = j->pool;
 	uint32_t index = (uint32_t)(j->at / LAYER_CLUSTER_BYTES);
 	bool hides = j->layer->depth > 1 || j->layer->base, frees = j->request->op == BLOCK_DISCARD || j->request->unmap;
-	struct leaf_entry *e;
 	struct page *leaf;
 	enum turn t;
 
-	if (frees && !has_freed_room(p, 1)) {
+	if (!has_freed_room(p, 1)) {
 		layer_commit_start(p);
 		return WAIT;
 	}
 	t = get_leaf(j, j->layer->chain[0], index, hides ? MAKE : CHANGE, &leaf);
 	if (t != GO)
 		return t;
-	if (leaf) {
-		e = &leaf->leaf[index % FANOUT];
-		e->valid &= (uint16_t)~blocks;
-		e->zero = hides ? e->zero | blocks : 0;
-		if (frees && e->cluster && !e->valid) {
-			layer_free_cluster(p, e->cluster);
-			e->cluster = 0;
-			top_of(j)->clusters--;
-		}
+	for (;;) {
+		if (leaf)
+			clear_entry(j, &leaf->leaf[index % FANOUT], blocks, hides, frees);
+		advance_job(j, j->piece);
+		if (j->left < LAYER_CLUSTER_BYTES || j->at % LAYER_CLUSTER_BYTES || ++index % FANOUT == 0 ||
+		    !has_freed_room(p, 1) || !lock_blocks(j, j->layer->chain[0], index, ALL_BLOCKS))
+			return GO;
+		j->piece = LAYER_CLUSTER_BYTES;
+		blocks = ALL_BLOCKS;
 	}
-	advance_job(j, j->piece);
-	return GO;
 }
 
 enum turn clear_next_piece(struct job *j)

@@ -181,8 +181,8 @@ bool lock_blocks(struct job *j, unsigned record, uint32_t index, uint16_t blocks
 	if (j->locked && j->record == record && j->index == index)
 		return true;
 	j->locked = 0;
-	for (unsigned i = 0; i < JOBS; i++)
-		if (has_locked(&p->jobs[i], record, index, blocks))
+	list_for_each(it, &p->busy)
+		if (has_locked(list_entry(it, struct job, link), record, index, blocks))
 			return false;
 	if (has_locked(&p->worker, record, index, blocks))
 		return false;

@@ -5,7 +5,7 @@
 #include "io/layer_internal.h"
 #include "lib/format.h"
 
-#define CLEAR_BYTES_MAX (16u << 20) /* of one discard: as much as one leaf maps */
+#define CLEAR_BYTES_MAX (8u << 20) /* of one discard: 128 clusters, done in one go when all is in memory */
 #define REQUEST_BYTES_MAX (1u << 20)
 
 static const char *base_of(const struct layer *l)

@@ -318,6 +318,41 @@ static void deleting_frees(void **state)
 	assert_int_equal(stats().layers, 0);
 }
 
+/* Many clusters at a time, from one leaf into the next, from and to the middle of a block. */
+static void long_discards(void **state)
+{
+	static const uint8_t zeroes[65536];
+	struct block_device *d = create("v", 40 * MIB, true);
+	uint64_t start = 12 * MIB + 512, end = start + 8 * MIB, free;
+
+	(void)state;
+	for (unsigned i = 0; i < 12; i++)
+		must(run(d, BLOCK_WRITE, (11 + i) * MIB, 65536, data + i));
+	must(run(d, BLOCK_WRITE, 12 * MIB, 65536, data));
+	must(run(d, BLOCK_WRITE, 20 * MIB, 65536, data));
+	must(run(d, BLOCK_FLUSH, 0, 0, NULL));
+	free = stats().clusters_free;
+	must(run(d, BLOCK_DISCARD, start, 8 * MIB, NULL));
+	must(run(d, BLOCK_FLUSH, 0, 0, NULL));
+	assert_int_equal(stats().clusters_free, free + 7);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		assert_holds(d, 12 * MIB, data, 4096); /* part of a block is left */
+		assert_holds(d, 12 * MIB + 4096, zeroes, 61440);
+		for (unsigned i = 2; i < 9; i++)
+			assert_holds(d, (11 + i) * MIB, zeroes, 65536);
+		assert_holds(d, end - 512, data, 65536); /* likewise */
+		assert_holds(d, 11 * MIB, data, 65536);
+		assert_holds(d, 22 * MIB, data + 11, 65536);
+		reopen();
+		d = open_layer("v", &base.device);
+	}
+	free = stats().clusters_free;
+	assert_says(run(d, BLOCK_DISCARD, 0, 8 * MIB + 512, NULL), ST_INVALID, "a request has at most");
+	must(run(d, BLOCK_WRITE_ZEROES, 16 * MIB + 100 * 512, 7 * MIB, NULL));
+	assert_int_equal(stats().clusters_free, free);
+	assert_holds(d, 22 * MIB, zeroes, 65536);
+}
+
 /* ---- a full pool ---- */
 
 static void full_and_freed_and_grown(void **state)
@@ -835,6 +870,7 @@ int main(void)
 		WITH_POOL(snapshots_stay),
 		WITH_POOL(merging),
 		WITH_POOL(deleting_frees),
+		WITH_POOL(long_discards),
 		WITH_POOL(full_and_freed_and_grown),
 		WITH_POOL(growing),
 		WITH_POOL(full_of_metadata),
