@@ -123,8 +123,8 @@ void sched_cpu_stats(struct sched *s, unsigned cpu, struct sched_cpu_stats *out)
 	lock_acquire(&c->lock);
 	open = c->now - c->since;
 	*out = (struct sched_cpu_stats){
-		.busy = c->busy + (c->running ? open : 0),
-		.idle = c->idle + (c->running ? 0 : open),
+		.busy = c->busy + (c->running || c->charged ? open : 0),
+		.idle = c->idle + (c->running || c->charged ? 0 : open),
 		.ready = c->waiting,
 		.rate = ppm_of_rate(c->rate),
 		.pulled = c->pulled,

@@ -98,6 +98,7 @@ struct sched_cpu {
 	struct heap future;     /* had more than they were due: by the virtual time at which that is made up for */
 	struct heap parked;     /* may not run even when the CPU idles, until a host time */
 	struct sched_entity *running;
+	struct sched_entity *charged;   /* whose turn ended last, until the next pick or until it is released */
 	struct sched_entity *back;      /* READY in no heap: charged, and not yet compared with those who waited */
 	struct sched_entity *preferred; /* in a heap here: for whom the last one yielded, or who gets its turn back */
 	uint8_t favours;        /* enum favour: how the preferred one will run */

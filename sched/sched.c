@@ -50,12 +50,51 @@ void cpu_leave(struct sched_cpu *c, const struct sched_entity *e)
 	poke(&c->behind, c->behind - lag_of(c, e));
 }
 
+/* ---- where its time goes ---- */
+
+/*
+ * From a charge to the pick that follows the CPU works for whoever was charged: one that blocks and is woken all the
+ * time would take a part of it from the others that nobody pays. Its tags follow at its next charge (aftermath), until
+ * then the time counts as served to none of those who belong here.
+ */
+static void book_aftermath(struct sched_cpu *c, struct sched_entity *e, uint64_t elapsed)
+{
+	bump(&e->figures.used, elapsed);
+	bump(&c->busy, elapsed);
+	poke(&c->busy_then, c->busy_then + elapsed);
+	e->aftermath += elapsed;
+	if (e->since == c->since)
+		e->since = c->now;
+}
+
+/* Gives the time since the last cut to the running entity, to the one that ran before a pick, or to idle. */
+static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
+{
+	uint64_t elapsed = cpu_advance(c, now) - c->since;
+
+	if (!elapsed)
+		return 0;
+	if (c->running) {
+		bump(&c->running->figures.used, elapsed);
+		bump(&c->busy, elapsed);
+	} else if (c->charged) {
+		book_aftermath(c, c->charged, elapsed);
+	} else {
+		c->idle += elapsed;
+	}
+	poke(&c->since, c->now);
+	return elapsed;
+}
+
 /* ---- queues ---- */
 
 void cpu_close_account(struct sched_cpu *c, struct sched_entity *e)
 {
-	uint64_t spent = c->now - MIN(e->since, c->now);
+	uint64_t spent;
 
+	if (e == c->charged)
+		cut(c, c->now);
+	spent = c->now - MIN(e->since, c->now);
 	if (e->state == SCHED_READY)
 		bump(&e->figures.waited, spent);
 	else if (e->state == SCHED_BLOCKED)
@@ -378,21 +417,16 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 
 /* ---- pick ---- */
 
-/* Gives the time since the last cut to the running entity, or to idle. */
-static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
+/* What a turn counts as: with what came of the one before. */
+static inline uint64_t with_aftermath(struct sched_cpu *c, struct sched_entity *e, uint64_t ran)
 {
-	uint64_t elapsed = cpu_advance(c, now) - c->since;
+	uint64_t before = e->aftermath;
 
-	if (!elapsed)
-		return 0;
-	if (c->running) {
-		bump(&c->running->figures.used, elapsed);
-		bump(&c->busy, elapsed);
-	} else {
-		c->idle += elapsed;
-	}
-	poke(&c->since, c->now);
-	return elapsed;
+	if (!before)
+		return ran;
+	e->aftermath = 0;
+	poke(&c->busy_then, c->busy_then - before);
+	return ran + before;
 }
 
 /* True when @e, out of its heap, may not run now; it is parked then. Else it has taken *turn ticks from its limits. */
@@ -618,6 +652,7 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	poke(&c->kicked, 0); /* whoever was queued before is seen now */
 	ASSERT(!c->running);
 	cut(c, now);
+	c->charged = NULL;
 	if (!hurry && must_adopt(s, c)) {
 		if (c->back)
 			requeue(s, c, c->back);
@@ -706,7 +741,7 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	lock_acquire(&c->lock);
 	e = c->running;
 	ASSERT(e && e->state == SCHED_RUNNING);
-	ran = cut(c, now);
+	ran = with_aftermath(c, e, cut(c, now));
 	if (peek(&e->pool->limited))
 		limit_settle(s, e, ran, c->now);
 	e->boosted = e->boosted && ran < e->left;
@@ -715,6 +750,7 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 		gang_progress(e, ran);
 	c->charges++;
 	c->running = NULL;
+	c->charged = e;
 	poke(&c->busy_now, 0);
 	poke(&c->core_pool, NULL);
 	if (unlikely(c->favoured))
@@ -737,6 +773,8 @@ void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
 
 	lock_acquire(&c->lock);
 	ASSERT(e->held == cpu + 1 && e->cpu == cpu && e->state != SCHED_RUNNING);
+	if (e == c->charged)
+		c->charged = NULL; /* it may be gone by the next pick */
 	if (e == c->back) {
 		c->back = NULL;
 		requeue(s, c, e);

@@ -165,6 +165,7 @@ struct sched_entity {
 	uint32_t pinned_rate;   /* its own from the division, 0: the pool's leaf_rate; atomic */
 	int64_t eligible;       /* virtual time of the CPU at which it has had what it is due */
 	uint64_t left;          /* ticks until its present request is served */
+	uint64_t aftermath;     /* ticks used after its last turn that its tags do not know of yet */
 	int64_t lag;            /* while BLOCKED: ticks it was owed, or had too many, when it blocked */
 	int64_t early;          /* ticks by which its deadlines count as earlier, see RATE_NEARLY_ONE */
 	uint32_t floor;         /* part of the rate that is promised; 0 also from a wake to the next division */

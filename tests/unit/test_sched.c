@@ -130,6 +130,47 @@ static void a_turn_is_a_slice_while_others_wait(void **state)
 	sched_charge(s, 0, end, SCHED_END_READY);
 }
 
+/* What the CPU does between two turns is paid by the one before, in the figures and in what it is due. */
+static void pays_for_what_comes_after(enum sched_end how)
+{
+	const uint64_t after = SLICE / 10;
+	struct sched_cpu_stats cpu;
+	struct sched_figures of_a;
+	struct sched_entity *e;
+	uint64_t now = 1000;
+
+	sched_wake(s, &a, now);
+	sched_wake(s, &b, now);
+	while (now < 1000 + 400 * SLICE) {
+		e = sched_pick(s, 0, now, &end);
+		now = e == &a ? now + after : end;
+		sched_charge(s, 0, now, e == &a ? how : SCHED_END_READY);
+		if (e == &a)
+			now += after;
+		sched_wake(s, &a, now);
+	}
+	assert_non_null(sched_pick(s, 0, now, &end));
+	sched_charge(s, 0, now, SCHED_END_READY);
+	sched_stats(s, &a, &of_a);
+	sched_cpu_stats(s, 0, &cpu);
+	assert_int_equal(cpu.idle, 0);
+	assert_true(within(a.figures.used, 200 * SLICE, 4 * SLICE));
+	assert_true(a.figures.used + b.figures.used == cpu.busy);
+	assert_true(of_a.used + of_a.waited + of_a.blocked <= now - 1000);
+}
+
+static void the_time_after_a_turn_is_its_own(void **state)
+{
+	(void)state;
+	pays_for_what_comes_after(SCHED_END_READY);
+}
+
+static void so_is_the_time_after_a_block(void **state)
+{
+	(void)state;
+	pays_for_what_comes_after(SCHED_END_BLOCKED);
+}
+
 static void a_lone_entity_has_a_long_turn(void **state)
 {
 	struct sched_entity *e;
@@ -878,7 +919,8 @@ static void the_walker_sees_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ONE(equals_take_turns), ONE(a_turn_is_a_slice_while_others_wait), ONE(a_lone_entity_has_a_long_turn),
+		ONE(equals_take_turns), ONE(a_turn_is_a_slice_while_others_wait), ONE(the_time_after_a_turn_is_its_own), ONE(so_is_the_time_after_a_block),
+		ONE(a_lone_entity_has_a_long_turn),
 		TWO(nothing_to_do), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
 		ONE(credit_is_bounded),
 		ONE(a_wake_that_races_with_a_block_is_kept), ONE(wakes_of_ready_and_detached_change_nothing),
