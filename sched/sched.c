@@ -667,6 +667,8 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	e = choose(s, c, e, &turn);
 	cpu_publish(c);
 	if (e) {
+		/* It may have come from a CPU whose clock was further on: until then it waited there. */
+		cut(c, c->now);
 		dispatch(s, c, e);
 		*slice_end = add_capped(c->now, turn);
 		if (!hurry || !e->boosted)

@@ -171,6 +171,27 @@ static void so_is_the_time_after_a_block(void **state)
 	pays_for_what_comes_after(SCHED_END_BLOCKED);
 }
 
+/* Who looked at the clock, and then waited for a lock, takes somebody from a CPU whose clock is further on. */
+static void nobody_waits_and_runs_at_a_time(void **state)
+{
+	const struct sched_attr anywhere = {.exclusive = false};
+	struct sched_figures of_a;
+	struct sched_cpu_stats of_cpu;
+
+	(void)state;
+	assert_true(sched_rig_wake(s, &b, 1000));
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &b);
+	sched_wake(s, &a, 1010);
+	assert_int_equal(sched_set_attr(s, &a, &anywhere, 1010, &err), ST_OK);
+	sched_charge(s, 0, 1080, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 1, 1050, &end), &a);
+	sched_charge(s, 1, 1150, SCHED_END_BLOCKED);
+	sched_stats(s, &a, &of_a);
+	assert_true(of_a.blocked == 10 && of_a.waited == 70 && of_a.used == 70);
+	sched_cpu_stats(s, 1, &of_cpu);
+	assert_true(of_cpu.busy == 70);
+}
+
 static void a_lone_entity_has_a_long_turn(void **state)
 {
 	struct sched_entity *e;
@@ -921,7 +942,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ONE(equals_take_turns), ONE(a_turn_is_a_slice_while_others_wait), ONE(the_time_after_a_turn_is_its_own), ONE(so_is_the_time_after_a_block),
 		ONE(a_lone_entity_has_a_long_turn),
-		TWO(nothing_to_do), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
+		TWO(nothing_to_do), TWO(nobody_waits_and_runs_at_a_time), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
 		ONE(credit_is_bounded),
 		ONE(a_wake_that_races_with_a_block_is_kept), ONE(wakes_of_ready_and_detached_change_nothing),
 		ONE(removal_keeps_the_sums), ONE(time_does_not_go_back), ONE(misuse_stops_the_machine),
