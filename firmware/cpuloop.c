@@ -27,7 +27,6 @@
 #include "lib/x86_asm.h"
 
 #define BOOT_CPU 0u
-#define HOST_TIMERS_MAX 256u    /* a wake timer for each vcpu, and a few of our own */
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
 #define ENTRY_MAX_US 10000u
 /*
@@ -37,6 +36,7 @@
 static const struct rls system_numbers = {
 	.reservation = SCHED_ONE_CPU / 5, .limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT * 2 / 5};
 #define ENTITIES_MAX (VMS_MAX * VM_VCPUS_MAX + 32u) /* every vcpu, and host tasks */
+#define HOST_TIMERS_MAX ENTITIES_MAX /* of a CPU: all vcpus may sleep on one, each with an alarm; and a few of our own */
 #define TASK_SLICE_US 2000u     /* a turn of a host task, at most */
 
 struct sched *host_sched;
