@@ -52,6 +52,18 @@ const char *vm_state_name(enum vm_state state)
 	return (unsigned)state < VM_STATES ? names[state] : "unknown";
 }
 
+/* What ends a VM says why before it says that: whoever sees the one sees the other, and nothing moves after that. */
+void vm_outcome(const struct vm *vm, struct vm_outcome *out)
+{
+	enum vm_state state = __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE);
+
+	*out = (struct vm_outcome){.state = state};
+	if (state != VM_STOPPED && state != VM_CRASHED)
+		return;
+	out->reason = vm->reason;
+	out->exit_code = vm->exit_code;
+}
+
 const char *vm_report(const struct vm *vm)
 {
 	return __atomic_load_n(&vm->report_whole, __ATOMIC_ACQUIRE) ? vm->report : "";
@@ -256,9 +268,9 @@ bool vm_end(struct vm *vm, enum vm_reason reason, uint32_t code)
 	/* What a dying guest does after its end changes nothing. */
 	if (!(actions[action_of[reason]].from & FROM(vm->state)))
 		return false;
-	transition(vm, action_of[reason]);
 	vm->reason = reason;
 	vm->exit_code = code;
+	transition(vm, action_of[reason]);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], REQ_PAUSE);
 	return true;
@@ -365,8 +377,8 @@ enum status vm_stop(struct vm *vm, struct error *err)
 	enum status st = check_action(vm, DO_STOP, err);
 
 	if (st == ST_OK) {
-		transition(vm, DO_STOP);
 		vm->reason = REASON_OPERATOR;
+		transition(vm, DO_STOP);
 	}
 	vm_unlock(vm, state);
 	if (st == ST_OK)

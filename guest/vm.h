@@ -76,7 +76,7 @@ struct vm {
 	struct vm_config config;
 	struct lock lock;       /* LOCK_VM: state, devices, console; its vcpus take it for those alone */
 	enum vm_state state;    /* changed under the lock, read without */
-	enum vm_reason reason;
+	enum vm_reason reason;  /* these two before the state: see vm_outcome() */
 	uint32_t exit_code;
 	bool teardown_due;      /* left the running state; the control task releases its parts */
 	bool restart_due;       /* and starts it again */
@@ -146,6 +146,14 @@ enum status vm_destroy(struct vm *vm, struct error *err);
 void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code);
 /* The same from a device, with the VM's lock held. */
 void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code);
+/* How a VM is, and once it has ended why, and with what code. */
+struct vm_outcome {
+	enum vm_state state;
+	enum vm_reason reason; /* REASON_NONE unless it is stopped or crashed */
+	uint32_t exit_code;    /* of REASON_DEBUG_EXIT */
+};
+/* The three as they belong together: a vcpu may end the VM on its CPU while another CPU looks. Control task. */
+void vm_outcome(const struct vm *vm, struct vm_outcome *out);
 /* The crash report, once it is whole; empty when there is none. */
 const char *vm_report(const struct vm *vm);
 /* Control task: releases what left the running state, restarts what asked for it. True while work is left. */

@@ -86,6 +86,14 @@ static const struct vm_info *info_of(struct control *c, const struct vm *vm)
 	return &cache->info;
 }
 
+static struct vm_outcome outcome_of(const struct vm *vm)
+{
+	struct vm_outcome is;
+
+	vm_outcome(vm, &is);
+	return is;
+}
+
 #define VM_FIELD(name) static int vm_##name(lua_State *L, struct control *c, const struct vm *vm)
 #define OWN_FIELD(name, push) VM_FIELD(name) { (void)c; return push; }
 #define INFO_FIELD(name, push, field) VM_FIELD(name) { return push(L, info_of(c, vm)->field); }
@@ -93,9 +101,9 @@ static const struct vm_info *info_of(struct control *c, const struct vm *vm)
 OWN_FIELD(id, push_count(L, vm->id))
 OWN_FIELD(name, push_text(L, vm->config.name))
 OWN_FIELD(state, push_text(L, vm_state_name(vm->state)))
-OWN_FIELD(reason, push_text(L, vm_reason_name(vm->reason)))
+OWN_FIELD(reason, push_text(L, vm_reason_name(outcome_of(vm).reason)))
 OWN_FIELD(running, push_flag(L, vm->state == VM_RUNNING))
-OWN_FIELD(exit_code, push_count(L, vm->exit_code))
+OWN_FIELD(exit_code, push_count(L, outcome_of(vm).exit_code))
 OWN_FIELD(starts, push_count(L, vm->starts))
 OWN_FIELD(pool, push_text(L, vm->config.pool[0] ? vm->config.pool : POOL_ROOT))
 OWN_FIELD(autostart, push_flag(L, vm->config.autostart))
