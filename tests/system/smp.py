@@ -148,7 +148,13 @@ def acknowledge_at_once(connection):
 
 
 class Client:
-    """Speaks over a connected socket. Replies are read by a thread, so nothing is lost between calls."""
+    """Speaks over a connected socket. Replies are read by a thread, so nothing is lost between calls.
+
+    @patience multiplies the times for which answers are waited for: they guard against a peer that hangs, and how
+    fast an emulated one is follows from what else its host does.
+    """
+
+    patience = 1
 
     def __init__(self, connection, version=V2):
         self.connection = connection
@@ -218,7 +224,7 @@ class Client:
         self.late.discard(want)
         self.send(frame(message(op, group, command, payload, self.sequence, version)))
         try:
-            reply, have = self.next_answer(seconds)
+            reply, have = self.next_answer(seconds * self.patience)
         except NoAnswer:
             self.late.add(want)
             raise
