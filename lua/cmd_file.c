@@ -337,25 +337,25 @@ static const struct arg hash_args[] = {
 
 static const struct command file_commands[] = {
 	{
-		.id = 0, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OPERATOR,
+		.id = FILE_TRANSFER, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OPERATOR,
 		.name = "transfer", .help = "downloads a file, or uploads one", .args = transfer_args,
 		.arg_count = ARRAY_SIZE(transfer_args), .decode = transfer_decode, .apply = transfer_apply,
 	},
 	{
-		.id = 1, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "status",
+		.id = FILE_STATUS, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "status",
 		.help = "says how long a file is, or how much of it has arrived", .args = name_args,
 		.arg_count = ARRAY_SIZE(name_args), .apply = status_apply,
 	},
 	{
-		.id = 2, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "hash", .help = "computes a file's hash",
+		.id = FILE_HASH, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "hash", .help = "computes a file's hash",
 		.args = hash_args, .arg_count = ARRAY_SIZE(hash_args), .apply = hash_apply,
 	},
 	{
-		.id = 3, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "types",
+		.id = FILE_TYPES, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "types",
 		.help = "lists the kinds of hashes", .apply = types_apply,
 	},
 	{
-		.id = 4, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "close",
+		.id = FILE_CLOSE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "close",
 		.help = "gives up an upload that is under way", .apply = close_apply,
 	},
 };

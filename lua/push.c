@@ -17,8 +17,6 @@
 #include "lib/lock.h"
 #include "lua/control_internal.h"
 
-enum push_kind { PUSH_OUTPUT, PUSH_CLOSED, PUSH_STATE };
-
 #define OUTPUT_HEAD_MAX 18 /* array, kind, console, sequence number and string header in CBOR, at most */
 #define OUTPUT_MAX (WIRE_PUSH_MAX - OUTPUT_HEAD_MAX)
 

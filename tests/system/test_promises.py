@@ -35,16 +35,6 @@ def machine(request, boot_shared):
     machine.stop()
 
 
-@pytest.fixture
-def operator(machine):
-    operator = machine.operator
-    yield operator
-    for name, entry in operator.vms().items():
-        if entry["state"] in ("running", "paused"):
-            operator.stop(name)
-        operator.destroy(name)
-
-
 # ---- shares ----
 
 def population(cpus):
@@ -109,8 +99,7 @@ def destroyed_again_and_again(operator):
 @pytest.fixture(scope="module")
 def arena(boot_shared):
     """A slice is 100,000 instructions, so that switching between vcpus is a small part of it, as on silicon."""
-    machine = boot_shared(store={"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("greedy", "smp")},
-                          megs=128, cmdline="board=bochs", cpus=2, ips=2 * IPS)
+    machine = boot_shared(store=conftest.guest_store("greedy", "smp"), megs=128, cmdline="board=bochs", cpus=2, ips=2 * IPS)
     yield machine.operator
     machine.stop()
 

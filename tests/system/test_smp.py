@@ -12,12 +12,11 @@ import vms
 
 EVENTS, EVENTS_GET = 71, 0
 INSPECT, INFO = 74, 0
-EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 WATCHFUL = {"scripts/boot.lua": "host { watchdog = { timeout = ms(2000) } }\n"}
 
 
 def machine_of(boot, cpus, arguments, until=r"\] ready", store=None, **more):
-    machine = boot(store=store or EMPTY, cpus=cpus, megs=128, cmdline="board=bochs " + arguments, **more)
+    machine = boot(store=store or conftest.EMPTY, cpus=cpus, megs=128, cmdline="board=bochs " + arguments, **more)
     machine.log.wait_for(until, 120)
     return machine
 
