@@ -4,6 +4,7 @@
 
 Nothing in the picture is written by hand: this program starts board/emulate.py on a terminal of its own, types
 what an operator would, and draws the lines that came back. `make picture` runs it, in about three minutes.
+Left out are most of the boot log, the prompt's greeting, and, where the ellipsis is, the guest's kernel.
 """
 import argparse
 import os
@@ -18,21 +19,24 @@ from xml.sax.saxutils import escape
 COLUMNS = 96
 # what to wait for, how long at most, and what to type then
 SESSION = [
-    (r"corbel> $", 1800, "vm list"),
-    (r"corbel> $", 60, "console alpha"),
+    (r"corbel> $", 1800, "console alpha"),
     (r"alpha ready[\s\S]*# $", 1800, "uname -srm; nproc"),
     (r"# $", 300, "\x1d"),
-    (r"corbel> $", 60, "set vm.alpha.cpu.shares 3000 --for 5min --why \"a busy evening\""),
-    (r"corbel> $", 60, "why vm.alpha.cpu.shares"),
-    (r"corbel> $", 60, "pool create edge --reservation 20% --limit 40%"),
-    (r"corbel> $", 60, "pool move beta edge"),
-    (r"corbel> $", 60, "pool list"),
-    (r"corbel> $", 60, "=now.vm.alpha.state, #now.vm, now.host.free"),
-    (r"corbel> $", 60, "check"),
-    (r"corbel> $", 60, "quit"),
+    (r"corbel> $", 300, "vm list"),
+    (r"corbel> $", 300, "set vm.alpha.cpu.shares 3000 --for 5min --why \"a busy evening\""),
+    (r"corbel> $", 300, "why vm.alpha.cpu.shares"),
+    (r"corbel> $", 300, "pool create edge --reservation 20% --limit 40%"),
+    (r"corbel> $", 300, "pool move beta edge"),
+    (r"corbel> $", 300, "pool list"),
+    (r"corbel> $", 300, "=now.vm.alpha.state, #now.vm, now.host.free > MiB(64)"),
+    (r"corbel> $", 300, "check"),
+    (r"corbel> $", 300, "quit"),
 ]
-# lines of the boot log that say little to a reader
-DULL = re.compile(r"^\[ .*\] (loaded by|protections|console|store|audit|entropy|mitigation|counters)")
+# of the boot log, what says most to a reader
+LOGGED = re.compile(r"\[ .*\] (Corbel|processor|memory:|VT-x|CPUs|VM|ready)")
+# what is left out, and where it ends; the guest's kernel has an ellipsis in its place
+GREETING = (re.compile(r"The machine runs in the background"), re.compile(r"corbel> "), None)
+KERNEL = (re.compile(r"\[ +0\.0+\] Linux version"), re.compile(r"\w+-guest \w+ ready"), "    \u22ee")
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 LINE, CHAR, MARGIN, SIZE = 18, 7.83, 20, 13  # pixels; CHAR is what a character of SIZE takes
 BAR, STEP = 34, 7                            # the window's bar, and what is left free above a command
@@ -100,21 +104,27 @@ def screen_line(line):
     return "".join(cells).rstrip()
 
 
+def leave_out(lines, first, end, instead):
+    """Without what is between the line @first, which stays if anything stands @instead, and @end."""
+    start = next(i for i, line in enumerate(lines) if first.match(line))
+    stop = next(i for i, line in enumerate(lines) if i > start and end.match(line))
+    return lines[:start] + ([lines[start], instead] if instead else []) + lines[stop:]
+
+
 def lines_of(text):
-    """From the firmware's first line on, without dull ones and doubled empty ones."""
+    """What of the session is drawn."""
     lines = [screen_line(line) for line in text.split("\n")]
-    first = next(i for i, line in enumerate(lines) if re.search(r"\] Corbel ", line))
-    shown = []
-    for line in lines[first:]:
-        if DULL.match(line) or (not line and (not shown or not shown[-1])):
-            continue
-        shown.append(line if len(line) <= COLUMNS else line[:COLUMNS - 3] + "...")
-    return shown
+    lines = lines[next(i for i, line in enumerate(lines) if re.search(r"\] Corbel ", line)):]
+    up = next(i for i, line in enumerate(lines) if line.endswith("] ready")) + 1
+    lines = [line for line in lines[:up] if LOGGED.match(line)] + lines[up:]
+    for part in (GREETING, KERNEL):
+        lines = leave_out(lines, *part)
+    return [line if len(line) <= COLUMNS else line[:COLUMNS - 3] + "..." for line in lines if line]
 
 
 def spans(line):
     """@line in pieces: (kind, text)."""
-    typed = re.match(r"(corbel> |\w+# )(\S.*)$", line)
+    typed = re.match(r"(corbel> |\w+# ?)(.*)$", line)
     if typed:
         return [("prompt", typed[1]), ("typed", typed[2])]
     logged = re.match(r"(\[[ 0-9.]+\] )(.*)$", line)
