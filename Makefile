@@ -340,7 +340,7 @@ EMULATE = $(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.
 run: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## start the emulator with the default script and open a prompt; CPUS (1)
 	$(Q)$(EMULATE) --store $(B)/store.cpio --keep $(B)/run.img --ready '] ready' --prompt $(B)/corbelctl
 picture: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## draw docs/run.svg, a session of what `make run` starts; CPUS (1)
-	$(Q)$(PYTHON) docs/picture.py $(EMULATE) --store $(B)/store.cpio --ready '] ready' --prompt $(B)/corbelctl
+	$(Q)$(PYTHON) docs/picture.py $(EMULATE) --store $(B)/store.cpio --seconds 1800 --ready '] ready' --prompt $(B)/corbelctl
 boot: $(B)/corbel.elf $(B)/sector.bin ## show the boot log for SECONDS (20); STORE, CMDLINE, MODEL_CPU, CPUS, MEGS
 	$(Q)$(EMULATE) --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
 
