@@ -12,7 +12,6 @@
 #include "guest/vm_internal.h"
 #include "tests/fakes/fake_pc.h"
 #include "tests/fakes/hand_clock.h"
-#include "tests/fakes/sched_rig.h"
 #include "tests/fakes/vm_rig.h"
 
 #define RAM (64ull << 20)
@@ -29,15 +28,10 @@ static uint64_t wall_clock(void) { return WALL + fake_host.ops.clock->ticks() / 
 
 static void make(unsigned vcpus)
 {
-	struct vm_config cfg;
-
 	memset(&fake_pc, 0, sizeof fake_pc);
 	vm_rig_init(RAM);
 	fake_host.ops.wall_clock = wall_clock;
-	cfg = vm_rig_config("a", GUEST_BYTES);
-	cfg.cpu.count = vcpus;
-	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
-	assert_int_equal(vm_start(vm, &err), ST_OK);
+	vm = vm_rig_start_with("a", GUEST_BYTES, vcpus);
 	v = vm->vcpus[0];
 	v->engine->load(v);
 }
@@ -296,24 +290,7 @@ static void others_run(uint64_t ticks) { hand_clock_advance(ticks); }
 
 static enum disposition turn(const struct fake_step *script, unsigned steps)
 {
-	struct sched *s = vm_rig.machine.sched;
-	unsigned long masked = fake_host.ops.mask();
-	uint64_t cap, now = fake_host.ops.clock->ticks();
-	struct sched_entity *e;
-	enum disposition d;
-
-	fake_play(v, script, steps);
-	if (v->entity.state == SCHED_BLOCKED)
-		sched_wake(s, &v->entity, now);
-	while ((e = sched_pick(s, 0, now, &cap)) != &v->entity) {
-		assert_non_null(e);
-		sched_rig_end(s, 0, e, now, SCHED_END_BLOCKED);
-	}
-	fake_host.cpu.need_resched = false;
-	d = vcpu_run(v, now + SLICE);
-	sched_rig_end(s, 0, e, fake_host.ops.clock->ticks(), d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED);
-	fake_host.ops.unmask(masked);
-	return d;
+	return vm_rig_turn_of(v, script, steps, SLICE);
 }
 
 static const struct fake_step hlt[] = {{{.kind = EXIT_HLT, .length = 1}, 10, NULL}};
