@@ -38,8 +38,8 @@ struct vm *vm_rig_start_with(const char *name, uint64_t bytes, unsigned vcpus);
 /* One turn of the CPU loop: the entity that ran and how it ended, or NULL when nothing was ready. */
 struct sched_entity *vm_rig_turn(enum sched_end *end);
 /*
- * One turn of @v, of @slice ticks at most, in which the engine plays @script. Whoever else is ready sleeps until its own;
- * aborts when @v is not to be had.
+ * One turn of @v, of @slice ticks at most, in which the engine plays @script. Whoever else is ready sleeps until its
+ * own; aborts when @v is not to be had.
  */
 enum disposition vm_rig_turn_of(struct vcpu *v, const struct fake_step *script, unsigned steps, uint64_t slice);
 
