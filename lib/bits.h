@@ -24,6 +24,9 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* What is rare, apart from a path that is short without it: that one then saves no registers for it. */
+#define NOINLINE __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* These evaluate an argument twice: no calls, no shared variables in them. */
 #define MIN(a, b) ((a) < (b) ? (a) : (b))

@@ -167,7 +167,7 @@ uint32_t note_demand(struct sched *s, struct sched_pool *p)
 		uint64_t noted = word << 32 | (uint32_t)word;
 
 		if (__atomic_compare_exchange_n(&p->demand, &word, noted, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-			__atomic_fetch_sub(&s->changed, 1, __ATOMIC_RELAXED);
+			__atomic_fetch_sub(&s->stale, STALE_POOL, __ATOMIC_RELAXED);
 			break;
 		}
 	}
@@ -210,7 +210,7 @@ static int64_t mean_lag(struct sched *s, uint64_t now)
 void division_stale(struct sched *s)
 {
 	s->numbers_changed = true;
-	__atomic_store_n(&s->dirty, DIRTY_NUMBERS, __ATOMIC_RELEASE);
+	__atomic_fetch_or(&s->stale, STALE_NUMBERS, __ATOMIC_RELEASE);
 }
 
 void division_kick(struct sched *s)
@@ -241,16 +241,17 @@ static bool is_at_rest(const struct sched *s, const struct sched_cpu *c)
 
 void divide_stale(struct sched *s, const struct sched_cpu *c, uint64_t now)
 {
-	bool waits = peek(&s->dirty) != DIRTY_NUMBERS && peek(&s->epoch);
+	uint64_t stale = peek(&s->stale);
+	bool waits = !(stale & STALE_NUMBERS) && peek(&s->epoch);
 
-	if (!peek(&s->dirty) && is_at_rest(s, c))
+	if (!(stale & STALE_FLAGS) && is_at_rest(s, c))
 		return;
 	if (waits && (int64_t)(now - peek(&s->divided)) < (int64_t)s->tick)
 		return;
 	/* Who else holds it makes a division, or changes the tree and asks for one. */
 	if (!lock_try(&s->lock))
 		return;
-	(void)__atomic_exchange_n(&s->dirty, DIRTY_NOT, __ATOMIC_ACQ_REL);
+	__atomic_fetch_and(&s->stale, ~STALE_FLAGS, __ATOMIC_ACQ_REL);
 	if (s->numbers_changed)
 		divide_for_all(s);
 	s->numbers_changed = false;
@@ -265,7 +266,7 @@ void divide_stale(struct sched *s, const struct sched_cpu *c, uint64_t now)
 
 /* ---- rates of entities ---- */
 
-uint32_t rate_on_wake(const struct sched_entity *e)
+uint32_t rate_guessed(const struct sched_entity *e)
 {
 	const struct sched_pool *p = e->pool;
 	uint64_t rate_now = peek(&p->rate), pool_guess = peek(&p->guess), demand = demand_of(p);
@@ -274,9 +275,6 @@ uint32_t rate_on_wake(const struct sched_entity *e)
 
 	if (e->attr.exclusive)
 		return RATE_ONE;
-	/* The division was made with as many. */
-	if (demand == demand_noted(p) && peek(&p->leaf_rate))
-		return own ? own : peek(&p->leaf_rate);
 	rate = (uint32_t)MAX(MIN(MAX(rate_now, pool_guess) / MAX(demand, 1u), RATE_ONE), RATE_MIN);
 	if (guess)
 		rate = guess;
@@ -357,7 +355,7 @@ static void queue_again(struct sched_cpu *c, struct sched_entity *all)
 
 		all = e->behind;
 		e->behind = NULL;
-		if (e->boosted)
+		if (is_boosted(e))
 			heap_push(&c->ready, e, e->key);
 		else if (e->eligible > virtual_now(c))
 			heap_push(&c->future, e, e->eligible);
@@ -435,7 +433,7 @@ void cpu_adopt(struct sched *s, struct sched_cpu *c)
 		at = virtual_at(c, MIN(peek(&s->divided), c->now));
 	}
 	c->epoch = epoch;
-	c->charges = 0;
+	c->charges = (int)(CHARGES_PER_SUM + CHARGES_PER_ENTITY * (c->ready.count + c->future.count + c->parked.count));
 	adopt_rates(s, c, &c->ready, at, &rate, &behind);
 	adopt_rates(s, c, &c->future, at, &rate, &behind);
 	adopt_rates(s, c, &c->parked, at, &rate, &behind);

@@ -16,38 +16,67 @@
 
 /* ---- the sums of a CPU ---- */
 
+static void begin(struct sched_cpu *c, uint64_t now)
+{
+	c->begun = true;
+	c->started = c->since = c->now = now;
+	c->omega = (int64_t)now;
+	poke(&c->behind_at, now);
+}
+
+/* Of a CPU that has begun. */
+static inline uint64_t advance(struct sched_cpu *c, uint64_t now)
+{
+	now = MAX(now, c->now);
+	c->now = now;
+	return now;
+}
+
 uint64_t cpu_advance(struct sched_cpu *c, uint64_t now)
 {
-	if (!c->begun) {
-		c->begun = true;
-		c->started = c->since = c->now = now;
-		c->omega = (int64_t)now;
-		poke(&c->behind_at, now);
-	}
-	if (now > c->now)
-		c->now = now;
-	return c->now;
+	if (unlikely(!c->begun))
+		begin(c, now);
+	return advance(c, now);
+}
+
+/* From the last cut on it runs nothing, nor works for anybody. */
+static void rest(struct sched_cpu *c)
+{
+	poke(&c->busy, c->since - c->unused);
+	__atomic_store_n(&c->resting, 1, __ATOMIC_RELEASE);
+}
+
+static void end_rest(struct sched_cpu *c)
+{
+	poke(&c->unused, c->since - c->busy);
+	__atomic_store_n(&c->resting, 0, __ATOMIC_RELEASE);
 }
 
 void cpu_drift(struct sched_cpu *c)
 {
-	poke(&c->behind, cpu_behind(c, c->now));
-	poke(&c->behind_at, c->now);
-	poke(&c->busy_then, cpu_busy(c, c->now));
+	uint64_t now = c->now, busy = cpu_busy(c, now);
+	int64_t ran = (int64_t)(busy - c->busy_then);
+
+	poke(&c->behind, c->behind + served((int64_t)(now - c->behind_at), c->rate) - ran);
+	poke(&c->behind_at, now);
+	poke(&c->busy_then, busy);
 }
 
-void cpu_join(struct sched_cpu *c, const struct sched_entity *e)
+void cpu_join(struct sched_cpu *c, const struct sched_entity *e, int64_t lag)
 {
 	cpu_drift(c);
 	poke(&c->rate, c->rate + e->rate);
-	poke(&c->behind, c->behind + lag_of(c, e));
+	poke(&c->behind, c->behind + lag);
 }
 
-void cpu_leave(struct sched_cpu *c, const struct sched_entity *e)
+int64_t cpu_leave(struct sched_cpu *c, const struct sched_entity *e)
 {
+	int64_t lag = lag_of(c, e);
+
 	cpu_drift(c);
 	poke(&c->rate, c->rate - e->rate);
-	poke(&c->behind, c->behind - lag_of(c, e));
+	poke(&c->behind, c->behind - lag);
+	return lag;
 }
 
 /* ---- where its time goes ---- */
@@ -60,45 +89,39 @@ void cpu_leave(struct sched_cpu *c, const struct sched_entity *e)
 static void book_aftermath(struct sched_cpu *c, struct sched_entity *e, uint64_t elapsed)
 {
 	bump(&e->figures.used, elapsed);
-	bump(&c->busy, elapsed);
 	poke(&c->busy_then, c->busy_then + elapsed);
 	e->aftermath += elapsed;
 	if (e->since == c->since)
 		e->since = c->now;
 }
 
-/* Gives the time since the last cut to the running entity, to the one that ran before a pick, or to idle. */
-static inline uint64_t cut(struct sched_cpu *c, uint64_t now)
+/* The time since the last cut is nobody's. */
+static void cut_idle(struct sched_cpu *c)
 {
-	uint64_t elapsed = cpu_advance(c, now) - c->since;
+	poke(&c->unused, c->unused + (c->now - c->since));
+	c->since = c->now;
+}
 
-	if (!elapsed)
-		return 0;
-	if (c->running) {
-		bump(&c->running->figures.used, elapsed);
-		bump(&c->busy, elapsed);
-	} else if (c->charged) {
-		book_aftermath(c, c->charged, elapsed);
-	} else {
-		c->idle += elapsed;
-	}
-	poke(&c->since, c->now);
-	return elapsed;
+/* Gives the time from the charge to @now, or to c->now, to the one that was charged. */
+static inline void cut_aftermath(struct sched_cpu *c, struct sched_entity *e, uint64_t now)
+{
+	uint64_t elapsed = advance(c, now) - c->since;
+
+	if (elapsed)
+		book_aftermath(c, e, elapsed);
+	c->since = c->now;
 }
 
 /* ---- queues ---- */
 
 void cpu_close_account(struct sched_cpu *c, struct sched_entity *e)
 {
-	uint64_t spent;
-
 	if (e == c->charged)
-		cut(c, c->now);
-	spent = c->now - MIN(e->since, c->now);
+		cut_aftermath(c, e, c->now);
 	if (e->state == SCHED_READY)
-		bump(&e->figures.waited, spent);
+		bump(&e->figures.waited, c->now - e->since);
 	else if (e->state == SCHED_BLOCKED)
-		bump(&e->figures.blocked, spent);
+		bump(&e->figures.blocked, c->now - e->since);
 	e->since = c->now;
 }
 
@@ -106,7 +129,7 @@ static inline void set_state(struct sched_entity *e, struct sched_cpu *c, enum s
 {
 	e->since = c->now;
 	poke(&e->state, state);
-	if (e->gang_index < SCHED_GANG_MAX)
+	if (unlikely(in_gang(e)))
 		gang_note(e);
 }
 
@@ -121,7 +144,7 @@ void cpu_park(struct sched_cpu *c, struct sched_entity *e, enum park why, uint64
 
 static void unpark(struct sched_cpu *c, struct sched_entity *e)
 {
-	uint64_t spent = c->now - MIN(e->parked_since, c->now);
+	uint64_t spent = c->now - e->parked_since;
 
 	if (e->park == PARK_PACE || e->park == PARK_WINDOW)
 		bump(&e->figures.limited, spent);
@@ -136,15 +159,13 @@ static void unpark(struct sched_cpu *c, struct sched_entity *e)
  * only one in a slice on each CPU, or a crowd that wakes would keep off those who run. Whose turn ends before that
  * request is served is still first.
  */
-static bool is_boosted(const struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
+static bool goes_first(const struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
 {
 	uint64_t slice = peek(&s->slice);
 
-	if (!e->woken && !e->boosted)
-		return false;
 	if (e->attr.latency && is_on(s, SCHED_OFF_LATENCY))
 		return lag_of(c, e) > -(int64_t)slice;
-	if (e->boosted)
+	if (is_boosted(e))
 		return true;
 	if (e->rate < RETURN_RATE || !is_on(s, SCHED_OFF_CREDIT))
 		return false;
@@ -154,17 +175,26 @@ static bool is_boosted(const struct sched *s, struct sched_cpu *c, const struct 
 	return true;
 }
 
+/* What its marks say about its place: true when it goes before all others. Who yields does so once. */
+static bool heed_marks(const struct sched *s, struct sched_cpu *c, struct sched_entity *e, int64_t *deadline)
+{
+	bool first = e->marks & (MARK_WOKEN | MARK_BOOSTED) && goes_first(s, c, e);
+
+	if (e->marks & MARK_YIELDS)
+		*deadline += stretch_of(e, request_of(s));
+	e->marks &= (uint8_t)~(MARK_YIELDS | MARK_BOOSTED);
+	e->marks |= first ? MARK_BOOSTED : 0;
+	return first;
+}
+
 void cpu_enqueue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
 	int64_t deadline = deadline_of(e), virtual = virtual_now(c);
+	bool first = e->marks && heed_marks(s, c, e, &deadline);
 
-	e->boosted = is_boosted(s, c, e);
-	if (e->yields)
-		deadline += stretch_of(e, request_of(s));
-	e->yields = false;
-	if (peek(&e->pool->strict) && e->eligible > virtual)
+	if (e->eligible > virtual && may_be_limited(e) && peek(&e->pool->strict))
 		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
-	else if (e->boosted)
+	else if (first)
 		heap_push(&c->ready, e, deadline - LATENCY_KEY), poke(&c->hurry, 1);
 	else if (e->eligible <= virtual)
 		heap_push(&c->ready, e, deadline);
@@ -193,9 +223,10 @@ void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e)
 	cpu_publish(c);
 }
 
-static inline void push_ready(struct sched_cpu *c, struct sched_entity *e) { heap_push(&c->ready, e, deadline_of(e)); }
+static inline void push_ready(struct sched_cpu *c, struct sched_entity *e) { heap_line_up(&c->ready, e, deadline_of(e)); }
 
-static inline bool one_is_due(const struct heap *h, int64_t time) { return h->count && h->at[0].key <= time; }
+/* The first key of an empty one is NEVER. */
+static inline bool one_is_due(const struct heap *h, int64_t time) { return h->at[0].key <= time; }
 
 /* What may run again. */
 static void unpark_due(struct sched *s, struct sched_cpu *c)
@@ -210,11 +241,17 @@ static void unpark_due(struct sched *s, struct sched_cpu *c)
 	}
 }
 
+/* Who is due again. */
+NOINLINE static void promote(struct sched_cpu *c, int64_t virtual)
+{
+	while (one_is_due(&c->future, virtual))
+		push_ready(c, heap_pop(&c->future));
+}
+
 void cpu_promote(struct sched *s, struct sched_cpu *c)
 {
 	unpark_due(s, c);
-	while (one_is_due(&c->future, virtual_now(c)))
-		push_ready(c, heap_pop(&c->future));
+	promote(c, virtual_now(c));
 	cpu_publish(c);
 }
 
@@ -234,30 +271,34 @@ bool sched_kicked(const struct sched *s, unsigned cpu)
 	return peek(&s->cpu[cpu].kicked);
 }
 
-/* Does not take back that numbers changed. */
 static void ask_for_division(struct sched *s)
 {
-	if (!peek(&s->dirty))
-		__atomic_store_n(&s->dirty, DIRTY_DEMAND, __ATOMIC_RELEASE);
+	if (!(peek(&s->stale) & STALE_FLAGS))
+		__atomic_fetch_or(&s->stale, STALE_DEMAND, __ATOMIC_RELEASE);
 }
 
 /* Demand is counted for the division, which an exclusive core is no part of. */
-void count_demand(struct sched *s, struct sched_entity *e, int change)
+static inline void note_change(struct sched *s, struct sched_entity *e, int change)
 {
 	uint64_t before;
 	uint32_t noted;
 
-	if (e->attr.exclusive)
+	if (unlikely(e->attr.exclusive))
 		return;
 	before = __atomic_fetch_add(&e->pool->demand, (uint64_t)(int64_t)change, __ATOMIC_RELAXED);
 	noted = before >> 32;
 	if ((uint32_t)before == noted)
-		__atomic_fetch_add(&s->changed, 1, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&s->stale, STALE_POOL, __ATOMIC_RELEASE);
 	else if ((uint32_t)before + (uint32_t)change == noted)
-		__atomic_fetch_sub(&s->changed, 1, __ATOMIC_RELEASE);
+		__atomic_fetch_sub(&s->stale, STALE_POOL, __ATOMIC_RELEASE);
 	/* Who wakes among more or fewer than there were has a rate that is a guess; with affinities it matters whose. */
 	if ((change > 0 && (uint32_t)before + 1 != noted) || peek(&e->mask) != ANYWHERE)
 		ask_for_division(s);
+}
+
+void count_demand(struct sched *s, struct sched_entity *e, int change)
+{
+	note_change(s, e, change);
 }
 
 /*
@@ -266,11 +307,12 @@ void count_demand(struct sched *s, struct sched_entity *e, int change)
  */
 static int64_t lag_after_sleep(const struct sched *s, const struct sched_entity *e, uint64_t now)
 {
-	int64_t slept = clamp_time((int64_t)(now - MIN(e->since, now)), TIME_CAP);
+	uint64_t slept;
 
 	if (e->lag >= 0)
-		return is_on(s, SCHED_OFF_CREDIT) ? MIN(e->lag, (int64_t)peek(&s->slice) / 2) : 0;
-	return MIN(e->lag + served(slept, e->rate), 0);
+		return is_on(s, SCHED_OFF_CREDIT) ? MIN(e->lag, (int64_t)(peek(&s->slice) / 2)) : 0;
+	slept = MIN(now - e->since, (uint64_t)TIME_CAP);
+	return MIN(e->lag + served((int64_t)slept, e->rate), 0);
 }
 
 /* Should @e, just queued, run instead of what runs on @c? */
@@ -283,8 +325,8 @@ static bool preempts(const struct sched_cpu *c, const struct sched_entity *e)
 		return true;
 	if (e->queue != HEAP_READY)
 		return false;
-	if (e->boosted || r->boosted)
-		return e->boosted && !r->boosted;
+	if ((e->marks | r->marks) & MARK_BOOSTED)
+		return is_boosted(e) && !is_boosted(r);
 	left = MAX((int64_t)r->left, ran);
 	return deadline_of(e) < later(r->eligible, stretch(left, r->rate)) - r->early;
 }
@@ -329,9 +371,24 @@ static bool lock_target(struct sched_cpu *home, struct sched_cpu *to, const stru
 }
 
 /* Wakes on a CPU that keeps its state and has nothing else to do: the pick that follows need not look for it. */
-static bool is_all_there_is(const struct sched_cpu *c, const struct sched_entity *e)
+static inline bool is_all_there_is(const struct sched_cpu *c, const struct sched_entity *e)
 {
-	return peek(&e->held) == c->id + 1 && !e->attr.latency && !c->running && !c->back && !(c->ready.count | c->future.count);
+	return !(c->ready.count | c->future.count) && !c->running && !c->back && !e->attr.latency && peek(&e->held) == c->id + 1;
+}
+
+/* Among those who belong to @c, owed @lag; whoever runs there is told, if that matters to him. */
+static inline void join_queue(struct sched *s, struct sched_cpu *c, struct sched_entity *e, int64_t lag)
+{
+	e->eligible = apart(virtual_now(c), stretch_lag(e, lag));
+	cpu_join(c, e, lag);
+	if (is_all_there_is(c, e))
+		c->back = e;
+	else
+		cpu_enqueue(s, c, e);
+	if (unlikely(in_gang(e)))
+		gang_note(e);
+	if (!c->running || preempts(c, e))
+		sched_kick(s, c->id);
 }
 
 /*
@@ -363,20 +420,12 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 	}
 	if (put)
 		__atomic_store_n(&e->held, 0, __ATOMIC_RELEASE);
-	cpu_advance(to, home->now);
 	if (to != home) {
+		cpu_advance(to, home->now);
 		bump(&e->figures.migrations, 1);
 		poke(&e->cpu, to->id);
 	}
-	e->eligible = apart(virtual_now(to), stretch_lag(e, lag));
-	cpu_join(to, e);
-	if (is_all_there_is(to, e))
-		to->back = e;
-	else
-		cpu_enqueue(s, to, e);
-	gang_note(e);
-	if (!to->running || preempts(to, e))
-		sched_kick(s, to->id);
+	join_queue(s, to, e, lag);
 	if (to != home)
 		lock_release(&to->lock);
 }
@@ -385,6 +434,36 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 static uint64_t first_request(const struct sched *s)
 {
 	return MAX(MIN(request_of(s) / 4, s->tick), 1);
+}
+
+/* Where nothing is to be asked: it stays where it is, if that CPU has its state or is the only one. */
+static inline bool stays(const struct sched *s, const struct sched_entity *e)
+{
+	return !(peek(&e->mask) | peek(&s->exclusive)) && (s->cpus == 1 || peek(&e->held));
+}
+
+/* From BLOCKED to READY. */
+static void wake_up(struct sched *s, struct sched_cpu *home, struct sched_entity *e)
+{
+	int64_t lag = lag_after_sleep(s, e, home->now);
+
+	note_change(s, e, 1);
+	set_rate(s, e, rate_on_wake(e));
+	lag = lag_forgiven(e, lag);
+	e->floor = 0;
+	if (unlikely(in_gang(e)))
+		gang_wake(e);
+	e->marks |= MARK_WOKEN;
+	e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
+	bump(&e->figures.wakes, 1);
+	if (unlikely(!stays(s, e))) {
+		cpu_place(s, home, e, lag, false);
+		return;
+	}
+	cpu_close_account(home, e);
+	set_state(e, home, SCHED_READY);
+	e->lag = lag;
+	join_queue(s, home, e, lag);
 }
 
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
@@ -397,25 +476,381 @@ void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now)
 	if (e->state == SCHED_RUNNING) {
 		e->wake_pending = true;
 	} else if (e->state == SCHED_BLOCKED) {
-		int64_t lag;
-
 		cpu_advance(home, now);
-		lag = lag_after_sleep(s, e, home->now);
-		count_demand(s, e, 1);
-		set_rate(s, e, rate_on_wake(e));
-		lag = lag_forgiven(e, lag);
-		e->floor = 0;
-		if (e->gang_index < SCHED_GANG_MAX)
-			gang_wake(e);
-		e->woken = true;
-		e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
-		bump(&e->figures.wakes, 1);
-		cpu_place(s, home, e, lag, false);
+		wake_up(s, home, e);
 	}
 	lock_release(&home->lock);
 }
 
 /* ---- pick ---- */
+
+/*
+ * Before an entity, out of its heap, may run: does any limit, sibling or other pool have a say in it? True when it may
+ * not run now; it is parked then. Else it has taken *turn ticks from its limits.
+ */
+static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
+{
+	if (may_be_limited(e) && peek(&e->pool->strict) && e->eligible > virtual_now(c))
+		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
+	else if (in_gang(e) && gang_leads(s, e))
+		cpu_park(c, e, PARK_COSTOP, c->now + s->tick);
+	else if (peek(&s->separate_cores) && core_refuses(s, c, e))
+		cpu_park(c, e, PARK_CORE, c->now + s->tick);
+	else if (may_be_limited(e) && is_on(s, SCHED_OFF_LIMIT) && !(*turn = limit_take(s, e, c->now, *turn)))
+		cpu_park(c, e, PARK_WINDOW, limit_window_end(s, c->now));
+	else
+		return false;
+	return true;
+}
+
+/* False: hold_back() has nothing to ask about, where cores are not kept to one pool. */
+static inline bool may_be_held(const struct sched_entity *e) { return may_be_limited(e) || in_gang(e); }
+
+/* READY again, the long way. Who may not stay here is nowhere until it is put and released. */
+static void requeue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	if (may_run_on(s, e, c->id)) {
+		cpu_enqueue(s, c, e);
+		return;
+	}
+	e->lag = cpu_leave(c, e);
+	cpu_want_release(s, c, e);
+}
+
+/* Who is back stays, or has to leave, and NULL. What else would send it the long way has done so at its charge. */
+NOINLINE static struct sched_entity *stay_or_leave(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	if (may_run_on(s, e, c->id))
+		return e;
+	requeue(s, c, e);
+	return NULL;
+}
+
+/*
+ * Brings the queues up to date: who has had what it is due changes places with who is due again. Who is back and still
+ * due is returned, in no heap: it may be the next one, or will change places with it.
+ */
+static ALWAYS_INLINE struct sched_entity *settle(struct sched *s, struct sched_cpu *c)
+{
+	struct sched_entity *e = c->back;
+	int64_t virtual = virtual_now(c);
+
+	c->back = NULL;
+	if (e && unlikely(peek(&e->mask) | peek(&s->exclusive)))
+		e = stay_or_leave(s, c, e);
+	if (e && e->eligible > virtual) {
+		if (!one_is_due(&c->future, virtual)) {
+			heap_line_up(&c->future, e, e->eligible);
+			return NULL;
+		}
+		e = heap_exchange(&c->future, e, e->eligible);
+	}
+	if (one_is_due(&c->future, virtual))
+		promote(c, virtual);
+	return e;
+}
+
+/* Out of the queue, or @e that is in none: of those who are due the earliest deadline, else who will be due first. */
+static inline struct sched_entity *first(struct sched_cpu *c, struct sched_entity *e)
+{
+	if (likely(e != NULL)) {
+		int64_t deadline = deadline_of(e);
+
+		return one_is_due(&c->ready, deadline) ? heap_exchange(&c->ready, e, deadline) : e;
+	}
+	if (c->ready.count)
+		return heap_pop(&c->ready);
+	return c->future.count ? heap_pop(&c->future) : NULL;
+}
+
+/* Somebody's siblings may prefer him to the first. */
+NOINLINE static struct sched_entity *next_preferred(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	struct sched_entity *preferred;
+
+	if (e)
+		push_ready(c, e);
+	preferred = gang_prefer(s, c);
+	if (!preferred)
+		return first(c, NULL);
+	take_out(c, preferred);
+	return preferred;
+}
+
+static inline struct sched_entity *next(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	return unlikely(c->preferred || peek(&c->corun)) ? next_preferred(s, c, e) : first(c, e);
+}
+
+/* The only one there is, on the only CPU. */
+static inline bool is_alone(const struct sched *s, const struct sched_cpu *c)
+{
+	return !(c->ready.count | c->future.count | c->parked.count) && s->cpus == 1;
+}
+
+static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
+{
+	bool alone = is_alone(s, c);
+
+	poke(&c->long_turn, alone);
+	if (alone)
+		return peek(&s->slice) * SCHED_ALONE_SLICES;
+	return c->favoured == FAVOUR_SHORT ? MIN(e->left, gang_favour(s, e)) : e->left;
+}
+
+/*
+ * @e, taken out of the queue, or who comes after it if it may not run, and for how long; NULL: nobody may. When all
+ * that was here has been parked the CPU is idle, and may take anything from others.
+ */
+static inline struct sched_entity *choose(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
+{
+	bool pulled = s->cpus == 1;
+
+	for (unsigned tries = 0; tries < PARKS_PER_PICK; tries++) {
+		e = tries ? next(s, c, NULL) : e;
+		if (e) {
+			*turn = turn_of(s, c, e);
+			if (!hold_back(s, c, e, turn))
+				return e;
+			c->favoured = FAVOUR_NOT;
+		} else if (pulled) {
+			break;
+		} else {
+			pulled = true;
+			balance_pull(s, c);
+		}
+	}
+	return NULL;
+}
+
+/* From other CPUs what is more urgent, or anything when there is nothing here. One that is due is enough for a tick. */
+static inline bool must_pull(const struct sched *s, const struct sched_cpu *c, const struct sched_entity *e)
+{
+	return s->cpus > 1 && (c->now - c->balanced >= s->tick || (!e && !c->ready.count));
+}
+
+static struct sched_entity *pull(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	if (e)
+		push_ready(c, e);
+	balance_pull_slow(s, c);
+	return next(s, c, NULL);
+}
+
+/* What CPUs that look for work, or have some to give, should know of a turn that begins. */
+static void tell_others(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
+{
+	uint64_t *idle = &s->idle[c->id / 64], *lent = &s->lent[c->id / 64], me = BIT(c->id % 64);
+
+	if (peek(idle) & me)
+		__atomic_fetch_and(idle, ~me, __ATOMIC_RELAXED);
+	if (e->eligible > virtual_now(c) && !is_boosted(e) && !gang_coruns(s, e))
+		__atomic_fetch_or(lent, me, __ATOMIC_RELAXED);
+	else if (peek(lent) & me)
+		__atomic_fetch_and(lent, ~me, __ATOMIC_RELAXED);
+	if (c->waiting)
+		balance_offer(s, c);
+}
+
+/* What follows from the marks of one that begins to run, after it waited for so long. */
+NOINLINE static void dispatch_marked(struct sched *s, struct sched_entity *e, uint64_t waited)
+{
+	if (e->marks & MARK_WOKEN)
+		account_wake_latency(e, waited);
+	e->marks &= (uint8_t)~MARK_WOKEN;
+	if (!in_gang(e))
+		return;
+	gang_note(e);
+	gang_announce(s, e);
+}
+
+static inline void dispatch(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	uint64_t now = c->now, waited = now - e->since;
+
+	bump(&e->figures.waited, waited);
+	bump(&e->figures.dispatches, 1);
+	e->since = now;
+	poke(&e->state, SCHED_RUNNING);
+	__atomic_store_n(&e->held, c->id + 1, __ATOMIC_RELEASE);
+	c->running = e;
+	if (unlikely(e->marks))
+		dispatch_marked(s, e, waited);
+	if (s->cpus > 1)
+		tell_others(s, c, e);
+}
+
+static inline uint64_t add_capped(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* When this CPU must choose again though its turn has not ended: a division is due that others do not make. */
+NOINLINE static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t end)
+{
+	uint64_t due;
+
+	if (c->parked.count)
+		end = MIN(end, MAX((uint64_t)c->parked.at[0].key, c->now + s->tick));
+	if (!is_stale(s) || c->long_turn)
+		return end;
+	due = MAX(add_capped(peek(&s->divided), s->tick), c->now + 1);
+	return MIN(end, due);
+}
+
+static inline void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
+{
+	*slice_end = UINT64_MAX;
+	if (!c->resting)
+		rest(c);
+	if (peek(&s->separate_cores))
+		core_leave(s, c);
+	/* A division that others make may let them go earlier. */
+	if (c->parked.count)
+		*slice_end = MIN(MAX((uint64_t)c->parked.at[0].key, c->now + 1), c->now + s->tick);
+	if (c->waiting)
+		*slice_end = c->now + 1;
+	if (s->cpus > 1)
+		__atomic_fetch_or(&s->idle[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
+}
+
+/* The only CPU, and nobody there wants anything: whoever wakes next will see whether anything has changed. */
+static inline bool is_only_at_rest(const struct sched *s, const struct sched_cpu *c)
+{
+	return s->cpus == 1 && !c->rate && !(peek(&s->stale) & STALE_FLAGS);
+}
+
+/*
+ * Before a pick: a new division, if one is due. But who has just been put before all others goes first by any division:
+ * then it can wait until that short turn is over, and true is returned. Not twice in a row, or those who wake all the
+ * time would keep everybody at old rates.
+ */
+static bool divide_or_hurry(struct sched *s, struct sched_cpu *c, uint64_t now)
+{
+	bool hurry = peek(&c->hurry) && !c->hurried;
+
+	poke(&c->hurry, 0);
+	c->hurried = hurry;
+	if (!hurry && is_stale(s) && !is_only_at_rest(s, c))
+		divide_stale(s, c, now);
+	return hurry;
+}
+
+static void adopt(struct sched *s, struct sched_cpu *c)
+{
+	if (c->back)
+		requeue(s, c, c->back);
+	c->back = NULL;
+	cpu_adopt(s, c);
+}
+
+/* The time until @now is whose turn ended last, or nobody's. */
+static inline void begin_pick(struct sched_cpu *c, uint64_t now)
+{
+	poke(&c->kicked, 0); /* whoever was queued before is seen now */
+	ASSERT(!c->running);
+	if (likely(c->charged != NULL)) {
+		cut_aftermath(c, c->charged, now);
+		c->charged = NULL;
+	} else {
+		c->since = cpu_advance(c, now);
+		end_rest(c);
+	}
+}
+
+/* The rest of a pick, under the lock, with @e taken out of the queue, or nobody: whether it may run is to be asked. */
+static ALWAYS_INLINE struct sched_entity *finish_pick(struct sched *s, struct sched_cpu *c, struct sched_entity *e, bool hurry,
+						      uint64_t *slice_end)
+{
+	uint64_t turn;
+
+	e = choose(s, c, e, &turn);
+	cpu_publish(c);
+	if (e) {
+		/* It may have come from a CPU whose clock was further on: until then it waited there. */
+		cut_idle(c);
+		dispatch(s, c, e);
+		*slice_end = add_capped(c->now, turn);
+		if (!hurry || !is_boosted(e))
+			*slice_end = next_look(s, c, *slice_end);
+	} else {
+		go_idle(s, c, slice_end);
+	}
+	lock_release(&c->lock);
+	return e;
+}
+
+/* The same for a pick that began as one of those where nothing has to be asked. */
+NOINLINE static struct sched_entity *end_pick(struct sched *s, struct sched_cpu *c, struct sched_entity *e, bool pulls,
+					      uint64_t *slice_end)
+{
+	if (pulls)
+		e = pull(s, c, e);
+	return finish_pick(s, c, e, false, slice_end);
+}
+
+/* The whole of a pick when there is more to look at than who is ready. @locked: it has begun. */
+NOINLINE static struct sched_entity *pick_eventful(struct sched *s, struct sched_cpu *c, bool locked, uint64_t now,
+						   uint64_t *slice_end)
+{
+	struct sched_entity *e;
+	bool hurry = false;
+
+	if (!locked) {
+		hurry = divide_or_hurry(s, c, now);
+		lock_acquire(&c->lock);
+		begin_pick(c, now);
+	}
+	if (!hurry && must_adopt(s, c))
+		adopt(s, c);
+	if (peek(&c->claim))
+		core_retry(s, c);
+	if (c->parked.count)
+		unpark_due(s, c);
+	e = settle(s, c);
+	e = must_pull(s, c, e) ? pull(s, c, e) : next(s, c, e);
+	return finish_pick(s, c, e, hurry, slice_end);
+}
+
+static inline bool is_eventful(const struct sched *s, const struct sched_cpu *c)
+{
+	return must_adopt(s, c) || peek(&c->corun) | c->parked.count || c->preferred || peek(&s->separate_cores);
+}
+
+struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end)
+{
+	struct sched_cpu *c = cpu_of(s, cpu);
+	struct sched_entity *e;
+	unsigned waiting;
+	uint64_t turn;
+
+	if (unlikely(is_stale(s) || peek(&c->hurry) | c->hurried))
+		return pick_eventful(s, c, false, now, slice_end);
+	lock_acquire(&c->lock);
+	begin_pick(c, now);
+	if (unlikely(is_eventful(s, c)))
+		return pick_eventful(s, c, true, now, slice_end);
+	e = settle(s, c);
+	if (unlikely(must_pull(s, c, e)))
+		return end_pick(s, c, e, true, slice_end);
+	e = first(c, e);
+	if (unlikely(!e || may_be_held(e)))
+		return end_pick(s, c, e, false, slice_end);
+	waiting = c->ready.count + c->future.count;
+	turn = e->left;
+	poke(&c->long_turn, false);
+	if (unlikely(!waiting))
+		turn = turn_of(s, c, e);
+	poke(&c->waiting, waiting);
+	if (s->cpus > 1)
+		cpu_publish(c);
+	dispatch(s, c, e);
+	*slice_end = add_capped(c->now, turn);
+	lock_release(&c->lock);
+	return e;
+}
+
+/* ---- charge ---- */
 
 /* What a turn counts as: with what came of the one before. */
 static inline uint64_t with_aftermath(struct sched_cpu *c, struct sched_entity *e, uint64_t ran)
@@ -429,333 +864,66 @@ static inline uint64_t with_aftermath(struct sched_cpu *c, struct sched_entity *
 	return ran + before;
 }
 
-/* True when @e, out of its heap, may not run now; it is parked then. Else it has taken *turn ticks from its limits. */
-static bool hold_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
-{
-	if (peek(&e->pool->strict) && e->eligible > virtual_now(c))
-		cpu_park(c, e, PARK_PACE, (uint64_t)later(e->eligible, c->omega));
-	else if (e->gang_index < SCHED_GANG_MAX && gang_leads(s, e))
-		cpu_park(c, e, PARK_COSTOP, c->now + s->tick);
-	else if (peek(&s->separate_cores) && core_refuses(s, c, e))
-		cpu_park(c, e, PARK_CORE, c->now + s->tick);
-	else if (peek(&e->pool->limited) && is_on(s, SCHED_OFF_LIMIT) && !(*turn = limit_take(s, e, c->now, *turn)))
-		cpu_park(c, e, PARK_WINDOW, limit_window_end(s, c->now));
-	else
-		return false;
-	return true;
-}
-
-/* READY again, the long way. Who may not stay here is nowhere until it is put and released. */
-static void requeue(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
-{
-	if (may_run_on(s, e, c->id)) {
-		cpu_enqueue(s, c, e);
-		return;
-	}
-	cpu_leave(c, e);
-	e->lag = lag_of(c, e);
-	cpu_want_release(s, c, e);
-}
-
-/*
- * Brings the queues up to date: who has had what it is due changes places with who is due again. Who is back and still
- * due is returned, in no heap: it may be the next one, or will change places with it.
- */
-static struct sched_entity *settle(struct sched *s, struct sched_cpu *c)
-{
-	struct sched_entity *e = c->back;
-	int64_t virtual = virtual_now(c);
-
-	c->back = NULL;
-	if (e && (e->yields || peek(&e->pool->strict) || !may_run_on(s, e, c->id))) {
-		requeue(s, c, e);
-		e = NULL;
-	}
-	if (c->parked.count)
-		unpark_due(s, c);
-	if (e && e->eligible > virtual) {
-		struct sched_entity *due = NULL;
-
-		if (one_is_due(&c->future, virtual))
-			due = heap_exchange(&c->future, e, e->eligible);
-		else
-			heap_push(&c->future, e, e->eligible);
-		e = due;
-	}
-	while (one_is_due(&c->future, virtual))
-		push_ready(c, heap_pop(&c->future));
-	return e;
-}
-
-/* Out of the queue, or @e that is in none: of those who are due the earliest deadline, else who will be due first. */
-static struct sched_entity *first(struct sched_cpu *c, struct sched_entity *e)
-{
-	if (e) {
-		int64_t deadline = deadline_of(e);
-
-		return one_is_due(&c->ready, deadline) ? heap_exchange(&c->ready, e, deadline) : e;
-	}
-	if (c->ready.count)
-		return heap_pop(&c->ready);
-	return c->future.count ? heap_pop(&c->future) : NULL;
-}
-
-/* The first, or whom its siblings prefer. */
-static struct sched_entity *next(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
-{
-	struct sched_entity *preferred;
-
-	if (likely(!c->preferred && !peek(&c->corun)))
-		return first(c, e);
-	if (e)
-		push_ready(c, e);
-	preferred = gang_prefer(s, c);
-	if (!preferred)
-		return first(c, NULL);
-	take_out(c, preferred);
-	return preferred;
-}
-
-static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
-{
-	bool alone = s->cpus == 1 && !(c->parked.count | c->ready.count | c->future.count);
-
-	poke(&c->long_turn, alone);
-	if (alone)
-		return peek(&s->slice) * SCHED_ALONE_SLICES;
-	return unlikely(c->favoured == FAVOUR_SHORT) ? MIN(MAX(e->left, 1), gang_favour(s, e)) : MAX(e->left, 1);
-}
-
-/*
- * Takes out of the queue who is to run, and for how long; NULL: nobody may. @e, if any, is in no heap but among them.
- * When all that was here has been parked the CPU is idle, and may take anything from others.
- */
-static inline struct sched_entity *choose(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t *turn)
-{
-	bool pulled = s->cpus == 1;
-
-	for (unsigned tries = 0; tries < PARKS_PER_PICK; tries++) {
-		e = next(s, c, e);
-		if (likely(e != NULL)) {
-			*turn = turn_of(s, c, e);
-			if (likely(!hold_back(s, c, e, turn)))
-				return e;
-			c->favoured = FAVOUR_NOT;
-			e = NULL;
-		} else if (pulled) {
-			break;
-		} else {
-			pulled = true;
-			balance_pull(s, c);
-		}
-	}
-	return NULL;
-}
-
-/* From other CPUs what is more urgent, or anything when there is nothing here. One that is due is enough for a tick. */
-static struct sched_entity *pull(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
-{
-	if (e && c->now - c->balanced < s->tick)
-		return e;
-	if (e)
-		push_ready(c, e);
-	balance_pull(s, c);
-	return NULL;
-}
-
-/* What CPUs that look for work, or have some to give, should know of a turn that begins. */
-static void tell_others(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
-{
-	uint64_t *idle = &s->idle[c->id / 64], *lent = &s->lent[c->id / 64], me = BIT(c->id % 64);
-
-	if (peek(idle) & me)
-		__atomic_fetch_and(idle, ~me, __ATOMIC_RELAXED);
-	if (e->eligible > virtual_now(c) && !e->boosted && !gang_coruns(s, e))
-		__atomic_fetch_or(lent, me, __ATOMIC_RELAXED);
-	else if (peek(lent) & me)
-		__atomic_fetch_and(lent, ~me, __ATOMIC_RELAXED);
-	if (c->waiting)
-		balance_offer(s, c);
-}
-
-static void dispatch(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
-{
-	if (e->woken)
-		account_wake_latency(e, c->now - MIN(e->since, c->now));
-	e->woken = false;
-	bump(&e->figures.waited, c->now - MIN(e->since, c->now));
-	set_state(e, c, SCHED_RUNNING);
-	__atomic_store_n(&e->held, c->id + 1, __ATOMIC_RELEASE);
-	bump(&e->figures.dispatches, 1);
-	c->running = e;
-	poke(&c->busy_now, 1);
-	if (e->gang_index < SCHED_GANG_MAX)
-		gang_announce(s, e);
-	if (s->cpus > 1)
-		tell_others(s, c, e);
-}
-
-static uint64_t add_capped(uint64_t a, uint64_t b)
-{
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
-/* When this CPU must choose again though its turn has not ended: a division is due that others do not make. */
-static uint64_t next_look(struct sched *s, const struct sched_cpu *c, uint64_t end)
-{
-	uint64_t due;
-
-	if (c->parked.count)
-		end = MIN(end, MAX((uint64_t)c->parked.at[0].key, c->now + s->tick));
-	if (likely(!is_stale(s)) || c->long_turn)
-		return end;
-	due = MAX(add_capped(peek(&s->divided), s->tick), c->now + 1);
-	return MIN(end, due);
-}
-
-static void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice_end)
-{
-	*slice_end = UINT64_MAX;
-	core_leave(s, c);
-	/* A division that others make may let them go earlier. */
-	if (c->parked.count)
-		*slice_end = MIN(MAX((uint64_t)c->parked.at[0].key, c->now + 1), c->now + s->tick);
-	if (c->waiting)
-		*slice_end = c->now + 1;
-	if (s->cpus > 1)
-		__atomic_fetch_or(&s->idle[c->id / 64], BIT(c->id % 64), __ATOMIC_RELAXED);
-}
-
-/*
- * Who has just been put before all others goes first by any division: a new one can wait until that short turn is over.
- * But not twice in a row, or those who wake all the time would keep everybody at old rates.
- */
-static bool is_hurried(struct sched_cpu *c)
-{
-	bool hurry = peek(&c->hurry) && !c->hurried;
-
-	poke(&c->hurry, 0);
-	c->hurried = hurry;
-	return hurry;
-}
-
-struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end)
-{
-	struct sched_cpu *c = cpu_of(s, cpu);
-	bool hurry = is_hurried(c);
-	struct sched_entity *e;
-	uint64_t turn;
-
-	if (!hurry)
-		divide_if_due(s, c, now);
-	lock_acquire(&c->lock);
-	poke(&c->kicked, 0); /* whoever was queued before is seen now */
-	ASSERT(!c->running);
-	cut(c, now);
-	c->charged = NULL;
-	if (!hurry && must_adopt(s, c)) {
-		if (c->back)
-			requeue(s, c, c->back);
-		c->back = NULL;
-		cpu_adopt(s, c);
-	}
-	if (unlikely(peek(&c->claim)))
-		core_retry(s, c);
-	e = settle(s, c);
-	if (s->cpus > 1)
-		e = pull(s, c, e);
-	e = choose(s, c, e, &turn);
-	cpu_publish(c);
-	if (e) {
-		/* It may have come from a CPU whose clock was further on: until then it waited there. */
-		cut(c, c->now);
-		dispatch(s, c, e);
-		*slice_end = add_capped(c->now, turn);
-		if (!hurry || !e->boosted)
-			*slice_end = next_look(s, c, *slice_end);
-	} else {
-		go_idle(s, c, slice_end);
-	}
-	lock_release(&c->lock);
-	return e;
-}
-
-/* ---- charge ---- */
-
 /* A request that is served is followed by the next one; what was taken beyond it is taken off that. */
-static void serve(struct sched *s, struct sched_entity *e, uint64_t ran)
+static inline void serve(struct sched *s, struct sched_entity *e, uint64_t ran)
 {
 	uint64_t request = request_of(s);
+	int64_t left = (int64_t)(e->left - ran);
 
 	e->eligible = later(e->eligible, stretch_of(e, MIN(ran, (uint64_t)TIME_CAP)));
-	if (ran < e->left)
-		e->left -= ran;
-	else if (ran - e->left < request)
-		e->left += request - ran;
-	else
-		e->left = request - (ran - e->left) % request;
+	if (left <= 0)
+		left += (int64_t)request;
+	if (unlikely(left <= 0))
+		left = (int64_t)(request - (uint64_t)-left % request);
+	e->left = (uint64_t)left;
 }
 
 static void block(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
 	int64_t most = 2 * (int64_t)peek(&s->slice);
 
-	cpu_leave(c, e);
 	c->yielded = false;
-	e->lag = clamp_time(lag_of(c, e), most);
-	e->boosted = false;
+	e->lag = clamp_time(cpu_leave(c, e), most);
+	e->marks &= (uint8_t)~MARK_BOOSTED;
 	set_state(e, c, SCHED_BLOCKED);
 	count_demand(s, e, -1);
 }
 
-/* READY again. The next pick, which follows at once, queues it or takes it again. */
+/* READY again. The next pick, which follows at once, queues it or takes it again; or it is queued for a reason. */
 static void come_back(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
 	set_state(e, c, SCHED_READY);
-	if (unlikely(e->boosted) && !c->yielded) {
+	if (c->yielded)
+		e->marks = (uint8_t)((e->marks & ~MARK_BOOSTED) | MARK_YIELDS);
+	if (e->marks & (MARK_BOOSTED | MARK_YIELDS) || may_be_limited(e))
 		requeue(s, c, e);
-		return;
-	}
-	e->boosted = false;
-	c->back = e;
-	if (unlikely(c->yielded)) {
-		e->yields = true;
+	else
+		c->back = e;
+	if (c->yielded)
 		gang_yield(s, c, e);
-	}
 }
 
 /* What woke it came after it had decided to block, and before that was known here. */
 static void wake_again(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
 	c->yielded = false;
-	e->woken = true;
+	e->marks |= MARK_WOKEN;
 	bump(&e->figures.wakes, 1);
 	set_state(e, c, SCHED_READY);
 	requeue(s, c, e);
 }
 
-void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end)
+/* The rest of a charge, when it is not only that one of many has had its turn. */
+NOINLINE static void end_turn(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t ran, enum sched_end end)
 {
-	struct sched_cpu *c = cpu_of(s, cpu);
-	struct sched_entity *e;
-	uint64_t ran;
-
-	lock_acquire(&c->lock);
-	e = c->running;
-	ASSERT(e && e->state == SCHED_RUNNING);
-	ran = with_aftermath(c, e, cut(c, now));
-	if (peek(&e->pool->limited))
+	if (may_be_limited(e))
 		limit_settle(s, e, ran, c->now);
-	e->boosted = e->boosted && ran < e->left;
+	if (is_boosted(e) && ran >= e->left)
+		e->marks &= (uint8_t)~MARK_BOOSTED;
 	serve(s, e, ran);
-	if (e->gang_index < SCHED_GANG_MAX)
+	if (in_gang(e))
 		gang_progress(e, ran);
-	c->charges++;
-	c->running = NULL;
-	c->charged = e;
-	poke(&c->busy_now, 0);
-	poke(&c->core_pool, NULL);
-	if (unlikely(c->favoured))
+	if (c->favoured)
 		gang_favoured(s, c, e);
 	if (end == SCHED_END_READY)
 		come_back(s, c, e);
@@ -767,6 +935,35 @@ void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end en
 	lock_release(&c->lock);
 }
 
+void sched_charge(struct sched *s, unsigned cpu, uint64_t now, enum sched_end end)
+{
+	struct sched_cpu *c = cpu_of(s, cpu);
+	struct sched_entity *e;
+	uint64_t ran;
+
+	lock_acquire(&c->lock);
+	e = c->running;
+	ASSERT(e);
+	ran = advance(c, now) - c->since;
+	c->since = c->now;
+	bump(&e->figures.used, ran);
+	ran = with_aftermath(c, e, ran);
+	c->charges--;
+	c->running = NULL;
+	c->charged = e;
+	poke(&c->core_pool, NULL);
+	if (unlikely(end != SCHED_END_READY || e->marks | c->favoured | c->yielded || may_be_limited(e))) {
+		end_turn(s, c, e, ran, end);
+		return;
+	}
+	serve(s, e, ran);
+	e->since = c->now;
+	poke(&e->state, SCHED_READY);
+	e->wake_pending = false;
+	c->back = e;
+	lock_release(&c->lock);
+}
+
 /* ---- hardware state ---- */
 
 void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
@@ -775,8 +972,10 @@ void sched_release(struct sched *s, unsigned cpu, struct sched_entity *e)
 
 	lock_acquire(&c->lock);
 	ASSERT(e->held == cpu + 1 && e->cpu == cpu && e->state != SCHED_RUNNING);
-	if (e == c->charged)
+	if (e == c->charged) {
 		c->charged = NULL; /* it may be gone by the next pick */
+		rest(c);
+	}
 	if (e == c->back) {
 		c->back = NULL;
 		requeue(s, c, e);

@@ -152,11 +152,9 @@ struct sched_entity {
 	unsigned gang_index;    /* in pool->gang; SCHED_GANG_MAX: in no gang */
 	bool release_due;       /* somebody waits until it is released; atomic */
 	bool wake_pending;      /* woken while RUNNING: must not be lost by a block that races with it */
-	bool boosted;           /* goes, or went, before others for its first request */
-	bool woken;             /* has not run since its wake */
-	bool yields;            /* spun in its last turn: others first, once */
+	uint8_t marks;          /* bits: what there is to be asked about beyond the usual */
 	uint8_t queue;          /* which heap of the CPU holds it, if any */
-	uint8_t rate_row, row;  /* of such a rate, and that it stands in */
+	uint8_t rate_row;       /* of such a rate: it stands in that while it is queued */
 	struct sched_entity *behind; /* the next one in that row */
 	int64_t key;            /* in the heap */
 	uint8_t park;           /* why it is parked */
