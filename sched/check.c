@@ -36,8 +36,9 @@ static bool check_cpu(const struct sched_cpu *c)
 	}
 	if (c->running && (c->running->state != SCHED_RUNNING || c->running->cpu != c->id || c->running->held != c->id + 1))
 		return false;
-	return rate == c->rate && c->waiting == c->ready.count + c->future.count && c->started <= c->since && c->since <= c->now &&
-	       cpu_busy(c, c->since) <= c->since - c->started;
+	if (c->since < c->started || c->since > c->now || cpu_busy(c, c->since) > c->since - c->started)
+		return false;
+	return rate == c->rate && c->waiting == c->ready.count + c->future.count;
 }
 
 static bool check_entity(struct sched *s, const struct sched_entity *e, const struct sched_pool *p)
