@@ -41,13 +41,21 @@ static bool check_cpu(const struct sched_cpu *c)
 	return rate == c->rate && c->waiting == c->ready.count + c->future.count;
 }
 
+/* READY in no heap, and neither back nor on its way nor with a CPU that has been told to put it: nobody would find it. */
+static bool is_lost(const struct sched_cpu *c, const struct sched_entity *e)
+{
+	bool told = e->held && e->release_due;
+
+	return e->state == SCHED_READY && e->queue == HEAP_NONE && e != c->back && !e->moving && !told;
+}
+
 static bool check_entity(struct sched *s, const struct sched_entity *e, const struct sched_pool *p)
 {
 	const struct sched_cpu *c = cpu_of(s, e->cpu);
 
 	if (e->pool != p || e->state == SCHED_DETACHED || (e->state == SCHED_RUNNING) != (e == c->running))
 		return false;
-	if (e->wake_pending && e->state != SCHED_RUNNING)
+	if ((e->wake_pending && e->state != SCHED_RUNNING) || is_lost(c, e))
 		return false;
 	/* What it is charged or waited for since then must not be negative. */
 	if (e->since > c->now || in_gang(e) != (e->gang_index < SCHED_GANG_MAX))

@@ -436,6 +436,39 @@ static void apply(struct sched *s, struct sched_entity *e, const struct sched_at
 	lock_release(&c->lock);
 }
 
+/*
+ * Would all that is promised fit if @e had @attr and @mask? Judged before it has: CPUs follow at once what they see, and
+ * one that waits somewhere must not be sent off to where it may not be after all.
+ */
+static enum status judge(struct sched *s, const struct sched_entity *e, const struct sched_attr *attr, unsigned mask,
+			 struct error *err)
+{
+	enum status st;
+
+	s->judged = e;
+	s->judged_mask = mask;
+	s->judged_exclusive = attr->exclusive;
+	st = affinity_admit(s, err);
+	s->judged = NULL;
+	return st;
+}
+
+/* The mask that comes of @attr, with a core if that is wanted; nothing is left behind on failure. */
+static enum status claim_admitted(struct sched *s, struct sched_entity *e, const struct sched_attr *attr, unsigned *mask,
+				  struct error *err)
+{
+	enum status st = claim(s, e, attr, mask, err);
+
+	if (st)
+		return st;
+	st = judge(s, e, attr, *mask, err);
+	if (st) {
+		give_core_back(s, e);
+		affinity_unuse(s, *mask);
+	}
+	return st;
+}
+
 enum status sched_set_attr(struct sched *s, struct sched_entity *e, const struct sched_attr *attr, uint64_t now,
 			   struct error *err)
 {
@@ -447,23 +480,15 @@ enum status sched_set_attr(struct sched *s, struct sched_entity *e, const struct
 	/* An exclusive core that it has is given back first, so that it can be had again. */
 	if (e->attr.exclusive)
 		give_core_back(s, e);
-	st = claim(s, e, attr, &mask, err);
+	st = claim_admitted(s, e, attr, &mask, err);
 	if (!st) {
-		struct sched_attr old = e->attr;
-
 		apply(s, e, attr, mask);
-		st = affinity_admit(s, err);
-		if (st) {
-			give_core_back(s, e);
-			apply(s, e, &old, before);
-			affinity_unuse(s, mask);
-		} else {
-			affinity_unuse(s, before);
-		}
-	}
-	if (st && e->attr.exclusive)
+		affinity_unuse(s, before);
+	} else if (e->attr.exclusive) {
 		take_core_again(s, e, before);
-	if (!st && attr->exclusive)
+	}
+	/* Also one that it keeps: others may have come there meanwhile. */
+	if (e->attr.exclusive)
 		move_into_core(s, e);
 	division_stale(s);
 	/* Its CPU looks whether it may stay, or an idle one may have it. */

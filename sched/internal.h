@@ -138,6 +138,9 @@ struct sched {
 	const struct sched_entity *owner[SCHED_MAX_CPUS]; /* of an exclusive core; atomic */
 	const struct sched_entity *claimant; /* is to have core `claimed` if that fits, and is not in its own way there */
 	uint16_t claimed;
+	const struct sched_entity *judged; /* counts for admission as one that is exclusive or confined to mask judged_mask */
+	unsigned judged_mask;
+	bool judged_exclusive;
 	_Alignas(64) uint64_t epoch; /* number of the last division, stored after its results; atomic */
 	uint64_t divided;       /* when it was; atomic */
 	int64_t shift;          /* mean lag then, in virtual time; atomic */

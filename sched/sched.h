@@ -151,6 +151,7 @@ struct sched_entity {
 	unsigned core;          /* 1 + the CPU of the core that it has or had for itself, 0: none; under LOCK_SCHED */
 	unsigned gang_index;    /* in pool->gang; SCHED_GANG_MAX: in no gang */
 	bool release_due;       /* somebody waits until it is released; atomic */
+	bool moving;            /* READY in no heap and on its way to another CPU, whose lock is waited for */
 	bool wake_pending;      /* woken while RUNNING: must not be lost by a block that races with it */
 	uint8_t marks;          /* bits: what there is to be asked about beyond the usual */
 	uint8_t queue;          /* which heap of the CPU holds it, if any */

@@ -108,13 +108,15 @@ static bool is_stray(const struct sched_entity *e)
 }
 
 /* Locks @to as well; false when @e, a stray of @home, is no longer one: @home had to be dropped meanwhile. */
-static bool lock_target(struct sched_cpu *home, struct sched_cpu *to, const struct sched_entity *e)
+static bool lock_target(struct sched_cpu *home, struct sched_cpu *to, struct sched_entity *e)
 {
 	if (to == home || cpu_lock_second(home, to))
 		return true;
+	e->moving = true;
 	lock_release(&home->lock);
 	lock_acquire(&to->lock);
 	lock_acquire_next(&home->lock);
+	e->moving = false;
 	if (is_stray(e) && e->cpu == home->id)
 		return true;
 	lock_release(&to->lock);
@@ -156,8 +158,8 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 	}
 	e->lag = lag;
 	to = s->cpus == 1 || (peek(&e->held) && !put) ? home : balance_place(s, e, home);
-	/* Who has been put is queued in any case: there would be nobody to look after it. */
-	if (!may_run_on(s, e, to->id) && !put) {
+	/* Whom no CPU holds is queued in any case: there would be nobody to look after it. */
+	if (!may_run_on(s, e, to->id) && !put && peek(&e->held)) {
 		cpu_want_release(s, home, e);
 		return;
 	}

@@ -591,6 +591,8 @@ static void reservations_must_fit_the_cpus_of_an_affinity(void **state)
 	assert_true(sched_check(s));
 }
 
+static unsigned only_cpu(const struct sched_entity *e) { return bit_lowest(s->mask[e->mask].cpus.word[0]); }
+
 static void an_exclusive_core_is_nobody_elses(void **state)
 {
 	struct sched_attr exclusive = {.exclusive = true};
@@ -614,13 +616,35 @@ static void an_exclusive_core_is_nobody_elses(void **state)
 	assert_true(sched_check(s));
 }
 
+/* It waits where it may, is to go where it may not, and goes on waiting where it was. */
+static void a_refused_affinity_changes_nothing(void **state)
+{
+	struct sched_attr exclusive = {.exclusive = true}, other = {.latency = true};
+	struct sched_entity d;
+
+	(void)state;
+	memset(&d, 0, sizeof d);
+	assert_int_equal(sched_add(s, &d, NULL, "exclusive", &exclusive, 1000, &err), ST_OK);
+	assert_int_equal(only_cpu(&d), 1);
+	sched_wake(s, &b, 1000);
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &b);
+	sched_wake(s, &a, 1000);
+	cpuset_add(&other.affinity, 1);
+	assert_int_equal(sched_set_attr(s, &a, &other, 1000, &err), ST_NOT_ADMITTED);
+	assert_true(sched_check(s));
+	assert_int_equal(only_cpu(&a), 0);
+	assert_false(a.attr.latency);
+	assert_ptr_equal(turn(0, &b, 1000 + SLICE, SCHED_END_BLOCKED), &a);
+	sched_rig_end(s, 0, &a, 1000 + 2 * SLICE, SCHED_END_BLOCKED);
+	assert_true(sched_remove(s, &d));
+}
+
+
 static int setup_four(void **state)
 {
 	(void)state;
 	return setup_with(2 * CPUS);
 }
-
-static unsigned only_cpu(const struct sched_entity *e) { return bit_lowest(s->mask[e->mask].cpus.word[0]); }
 
 /* A core that would be taken from somebody who may run nowhere else is no reason to refuse the next one. */
 static void a_core_is_kept_and_another_one_is_tried(void **state)
@@ -911,7 +935,7 @@ static void a_guessed_rate_does_not_stay(void **state)
 
 static void the_walker_sees_damage(void **state)
 {
-	int64_t key;
+	int64_t key, lag;
 
 	(void)state;
 	sched_wake(s, &a, 1000);
@@ -930,6 +954,12 @@ static void the_walker_sees_damage(void **state)
 	s->root.demand++;
 	assert_false(sched_check(s));
 	s->root.demand--;
+	assert_true(sched_check(s));
+	cpu_dequeue(&s->cpu[0], &a);
+	lag = cpu_leave(&s->cpu[0], &a);
+	assert_false(sched_check(s)); /* in nobody's hands */
+	cpu_join(&s->cpu[0], &a, lag);
+	cpu_enqueue(s, &s->cpu[0], &a);
 	assert_true(sched_check(s));
 }
 
@@ -955,7 +985,7 @@ int main(void)
 		TWO(pools_keep_off_each_others_cores), TWO(cores_are_shared_otherwise), TWO(a_leader_is_stopped), TWO(without_catching_up_it_stays_stopped), TWO(without_skew_control_it_runs_on),
 		TWO(a_sleeper_stops_nobody), TWO(a_spinner_yields_to_its_sibling_elsewhere),
 		TWO(who_is_yielded_to_gives_the_cpu_back), TWO(who_is_yielded_to_yields_itself),
-		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses),
+		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses), TWO(a_refused_affinity_changes_nothing),
 		FOUR(a_core_is_kept_and_another_one_is_tried), ONE(a_halt_and_a_wake_divide_nothing),
 		ONE(a_guessed_rate_does_not_stay), ONE(the_walker_sees_damage),
 	};
