@@ -8,6 +8,7 @@ import time
 
 import conftest
 import pytest
+import smp
 import vms
 
 EVENTS, EVENTS_GET = 71, 0
@@ -112,6 +113,17 @@ def test_panics_at_once_are_one_report(boot):
     """All CPUs panic in the same instant: one prints, whole, and names itself."""
     report = report_of(boot, 4, "panic", "all")
     assert report.count("*** corbel:") == 1
+
+
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_operator_resets_the_machine(boot, cpus):
+    """All come up again. Another CPU than the one that was asked resets it: the emulator's clock would stand still."""
+    machine = machine_of(boot, cpus, "")
+    start = len(machine.log.data)
+    machine.smp.write_request(smp.OS, smp.RESET)
+    machine.log.wait_for(r"\] ready", 120, start=start)
+    assert "CPUs: %d of %d in use" % (cpus, cpus) in machine.log.text()[start:]
+    assert machine.smp.echo("here again") == "here again"
 
 
 def traced(machine, action):
