@@ -10,7 +10,7 @@ def test_a_random_life(boot):
     store = {"scripts/boot.lua": soak.SCRIPT, **conftest.guest_files(*soak.IMAGES)}
     machine = boot(store=store, megs=256, cpus=4, cmdline="board=bochs")
     machine.log.wait_for(r"\] ready", 300)
-    life = soak.Soak(machine.operator, SEED)
+    life = soak.Soak(machine, SEED)
     life.run(SECONDS)
     life.finish()
     print(life.report())
