@@ -33,8 +33,9 @@ bool ipi_ask_where(unsigned cpu);
 void ipi_stop_others(void);
 
 /*
- * For the boot CPU: stops the others, but has the last of them call @reset, which resets the machine and does not return.
- * Returns when there is no other one, it has been stopped before, or it has not done so within @us microseconds.
+ * For the boot CPU: stops the others, but has the last of them call @reset, which resets the machine and does not
+ * return. Returns when there is no other one, it has been stopped before, or it has not done so within @us
+ * microseconds.
  */
 void ipi_reset_elsewhere(void (*reset)(void), unsigned us);
 

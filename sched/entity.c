@@ -437,8 +437,8 @@ static void apply(struct sched *s, struct sched_entity *e, const struct sched_at
 }
 
 /*
- * Would all that is promised fit if @e had @attr and @mask? Judged before it has: CPUs follow at once what they see, and
- * one that waits somewhere must not be sent off to where it may not be after all.
+ * Would all that is promised fit if @e had @attr and @mask? Judged before it has: CPUs follow at once what they see,
+ * and one that waits somewhere must not be sent off to where it may not be after all.
  */
 static enum status judge(struct sched *s, const struct sched_entity *e, const struct sched_attr *attr, unsigned mask,
 			 struct error *err)

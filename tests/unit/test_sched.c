@@ -639,7 +639,6 @@ static void a_refused_affinity_changes_nothing(void **state)
 	assert_true(sched_remove(s, &d));
 }
 
-
 static int setup_four(void **state)
 {
 	(void)state;
