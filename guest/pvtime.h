@@ -60,6 +60,9 @@ _Static_assert(sizeof(struct pvtime_steal) == 64, "the guest's layout");
 struct pvtime {
 	uint64_t clock_msr, steal_msr; /* as the guest wrote them */
 	uint64_t stolen;               /* host ticks behind the number that the guest sees */
+	/* Where its steal time lies, good while no page has been taken from the guest since; NULL: to be looked up. */
+	struct pvtime_steal *steal_place;
+	uint64_t steal_generation;
 	uint32_t clock_version, steal_version;
 	bool shown_preempted;
 };

@@ -80,6 +80,7 @@ struct vm {
 	uint32_t exit_code;
 	bool teardown_due;      /* left the running state; the control task releases its parts */
 	bool restart_due;       /* and starts it again */
+	bool lingers;           /* left the running state, but a CPU has not let go of one of its vcpus */
 	enum vm_state before;   /* state that a failed start returns to */
 	uint64_t starts;
 	uint64_t started_at;    /* host TSC */
@@ -129,9 +130,13 @@ struct vm *vm_next(struct machine *m, const struct vm *prev);
  * loads the image. On failure everything is released, the state is as before and @err names the cause.
  */
 enum status vm_start(struct vm *vm, struct error *err);
-/* running, paused -> stopped at once, like pulling the plug; the parts are released before return. */
+/*
+ * running, paused -> stopped at once, like pulling the plug; the parts are released before return. ST_BUSY: it is
+ * stopped, but a CPU, named in @err, is stuck and does not let go of a vcpu. Its memory is released by vm_reap() once
+ * that CPU goes on; until then it can be neither started nor destroyed.
+ */
 enum status vm_stop(struct vm *vm, struct error *err);
-/* running -> paused: vcpus off the CPU, guest time frozen. */
+/* running -> paused: vcpus off the CPU, guest time frozen. ST_BUSY as above; time freezes when it is resumed or stopped. */
 enum status vm_pause(struct vm *vm, struct error *err);
 enum status vm_resume(struct vm *vm, struct error *err);
 /* Presses the power button of a running VM: an orderly stop if the guest listens. */

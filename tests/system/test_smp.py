@@ -180,8 +180,14 @@ def test_stuck_cpu_names_its_guest(boot, cpus):
     machine = machine_of(boot, cpus, "fault=hang fault-cpu=1 fault-after=3000", store=store)
     machine.log.wait_for(r"error: cpu 1 is stuck: it has not passed its loop for \d+ ms, running: loop\d", 120)
     machine.log.wait_for(r"error:   at ffffffff[0-9a-f]{8} hang\+0x", 30)
-    machine.log.wait_for(r"error:   from ffffffff[0-9a-f]{8} vcpu_run\+0x", 30)
+    machine.log.wait_for(r"error:   from ffffffff[0-9a-f]{8} run_here\+0x", 30)
     assert machine.smp.echo("still here") == "still here"
+    stuck = re.search(r"cpu 1 is stuck: .*, running: (loop\d)", machine.log.text())[1]
+    with pytest.raises(smp.SmpError, match="VM %s is stopped, but CPU 1 is stuck and does not let go of its vcpu 0" % stuck):
+        vms.Operator(machine.smp).stop(stuck)
+    for name in ("loop%d" % index for index in range(cpus)):
+        if name != stuck:
+            vms.Operator(machine.smp).stop(name)
 
 
 @pytest.mark.parametrize("cpu", [0, 2])

@@ -11,6 +11,7 @@
 #include "guest/pvtime.h"
 #include "guest/vm_internal.h"
 #include "tests/fakes/fake_pc.h"
+#include "tests/fakes/fake_stage2.h"
 #include "tests/fakes/hand_clock.h"
 #include "tests/fakes/vm_rig.h"
 
@@ -352,18 +353,29 @@ static void siblings_see_who_was_preempted(void **state)
 static void a_page_that_goes_away_hurts_nobody(void **state)
 {
 	struct memmgr_stats stats;
+	const struct pvtime_steal *before;
 	uint64_t leaving;
 
 	(void)state;
 	wr(MSR_KVM_STEAL_TIME, PLACE | MSR_KVM_ENABLED);
 	wr(MSR_KVM_SYSTEM_TIME, (PLACE + 64) | MSR_KVM_ENABLED);
+	others_run(100);
 	assert_int_equal(turn(NULL, 0), YIELD);
+	fake_stage2_use_tickets(vm->stage2, true); /* what is taken stays what it is for now */
+	before = gpmap_va(vm->memory, gpa_to_gfn(gpa(PLACE)));
+	before += PLACE % PAGE_SIZE / sizeof *before;
+	assert_int_equal(before->steal, ticks_to_ns(100, VM_RIG_HZ));
 	assert_int_equal(gpmap_remove(vm->memory, gpa_to_gfn(gpa(PLACE))), ST_OK);
-	others_run(777);
-	assert_int_equal(turn(NULL, 0), YIELD);
-	/* It is absent memory: another one, cleared, has what was written after. */
-	assert_int_equal(steal_at(PLACE).steal, ticks_to_ns(777, VM_RIG_HZ));
+	/* It is absent memory: another one, cleared, has what was written after; the one that left, nothing. */
+	for (uint64_t sum = 877; sum < 5000; sum += 777) {
+		others_run(777);
+		assert_int_equal(turn(NULL, 0), YIELD);
+		assert_int_equal(steal_at(PLACE).steal, ticks_to_ns(sum, VM_RIG_HZ));
+		assert_int_equal(before->steal, ticks_to_ns(100, VM_RIG_HZ));
+	}
 	assert_int_equal(clock_at(PLACE + 64).tsc_to_system_mul, 0);
+	fake_stage2_flush_all(vm->stage2);
+	fake_stage2_use_tickets(vm->stage2, false);
 	memmgr_stats(vm_rig.machine.mm, &stats);
 	leaving = stats.frames[FRAME_LEAVING];
 	while (leaving)
