@@ -38,8 +38,9 @@ static inline void book_aftermath(struct sched_cpu *c, struct sched_entity *e, u
 	bump(&e->figures.used, elapsed);
 	poke(&c->busy_then, c->busy_then + elapsed);
 	e->aftermath += elapsed;
+	/* What it waits, or is held back for, begins now. */
 	if (e->since == c->since)
-		e->since = c->now;
+		e->since = e->parked_since = c->now;
 }
 
 /* Gives the time from the charge to @now, or to c->now, to the one that was charged. */

@@ -165,6 +165,35 @@ static void the_time_after_a_turn_is_its_own(void **state)
 	pays_for_what_comes_after(SCHED_END_READY);
 }
 
+/* A limit holds from the end of that time on: nobody is held back for longer than he waits. */
+static void nor_is_it_time_under_a_limit(void **state)
+{
+	struct rls half = {.limit = 500000, .shares = SCHED_SHARES_DEFAULT};
+	struct sched_figures of_a;
+	struct sched_entity *e;
+	uint64_t now = 1000;
+
+	(void)state;
+	into_pool(&a, &pool_of_a, half);
+	sched_wake(s, &a, now);
+	while (now < 1000 + 100 * SLICE) {
+		e = sched_pick(s, 0, now, &end);
+		now = end;
+		if (e)
+			sched_charge(s, 0, now, SCHED_END_READY);
+		now += e ? SLICE / 10 : 0;
+	}
+	e = sched_pick(s, 0, now, &end);
+	if (e)
+		sched_charge(s, 0, now, SCHED_END_BLOCKED);
+	sched_stats(s, &a, &of_a);
+	assert_true(of_a.limited > 0 && of_a.limited <= of_a.waited);
+	assert_true(of_a.used + of_a.waited + of_a.blocked <= now - 1000);
+	sched_release(s, 0, &a);
+	assert_true(sched_remove(s, &a));
+	assert_int_equal(sched_pool_remove(s, &pool_of_a, &err), ST_OK);
+}
+
 static void so_is_the_time_after_a_block(void **state)
 {
 	(void)state;
@@ -970,6 +999,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ONE(equals_take_turns), ONE(a_turn_is_a_slice_while_others_wait), ONE(the_time_after_a_turn_is_its_own), ONE(so_is_the_time_after_a_block),
+		ONE(nor_is_it_time_under_a_limit),
 		ONE(a_lone_entity_has_a_long_turn),
 		TWO(nothing_to_do), TWO(nobody_waits_and_runs_at_a_time), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
 		ONE(credit_is_bounded),
