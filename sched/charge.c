@@ -35,10 +35,14 @@ static inline void serve(struct sched *s, struct sched_entity *e, uint64_t ran)
 
 static void block(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 {
-	int64_t most = 2 * (int64_t)peek(&s->slice);
+	int64_t lag = cpu_leave(c, e), most = 2 * (int64_t)peek(&s->slice);
 
 	c->yielded = false;
-	e->lag = clamp_time(cpu_leave(c, e), most);
+	if (unlikely(e->advance)) {
+		end_advance(e, c->now);
+		lag = lag_of(c, e);
+	}
+	e->lag = clamp_time(lag, most);
 	e->marks &= (uint8_t)~MARK_BOOSTED;
 	set_state(e, c, SCHED_BLOCKED);
 	count_demand(s, e, -1);

@@ -281,13 +281,60 @@ uint32_t rate_guessed(const struct sched_entity *e)
 	return own ? MIN(rate, own) : rate;
 }
 
+/*
+ * Who wakes among more than the last division knows has a rate at once, so that it can run, but its siblings have all
+ * that the pool was due then: only what the pool is due beyond that is its own until the next division. The rest is an
+ * advance, or a VM whose vcpus wake and block several times a tick would get more than its part.
+ */
+static uint32_t advance_of(const struct sched_entity *e)
+{
+	const struct sched_pool *p = e->pool;
+	uint64_t rate = peek(&p->rate), guess = peek(&p->guess), had = demand_noted(p), demand = demand_of(p);
+	uint64_t pinned = peek(&e->pinned_rate), own;
+
+	if (e->attr.exclusive || peek(&p->leaf_guess))
+		return 0;
+	if (demand <= had) {
+		own = pinned ? pinned : peek(&p->leaf_rate);
+	} else {
+		rate += (demand - had - 1) * RATE_ONE;
+		own = !pinned && guess > rate ? guess - rate : 0;
+	}
+	return e->rate - (uint32_t)MIN(own, e->rate);
+}
+
+void begin_advance(const struct sched *s, struct sched_entity *e, uint64_t now)
+{
+	set_rate(s, e, rate_guessed(e));
+	e->advance = advance_of(e);
+	e->advanced_at = now;
+	e->advanced_in = peek(&s->epoch);
+}
+
+void end_advance(struct sched_entity *e, uint64_t now)
+{
+	int64_t had = clamp_time((int64_t)(now - MIN(e->advanced_at, now)), TIME_CAP);
+
+	if (!e->advance)
+		return;
+	e->eligible = later(e->eligible, stretch_of(e, (uint64_t)served(had, e->advance)));
+	e->advance = 0;
+}
+
+/* A new division knows of it, unless that is from before its wake and only taken up now. */
+static void end_advance_in(const struct sched *s, struct sched_entity *e)
+{
+	if (e->advance && peek(&s->epoch) != e->advanced_in)
+		end_advance(e, peek(&s->divided));
+}
+
 uint32_t rate_of(const struct sched_entity *e)
 {
 	uint32_t own = peek(&e->pinned_rate), leaf = peek(&e->pool->leaf_rate);
 
 	if (e->attr.exclusive)
 		return RATE_ONE;
-	return own ? own : leaf ? leaf : rate_on_wake(e);
+	return own ? own : leaf ? leaf : rate_guessed(e);
 }
 
 /*
@@ -314,14 +361,18 @@ static void change_rate(const struct sched *s, struct sched_entity *e, uint32_t 
 
 	if (rate == e->rate && lag <= most && lag >= -most && lag == lag_forgiven(e, lag))
 		return;
+	if (e->advance)
+		e->advance = (uint32_t)MAX((int64_t)e->advance + rate - e->rate, 0);
 	set_rate(s, e, rate);
 	e->eligible = apart(at, stretch(lag_forgiven(e, clamp_time(lag, most)), rate));
 }
 
 void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e)
 {
-	if (c->epoch != __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE))
-		change_rate(s, e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)), TIME_CAP);
+	if (c->epoch == __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE))
+		return;
+	end_advance_in(s, e);
+	change_rate(s, e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)), TIME_CAP);
 }
 
 /* Nobody is left short by more than a slice and what the queue makes of it. */
@@ -339,6 +390,7 @@ static void adopt_rates(struct sched *s, struct sched_cpu *c, const struct heap 
 		struct sched_entity *e = it.e;
 		bool promised = e->floor | peek(&e->pool->leaf_floor);
 
+		end_advance_in(s, e);
 		change_rate(s, e, rate_of(e), at, (int64_t)peek(&s->slice) * (peek(&e->pool->reserved) ? 4 : 1));
 		if (unlikely(promised))
 			keep_promise(s, c, e);

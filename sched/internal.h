@@ -328,17 +328,22 @@ static inline uint32_t demand_noted(const struct sched_pool *p) { return (uint32
 void divide_tree(struct sched *s, uint64_t capacity);
 /* The rate for an entity that begins to have demand. */
 uint32_t rate_guessed(const struct sched_entity *e);
-static inline uint32_t rate_on_wake(const struct sched_entity *e)
+/* The same at once, and how much of it is an advance. */
+void begin_advance(const struct sched *s, struct sched_entity *e, uint64_t now);
+static inline void take_rate(const struct sched *s, struct sched_entity *e, uint64_t now)
 {
 	uint64_t demand = peek(&e->pool->demand);
 	uint32_t own = peek(&e->pinned_rate), leaf = peek(&e->pool->leaf_rate);
 
 	/* The division was made with as many. */
 	if (likely((uint32_t)demand == demand >> 32 && leaf && !e->attr.exclusive))
-		return own ? own : leaf;
-	return rate_guessed(e);
+		set_rate(s, e, own ? own : leaf);
+	else
+		begin_advance(s, e, now);
 }
 uint32_t rate_of(const struct sched_entity *e);
+/* @e blocks at @now, or was part of a division then: what it was due of the advance is taken off its tags. */
+void end_advance(struct sched_entity *e, uint64_t now);
 /* Is there a division whose rates are not in use on @c, or have its sums been carried on for long? */
 static inline bool must_adopt(const struct sched *s, const struct sched_cpu *c)
 {

@@ -161,6 +161,8 @@ struct sched_entity {
 	uint8_t park;           /* why it is parked */
 	uint32_t rate;          /* due to it, 2^-30 of a CPU */
 	uint64_t inverse;       /* 2^62 / rate: dividing by it is multiplying by this */
+	uint32_t advance;       /* part of the rate that its siblings still have until the next division */
+	uint64_t advanced_at, advanced_in; /* when it woke with that, and under which division */
 	uint32_t pinned_rate;   /* its own from the division, 0: the pool's leaf_rate; atomic */
 	int64_t eligible;       /* virtual time of the CPU at which it has had what it is due */
 	uint64_t left;          /* ticks until its present request is served */

@@ -201,7 +201,7 @@ static void wake_up(struct sched *s, struct sched_cpu *home, struct sched_entity
 	int64_t lag = lag_after_sleep(s, e, home->now);
 
 	note_change(s, e, 1);
-	set_rate(s, e, rate_on_wake(e));
+	take_rate(s, e, home->now);
 	lag = lag_forgiven(e, lag);
 	e->floor = 0;
 	if (unlikely(in_gang(e)))

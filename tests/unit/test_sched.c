@@ -221,6 +221,47 @@ static void nobody_waits_and_runs_at_a_time(void **state)
 	assert_true(of_cpu.busy == 70);
 }
 
+/*
+ * One of a pool wakes its siblings in each of its turns, and they block again: whatever rate they wake with comes out
+ * of what the pool is due, not of the neighbour's.
+ */
+static void the_rate_of_who_wakes_is_his_pools(void **state)
+{
+	static struct sched_entity d;
+	struct sched_entity *siblings[] = {&a, &c, &d};
+	const struct rls numbers = {.limit = SCHED_NO_LIMIT, .shares = SCHED_SHARES_DEFAULT};
+	struct sched_attr attr = {.gang = true};
+	uint64_t now = 1000;
+
+	(void)state;
+	cpuset_add(&attr.affinity, 0);
+	add(&d, "d", 0);
+	memset(&pool_of_a, 0, sizeof pool_of_a);
+	memset(&pool_of_b, 0, sizeof pool_of_b);
+	assert_int_equal(sched_pool_add(s, &pool_of_a, NULL, "wakes", &numbers, &err), ST_OK);
+	assert_int_equal(sched_pool_add(s, &pool_of_b, NULL, "burns", &numbers, &err), ST_OK);
+	for (unsigned i = 0; i < ARRAY_SIZE(siblings); i++) {
+		assert_true(sched_remove(s, siblings[i]));
+		assert_int_equal(sched_add(s, siblings[i], &pool_of_a, "sibling", &attr, now, &err), ST_OK);
+	}
+	assert_true(sched_remove(s, &b));
+	assert_int_equal(sched_add(s, &b, &pool_of_b, "burner", &attr, now, &err), ST_OK);
+	sched_wake(s, &a, now);
+	sched_wake(s, &b, now);
+	while (now < 1000 + 400 * SLICE) {
+		struct sched_entity *e = sched_pick(s, 0, now, &end);
+
+		assert_non_null(e);
+		now = e == &b ? end : MIN(end, now + SLICE / 3);
+		if (e == &a) {
+			sched_wake(s, &c, now);
+			sched_wake(s, &d, now);
+		}
+		sched_rig_end(s, 0, e, now, e == &a || e == &b ? SCHED_END_READY : SCHED_END_BLOCKED);
+	}
+	assert_true(b.figures.used >= 196 * SLICE);
+}
+
 static void a_lone_entity_has_a_long_turn(void **state)
 {
 	struct sched_entity *e;
@@ -1000,6 +1041,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ONE(equals_take_turns), ONE(a_turn_is_a_slice_while_others_wait), ONE(the_time_after_a_turn_is_its_own), ONE(so_is_the_time_after_a_block),
 		ONE(nor_is_it_time_under_a_limit),
+		TWO(the_rate_of_who_wakes_is_his_pools),
 		ONE(a_lone_entity_has_a_long_turn),
 		TWO(nothing_to_do), TWO(nobody_waits_and_runs_at_a_time), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
 		ONE(credit_is_bounded),
