@@ -340,10 +340,10 @@ class Soak:
         ways, weights = zip(*self.WAYS)
         self.random.choices(ways, weights)[0](self)
 
-    def run(self, seconds, each=lambda: None):
-        """Operations for @seconds of ours; @each is called beside every walk."""
-        deadline, steps = time.monotonic() + seconds, 0
-        while time.monotonic() < deadline:
+    def run(self, seconds=None, most=None, each=lambda: None):
+        """Operations for @seconds of ours, or @most of them; @each is called beside every walk."""
+        deadline, steps = seconds and time.monotonic() + seconds, 0
+        while time.monotonic() < deadline if seconds else steps < most:
             self.step()
             steps += 1
             if steps % PROBE_EVERY == 0:

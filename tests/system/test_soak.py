@@ -3,7 +3,7 @@
 import conftest
 import soak
 
-SECONDS, SEED = 20, 20261121
+OPERATIONS, SEED = 110, 20261121
 
 
 def test_a_random_life(boot):
@@ -11,7 +11,7 @@ def test_a_random_life(boot):
     machine = boot(store=store, megs=256, cpus=4, cmdline="board=bochs")
     machine.log.wait_for(r"\] ready", 300)
     life = soak.Soak(machine, SEED)
-    life.run(SECONDS)
+    life.run(most=OPERATIONS)
     life.finish()
     print(life.report())
     assert not soak.trouble_in(machine.log)
