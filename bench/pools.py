@@ -11,17 +11,17 @@ import trace
 import vms
 
 POLICY, APPLY = 70, 3
-# Branches of four pools, one below the other; @turn is another order of them, other shares, other VMs in each.
+# Branches of four pools, one below the other; the first number is another order of them and other VMs in each, the second other shares and limits.
 SITE = """
-local turn = %d
+local turn, number = %d, %d
 local function name(i) return string.format("p%%02d", i %% 32) end
 for i = 0, 31 do
   local at, up = (i + 4 * turn) %% 32, (i - 1 + 4 * turn) %% 32
-  pool(name(at)) { parent = i %% 4 > 0 and name(up) or nil, cpu = { shares = 1000 + i + turn, limit = pct(90 + turn) } }
+  pool(name(at)) { parent = i %% 4 > 0 and name(up) or nil, cpu = { shares = 1000 + i + number, limit = pct(90 + number) } }
 end
 for i = 0, 63 do
   vm(string.format("v%%02d", i)) { boot = multiboot { image = "spin" }, mem = { size = MiB(2) }, pool = name(i + 7 * turn),
-    cpu = { shares = 1000 + turn }, autostart = true }
+    cpu = { shares = 1000 + number }, autostart = true }
 end
 """
 
@@ -30,7 +30,7 @@ def measure():
     """[(what, instructions masked, where)]."""
     figures = []
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
-        store = {"scripts/boot.lua": SITE % 0, "spin": pathlib.Path(lab.build("guests/spin.elf"))}
+        store = {"scripts/boot.lua": SITE % (0, 0), "spin": pathlib.Path(lab.build("guests/spin.elf"))}
         disk = lab.make_disk(directory, store, "mitigations=off")
         with lab.bochs.Bochs(disk, megs=512) as machine:
             machine.log.wait_for(r"\] ready", 400)
@@ -38,10 +38,10 @@ def measure():
             assert sum(vm["state"] == "running" for vm in operator.vms().values()) == 64
             symbols = trace.Symbols()
             operator.host()
-            for turn in (1, 2, 0):
-                operator.client.write_request(POLICY, APPLY, {"text": SITE % turn, "origin": "site.lua"}, seconds=400)
+            for name, turn, number in (("other numbers", 0, 1), ("other places", 1, 1), ("both", 0, 2)):
+                operator.client.write_request(POLICY, APPLY, {"text": SITE % (turn, number), "origin": "site.lua"}, seconds=400)
                 masked = operator.host()["masked"]
-                figures.append(("other numbers and places, %d" % turn, masked["ticks"], symbols.function(masked["where"])))
+                figures.append((name, masked["ticks"], symbols.function(masked["where"])))
             operator.check()
     return figures
 

@@ -77,9 +77,10 @@ def run():
         counts = collections.Counter(function for function, _ in steps)
         dear = ", ".join("%d %s" % (n, kind) for kind, n in sorted(trace.dear_counts(steps).items()))
         scheduler, switch = parts(steps)
+        most = STEAL_MAX if word else SWITCH_MAX
         print("  %-22s %5d in all, %d the scheduler's, %d the switch (at most %d); %s" % (
-            name, len(steps), scheduler, switch, SWITCH_MAX, dear))
+            name, len(steps), scheduler, switch, most, dear))
         print("  %-22s       most in %s" % ("", ", ".join("%s %d" % row for row in counts.most_common(6))))
-        if switch > (STEAL_MAX if word else SWITCH_MAX) and "mitigations=off" in args:
-            missed.append("a vcpu switch, %s: %d instructions, at most %d" % (name, switch, SWITCH_MAX))
+        if switch > most and "mitigations=off" in args:
+            missed.append("a vcpu switch, %s: %d instructions, at most %d" % (name, switch, most))
     return missed

@@ -185,7 +185,9 @@ static enum status edit_place(struct vcpu *v, uint64_t msr, void (*edit)(void *c
 static enum status write_steal(struct vcpu *v, uint64_t msr, uint64_t ticks, struct pvtime_steal *at)
 {
 	struct pvtime *p = &v->pvtime;
-	struct steal_edit e = {ticks_to_ns(ticks, v->host->clock->hz), p->steal_version += 2};
+	/* A product and no division: this is once a turn, and mul_div() goes bit by bit beyond 64. */
+	uint64_t ns = (uint64_t)(((unsigned __int128)ticks * p->ns_of_tick) >> PVTIME_NS_SHIFT);
+	struct steal_edit e = {ns, p->steal_version += 2};
 
 	p->stolen = ticks;
 	p->shown_preempted = false;
@@ -224,6 +226,7 @@ static enum status set_steal(struct vcpu *v, uint64_t value)
 
 	if (value & STEAL_RESERVED)
 		return ST_INVALID;
+	v->pvtime.ns_of_tick = mul_div(NS_PER_SECOND, BIT(PVTIME_NS_SHIFT), v->host->clock->hz);
 	if (value & MSR_KVM_ENABLED)
 		st = write_steal(v, value, stolen(v), NULL);
 	if (st == ST_OK)

@@ -27,6 +27,7 @@ static struct {
 
 static void look(uint64_t me)
 {
+	sti();
 	for (;;) {
 		uint64_t now = *number;
 
@@ -41,8 +42,10 @@ static void look(uint64_t me)
 static void rest(uint64_t me)
 {
 	(void)me;
+	sti();
+	/* No PAUSE: it would be taken for spinning, and end turns. */
 	for (;;)
-		cpu_pause();
+		__asm__ volatile("");
 }
 
 static void wait_for_all(unsigned cpus, uint64_t value)
@@ -65,6 +68,8 @@ void guest_main(void)
 	uint32_t ids[SMP_CPUS_MAX];
 	unsigned cpus;
 
+	/* The emulator hides the host's interrupts from whoever has them off. */
+	sti();
 	apic_set_mode(APIC_X2APIC);
 	cpus = smp_count(ids);
 	*number = 1;
@@ -75,7 +80,7 @@ void guest_main(void)
 		if (!resting)
 			wait_for_all(cpus, value);
 		while (*number != 0)
-			cpu_pause();
+			;
 		*number = value + 1;
 	}
 	print("flush: %u times\n", ROUNDS);
