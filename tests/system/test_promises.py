@@ -16,7 +16,7 @@ CLASSES = (1, 2, 4)
 WATCHFUL = "host { watchdog = { timeout = ms(2000) } }\n"  # so that the watchdogs come to rest soon
 SHARES_OFF = 0.03       # of what shares promise
 WAKE_MOST = 5_000       # instructions, 99 of a hundred wakes
-IPS = 10_000_000
+IPS = 20_000_000  # a slice is 100,000 instructions then, of which switching vcpus is a small part, as on silicon
 ENTRY_BOUND = IPS // 1000  # instructions in one entry while others wait
 ISOLATION_SECONDS = 2
 MOVED_MOST = 0.02       # of what a neighbour received beside one that behaves
@@ -103,7 +103,7 @@ def destroyed_again_and_again(operator):
 @pytest.fixture(scope="module")
 def arena(boot_shared):
     """A slice is 100,000 instructions, so that switching between vcpus is a small part of it, as on silicon."""
-    machine = boot_shared(store=conftest.guest_store("greedy", "smp"), megs=128, cmdline="board=bochs", cpus=2, ips=2 * IPS)
+    machine = boot_shared(store=conftest.guest_store("greedy", "smp"), megs=128, cmdline="board=bochs", cpus=2, ips=IPS)
     yield machine.operator
     machine.stop()
 
