@@ -299,7 +299,7 @@ $(B)/guests/%.elf64: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/sta
 	$(call say,LINK,$@)
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)
 # Guests with several processors take more of the library.
-$(patsubst %,$(B)/guests/%.elf64,smp locks pvtime greedy unruly guest_ipis): $(B)/guest/tests/guests/lib/smp.o \
+$(patsubst %,$(B)/guests/%.elf64,smp locks pvtime greedy unruly flush guest_ipis): $(B)/guest/tests/guests/lib/smp.o \
 	$(B)/guest/tests/guests/lib/ap.o
 $(B)/guests/guest_%.elf64: $(B)/guest/bench/guest_%.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
 	$(call say,LINK,$@)
@@ -341,7 +341,7 @@ EMULATE = $(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.
 run: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## start the emulator with the default script and open a prompt; CPUS (1)
 	$(Q)$(EMULATE) --store $(B)/store.cpio --keep $(B)/run.img --ready '] ready' --prompt $(B)/corbelctl
 picture: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## draw docs/run.svg, a session of what `make run` starts; CPUS (1)
-	$(Q)$(PYTHON) docs/picture.py $(EMULATE) --store $(B)/store.cpio --ready '] ready' --prompt $(B)/corbelctl
+	$(Q)$(PYTHON) docs/picture.py $(EMULATE) --store $(B)/store.cpio --seconds 1800 --ready '] ready' --prompt $(B)/corbelctl
 boot: $(B)/corbel.elf $(B)/sector.bin ## show the boot log for SECONDS (20); STORE, CMDLINE, MODEL_CPU, CPUS, MEGS
 	$(Q)$(EMULATE) --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
 

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """make bench: measures inside the emulator and by callgrind, compares with the promises, names each miss.
 
-    run.py [exits] [wait] [switch] [ipis] [sizes] [handoff] [linux] [gang] [host] [sched] [io]      all of them by default
+    run.py [exits] [wait] [switch] [ipis] [flush] [pools] [sizes] [handoff] [linux] [gang] [host] [sched] [io]      all of them by default
 """
 import sys
 
 import exits
+import flush
 import gang
 import handoff
 import host
@@ -14,13 +15,15 @@ import iorivals
 import ipis
 import lab
 import linux
+import pools
 import rivals
 import sizes
 import switch
 import wait
 
 HOST_PROGRAMS = [lab.build("bench/host_" + name) for name in ("managers", "virtio", "layers", "control", "libcbor")]
-PARTS = {"exits": exits.run, "wait": wait.run, "switch": switch.run, "ipis": ipis.run, "sizes": sizes.run,
+PARTS = {"exits": exits.run, "wait": wait.run, "switch": switch.run, "ipis": ipis.run, "flush": flush.run,
+         "pools": pools.run, "sizes": sizes.run,
          "handoff": handoff.run, "linux": linux.run, "gang": gang.run,
          "host": lambda: host.run(HOST_PROGRAMS), "sched": lambda: rivals.run(lab.build("bench/host_sched"), lab.build("bench/sched_fluid")),
          "io": lambda: iorivals.run(lab.build("bench/host_io"))}

@@ -10,7 +10,6 @@ dear on silicon. The count is the emulator's own, so it checks what the guest me
 import argparse
 import bisect
 import collections
-import os
 import pathlib
 import re
 import subprocess

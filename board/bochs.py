@@ -243,6 +243,12 @@ class Bochs:
         found = re.findall(r"\(\d+\)\.\[(\d+)\]", self.e9.text())
         return int(found[-1]) if found else None
 
+    def cpu_seconds(self):
+        """Time of the host's processors that the emulator has used: a clock that runs when the machine does."""
+        with open("/proc/%d/stat" % self.process.pid, "rb") as f:
+            fields = f.read().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     # ---- the emulator's debugger ----
 
     def stopped(self, seconds, start):

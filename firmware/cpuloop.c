@@ -27,7 +27,6 @@
 #include "lib/x86_asm.h"
 
 #define BOOT_CPU 0u
-#define HOST_TIMERS_MAX 256u    /* a wake timer for each vcpu, and a few of our own */
 #define IDLE_CLEAR_PAGES 4u     /* about 2,000 instructions */
 #define ENTRY_MAX_US 10000u
 /*
@@ -37,6 +36,7 @@
 static const struct rls system_numbers = {
 	.reservation = SCHED_ONE_CPU / 5, .limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT * 2 / 5};
 #define ENTITIES_MAX (VMS_MAX * (VM_VCPUS_MAX + 1) + 32u) /* every vcpu and I/O worker, and host tasks */
+#define HOST_TIMERS_MAX ENTITIES_MAX /* of a CPU: all vcpus may sleep on one, each with an alarm; and a few of our own */
 #define TASK_SLICE_US 2000u     /* a turn of a host task, at most */
 
 struct sched *host_sched;
@@ -59,10 +59,12 @@ static void arm_timer_until(const struct percpu *p, uint64_t limit)
 
 static void arm_timer(const struct percpu *p) { arm_timer_until(p, TIMERQ_NEVER); }
 
-/* In the timer's interrupt; may come early (a one-shot timer holds no longer interval). */
-static void timer_interrupt(void)
+/*
+ * In the timer's interrupt, which may come early (a one-shot timer holds no longer interval). But who slept goes on with
+ * its loop, which looks at the timers first of all.
+ */
+static __attribute__((noinline)) void run_timers(struct percpu *p)
 {
-	struct percpu *p = this_cpu();
 	uint64_t now = host_clock.ticks();
 
 	host_run_timers(&p->host, now);
@@ -71,8 +73,16 @@ static void timer_interrupt(void)
 		p->turn_end = TIMERQ_NEVER;
 		p->host.need_resched = true;
 	}
-	if (p->task || !p->running)
+	if (p->task)
 		arm_timer(p);
+}
+
+static void timer_interrupt(void)
+{
+	struct percpu *p = this_cpu();
+
+	if (p->task || p->running)
+		run_timers(p);
 }
 
 /* A vcpu's entries look at the queue by themselves; the idle loop arms before it sleeps. */
@@ -244,8 +254,11 @@ static void idle(uint64_t end)
 
 	/* Every idle CPU frees what has left and clears ahead, each a block of its own. */
 	memmgr_drain_leaving(memory);
-	while (!p->host.need_resched && host_clock.ticks() < MIN(host_next_timer(&p->host), end) && idle_work(p))
-		;
+	do {
+		if (p->host.need_resched || host_clock.ticks() >= MIN(host_next_timer(&p->host), end))
+			return;
+	} while (idle_work(p));
+	/* Interrupts were open in between. */
 	if (p->host.need_resched)
 		return;
 	watchdog_sleep(p);

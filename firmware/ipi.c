@@ -17,6 +17,7 @@
 #define ANSWER_US 10000u
 
 static uint8_t kick_vector;
+static void (*reset_machine)(void); /* set before anybody wants it */
 
 /* To have been interrupted is all. */
 static void kicked(void *arg) { (void)arg; }
@@ -57,25 +58,41 @@ bool ipi_ask_where(unsigned cpu)
 	return true;
 }
 
-static bool all_stopped(unsigned self)
+static bool is_stopped(unsigned cpu) { return __atomic_load_n(&percpu_of(cpu)->stopped, __ATOMIC_ACQUIRE); }
+
+static bool all_stopped(unsigned self, unsigned spared)
 {
 	for (unsigned i = 0; i < cpu_count; i++)
-		if (i != self && !__atomic_load_n(&percpu_of(i)->stopped, __ATOMIC_ACQUIRE))
+		if (i != self && i != spared && !is_stopped(i))
 			return false;
 	return true;
 }
 
-void ipi_stop_others(void)
+static void stop_others(unsigned spared)
 {
 	unsigned self = this_cpu()->id;
 	uint64_t start, limit = answer_limit();
 
 	for (unsigned i = 0; i < cpu_count; i++)
-		if (i != self)
+		if (i != self && i != spared)
 			send_nmi(percpu_of(i), NMI_STOP);
 	start = rdtsc();
-	while (!all_stopped(self) && rdtsc() - start < limit)
+	while (!all_stopped(self, spared) && rdtsc() - start < limit)
 		cpu_pause();
+}
+
+void ipi_stop_others(void) { stop_others(this_cpu()->id); }
+
+void ipi_reset_elsewhere(void (*reset)(void), unsigned us)
+{
+	unsigned last = cpu_count - 1;
+
+	if (last == this_cpu()->id || is_stopped(last))
+		return;
+	stop_others(last);
+	reset_machine = reset;
+	send_nmi(percpu_of(last), NMI_RESET);
+	host_delay_us(us);
 }
 
 bool ipi_nmi(void)
@@ -83,6 +100,8 @@ bool ipi_nmi(void)
 	struct percpu *p = this_cpu();
 	uint32_t wanted = __atomic_exchange_n(&p->nmi_wanted, 0, __ATOMIC_SEQ_CST);
 
+	if (wanted & NMI_RESET)
+		reset_machine();
 	if (wanted & NMI_STOP) {
 		__atomic_store_n(&p->stopped, true, __ATOMIC_RELEASE);
 		for (;;)

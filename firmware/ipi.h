@@ -14,6 +14,7 @@
 enum nmi_want {
 	NMI_TELL = 1, /* its record is for whoever asked, not for its own log */
 	NMI_STOP = 2, /* halt for good */
+	NMI_RESET = 4, /* reset the machine */
 };
 
 /* Takes the kick's vector. Once, before other CPUs are started. */
@@ -30,6 +31,13 @@ bool ipi_ask_where(unsigned cpu);
 
 /* Stops all CPUs but this one, for a report. Those that do not stop within 10 ms go on. */
 void ipi_stop_others(void);
+
+/*
+ * For the boot CPU: stops the others, but has the last of them call @reset, which resets the machine and does not
+ * return. Returns when there is no other one, it has been stopped before, or it has not done so within @us
+ * microseconds.
+ */
+void ipi_reset_elsewhere(void (*reset)(void), unsigned us);
 
 /* On the NMI's stack: what is wanted of this CPU; the record has been filled. True: no more to be done with it. */
 bool ipi_nmi(void);

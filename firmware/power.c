@@ -12,6 +12,7 @@
 #include "lib/x86_asm.h"
 
 #define RESET_WAIT_US 50000u
+#define ELSEWHERE_WAIT_US (4 * RESET_WAIT_US) /* for all the ways there are */
 #define PM1_SCI_EN BIT(0)
 #define PM1_SLP_TYP_SHIFT 10
 #define PM1_SLP_TYP_MASK MASK(12, 10)
@@ -71,10 +72,8 @@ __attribute__((noreturn)) static void triple_fault(void)
 		__asm__ volatile("ud2");
 }
 
-void host_reset(void)
+__attribute__((noreturn)) static void reset_by_any_means(void)
 {
-	cli();
-	ipi_stop_others(); /* no guest runs on while the machine goes */
 	if (power.acpi)
 		reset_by_acpi();
 	out8(PCI_RESET_PORT, PCI_RESET_HARD);
@@ -82,6 +81,20 @@ void host_reset(void)
 	host_delay_us(RESET_WAIT_US);
 	reset_by_keyboard_controller();
 	triple_fault();
+}
+
+/*
+ * No guest runs on while the machine goes. To a chip set all CPUs are the same, but Bochs' clock stands still after a
+ * reset by the boot CPU of several until that one has executed as much as it had before, for which its BIOS does not
+ * wait: its loop for a turn ends at an instruction count, which a reset sets back.
+ */
+void host_reset(void)
+{
+	cli();
+	if (this_cpu()->id == 0)
+		ipi_reset_elsewhere(reset_by_any_means, ELSEWHERE_WAIT_US);
+	ipi_stop_others();
+	reset_by_any_means();
 }
 
 /* The chip set ignores SLP_EN until the machine is in ACPI mode. */

@@ -22,4 +22,8 @@ void selftest_spoil_cpu(const char *args);
  */
 void selftest_run_cpu(const char *args);
 
+struct machine;
+/* selftest=flush: a task that takes a page from the first VM while it runs (selftest_flush.c). After cpuloop_init(). */
+void selftest_start_flush(const char *args, struct machine *m);
+
 #endif

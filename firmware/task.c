@@ -129,15 +129,21 @@ void task_preempt_point(void)
 		leave(TASK_PREEMPTED);
 }
 
-void task_interrupt_end(void)
+static __attribute__((noinline)) void end_in_task(const struct percpu *p, struct task *t)
 {
-	struct percpu *p = this_cpu();
-	struct task *t = p->task;
 	uint64_t before = host_clock.ticks();
 
 	task_preempt_point();
-	if (t && t->interrupted && p->preempt_held == 0)
+	if (t->interrupted && p->preempt_held == 0)
 		t->interrupted(host_clock.ticks() - before);
+}
+
+void task_interrupt_end(void)
+{
+	struct percpu *p = this_cpu();
+
+	if (p->task)
+		end_in_task(p, p->task);
 }
 
 void task_preempt_disable(void)

@@ -183,13 +183,11 @@ static void nmi(const struct trap_frame *f)
 		report_stuck(r, f);
 }
 
-void trap_report_nmi(void)
+/* Out of line, as all that is rare here: what comes with every interrupt and every turn needs no frame then. */
+__attribute__((cold, noinline)) static void report_nmi(struct nmi_record *r)
 {
-	struct nmi_record *r = &this_cpu()->nmi;
 	char name[96];
 
-	if (r->count == r->reported)
-		return;
 	log_warn("NMI %llu on cpu %u at %016llx %s, rsp %016llx, rflags %08llx, running: %s",
 		 (unsigned long long)r->count, this_cpu()->id, (unsigned long long)r->rip,
 		 backtrace_symbol(r->rip, name, sizeof(name)), (unsigned long long)r->rsp,
@@ -200,17 +198,30 @@ void trap_report_nmi(void)
 	r->reported = r->count;
 }
 
-void trap_dispatch(struct trap_frame *f)
+void trap_report_nmi(void)
 {
-	if (f->vector >= VEC_FIRST_EXTERNAL) {
-		irq_dispatch((uint8_t)f->vector);
-		task_interrupt_end();
-		return;
-	}
+	struct nmi_record *r = &this_cpu()->nmi;
+
+	if (unlikely(r->count != r->reported))
+		report_nmi(r);
+}
+
+__attribute__((cold, noinline)) static void exception(struct trap_frame *f)
+{
 	if (f->vector == VEC_NMI) {
 		nmi(f);
 		return;
 	}
 	if (!fix_up(f))
 		fatal(f);
+}
+
+void trap_dispatch(struct trap_frame *f)
+{
+	if (unlikely(f->vector < VEC_FIRST_EXTERNAL)) {
+		exception(f);
+		return;
+	}
+	irq_dispatch((uint8_t)f->vector);
+	task_interrupt_end();
 }

@@ -228,7 +228,7 @@ static void uart_interrupt(void *arg)
 		reg_write(u, UART_IER, u->ier);
 	}
 	if (came)
-		u->received_at = host_clock.ticks();
+		u->quiet_at = host_clock.ticks() + ns_to_ticks(QUIET_NS, host_clock.hz);
 	if (came && u->received)
 		u->received(u);
 }
@@ -281,11 +281,8 @@ size_t uart_tx_queued(const struct uart *u)
 
 bool uart_busy(const struct uart *u)
 {
-	if (!u->present)
-		return false;
-	/* The transmit interrupt is on exactly while there is something to send. */
-	return u->ier & IER_TX ||
-	       (u->received_at && host_clock.ticks() - u->received_at < ns_to_ticks(QUIET_NS, host_clock.hz));
+	/* The transmit interrupt is on exactly while there is something to send. Neither is ever so on a line that is not there. */
+	return (u->ier & IER_TX) || (u->quiet_at && host_clock.ticks() < u->quiet_at);
 }
 
 size_t uart_read(struct uart *u, void *out, size_t max)

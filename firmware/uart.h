@@ -43,7 +43,7 @@ struct uart {
 	bool present;
 	bool throttled;
 	uint8_t ier;
-	uint64_t received_at; /* host TSC; 0: nothing yet */
+	uint64_t quiet_at; /* host TSC until which a sender may not have made its point; 0: nothing has come */
 	unsigned fifo_bytes; /* 16, or 1 without FIFO */
 	/* Bytes to send: up to @max into @out, 0 when none. Interrupts masked. */
 	size_t (*pull)(struct uart *u, uint8_t *out, size_t max);

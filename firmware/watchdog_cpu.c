@@ -183,13 +183,17 @@ void watchdog_sleep(struct percpu *p)
 	__atomic_store_n(&p->heart.asleep, true, __ATOMIC_SEQ_CST);
 }
 
+static __attribute__((noinline)) void watch_again(struct percpu *p)
+{
+	__atomic_store_n(&p->heart.unset, false, __ATOMIC_SEQ_CST);
+	p->heart.watch_at = next_look();
+}
+
 void watchdog_wake(struct percpu *p)
 {
 	__atomic_store_n(&p->heart.asleep, false, __ATOMIC_SEQ_CST);
-	if (!p->heart.unset)
-		return;
-	__atomic_store_n(&p->heart.unset, false, __ATOMIC_SEQ_CST);
-	p->heart.watch_at = next_look();
+	if (p->heart.unset)
+		watch_again(p);
 }
 
 void watchdog_work(struct percpu *p)

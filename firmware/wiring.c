@@ -19,6 +19,7 @@
 #include "firmware/irq.h"
 #include "firmware/paging.h"
 #include "firmware/percpu.h"
+#include "firmware/selftest.h"
 #include "firmware/smp.h"
 #include "firmware/tsc.h"
 #include "firmware/watchdog.h"
@@ -285,4 +286,5 @@ void wire_control(void)
 	struct error err;
 
 	must(control_task_start(&machine, &hardware.management, facts, collect_facts(), &err), &err);
+	selftest_start_flush(boot_args(), &machine);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rules of a VM definition that need no machine. Each rule is a function of
- * its own; all speak through refuse(), so that every sentence starts with the
- * VM and the place of its definition. Definitions come from scripts and from
- * the wire: strings are checked to end and are cleaned before they are quoted.
+ * The rules of a definition that need no machine: a VM's, and those that it has
+ * in common with a pool's. Each rule is a function of its own; all speak through
+ * config_refuse(), so that every sentence starts with what is defined and where.
+ * Definitions come from scripts and from the wire: strings are checked to end and
+ * are cleaned before they are quoted.
  */
 #include "guest/config.h"
 
@@ -39,15 +40,20 @@ void vm_config_init(struct vm_config *cfg)
 	cfg->rng = true;
 }
 
-size_t config_length(const char *text, size_t size)
+/* Length of a field of @size bytes; @size when it does not end. */
+static size_t length(const char *text, size_t size)
 {
 	const char *end = memchr(text, 0, size);
 
 	return end ? (size_t)(end - text) : size;
 }
 
-__attribute__((format(printf, 4, 5)))
-static enum status refuse(const struct vm_config *cfg, struct error *err, enum status st, const char *fmt, ...)
+bool config_ends(const char *text, size_t size)
+{
+	return length(text, size) < size;
+}
+
+enum status config_refuse(struct config_head head, struct error *err, enum status st, const char *fmt, ...)
 {
 	char name[VM_NAME_MAX], origin[VM_PATH_MAX], text[TEXT_MAX];
 	va_list ap;
@@ -55,16 +61,11 @@ static enum status refuse(const struct vm_config *cfg, struct error *err, enum s
 	va_start(ap, fmt);
 	format_v(text, sizeof text, fmt, ap);
 	va_end(ap);
-	log_clean(name, sizeof name, cfg->name, config_length(cfg->name, sizeof cfg->name));
-	log_clean(origin, sizeof origin, cfg->origin, config_length(cfg->origin, sizeof cfg->origin));
+	log_clean(name, sizeof name, head.name, length(head.name, VM_NAME_MAX));
+	log_clean(origin, sizeof origin, head.origin, length(head.origin, VM_PATH_MAX));
 	if (origin[0])
-		return fail(err, st, "VM %s (%.64s): %s", name[0] ? name : "without a name", origin, text);
-	return fail(err, st, "VM %s: %s", name[0] ? name : "without a name", text);
-}
-
-static bool ends(const char *text, size_t size)
-{
-	return config_length(text, size) < size;
+		return fail(err, st, "%s %s (%.64s): %s", head.kind, name[0] ? name : "without a name", origin, text);
+	return fail(err, st, "%s %s: %s", head.kind, name[0] ? name : "without a name", text);
 }
 
 static bool name_char(char c, bool first)
@@ -74,27 +75,45 @@ static bool name_char(char c, bool first)
 	return !first && (c == '.' || c == '_' || c == '-');
 }
 
-unsigned config_name_fault(const char *name)
+enum status config_check_name(struct config_head head, struct error *err)
 {
-	for (unsigned i = 0; name[i]; i++)
-		if (!name_char(name[i], i == 0))
-			return i + 1;
-	return 0;
+	if (!config_ends(head.name, VM_NAME_MAX))
+		return config_refuse(head, err, ST_INVALID, "name is longer than %d characters", VM_NAME_MAX - 1);
+	if (!head.name[0])
+		return config_refuse(head, err, ST_INVALID, "name is missing");
+	for (unsigned i = 0; head.name[i]; i++)
+		if (!name_char(head.name[i], i == 0))
+			return config_refuse(head, err, ST_INVALID,
+					     "name has a character outside a-z, 0-9 and (not first) . _ - at position %u",
+					     i + 1);
+	return ST_OK;
 }
+
+enum status config_check_numbers(struct config_head head, const struct rls *n, struct error *err)
+{
+	if (n->shares < 1 || n->shares > RLS_SHARES_MAX)
+		return config_refuse(head, err, ST_INVALID, "cpu.shares is %u, it can be 1 to %u", n->shares,
+				     RLS_SHARES_MAX);
+	if (n->limit == 0)
+		return config_refuse(head, err, ST_INVALID, "a cpu.limit of 0 would never let it run");
+	if (n->reservation > n->limit)
+		return config_refuse(head, err, ST_INVALID, "cpu.reservation (%llu ppm) is above cpu.limit (%llu ppm)",
+				     (unsigned long long)n->reservation, (unsigned long long)n->limit);
+	return ST_OK;
+}
+
+/* ---- a VM's rules ---- */
+
+static struct config_head head_of(const struct vm_config *cfg)
+{
+	return (struct config_head){.kind = "VM", .name = cfg->name, .origin = cfg->origin};
+}
+
+#define refuse(cfg, err, st, ...) config_refuse(head_of(cfg), err, st, __VA_ARGS__)
 
 static enum status check_name(const struct vm_config *cfg, struct error *err)
 {
-	unsigned at;
-
-	if (!ends(cfg->name, sizeof cfg->name))
-		return refuse(cfg, err, ST_INVALID, "name is longer than %d characters", VM_NAME_MAX - 1);
-	if (!cfg->name[0])
-		return refuse(cfg, err, ST_INVALID, "name is missing");
-	at = config_name_fault(cfg->name);
-	if (at)
-		return refuse(cfg, err, ST_INVALID,
-			      "name has a character outside a-z, 0-9 and (not first) . _ - at position %u", at);
-	return ST_OK;
+	return config_check_name(head_of(cfg), err);
 }
 
 static enum status check_strings(const struct vm_config *cfg, struct error *err)
@@ -108,7 +127,7 @@ static enum status check_strings(const struct vm_config *cfg, struct error *err)
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
-		if (!ends(all[i].text, all[i].size))
+		if (!config_ends(all[i].text, all[i].size))
 			return refuse(cfg, err, ST_INVALID, "%s is longer than %zu characters", all[i].name,
 				      all[i].size - 1);
 	}
@@ -123,7 +142,7 @@ static enum status check_modules(const struct vm_config *cfg, struct error *err)
 	for (unsigned i = 0; i < cfg->boot.module_count; i++) {
 		const struct boot_module *m = &cfg->boot.modules[i];
 
-		if (!ends(m->image, sizeof m->image) || !ends(m->cmdline, sizeof m->cmdline))
+		if (!config_ends(m->image, sizeof m->image) || !config_ends(m->cmdline, sizeof m->cmdline))
 			return refuse(cfg, err, ST_INVALID, "boot.modules[%u] is longer than %d characters", i + 1,
 				      VM_PATH_MAX - 1);
 		if (!m->image[0])
@@ -186,19 +205,16 @@ static enum status check_memory(const struct vm_config *cfg, struct error *err)
 static enum status check_cpu(const struct vm_config *cfg, struct error *err)
 {
 	const struct rls *n = &cfg->cpu.numbers;
+	enum status st;
 
 	if (cfg->cpu.count == 0)
 		return refuse(cfg, err, ST_INVALID, "cpu.count is 0");
 	if (cfg->cpu.count > VM_VCPUS_MAX)
 		return refuse(cfg, err, ST_INVALID, "cpu.count is %u, a VM has at most %d CPUs", cfg->cpu.count,
 			      VM_VCPUS_MAX);
-	if (n->shares < 1 || n->shares > RLS_SHARES_MAX)
-		return refuse(cfg, err, ST_INVALID, "cpu.shares is %u, it can be 1 to %u", n->shares, RLS_SHARES_MAX);
-	if (n->limit == 0)
-		return refuse(cfg, err, ST_INVALID, "a cpu.limit of 0 would never let it run");
-	if (n->reservation > n->limit)
-		return refuse(cfg, err, ST_INVALID, "cpu.reservation (%llu ppm) is above cpu.limit (%llu ppm)",
-			      (unsigned long long)n->reservation, (unsigned long long)n->limit);
+	st = config_check_numbers(head_of(cfg), n, err);
+	if (st != ST_OK)
+		return st;
 	if (n->reservation > cfg->cpu.count * (uint64_t)SCHED_ONE_CPU)
 		return refuse(cfg, err, ST_INVALID, "cpu.reservation (%llu ppm) is more than its %u CPUs can use",
 			      (unsigned long long)n->reservation, cfg->cpu.count);

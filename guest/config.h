@@ -88,10 +88,26 @@ struct vm_config {
 	uint32_t given;  /* BIT(row) of vm_knobs that the definition gave; the others are defaults */
 };
 
-/* Length of a field of @size bytes; @size when it does not end. */
-size_t config_length(const char *text, size_t size);
-/* The place, from 1 on, of the first character that the name of a VM or a pool cannot have; 0: there is none. */
-unsigned config_name_fault(const char *name);
+/* ---- what VMs and pools (guest/pool.h) have in common ---- */
+
+/* Whose definition it is: every sentence about it starts with that. */
+struct config_head {
+	const char *kind;   /* "VM", "pool" */
+	const char *name;   /* VM_NAME_MAX bytes, which may not end */
+	const char *origin; /* VM_PATH_MAX bytes, which may not end */
+};
+
+/* Fails with @st and a sentence; strings from outside are made to end and cleaned before they are quoted. */
+__attribute__((format(printf, 4, 5)))
+enum status config_refuse(struct config_head head, struct error *err, enum status st, const char *fmt, ...);
+/* True when the field of @size bytes ends. */
+bool config_ends(const char *text, size_t size);
+/* The name is there, ends, and has only characters that a name can have. ST_INVALID. */
+MUST_CHECK enum status config_check_name(struct config_head head, struct error *err);
+/* CPU numbers that make sense by themselves. ST_INVALID. */
+MUST_CHECK enum status config_check_numbers(struct config_head head, const struct rls *n, struct error *err);
+
+/* ---- a VM's ---- */
 
 /* Defaults for everything but name and volume. */
 void vm_disk_init(struct vm_disk *disk);

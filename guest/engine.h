@@ -137,6 +137,8 @@ struct engine {
 	 * pending by the caller's rules).
 	 */
 	void (*inject)(struct vcpu *vcpu, const struct event *event);
+	/* The same for an interrupt where nothing is staged and IF is set: in a window that has opened, or after HLT. */
+	void (*inject_interrupt)(struct vcpu *vcpu, uint8_t vector);
 	/* Asks for EXIT_IRQ_WINDOW / EXIT_NMI_WINDOW as soon as delivery becomes possible. */
 	void (*want_window)(struct vcpu *vcpu, enum event_type type, bool on);
 	/*
@@ -146,8 +148,18 @@ struct engine {
 	 * the class of @rvi; -1 for never.
 	 */
 	void (*sync_apic)(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4]);
+	/*
+	 * Without: an interrupt is pending. True when it could be injected now; else EXIT_IRQ_WINDOW is asked for, as by
+	 * want_window().
+	 */
+	bool (*offer_interrupt)(struct vcpu *vcpu);
 	/* With caps.virtual_interrupts: what sync_apic() would do if all that changed is that @vector was requested. */
 	void (*post_interrupt)(struct vcpu *vcpu, uint8_t vector);
+	/*
+	 * With caps.virtual_interrupts, of a vcpu that has executed HLT: would the highest vector that these two told of
+	 * be delivered by an entry with interrupts enabled?
+	 */
+	bool (*interrupt_due)(struct vcpu *vcpu);
 	/* The guest changed its APIC mode: disabled, xAPIC, or x2APIC (chooses the MSR bitmap and virtualisation). */
 	void (*set_apic_mode)(struct vcpu *vcpu, unsigned mode);
 	/* The constant added to the host TSC for this guest. */

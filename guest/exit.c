@@ -130,20 +130,21 @@ static enum disposition on_nmi_window(struct vcpu *v)
 	return on_event(v);
 }
 
-/* Whether anything wakes it is decided where events are: before the next entry. */
-static enum disposition on_hlt(struct vcpu *v)
-{
-	v->engine->advance(v);
-	v->halted = true;
-	return on_event(v);
-}
-
 /* ---- the host ---- */
 
 static enum disposition recompute(struct vcpu *v)
 {
 	vcpu_note(v, REQ_RECOMPUTE);
 	return RESUME;
+}
+
+/* Whether anything wakes it is decided where timers are looked at: before the next entry. */
+static enum disposition on_hlt(struct vcpu *v)
+{
+	v->engine->advance(v);
+	v->halted = true;
+	v->halted_open = v->engine->get_reg(v, REG_RFLAGS) & RFLAGS_IF;
+	return recompute(v);
 }
 
 static enum disposition on_irq(struct vcpu *v)

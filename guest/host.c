@@ -15,10 +15,8 @@ void host_cpu_init(struct host_cpu *c, unsigned id, struct timer **slots, uint32
 	timerq_init(&c->timers, slots, count);
 }
 
-void host_run_timers(struct host_cpu *c, uint64_t now)
+void host_run_timers_due(struct host_cpu *c, uint64_t now)
 {
-	if (now < host_next_timer(c))
-		return;
 	lock_acquire(&c->timers_lock);
 	timerq_run(&c->timers, now);
 	lock_release(&c->timers_lock);
@@ -34,20 +32,22 @@ void host_alarm_set(const struct host_ops *host, struct host_alarm *a, uint64_t 
 {
 	struct host_cpu *c = host->this_cpu();
 
-	if (a->cpu != c)
+	if (__atomic_load_n(&a->cpu, __ATOMIC_ACQUIRE) != c)
 		host_alarm_cancel(host, a);
 	lock_acquire(&c->timers_lock);
 	timerq_set(&c->timers, &a->timer, deadline);
+	/* Before it can expire. */
+	__atomic_store_n(&a->cpu, c, __ATOMIC_RELAXED);
 	lock_release(&c->timers_lock);
-	a->cpu = c;
 	host->timers_changed();
 }
 
-void host_alarm_cancel(const struct host_ops *host, struct host_alarm *a)
+void host_alarm_cancel_slow(const struct host_ops *host, struct host_alarm *a)
 {
-	struct host_cpu *c = a->cpu;
+	struct host_cpu *c = __atomic_load_n(&a->cpu, __ATOMIC_ACQUIRE);
 	bool was_set;
 
+	/* The handler may have had its last word meanwhile. */
 	if (!c)
 		return;
 	lock_acquire(&c->timers_lock);
@@ -55,7 +55,7 @@ void host_alarm_cancel(const struct host_ops *host, struct host_alarm *a)
 	if (was_set)
 		timerq_cancel(&c->timers, &a->timer);
 	lock_release(&c->timers_lock);
-	a->cpu = NULL;
+	__atomic_store_n(&a->cpu, NULL, __ATOMIC_RELAXED);
 	/* Another CPU finds out when its timer comes: that is cheaper than telling it. */
 	if (was_set && c == host->this_cpu())
 		host->timers_changed();

@@ -7,6 +7,7 @@
 #define CORBEL_GUEST_HOST_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/clock.h"
@@ -40,7 +41,7 @@ struct host_place {
 /* A timer on the queue of the CPU that set it. Set and cancelled by one owner at a time, who may move between CPUs. */
 struct host_alarm {
 	struct timer timer;
-	struct host_cpu *cpu; /* where it was set; NULL: it is not */
+	struct host_cpu *cpu; /* where it was set; NULL: it is not; atomic */
 };
 
 /* The longest that a host task kept interrupts masked; whoever reads it may set it to 0. */
@@ -104,13 +105,25 @@ static inline uint64_t host_next_timer(const struct host_cpu *c)
 }
 
 /* Expires what is due at @now. By @c itself, masked; handlers run under the lock of its timers. */
-void host_run_timers(struct host_cpu *c, uint64_t now);
+void host_run_timers_due(struct host_cpu *c, uint64_t now);
+static inline void host_run_timers(struct host_cpu *c, uint64_t now)
+{
+	if (now >= host_next_timer(c))
+		host_run_timers_due(c, now);
+}
 
 /* @expired is called on the CPU that set the alarm, masked, under the lock of its timers; it sets no alarm. */
 void host_alarm_init(struct host_alarm *a, void (*expired)(struct timer *t, uint64_t now));
 /* Expires at host tick @deadline on the calling CPU, wherever it was set before. Masked, like the next. */
 void host_alarm_set(const struct host_ops *host, struct host_alarm *a, uint64_t deadline);
+/* The handler's last word: the alarm is set nowhere any more. Optional; whoever cancels it then need not look. */
+static inline void host_alarm_done(struct host_alarm *a) { __atomic_store_n(&a->cpu, NULL, __ATOMIC_RELEASE); }
 /* When this returns the handler will not run and is not running. */
-void host_alarm_cancel(const struct host_ops *host, struct host_alarm *a);
+void host_alarm_cancel_slow(const struct host_ops *host, struct host_alarm *a);
+static inline void host_alarm_cancel(const struct host_ops *host, struct host_alarm *a)
+{
+	if (__atomic_load_n(&a->cpu, __ATOMIC_ACQUIRE))
+		host_alarm_cancel_slow(host, a);
+}
 
 #endif

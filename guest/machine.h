@@ -36,11 +36,15 @@ struct machine {
 	uint64_t capacity;       /* bytes that may be promised */
 	struct machine_trace trace;
 	bool teardown_due;       /* some VM has work for vm_reap() */
+	bool lingering;          /* some VM lingers; the control task's */
 	bool pause_loops_off;    /* VMs that start now: a vcpu that spins is left alone */
 	uint64_t changes;        /* rises with every change of a VM's state, and with VMs that come and go */
 	/* Called at each start of a VM, before anything is built from its definition; may change that. May be NULL. */
 	void (*starting)(void *ctx, struct vm *vm);
 	void *starting_ctx;
+	/* A sentence for the operator about what is wrong with the machine itself; the control task's. May be NULL. */
+	void (*fault)(void *ctx, const char *text);
+	void *fault_ctx;
 };
 
 /* Figures and settings of a struct machine: what is promised and defined, and the processors' turns. */

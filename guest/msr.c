@@ -194,7 +194,8 @@ static enum status write_deadline(struct vcpu *v, uint64_t value)
 {
 	if (unlikely(v->msr.tsc_adjust != 0) && value != 0)
 		value = to_vm_time(v, value);
-	return vlapic_write_msr(&v->lapic, MSR_IA32_TSC_DEADLINE, value);
+	vlapic_timer_write_deadline(&v->lapic, value);
+	return ST_OK;
 }
 
 /* ---- the engine's ---- */
@@ -460,13 +461,44 @@ enum disposition msr_exit_read(struct vcpu *v)
 	}
 }
 
+/* A handler may have set a timer, or woken another entity. */
+static inline enum disposition written(struct vcpu *v)
+{
+	vcpu_replan(v);
+	return v->engine->advance(v);
+}
+
+static __attribute__((noinline)) enum disposition write_exit(struct vcpu *v, uint32_t index, uint64_t value)
+{
+	enum status st = likely(index == MSR_IA32_TSC_DEADLINE) ? write_deadline(v, value) : write(v, index, value);
+
+	return likely(st == ST_OK) ? written(v) : raise_gp(v, st);
+}
+
+/* The x2APIC registers that come with every interrupt, before all others. */
+static __attribute__((noinline)) enum disposition x2apic_exit(struct vcpu *v, uint32_t index, uint64_t value)
+{
+	struct vlapic *l = &v->lapic;
+
+	if (index == MSR_X2APIC_SELF_IPI && value >= VECTORS_ILLEGAL && value <= UINT8_MAX)
+		vlapic_post(l, (uint8_t)value, false);
+	else if (index == MSR_X2APIC_ICR && vlapic_is_to_itself(value))
+		vlapic_post_itself(l, value);
+	else if (index == MSR_X2APIC_EOI && value == 0)
+		vlapic_eoi(l, -1);
+	else
+		return write_exit(v, index, value);
+	return written(v);
+}
+
 enum disposition msr_exit_write(struct vcpu *v)
 {
 	uint64_t value = v->gpr[GPR_RDX] << 32 | (uint32_t)v->gpr[GPR_RAX];
-	enum status st = write(v, v->exit.u.msr.index, value);
+	uint32_t index = v->exit.u.msr.index;
 
-	if (unlikely(st != ST_OK))
-		return raise_gp(v, st);
-	vcpu_replan(v);
-	return v->engine->advance(v);
+	if (v->lapic.mode != VLAPIC_X2APIC || index - MSR_X2APIC_FIRST > MSR_X2APIC_LAST - MSR_X2APIC_FIRST)
+		return write_exit(v, index, value);
+	if (index == MSR_X2APIC_EOI && value == 0 && vlapic_end(&v->lapic))
+		return v->engine->advance(v);
+	return x2apic_exit(v, index, value);
 }

@@ -7,7 +7,6 @@
  */
 #include "guest/pool.h"
 
-#include <stdarg.h>
 #include <string.h>
 
 #include "guest/machine.h"
@@ -18,8 +17,6 @@
 #include "lib/checked.h"
 #include "lib/format.h"
 #include "lib/log.h"
-
-#define TEXT_MAX 160
 
 _Static_assert(sizeof(struct pool) <= PAGE_SIZE, "a pool has a page");
 _Static_assert(ARRAY_SIZE(((struct regroup *)0)->changes) == POOLS_MAX + VMS_MAX, "room for all there can be");
@@ -32,36 +29,21 @@ void pool_config_init(struct pool_config *cfg)
 				    .io.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT}};
 }
 
-__attribute__((format(printf, 4, 5)))
-static enum status refuse(const struct pool_config *cfg, struct error *err, enum status st, const char *fmt, ...)
+static struct config_head head_of(const struct pool_config *cfg)
 {
-	char name[VM_NAME_MAX], origin[VM_PATH_MAX], text[TEXT_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	format_v(text, sizeof text, fmt, ap);
-	va_end(ap);
-	log_clean(name, sizeof name, cfg->name, config_length(cfg->name, sizeof cfg->name));
-	log_clean(origin, sizeof origin, cfg->origin, config_length(cfg->origin, sizeof cfg->origin));
-	if (origin[0])
-		return fail(err, st, "pool %s (%.64s): %s", name[0] ? name : "without a name", origin, text);
-	return fail(err, st, "pool %s: %s", name[0] ? name : "without a name", text);
+	return (struct config_head){.kind = "pool", .name = cfg->name, .origin = cfg->origin};
 }
+
+#define refuse(cfg, err, st, ...) config_refuse(head_of(cfg), err, st, __VA_ARGS__)
 
 static enum status check_names(const struct pool_config *cfg, struct error *err)
 {
-	unsigned at;
+	enum status st = config_check_name(head_of(cfg), err);
 
-	if (config_length(cfg->name, sizeof cfg->name) == sizeof cfg->name)
-		return refuse(cfg, err, ST_INVALID, "name is longer than %d characters", VM_NAME_MAX - 1);
-	if (config_length(cfg->parent, sizeof cfg->parent) == sizeof cfg->parent)
+	if (st != ST_OK)
+		return st;
+	if (!config_ends(cfg->parent, sizeof cfg->parent))
 		return refuse(cfg, err, ST_INVALID, "parent is longer than %d characters", VM_NAME_MAX - 1);
-	if (!cfg->name[0])
-		return refuse(cfg, err, ST_INVALID, "name is missing");
-	at = config_name_fault(cfg->name);
-	if (at)
-		return refuse(cfg, err, ST_INVALID,
-			      "name has a character outside a-z, 0-9 and (not first) . _ - at position %u", at);
 	if (strcmp(cfg->name, POOL_ROOT) == 0 || strcmp(cfg->name, POOL_SYSTEM) == 0)
 		return refuse(cfg, err, ST_EXISTS, "the name is that of a pool of the machine's own");
 	if (strcmp(cfg->name, cfg->parent) == 0)
@@ -87,25 +69,13 @@ static enum status check_io_numbers(const struct pool_config *cfg, struct error 
 	return ST_OK;
 }
 
-static enum status check_numbers(const struct pool_config *cfg, struct error *err)
-{
-	const struct rls *n = &cfg->cpu.numbers;
-
-	if (n->shares < 1 || n->shares > RLS_SHARES_MAX)
-		return refuse(cfg, err, ST_INVALID, "cpu.shares is %u, it can be 1 to %u", n->shares, RLS_SHARES_MAX);
-	if (n->limit == 0)
-		return refuse(cfg, err, ST_INVALID, "a cpu.limit of 0 would never let anything run");
-	if (n->reservation > n->limit)
-		return refuse(cfg, err, ST_INVALID, "cpu.reservation (%llu ppm) is above cpu.limit (%llu ppm)",
-			      (unsigned long long)n->reservation, (unsigned long long)n->limit);
-	return check_io_numbers(cfg, err);
-}
-
 enum status pool_config_check(const struct pool_config *cfg, struct error *err)
 {
 	enum status st = check_names(cfg, err);
 
-	return st == ST_OK ? check_numbers(cfg, err) : st;
+	if (st == ST_OK)
+		st = config_check_numbers(head_of(cfg), &cfg->cpu.numbers, err);
+	return st == ST_OK ? check_io_numbers(cfg, err) : st;
 }
 
 /* ---- the table ---- */

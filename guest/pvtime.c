@@ -125,12 +125,12 @@ static uint64_t stolen(const struct vcpu *v)
 
 static gpa_t steal_at(uint64_t msr) { return gpa(msr & ~(STEAL_RESERVED | MSR_KVM_ENABLED)); }
 
+/* What the guest's page is to say; siblings read it at the same time. */
 struct steal_edit {
 	uint64_t ns;
 	uint32_t version; /* the even one, when it is done */
 };
 
-/* Siblings read it at the same time. */
 static void edit_steal(void *ctx, void *va)
 {
 	const struct steal_edit *e = ctx;
@@ -144,25 +144,6 @@ static void edit_steal(void *ctx, void *va)
 	__atomic_store_n(&at->version, e->version, __ATOMIC_RELEASE);
 }
 
-static enum status write_steal(struct vcpu *v, uint64_t msr)
-{
-	struct pvtime *p = &v->pvtime;
-	uint64_t ticks = stolen(v);
-	struct steal_edit e = {ticks_to_ns(ticks, v->host->clock->hz), p->steal_version += 2};
-
-	p->stolen = ticks;
-	p->shown_preempted = false;
-	return gpmap_edit(v->vm->memory, steal_at(msr), sizeof(struct pvtime_steal), edit_steal, &e);
-}
-
-void pvtime_show_steal(struct vcpu *v)
-{
-	const struct pvtime *p = &v->pvtime;
-
-	if ((p->steal_msr & MSR_KVM_ENABLED) && (p->shown_preempted || p->stolen != stolen(v)))
-		(void)write_steal(v, p->steal_msr);
-}
-
 static void edit_preempted(void *ctx, void *va)
 {
 	struct pvtime_steal *at = va;
@@ -171,15 +152,72 @@ static void edit_preempted(void *ctx, void *va)
 	__atomic_store_n(&at->preempted, PREEMPTED, __ATOMIC_RELAXED);
 }
 
+/*
+ * The vcpu is loaded, so that a page which is taken from the guest from now on stays what it is until the next entry;
+ * and none has been taken since the address was looked up (gpmap_va()).
+ */
+static struct pvtime_steal *known_place(const struct vcpu *v)
+{
+	const struct pvtime *p = &v->pvtime;
+
+	if (p->steal_generation != __atomic_load_n(v->vm->memory_generation, __ATOMIC_ACQUIRE))
+		return NULL;
+	return p->steal_place;
+}
+
+/* The first time, and after pages were taken: populates it. */
+static enum status edit_place(struct vcpu *v, uint64_t msr, void (*edit)(void *ctx, void *va), void *ctx)
+{
+	struct pvtime *p = &v->pvtime;
+	gpa_t at = steal_at(msr);
+	enum status st;
+	uint8_t *page;
+
+	/* First: a page that is taken after this makes what follows void. */
+	p->steal_generation = __atomic_load_n(v->vm->memory_generation, __ATOMIC_ACQUIRE);
+	st = gpmap_edit(v->vm->memory, at, sizeof(struct pvtime_steal), edit, ctx);
+	page = gpmap_va(v->vm->memory, gpa_to_gfn(at));
+	p->steal_place = page ? (void *)(page + (at.v & PAGE_MASK)) : NULL;
+	return st;
+}
+
+/* @at: its known place, or NULL. */
+static enum status write_steal(struct vcpu *v, uint64_t msr, uint64_t ticks, struct pvtime_steal *at)
+{
+	struct pvtime *p = &v->pvtime;
+	/* A product and no division: this is once a turn, and mul_div() goes bit by bit beyond 64. */
+	uint64_t ns = (uint64_t)(((unsigned __int128)ticks * p->ns_of_tick) >> PVTIME_NS_SHIFT);
+	struct steal_edit e = {ns, p->steal_version += 2};
+
+	p->stolen = ticks;
+	p->shown_preempted = false;
+	if (unlikely(!at))
+		return edit_place(v, msr, edit_steal, &e);
+	edit_steal(&e, at);
+	return ST_OK;
+}
+
+void pvtime_show_steal(struct vcpu *v)
+{
+	const struct pvtime *p = &v->pvtime;
+	uint64_t ticks = stolen(v);
+
+	if ((p->steal_msr & MSR_KVM_ENABLED) && (p->shown_preempted || p->stolen != ticks))
+		(void)write_steal(v, p->steal_msr, ticks, known_place(v));
+}
+
 /* Nobody could see it but siblings. */
 void pvtime_show_preempted(struct vcpu *v, enum disposition d)
 {
 	struct pvtime *p = &v->pvtime;
+	struct pvtime_steal *at;
 
 	if (!(p->steal_msr & MSR_KVM_ENABLED) || d != YIELD || v->vm->vcpu_count == 1)
 		return;
-	p->shown_preempted = gpmap_edit(v->vm->memory, steal_at(p->steal_msr), sizeof(struct pvtime_steal), edit_preempted,
-					NULL) == ST_OK;
+	at = known_place(v);
+	if (likely(at != NULL))
+		edit_preempted(NULL, at);
+	p->shown_preempted = at || edit_place(v, p->steal_msr, edit_preempted, NULL) == ST_OK;
 }
 
 static enum status set_steal(struct vcpu *v, uint64_t value)
@@ -188,8 +226,9 @@ static enum status set_steal(struct vcpu *v, uint64_t value)
 
 	if (value & STEAL_RESERVED)
 		return ST_INVALID;
+	v->pvtime.ns_of_tick = mul_div(NS_PER_SECOND, BIT(PVTIME_NS_SHIFT), v->host->clock->hz);
 	if (value & MSR_KVM_ENABLED)
-		st = write_steal(v, value);
+		st = write_steal(v, value, stolen(v), NULL);
 	if (st == ST_OK)
 		v->pvtime.steal_msr = value;
 	return st;

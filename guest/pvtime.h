@@ -56,10 +56,16 @@ struct pvtime_steal {
 _Static_assert(sizeof(struct pvtime_clock) == 32 && sizeof(struct pvtime_wall) == 12, "the guest's layout");
 _Static_assert(sizeof(struct pvtime_steal) == 64, "the guest's layout");
 
+#define PVTIME_NS_SHIFT 54 /* off by a nanosecond at most for 2^54 ticks, and room for a tick of a microsecond */
+
 /* What a vcpu has been told to write, and wrote last. */
 struct pvtime {
 	uint64_t clock_msr, steal_msr; /* as the guest wrote them */
 	uint64_t stolen;               /* host ticks behind the number that the guest sees */
+	/* Where its steal time lies, good while no page has been taken from the guest since; NULL: to be looked up. */
+	struct pvtime_steal *steal_place;
+	uint64_t steal_generation;
+	uint64_t ns_of_tick;           /* 2^PVTIME_NS_SHIFT ns; set with steal_msr */
 	uint32_t clock_version, steal_version;
 	bool shown_preempted;
 };

@@ -24,36 +24,55 @@
 
 /* ---- creation ---- */
 
+/* On @c, the caller's, masked. */
+static void wake_at(struct vcpu *v, const struct host_cpu *c, uint64_t now)
+{
+	struct cputrace *trace = trace_of(c);
+
+	if (unlikely(trace != NULL))
+		trace_wake(trace, v->vm->id, v->id, now);
+	sched_wake(v->vm->machine->sched, &v->entity, now);
+}
+
 static void wake(struct vcpu *v)
 {
 	const struct host_ops *host = v->host;
 	unsigned long state = host->mask();
-	struct cputrace *trace;
 
-	trace = trace_of(host->this_cpu());
-	if (unlikely(trace != NULL))
-		trace_wake(trace, v->vm->id, v->id, host->clock->ticks());
-	sched_wake(v->vm->machine->sched, &v->entity, host->clock->ticks());
+	wake_at(v, host->this_cpu(), host->clock->ticks());
 	host->unmask(state);
 }
 
 static void wake_alarm_expired(struct timer *t, uint64_t now)
 {
-	(void)now;
-	wake(container_of(t, struct vcpu, wake_alarm.timer));
+	struct vcpu *v = container_of(t, struct vcpu, wake_alarm.timer);
+
+	wake_at(v, v->wake_alarm.cpu, now);
+	host_alarm_done(&v->wake_alarm);
 }
 
+static enum disposition run_here(struct vcpu *v, uint64_t slice_end);
+
 /* BLOCK and STOP alike leave the queue; a stopped vcpu is never woken again. */
+static enum sched_end end_of(enum disposition d) { return d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED; }
+
+static __attribute__((noinline)) enum sched_end recorded_turn(struct vcpu *v, uint64_t slice_end)
+{
+	struct cputrace *trace = trace_of(v->cpu);
+	uint64_t begin = v->host->clock->ticks();
+	enum sched_end end = end_of(run_here(v, slice_end));
+
+	trace_turn(trace, v->vm->id, v->id, begin, v->host->clock->ticks(), end);
+	return end;
+}
+
 static enum sched_end turn(struct sched_entity *e, uint64_t slice_end)
 {
 	struct vcpu *v = container_of(e, struct vcpu, entity);
-	struct cputrace *trace = trace_of(v->host->this_cpu());
-	uint64_t begin = trace ? v->host->clock->ticks() : 0;
-	enum sched_end end = vcpu_run(v, slice_end) == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED;
 
-	if (trace)
-		trace_turn(trace, v->vm->id, v->id, begin, v->host->clock->ticks(), end);
-	return end;
+	if (unlikely(trace_of(v->cpu = v->host->this_cpu()) != NULL))
+		return recorded_turn(v, slice_end);
+	return end_of(run_here(v, slice_end));
 }
 
 static void put(struct sched_entity *e)
@@ -110,7 +129,7 @@ void vcpu_request(struct vcpu *v, uint64_t req)
 		v->engine->kick(v);
 }
 
-void vcpu_take_off(struct vcpu *v)
+bool vcpu_take_off(struct vcpu *v, uint64_t until)
 {
 	const struct host_ops *host = v->host;
 	unsigned long masked = host->mask();
@@ -118,13 +137,15 @@ void vcpu_take_off(struct vcpu *v)
 
 	if (!off)
 		vcpu_request(v, REQ_PAUSE);
-	while (!off && !(off = sched_remove(v->vm->machine->sched, &v->entity))) {
+	while (!off && !(off = sched_remove(v->vm->machine->sched, &v->entity)) && host->clock->ticks() < until) {
 		host->unmask(masked);
 		__builtin_ia32_pause();
 		masked = host->mask();
 	}
-	host_alarm_cancel(host, &v->wake_alarm);
+	if (off)
+		host_alarm_cancel(host, &v->wake_alarm);
 	host->unmask(masked);
+	return off;
 }
 
 /* ---- deadlines ---- */
@@ -202,11 +223,8 @@ static enum disposition prepare(struct vcpu *v, uint64_t slice_end)
 		return BLOCK;
 	if (v->timers.next <= guest_now)
 		timerq_run(&v->timers, guest_now);
-	if (v->halted) {
-		if (!vcpu_wakes(v))
-			return BLOCK;
-		v->halted = false;
-	}
+	if (v->halted && !vcpu_wake_up(v))
+		return BLOCK;
 	if (v->requests)
 		take_requests(v);
 	set_bound(v, now, slice_end);
@@ -306,11 +324,11 @@ static void arm_wake_alarm(struct vcpu *v)
 	host_alarm_set(host, &v->wake_alarm, deadline);
 }
 
-enum disposition vcpu_run(struct vcpu *v, uint64_t slice_end)
+/* On v->cpu, the caller's. */
+static enum disposition run_here(struct vcpu *v, uint64_t slice_end)
 {
 	enum disposition d;
 
-	v->cpu = v->host->this_cpu();
 	v->cpu->vcpu = v;
 	host_alarm_cancel(v->host, &v->wake_alarm);
 	v->engine->load(v);
@@ -324,8 +342,17 @@ enum disposition vcpu_run(struct vcpu *v, uint64_t slice_end)
 	d = run_turn(v, slice_end);
 	if (v->pvtime.steal_msr)
 		pvtime_show_preempted(v, d);
-	if (d == BLOCK)
+	if (d == BLOCK) {
+		/* The next turn begins with all of that. */
+		__atomic_fetch_and(&v->requests, ~REQ_RECOMPUTE, __ATOMIC_RELAXED);
 		arm_wake_alarm(v);
+	}
 	v->cpu->vcpu = NULL;
 	return d;
+}
+
+enum disposition vcpu_run(struct vcpu *v, uint64_t slice_end)
+{
+	v->cpu = v->host->this_cpu();
+	return run_here(v, slice_end);
 }

@@ -89,6 +89,7 @@ struct vcpu {
 	struct host_cpu *cpu;    /* where its latest turn is or was */
 	unsigned id;
 	bool halted;             /* in HLT: blocked until an event */
+	bool halted_open;        /* with interrupts enabled */
 	bool waiting;            /* for a start-up message: blocked until it comes */
 	bool nmi_pending;
 	bool irq_window, nmi_window; /* what was asked of the engine */
@@ -140,9 +141,10 @@ static inline bool vcpu_is_here(const struct vcpu *vcpu) { return vcpu->host->th
 
 /*
  * Takes the vcpu off the scheduler, once no CPU has anything of it. Its VM has left the running state, so that its turn
- * ends soon; no lock is held and interrupts are enabled, since that is waited for.
+ * ends soon; no lock is held and interrupts are enabled, since that is waited for, until host tick @until at the latest.
+ * False: vcpu->cpu has not let go of it, and has been told to; to be called again.
  */
-void vcpu_take_off(struct vcpu *vcpu);
+MUST_CHECK bool vcpu_take_off(struct vcpu *vcpu, uint64_t until);
 
 /*
  * Runs the vcpu until it blocks, yields or stops; at most until host TSC @slice_end.

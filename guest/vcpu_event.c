@@ -20,17 +20,6 @@ static bool pic_pending(const struct vcpu *v)
 	return v->id == 0 && vlapic_accepts_pic(&v->lapic) && platform_pic_pending(v->vm);
 }
 
-bool vcpu_wakes(struct vcpu *v)
-{
-	if (v->exception_pending)
-		return true;
-	if (v->nmi_pending && v->engine->can_inject(v, EVENT_NMI))
-		return true;
-	if (!(v->engine->get_reg(v, REG_RFLAGS) & RFLAGS_IF))
-		return false;
-	return vlapic_deliverable(&v->lapic) >= 0 || pic_pending(v);
-}
-
 /* ---- staging ---- */
 
 static void inject(struct vcpu *v, enum event_type type, uint8_t vector)
@@ -127,22 +116,63 @@ void vcpu_deliver(struct vcpu *v)
 	deliver_interrupts(v);
 }
 
+/* The highest of the APIC's, if there is one: it can be injected, with nothing else to be looked at. */
+static inline bool deliver_vector(struct vcpu *v)
+{
+	int vector = vlapic_take(&v->lapic);
+
+	if (likely(vector >= 0)) {
+		v->injected++;
+		v->engine->inject_interrupt(v, (uint8_t)vector);
+	}
+	if (unlikely(v->lapic.irr_words != 0 || v->tpr_watch >= 0))
+		watch_tpr(v);
+	return vector >= 0;
+}
+
 /* Mostly the window was the APIC's; then there is nothing else to look at, and what it has can be injected. */
 void vcpu_window_opened(struct vcpu *v)
 {
-	int vector;
-
-	if (unlikely(v->exception_pending || v->nmi_pending || v->engine->caps.virtual_interrupts || pic_pending(v))) {
+	if (unlikely(v->exception_pending || v->nmi_pending || v->engine->caps.virtual_interrupts || pic_pending(v)))
 		vcpu_deliver(v);
-		return;
+	else
+		(void)deliver_vector(v);
+}
+
+bool vcpu_wakes(struct vcpu *v)
+{
+	if (v->exception_pending || (v->nmi_pending && v->engine->can_inject(v, EVENT_NMI)))
+		return true;
+	return v->halted_open && (vlapic_deliverable(&v->lapic) >= 0 || pic_pending(v));
+}
+
+/* An engine that delivers by itself knows best, once it has been told all. */
+static bool apic_wakes(struct vcpu *v)
+{
+	if (!v->halted_open)
+		return false;
+	if (!v->engine->caps.virtual_interrupts)
+		return deliver_vector(v);
+	if (v->requests & REQ_EVENT)
+		return vlapic_deliverable(&v->lapic) >= 0;
+	return vlapic_listens(&v->lapic) && v->engine->interrupt_due(v);
+}
+
+/*
+ * Mostly it is the APIC's vector alone, as in a window that has opened: IF is set, no instruction shadows, and who
+ * executed HLT had nothing staged.
+ */
+bool vcpu_wake_up(struct vcpu *v)
+{
+	if (unlikely(v->exception_pending || v->nmi_pending || v->irq_window || pic_pending(v))) {
+		if (!vcpu_wakes(v))
+			return false;
+		vcpu_note(v, REQ_EVENT);
+	} else if (!apic_wakes(v)) {
+		return false;
 	}
-	vector = vlapic_deliverable(&v->lapic);
-	if (likely(vector >= 0)) {
-		vlapic_accept(&v->lapic, (uint8_t)vector);
-		inject(v, EVENT_INTERRUPT, (uint8_t)vector);
-	}
-	if (v->lapic.irr_words != 0 || v->tpr_watch >= 0)
-		watch_tpr(v);
+	v->halted = false;
+	return true;
 }
 
 /* ---- exceptions ---- */
@@ -220,12 +250,12 @@ static void lapic_posted(void *ctx, uint8_t vector)
 		lapic_changed(v);
 	else if (v->engine->caps.virtual_interrupts)
 		v->engine->post_interrupt(v, vector);
-	else if (v->irq_window)
-		return;
-	else if (v->engine->can_inject(v, EVENT_INTERRUPT))
+	else if (v->irq_window || v->halted)
+		return; /* all is judged when that opens, or before it goes on */
+	else if (v->engine->offer_interrupt(v))
 		vcpu_note(v, REQ_EVENT);
 	else
-		set_window(v, EVENT_INTERRUPT, &v->irq_window, true);
+		v->irq_window = true;
 }
 
 static void lapic_nmi(void *ctx)

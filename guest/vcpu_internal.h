@@ -18,8 +18,10 @@ extern const struct vlapic_ops vcpu_lapic_ops;
 void vcpu_deliver(struct vcpu *v);
 /* The same at the exit of an interrupt window that was asked for: nothing is staged, IF is set and nothing shadows. */
 void vcpu_window_opened(struct vcpu *v);
-/* Would any pending event wake the vcpu from HLT now? */
+/* Would any pending event wake the halted vcpu now? */
 bool vcpu_wakes(struct vcpu *v);
+/* The same; if so it is halted no more, and has been given the event or is about to be. */
+bool vcpu_wake_up(struct vcpu *v);
 
 /* @v spins: tells the scheduler to whom it yields, and true; or false, then nobody waits for whom it could. */
 bool vcpu_spins(struct vcpu *v);

@@ -105,6 +105,34 @@ void vlapic_accept(struct vlapic *l, uint8_t vector)
 	vector_set(l, APIC_REG_ISR, &l->isr_words, vector);
 }
 
+int vlapic_take(struct vlapic *l)
+{
+	unsigned priority = vlapic_reg(l, APIC_REG_TPR) & 0xff, word, bit;
+	uint32_t left;
+
+	ASSERT(!l->hw_delivery);
+	if (unlikely(!vlapic_enabled(l) || l->irr_words == 0))
+		return -1;
+	/* As vlapic_ppr(), but mostly nothing is in service. */
+	if (unlikely(l->isr_words != 0)) {
+		word = bit_highest(l->isr_words);
+		priority = MAX(priority, (unsigned)highest_in(l, APIC_REG_ISR, word));
+	}
+	word = bit_highest(l->irr_words);
+	left = vlapic_reg(l, word_reg(APIC_REG_IRR, word));
+	bit = bit_highest(left);
+	/* A class is half a word. */
+	if (unlikely(word * 2 + bit / 16 <= CLASS(priority)))
+		return -1;
+	left ^= 1u << bit;
+	vlapic_set_reg(l, word_reg(APIC_REG_IRR, word), left);
+	if (left == 0)
+		l->irr_words ^= (uint8_t)(1u << word);
+	vlapic_set_reg(l, word_reg(APIC_REG_ISR, word), vlapic_reg(l, word_reg(APIC_REG_ISR, word)) | 1u << bit);
+	l->isr_words |= (uint8_t)(1u << word);
+	return (int)(word * 32 + bit);
+}
+
 void vlapic_eoi(struct vlapic *l, int hw_vector)
 {
 	int vector = hw_vector;
@@ -199,7 +227,9 @@ void vlapic_fire_lvt(struct vlapic *l, uint32_t reg)
 
 	if (lvt & APIC_LVT_MASKED)
 		return;
-	if (delivery == APIC_DELIVERY_EXTINT)
+	if (likely(delivery == APIC_DELIVERY_FIXED))
+		vlapic_post(l, (uint8_t)lvt, false);
+	else if (delivery == APIC_DELIVERY_EXTINT)
 		l->ops->changed(l->ctx); /* the vcpu asks the 8259 */
 	else
 		vlapic_receive(l, delivery, (uint8_t)lvt, false);
@@ -215,13 +245,6 @@ void vlapic_local_pin(struct vlapic *l, unsigned pin)
 		l->ops->changed(l->ctx);
 	else
 		l->ops->nmi(l->ctx);
-}
-
-bool vlapic_accepts_pic(const struct vlapic *l)
-{
-	uint32_t lvt = vlapic_reg(l, APIC_REG_LVT_LINT0);
-
-	return l->mode == VLAPIC_DISABLED || (lvt & (APIC_LVT_MASKED | APIC_LVT_DELIVERY_MASK)) == APIC_DELIVERY_EXTINT;
 }
 
 /* ---- destinations and IPIs ---- */
@@ -244,7 +267,7 @@ void vlapic_publish(struct vlapic *l)
 {
 	uint64_t route = (uint64_t)l->mode | (uint64_t)vlapic_reg(l, APIC_REG_LDR) << 32;
 
-	if (vlapic_enabled(l))
+	if (l->mode != VLAPIC_DISABLED && (vlapic_reg(l, APIC_REG_SVR) & APIC_SVR_ENABLE))
 		route |= VLAPIC_ROUTE_ENABLED;
 	if (vlapic_reg(l, APIC_REG_DFR) >> 28 == 0xf)
 		route |= VLAPIC_ROUTE_FLAT;

@@ -18,6 +18,7 @@
 #include "lib/bits.h"
 #include "lib/status.h"
 #include "lib/timerq.h"
+#include "lib/x86_regs.h"
 
 enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
 
@@ -26,6 +27,8 @@ enum vlapic_mode { VLAPIC_DISABLED, VLAPIC_XAPIC, VLAPIC_X2APIC };
 #define VLAPIC_ROUTE_ENABLED BIT(2)
 #define VLAPIC_ROUTE_FLAT BIT(3)
 #define VLAPIC_ROUTE_LDR MASK(63, 32)
+
+#define VECTORS_ILLEGAL 16 /* vectors 0..15 cannot be requested */
 
 #define VLAPIC_BASE 0xfee00000ull
 #define VLAPIC_SIZE 0x1000u
@@ -94,8 +97,22 @@ void vlapic_virtual_wire(struct vlapic *l);
 MUST_CHECK enum status vlapic_read_msr(struct vlapic *l, uint32_t index, uint64_t *out);
 MUST_CHECK enum status vlapic_write_msr(struct vlapic *l, uint32_t index, uint64_t value);
 
+/* IA32_TSC_DEADLINE is written; ignored in the timer's other modes. */
+void vlapic_timer_write_deadline(struct vlapic *l, uint64_t deadline);
+
 /* Requests @vector (16..255; lower is an APIC error). Lost while the APIC is disabled, by hardware or software. */
 void vlapic_post(struct vlapic *l, uint8_t vector, bool level);
+/* Is an x2APIC ICR value a fixed, edge-triggered vector with the shorthand for itself, and nothing reserved or wrong? */
+static inline bool vlapic_is_to_itself(uint64_t icr)
+{
+	return (icr & ~(MASK(63, 32) | APIC_ICR_ASSERT | UINT8_MAX)) == APIC_ICR_SELF && (uint8_t)icr >= VECTORS_ILLEGAL;
+}
+/* Takes such a write to the ICR. */
+static inline void vlapic_post_itself(struct vlapic *l, uint64_t icr)
+{
+	put_le64(l->page + APIC_REG_ICR_LOW, icr);
+	vlapic_post(l, (uint8_t)icr, false);
+}
 /*
  * Takes a message that was addressed to this APIC: @delivery is an APIC_DELIVERY_* value (fixed, lowest, NMI,
  * INIT, start-up; SMI and ExtINT are dropped), @vector its vector.
@@ -106,7 +123,12 @@ bool vlapic_ipi_reaches(const struct vlapic *l, uint64_t icr, bool itself);
 /* Delivers local interrupt pin 0 or 1 by its LVT entry: the pin was just asserted. */
 void vlapic_local_pin(struct vlapic *l, unsigned pin);
 /* True when LINT0 passes the 8259's INTR (ExtINT, unmasked, or APIC disabled). */
-bool vlapic_accepts_pic(const struct vlapic *l);
+static inline bool vlapic_accepts_pic(const struct vlapic *l)
+{
+	uint32_t lvt = get_le32(l->page + APIC_REG_LVT_LINT0);
+
+	return l->mode == VLAPIC_DISABLED || (lvt & (APIC_LVT_MASKED | APIC_LVT_DELIVERY_MASK)) == APIC_DELIVERY_EXTINT;
+}
 /* Does an interrupt message (IO-APIC, MSI, IPI) with this destination reach this APIC? Broadcast is all ones. Any CPU. */
 bool vlapic_matches(const struct vlapic *l, uint32_t dest, bool logical);
 /* Is it enabled, by hardware and software, so that it takes interrupts? Any CPU. */
@@ -121,9 +143,30 @@ uint8_t vlapic_ppr(const struct vlapic *l);
 int vlapic_deliverable(const struct vlapic *l);
 /* Moves @vector from requested to in service: it is being delivered (engines without virtual interrupts). */
 void vlapic_accept(struct vlapic *l, uint8_t vector);
+/* Both at once for the highest deliverable vector: that, or -1. */
+int vlapic_take(struct vlapic *l);
 /* EOI by register write; @hw_vector >= 0: the engine has done the EOI of that vector, only the IO-APIC is to be told.
  */
 void vlapic_eoi(struct vlapic *l, int hw_vector);
+/* EOI by register write in the usual case, with which nothing else comes: true, or false, then nothing has been done. */
+static inline bool vlapic_end(struct vlapic *l)
+{
+	unsigned word;
+	uint8_t *at;
+	uint32_t left;
+
+	/* Who asks for one may have it now, a level-triggered one is told to the IO-APIC, and the summary must be exact. */
+	if (unlikely(l->hw_delivery || l->irr_words != 0 || l->tmr_words != 0 || l->isr_words == 0))
+		return false;
+	word = bit_highest(l->isr_words);
+	at = l->page + APIC_REG_ISR + word * APIC_REG_STEP;
+	left = get_le32(at);
+	left ^= 1u << bit_highest(left);
+	put_le32(at, left);
+	if (left == 0)
+		l->isr_words ^= (uint8_t)(1u << word);
+	return true;
+}
 /* Vectors whose EOI must reach us (level-triggered). */
 void vlapic_eoi_exits(const struct vlapic *l, uint64_t bitmap[4]);
 /* Task priority, CR8 view (0..15). */

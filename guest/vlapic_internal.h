@@ -11,15 +11,11 @@
 #include "lib/bits.h"
 #include "lib/x86_regs.h"
 
-#define VECTORS_ILLEGAL 16 /* vectors 0..15 cannot be requested */
-
 static inline uint32_t vlapic_reg(const struct vlapic *l, uint32_t reg) { return get_le32(l->page + reg); }
 static inline void vlapic_set_reg(struct vlapic *l, uint32_t reg, uint32_t v) { put_le32(l->page + reg, v); }
 
-static inline bool vlapic_enabled(const struct vlapic *l)
-{
-	return l->mode != VLAPIC_DISABLED && (vlapic_reg(l, APIC_REG_SVR) & APIC_SVR_ENABLE);
-}
+/* By hardware and software: as published, which follows every change of the mode and the SVR at once. */
+static inline bool vlapic_enabled(const struct vlapic *l) { return l->route & VLAPIC_ROUTE_ENABLED; }
 
 /* Records an APIC error (APIC_ESR_*) and raises the LVT error interrupt when it is a new one. */
 void vlapic_error(struct vlapic *l, uint32_t bit);
@@ -43,6 +39,5 @@ void vlapic_timer_write_divide(struct vlapic *l, uint32_t value);
 /* A write to the timer's LVT entry, or its mask set by a software disable. */
 void vlapic_timer_write_lvt(struct vlapic *l, uint32_t value);
 uint64_t vlapic_timer_read_deadline(struct vlapic *l);
-void vlapic_timer_write_deadline(struct vlapic *l, uint64_t deadline);
 
 #endif

@@ -113,9 +113,10 @@ static void mask_lvts(struct vlapic *l)
 static void write_svr(struct vlapic *l, uint32_t value)
 {
 	vlapic_set_reg(l, APIC_REG_SVR, value);
+	/* First: what falls due at this moment is lost when it is off. */
+	vlapic_publish(l);
 	if (!(value & APIC_SVR_ENABLE))
 		mask_lvts(l);
-	vlapic_publish(l);
 	l->ops->changed(l->ctx);
 }
 
@@ -347,11 +348,6 @@ enum status vlapic_write_msr(struct vlapic *l, uint32_t index, uint64_t value)
 	}
 	if (index == MSR_IA32_TSC_DEADLINE) {
 		vlapic_timer_write_deadline(l, value);
-		return ST_OK;
-	}
-	/* As vlapic_send_ipi() would with the shorthand for itself. */
-	if (index == MSR_X2APIC_SELF_IPI && l->mode == VLAPIC_X2APIC && value >= VECTORS_ILLEGAL && value <= UINT8_MAX) {
-		vlapic_post(l, (uint8_t)value, false);
 		return ST_OK;
 	}
 	if (index == MSR_IA32_APIC_BASE)

@@ -18,6 +18,8 @@
 #include "lib/format.h"
 #include "lib/log.h"
 
+#define TAKE_OFF_NS 1000000000ull /* who has not left its CPU by then is on one that is stuck */
+
 /* ---- states ---- */
 
 enum vm_action { DO_START, DO_RUN, DO_ABANDON, DO_PAUSE, DO_RESUME, DO_STOP, DO_END, DO_CRASH, DO_PRESS, DO_DESTROY };
@@ -50,6 +52,18 @@ const char *vm_state_name(enum vm_state state)
 	static const char *const names[VM_STATES] = {"defined", "loading", "running", "paused", "stopped", "crashed"};
 
 	return (unsigned)state < VM_STATES ? names[state] : "unknown";
+}
+
+/* What ends a VM says why before it says that: whoever sees the one sees the other, and nothing moves after that. */
+void vm_outcome(const struct vm *vm, struct vm_outcome *out)
+{
+	enum vm_state state = __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE);
+
+	*out = (struct vm_outcome){.state = state};
+	if (state != VM_STOPPED && state != VM_CRASHED)
+		return;
+	out->reason = vm->reason;
+	out->exit_code = vm->exit_code;
 }
 
 const char *vm_report(const struct vm *vm)
@@ -233,9 +247,10 @@ enum status vm_destroy(struct vm *vm, struct error *err)
 	enum status st = check_action(vm, DO_DESTROY, err);
 	unsigned long masked;
 
+	if (st == ST_OK)
+		st = vm_release(vm, err);
 	if (st != ST_OK)
 		return st;
-	vm_release(vm);
 	m->vms[vm->id - 1] = NULL;
 	note_change(m);
 	m->committed -= vm_definition_bytes();
@@ -259,9 +274,9 @@ bool vm_end(struct vm *vm, enum vm_reason reason, uint32_t code)
 	/* What a dying guest does after its end changes nothing. */
 	if (!(actions[action_of[reason]].from & FROM(vm->state)))
 		return false;
-	transition(vm, action_of[reason]);
 	vm->reason = reason;
 	vm->exit_code = code;
+	transition(vm, action_of[reason]);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], REQ_PAUSE);
 	return true;
@@ -349,15 +364,16 @@ enum status vm_start(struct vm *vm, struct error *err)
 	enum status st = check_action(vm, DO_START, err);
 	unsigned long state;
 
+	if (st == ST_OK)
+		st = vm_release(vm, err);
 	if (st != ST_OK)
 		return st;
-	vm_release(vm);
 	if (vm->machine->starting)
 		vm->machine->starting(vm->machine->starting_ctx, vm);
 	change(vm, DO_START);
 	st = vm_build(vm, err);
 	if (st != ST_OK) {
-		vm_release(vm);
+		vm_abandon(vm);
 		change(vm, DO_ABANDON);
 		return st;
 	}
@@ -365,7 +381,7 @@ enum status vm_start(struct vm *vm, struct error *err)
 	st = add_entities(vm, err);
 	if (st != ST_OK) {
 		vm_unlock(vm, state);
-		vm_release(vm);
+		vm_abandon(vm);
 		change(vm, DO_ABANDON);
 		return st;
 	}
@@ -388,33 +404,80 @@ enum status vm_stop(struct vm *vm, struct error *err)
 	enum status st = check_action(vm, DO_STOP, err);
 
 	if (st == ST_OK) {
-		transition(vm, DO_STOP);
 		vm->reason = REASON_OPERATOR;
+		transition(vm, DO_STOP);
 	}
 	vm_unlock(vm, state);
-	if (st == ST_OK)
-		vm_release(vm);
-	return st;
+	return st == ST_OK ? vm_release(vm, err) : st;
 }
 
-static void take_off(struct vcpu *v)
+static bool take_off(struct vcpu *v, uint64_t until)
 {
-	vcpu_take_off(v);
+	if (!vcpu_take_off(v, until))
+		return false;
 	v->used_before += v->entity.figures.used;
 	v->waited_before += v->entity.figures.waited;
 	v->entity.figures.used = v->entity.figures.waited = 0;
+	return true;
 }
 
-void vm_take_off(struct vm *vm)
+static void tell_fault(struct machine *m, const struct error *err)
 {
+	log_error("%s", err->text);
+	if (m->fault)
+		m->fault(m->fault_ctx, err->text);
+}
+
+/* Nobody is told twice. */
+static enum status note_held(struct vm *vm, const struct vcpu *held, struct error *err)
+{
+	bool known = vm->lingers;
+
+	vm->lingers = held;
+	if (!held)
+		return ST_OK;
+	vm->machine->lingering = true;
+	(void)fail(err, ST_BUSY, "VM %s is %s, but CPU %u is stuck and does not let go of its vcpu %u", vm->config.name,
+		   vm_state_name(vm->state), held->cpu->id, held->id);
+	if (!known)
+		tell_fault(vm->machine, err);
+	return ST_BUSY;
+}
+
+enum status vm_take_off(struct vm *vm, struct error *err)
+{
+	const struct clock *clock = vm->machine->host->clock;
 	unsigned long state = vm_mask(vm);
+	uint64_t until = clock->ticks() + (vm->lingers ? 0 : ns_to_ticks(TAKE_OFF_NS, clock->hz));
+	const struct vcpu *held = NULL;
 
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], REQ_PAUSE);
 	vm_unmask(vm, state);
-	for (unsigned i = 0; i < vm->vcpu_count; i++)
-		take_off(vm->vcpus[i]);
+	for (unsigned i = 0; i < vm->vcpu_count; i++) {
+		if (!take_off(vm->vcpus[i], until) && !held)
+			held = vm->vcpus[i];
+	}
 	vm_io_take_off(&vm->io);
+	return note_held(vm, held, err);
+}
+
+/* A paused VM's vcpus leave their CPUs; then its time stands. */
+static enum status freeze(struct vm *vm, struct error *err)
+{
+	enum status st = vm_take_off(vm, err);
+	unsigned long state;
+
+	if (st != ST_OK)
+		return st;
+	state = vm_lock(vm);
+	if (vm->state == VM_PAUSED)
+		vm_time_pause(&vm->time);
+	else
+		st = fail(err, ST_BAD_STATE, "VM %s ended by itself (%s) while it was being paused", vm->config.name,
+			  vm_reason_name(vm->reason));
+	vm_unlock(vm, state);
+	return st;
 }
 
 enum status vm_pause(struct vm *vm, struct error *err)
@@ -427,27 +490,24 @@ enum status vm_pause(struct vm *vm, struct error *err)
 	vm_unlock(vm, state);
 	if (st != ST_OK)
 		return st;
-	vm_take_off(vm);
-	state = vm_lock(vm);
-	if (vm->state == VM_PAUSED)
-		vm_time_pause(&vm->time);
-	else
-		st = fail(err, ST_BAD_STATE, "VM %s ended by itself (%s) while it was being paused", vm->config.name,
-			  vm_reason_name(vm->reason));
-	vm_unlock(vm, state);
-	return st;
+	return freeze(vm, err);
 }
 
 enum status vm_resume(struct vm *vm, struct error *err)
 {
-	unsigned long state = vm_lock(vm);
 	enum status st = check_action(vm, DO_RESUME, err);
 	bool take_worker = false;
+	unsigned long state;
 
+	if (st == ST_OK && vm->lingers)
+		st = freeze(vm, err);
+	if (st != ST_OK)
+		return st;
+	state = vm_lock(vm);
+	st = check_action(vm, DO_RESUME, err);
 	if (st == ST_OK) {
 		st = add_entities(vm, err);
-		if (st != ST_OK)
-			take_worker = true;
+		take_worker = st != ST_OK;
 	}
 	if (st == ST_OK) {
 		transition(vm, DO_RESUME);
@@ -506,10 +566,14 @@ static void log_end(const struct vm *vm)
 static void reap(struct vm *vm)
 {
 	struct error err;
-	bool again = vm->restart_due;
+	bool again = vm->restart_due, known = vm->lingers;
 
-	log_end(vm);
-	vm_release(vm);
+	if (!known)
+		log_end(vm);
+	if (vm_release(vm, &err) != ST_OK)
+		return; /* told, and looked at again */
+	if (known)
+		log_info("VM %s: its CPU has let go of it", vm->config.name);
 	if (again && vm_start(vm, &err) != ST_OK)
 		log_error("VM %s did not start again: %s", vm->config.name, err.text);
 }
@@ -523,15 +587,28 @@ static void pause_full(struct vm *vm)
 		log_warn("VM %s is paused: a volume of its disks is full; resume it when there is space", vm->config.name);
 }
 
+/* Those that a stuck CPU has something of: whoever finds that it goes on wakes the control task. */
+static void reap_lingering(struct machine *m)
+{
+	if (likely(!m->lingering))
+		return;
+	m->lingering = false;
+	for (struct vm *vm = vm_next(m, NULL); vm; vm = vm_next(m, vm)) {
+		if (vm->lingers && vm->state != VM_PAUSED)
+			reap(vm);
+	}
+}
+
 bool vm_reap(struct machine *m)
 {
+	reap_lingering(m);
 	/* Cleared first: an event that comes meanwhile sets it again. */
 	if (!__atomic_exchange_n(&m->teardown_due, false, __ATOMIC_ACQ_REL))
 		return false;
 	for (struct vm *vm = vm_next(m, NULL); vm; vm = vm_next(m, vm)) {
 		if (__atomic_exchange_n(&vm->pause_due, false, __ATOMIC_ACQ_REL))
 			pause_full(vm);
-		if (__atomic_load_n(&vm->teardown_due, __ATOMIC_ACQUIRE)) {
+		if (__atomic_load_n(&vm->teardown_due, __ATOMIC_ACQUIRE) && !vm->lingers) {
 			reap(vm);
 			__atomic_store_n(&m->teardown_due, true, __ATOMIC_RELEASE); /* one VM a call: others may wait */
 			return true;

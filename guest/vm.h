@@ -84,11 +84,12 @@ struct vm {
 	struct vm_disk_place disk_places[VM_DISKS_MAX];
 	struct lock lock;       /* LOCK_VM: state, devices, console; its vcpus take it for those alone */
 	enum vm_state state;    /* changed under the lock, read without */
-	enum vm_reason reason;
+	enum vm_reason reason;  /* these two before the state: see vm_outcome() */
 	uint32_t exit_code;
 	bool teardown_due;      /* left the running state; the control task releases its parts */
 	bool restart_due;       /* and starts it again */
 	bool pause_due;         /* asked by a device; the control task does it; atomic */
+	bool lingers;           /* left the running state, but a CPU has not let go of one of its vcpus */
 	enum vm_state before;   /* state that a failed start returns to */
 	uint64_t starts;
 	uint64_t started_at;    /* host TSC */
@@ -139,9 +140,13 @@ struct vm *vm_next(struct machine *m, const struct vm *prev);
  * loads the image. On failure everything is released, the state is as before and @err names the cause.
  */
 enum status vm_start(struct vm *vm, struct error *err);
-/* running, paused -> stopped at once, like pulling the plug; the parts are released before return. */
+/*
+ * running, paused -> stopped at once, like pulling the plug; the parts are released before return. ST_BUSY: it is
+ * stopped, but a CPU, named in @err, is stuck and does not let go of a vcpu. Its memory is released by vm_reap() once
+ * that CPU goes on; until then it can be neither started nor destroyed.
+ */
 enum status vm_stop(struct vm *vm, struct error *err);
-/* running -> paused: vcpus off the CPU, guest time frozen. */
+/* running -> paused: vcpus off the CPU, guest time frozen. ST_BUSY as above; time freezes when it is resumed or stopped. */
 enum status vm_pause(struct vm *vm, struct error *err);
 enum status vm_resume(struct vm *vm, struct error *err);
 /* Presses the power button of a running VM: an orderly stop if the guest listens. */
@@ -158,6 +163,14 @@ void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code);
 void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code);
 /* A device cannot go on before an operator has helped: the control task pauses the VM. Any CPU, masked, any lock. */
 void vm_want_pause(struct vm *vm);
+/* How a VM is, and once it has ended why, and with what code. */
+struct vm_outcome {
+	enum vm_state state;
+	enum vm_reason reason; /* REASON_NONE unless it is stopped or crashed */
+	uint32_t exit_code;    /* of REASON_DEBUG_EXIT */
+};
+/* The three as they belong together: a vcpu may end the VM on its CPU while another CPU looks. Control task. */
+void vm_outcome(const struct vm *vm, struct vm_outcome *out);
 /* The crash report, once it is whole; empty when there is none. */
 const char *vm_report(const struct vm *vm);
 /* Control task: releases what left the running state, restarts and pauses what asked for it. True while work is left. */

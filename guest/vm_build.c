@@ -2,7 +2,7 @@
 /*
  * The making and unmaking of a VM's machine. Making is a list of steps in the
  * order in which they need each other; each leaves a mark in struct vm, and
- * vm_release() undoes exactly what is marked, so that a failure anywhere needs
+ * vm_abandon() undoes exactly what is marked, so that a failure anywhere needs
  * no unwinding of its own. The small parts live in one arena that is dropped
  * whole. All of it runs in the control task: manager and engine calls are
  * masked one at a time, and long ones go by budget.
@@ -266,11 +266,11 @@ static void release_rest(struct vm *vm)
 	vm_unmask(vm, masked);
 }
 
-void vm_release(struct vm *vm)
+void vm_abandon(struct vm *vm)
 {
 	unsigned long masked;
 
-	vm_take_off(vm);
+	vm_io_take_off(&vm->io);
 	platform_stop(vm);
 	masked = vm_mask(vm);
 	vm_keep_figures(vm);
@@ -281,4 +281,13 @@ void vm_release(struct vm *vm)
 	release_rest(vm);
 	__atomic_store_n(&vm->teardown_due, false, __ATOMIC_RELAXED);
 	vm->restart_due = false;
+}
+
+enum status vm_release(struct vm *vm, struct error *err)
+{
+	enum status st = vm_take_off(vm, err);
+
+	if (st == ST_OK)
+		vm_abandon(vm);
+	return st;
 }

@@ -11,16 +11,20 @@
 
 /*
  * Builds everything from the arena to the loaded image, and promises the memory. On failure what was built stays
- * for vm_release(), which takes any half-built VM apart.
+ * for vm_abandon(), which takes any half-built VM apart.
  */
 MUST_CHECK enum status vm_build(struct vm *vm, struct error *err);
-void vm_release(struct vm *vm);
+/* ST_BUSY: as vm_take_off(), and nothing has been released; else everything is, and nobody else's error is left. */
+MUST_CHECK enum status vm_release(struct vm *vm, struct error *err);
+/* The same for a VM whose vcpus no CPU has had yet. */
+void vm_abandon(struct vm *vm);
 
 /*
  * Takes all vcpus off their CPUs: they are told at once, and then waited for one by one, with no lock held and
- * interrupts enabled. The VM has left the running state.
+ * interrupts enabled. The VM has left the running state. ST_BUSY: a CPU, which @err names, does not let go of one
+ * within a second; the VM lingers from then on, and is not waited for again: each further call just looks.
  */
-void vm_take_off(struct vm *vm);
+MUST_CHECK enum status vm_take_off(struct vm *vm, struct error *err);
 
 /* Remembers for vm_info() what the VM has come to; called before it is taken apart. */
 void vm_keep_figures(struct vm *vm);

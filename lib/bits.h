@@ -24,6 +24,9 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* What is rare, apart from a path that is short without it: that one then saves no registers for it. */
+#define NOINLINE __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
 
 /* These evaluate an argument twice: no calls, no shared variables in them. */
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -36,7 +39,8 @@ static inline bool is_aligned(uint64_t v, uint64_t align) { return (v & (align -
 
 /* Index of the lowest or highest set bit; @v is not 0. */
 static inline unsigned bit_lowest(uint64_t v) { return (unsigned)__builtin_ctzll(v); }
-static inline unsigned bit_highest(uint64_t v) { return 63u - (unsigned)__builtin_clzll(v); }
+/* By XOR, which compilers make one BSR of. */
+static inline unsigned bit_highest(uint64_t v) { return 63u ^ (unsigned)__builtin_clzll(v); }
 
 /* __builtin_: the bare machine's build is freestanding, where a plain memcpy is a call even for two bytes. */
 static inline uint16_t get_le16(const void *p) { uint16_t v; __builtin_memcpy(&v, p, sizeof v); return v; }

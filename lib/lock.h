@@ -15,6 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/bits.h"
+
 /* In the order in which they may be taken: a CPU that holds one takes only those further down. */
 enum lock_rank {
 	LOCK_VM = 1,     /* one VM's platform devices, console and lifecycle */
@@ -66,14 +68,21 @@ static inline void lock_note_waiting(void) {}
 static inline bool lock_is_mine(const struct lock *l) { return __atomic_load_n(&l->next, __ATOMIC_RELAXED) != l->serving; }
 #endif
 
+static inline bool lock_is_served(const struct lock *l, uint32_t ticket)
+{
+	return __atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) == ticket;
+}
+
 static inline void lock_wait_turn(struct lock *l)
 {
 	uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
 
-	while (__atomic_load_n(&l->serving, __ATOMIC_ACQUIRE) != ticket) {
+	if (likely(lock_is_served(l, ticket)))
+		return;
+	do {
 		__builtin_ia32_pause();
 		lock_note_waiting();
-	}
+	} while (!lock_is_served(l, ticket));
 }
 
 /* Waits for @l. Interrupts masked. */

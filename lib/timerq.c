@@ -100,15 +100,32 @@ void timerq_cancel(struct timerq *q, struct timer *t)
 	update_next(q);
 }
 
+/* The last one takes the root's place, and sinks. */
+static __attribute__((noinline)) void refill_root(struct timerq *q)
+{
+	sift_down(q, 0, q->heap[q->count]);
+	q->next = q->heap[0]->deadline;
+}
+
+static struct timer *take_root(struct timerq *q)
+{
+	struct timer *t = q->heap[0];
+
+	t->index = 0;
+	q->next = TIMERQ_NEVER;
+	if (--q->count > 0)
+		refill_root(q);
+	return t;
+}
+
 unsigned timerq_run(struct timerq *q, uint64_t now)
 {
-	unsigned most = q->count;
-	unsigned done = 0;
+	unsigned left = q->count, done = 0;
 
-	while (done < most && q->count > 0 && q->heap[0]->deadline <= now) {
-		struct timer *t = q->heap[0];
+	/* next says what the root's deadline is; one that is empty is never due. */
+	for (; left > 0 && q->next <= now && q->count > 0; left--) {
+		struct timer *t = take_root(q);
 
-		timerq_cancel(q, t);
 		done++;
 		t->expired(t, now);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a script says and sees besides VMs: print and log, the store's files, and
- * help for the person at the prompt.
+ * What a script says, and takes from others: print and log, use, and help for the
+ * person at the prompt.
  */
 #include <lauxlib.h>
 #include <lua.h>
@@ -12,11 +12,6 @@
 #include "lua/control_internal.h"
 #include "lua/filename.h"
 #include "lua/genuse.h"
-
-static struct control *control_of(lua_State *L)
-{
-	return lua_touserdata(L, lua_upvalueindex(1));
-}
 
 /* All arguments as text in one line, between tabs. */
 static void join_arguments(lua_State *L)
@@ -56,22 +51,6 @@ static int host_log(lua_State *L)
 	text = lua_tolstring(L, -1, &len);
 	script_log(c, text, len);
 	return 0;
-}
-
-/* files(): the store's, as { name = size }. */
-static int host_files(lua_State *L)
-{
-	struct control *c = control_of(L);
-	struct file file = {.name = ""};
-
-	lua_newtable(L);
-	while (files_next(c->cfg.machine->files, "", file.name, &file) == ST_OK) {
-		if (filename_hidden(file.name))
-			continue;
-		lua_pushinteger(L, (lua_Integer)file.size);
-		lua_setfield(L, -2, file.name);
-	}
-	return 1;
 }
 
 /* The file's bytes in memory of Lua's, so that nothing has to be given back when the script ends here. */
@@ -149,8 +128,7 @@ static int host_help(lua_State *L)
 void api_open_host(lua_State *L, struct control *c)
 {
 	static const luaL_Reg functions[] = {
-		{"print", host_print}, {"log", host_log},   {"files", host_files},
-		{"use", host_use},     {"help", host_help}, {NULL, NULL},
+		{"print", host_print}, {"log", host_log}, {"use", host_use}, {"help", host_help}, {NULL, NULL},
 	};
 
 	lua_pushglobaltable(L);

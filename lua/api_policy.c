@@ -12,27 +12,10 @@
 #include "lua/api.h"
 #include "lua/control_internal.h"
 
-static struct control *control_of(lua_State *L)
-{
-	return lua_touserdata(L, lua_upvalueindex(1));
-}
-
 static void check_function(lua_State *L, const char *who)
 {
 	if (!lua_isfunction(L, 2))
 		luaL_error(L, "%s takes a function second, not a %s", who, luaL_typename(L, 2));
-}
-
-/* Where the hook is registered, for events and lists. */
-static void note_where(lua_State *L, struct hook *h)
-{
-	const char *text;
-	size_t len;
-
-	luaL_where(L, 1);
-	text = lua_tolstring(L, -1, &len);
-	log_clean(h->where, sizeof h->where, text, len >= 2 ? len - 2 : 0); /* it ends in ": " */
-	lua_pop(L, 1);
 }
 
 /* every(period, f): calls f(now) again and again. Returns the hook's number. */
@@ -48,7 +31,7 @@ static int policy_every(lua_State *L)
 		return luaL_error(L, "every takes at least ms(%d)", (int)HOOK_PERIOD_MIN_MS);
 	check_function(L, "every");
 	h.period = ns_to_ticks((uint64_t)q->value, c->cfg.clock->hz);
-	note_where(L, &h);
+	api_where(L, h.where, sizeof h.where);
 	lua_settop(L, 2);
 	lua_pushinteger(L, policy_add_hook(L, c, &h));
 	return 1;
@@ -69,7 +52,7 @@ static int policy_on(lua_State *L)
 		return luaL_error(L, "there is no event %s", event);
 	check_function(L, "on");
 	format(h.event, sizeof h.event, "%s", event);
-	note_where(L, &h);
+	api_where(L, h.where, sizeof h.where);
 	lua_settop(L, 2);
 	lua_pushinteger(L, policy_add_hook(L, c, &h));
 	return 1;

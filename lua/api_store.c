@@ -17,11 +17,6 @@
 #define GET_MAX (256u * 1024) /* in one string: an interpreter has about 1 MiB */
 #define COPY_BYTES 2048u
 
-static struct control *control_of(lua_State *L)
-{
-	return lua_touserdata(L, lua_upvalueindex(1));
-}
-
 /* The name at index 1, by the rule for clients: what is the control plane's own is nobody else's. */
 static void name_argument(lua_State *L, const char *function, enum file_use use, char out[FILE_NAME_MAX])
 {
@@ -136,7 +131,7 @@ static int store_get(lua_State *L)
 	return 1;
 }
 
-/* store.list([prefix]): { name = size } */
+/* store.list([prefix]), files(): { name = size } */
 static int store_list(lua_State *L)
 {
 	struct files *files = control_of(L)->cfg.machine->files;
@@ -162,5 +157,7 @@ void api_open_store(lua_State *L, struct control *c)
 	luaL_newlibtable(L, functions);
 	lua_pushlightuserdata(L, c);
 	luaL_setfuncs(L, functions, 1);
+	lua_getfield(L, -1, "list");
+	lua_setglobal(L, "files");
 	lua_setglobal(L, "store");
 }

@@ -19,11 +19,6 @@
 
 #define WHY_LINE_MAX 320u
 
-static struct control *control_of(lua_State *L)
-{
-	return lua_touserdata(L, lua_upvalueindex(1));
-}
-
 /* Raises @err as it stands: its sentence names the setting. */
 static int raise(lua_State *L, const struct error *err)
 {
@@ -109,16 +104,9 @@ static int get(lua_State *L)
 
 void tree_where(lua_State *L, const struct control *c, char out[SETTINGS_WHERE_MAX])
 {
-	const char *text;
-	size_t len;
-
 	out[0] = '\0';
-	if (c->print_to == PRINT_REPLY)
-		return;
-	luaL_where(L, 1);
-	text = lua_tolstring(L, -1, &len);
-	log_clean(out, SETTINGS_WHERE_MAX, text, len >= 2 ? len - 2 : len); /* it ends in ": " */
-	lua_pop(L, 1);
+	if (c->print_to != PRINT_REPLY)
+		api_where(L, out, SETTINGS_WHERE_MAX);
 }
 
 static const char *option_key(const void *rows, size_t i)

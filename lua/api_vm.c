@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * VMs for scripts. A definition goes through the bridge into the decoder that
- * the wire uses, and every verb is the wire's command, called with its
- * arguments in CBOR: a script can do nothing that an operator cannot.
+ * VMs for scripts: vm "name" { ... }, and the verbs. Every verb is the wire's
+ * command, called with its arguments in CBOR: a script can do nothing that an
+ * operator cannot.
  */
 #include <lauxlib.h>
 #include <lua.h>
@@ -15,28 +15,9 @@
 #include "lua/bridge.h"
 #include "lua/control_internal.h"
 
-#define ARGS_MAX 512        /* CBOR of a verb's arguments */
-#define CONSOLE_LAST 2000   /* bytes that console() shows by default */
-
-static struct control *control_of(lua_State *L)
-{
-	return lua_touserdata(L, lua_upvalueindex(1));
-}
+#define CONSOLE_LAST 2000 /* bytes that console() shows by default */
 
 /* ---- definitions ---- */
-
-void api_where(lua_State *L, char *out)
-{
-	const char *text;
-	size_t len;
-
-	luaL_where(L, 1);
-	text = lua_tolstring(L, -1, &len);
-	if (len >= 2) /* it ends in ": " */
-		len -= 2;
-	log_clean(out, VM_PATH_MAX, text, len);
-	lua_pop(L, 1);
-}
 
 /* linux { ... }: the table again, with the protocol in it. */
 static int boot_protocol(lua_State *L)
@@ -57,20 +38,6 @@ static int boot_protocol(lua_State *L)
 	return 1;
 }
 
-size_t api_settings_to_cbor(lua_State *L, struct control *c, const char *what, const char *name, const char *origin)
-{
-	struct cbor_writer w;
-	struct error err;
-
-	cbor_writer_init(&w, c->script_reply, sizeof c->script_reply);
-	if (bridge_put(L, 1, &w, &err) != ST_OK)
-		luaL_error(L, "%s %s (%s): %s", what, name, origin, err.text);
-	if (w.overflow)
-		luaL_error(L, "%s %s (%s): its settings take more than %d bytes", what, name, origin,
-			   (int)sizeof c->script_reply);
-	return w.len;
-}
-
 static enum status take_definition(struct control *c, const struct vm_config *cfg, struct error *err)
 {
 	if (!c->collect) {
@@ -87,71 +54,37 @@ static enum status take_definition(struct control *c, const struct vm_config *cf
 	return ST_OK;
 }
 
-/* The table behind vm "name". */
-static int vm_settings(lua_State *L)
+static enum status define(struct control *c, const struct define_source *src, struct cbor_value settings, struct error *err)
 {
-	struct control *c = control_of(L);
-	char origin[VM_PATH_MAX];
-	struct define_source src = {.origin = origin, .units = true};
 	struct vm_config cfg;
-	struct error err;
-	enum status st;
-	size_t len;
+	enum status st = vm_decode_definition(c, src, settings, &cfg, err);
 
-	src.name = lua_tolstring(L, lua_upvalueindex(2), &src.name_len);
-	api_where(L, origin);
-	if (!lua_istable(L, 1))
-		return luaL_error(L, "VM %s (%s): its settings are a %s, not a table", src.name, origin,
-				  luaL_typename(L, 1));
-	c->unfinished[0] = '\0';
-	len = api_settings_to_cbor(L, c, "VM", src.name, origin);
-	/* The sentences name the place, so none is put before them. */
-	interp_shelter();
-	st = vm_decode_definition(c, &src, cbor_root(c->script_reply, len), &cfg, &err);
-	if (st == ST_OK)
-		st = take_definition(c, &cfg, &err);
-	interp_unshelter();
-	if (st != ST_OK) {
-		lua_pushstring(L, err.text);
-		return lua_error(L);
-	}
-	return 0;
+	return st == ST_OK ? take_definition(c, &cfg, err) : st;
 }
 
-/* vm "name": waits for the table. One that never gets it is found at the end, or by the next. */
-static int vm_name(lua_State *L)
-{
-	struct control *c = control_of(L);
-	char origin[VM_PATH_MAX], shown[VM_NAME_MAX];
-	size_t len;
-
-	if (lua_type(L, 1) != LUA_TSTRING)
-		return luaL_error(L, "vm takes a name and a table, as in vm \"name\" { ... }");
-	if (c->unfinished[0])
-		return luaL_error(L, "%s", c->unfinished);
-	api_where(L, origin);
-	log_clean(shown, sizeof shown, lua_tolstring(L, 1, &len), lua_rawlen(L, 1));
-	format(c->unfinished, sizeof c->unfinished, "VM %s (%s): its table of settings is missing", shown, origin);
-	lua_pushlightuserdata(L, c);
-	lua_pushvalue(L, 1);
-	lua_pushcclosure(L, vm_settings, 2);
-	return 1;
-}
+static const struct api_definer vm_definer = {.word = "vm", .kind = "VM", .define = define};
 
 /* ---- commands ---- */
 
-void api_run_command(lua_State *L, struct control *c, unsigned group, unsigned id, const struct cbor_writer *args)
+void api_args_begin(struct api_args *args)
+{
+	cbor_writer_init(&args->w, args->buf, sizeof args->buf);
+	args->map = cbor_open(&args->w);
+}
+
+void api_run_command(lua_State *L, struct control *c, unsigned group, unsigned id, struct api_args *args)
 {
 	struct command_request req = {
-		.group = command_group_find(group), .command = command_find(group, id),
-		.args = cbor_root(args->buf, args->len), .from_script = true,
+		.group = command_group_find(group), .command = command_find(group, id), .from_script = true,
 	};
 	struct cbor_writer w;
 	struct failure f;
 	enum status st;
 
+	cbor_close_map(&args->w, args->map);
+	req.args = cbor_root(args->buf, args->w.len);
 	req.op = req.command->ops & BIT(SMP_READ) ? SMP_READ : SMP_WRITE;
-	if (args->overflow)
+	if (args->w.overflow)
 		luaL_error(L, "%s: the arguments are too long", req.command->name);
 	if (c->collect && req.command->ops & BIT(SMP_WRITE))
 		luaL_error(L, "a definition cannot %s%s", req.command->name, group == GROUP_VM ? " a VM" : "");
@@ -166,11 +99,22 @@ void api_run_command(lua_State *L, struct control *c, unsigned group, unsigned i
 	bridge_push(L, cbor_root(c->script_reply, w.len));
 }
 
-void api_put_vm(lua_State *L, struct cbor_writer *w, const char *verb)
+void api_put_name(lua_State *L, struct api_args *args, int index, const char *key, const char *verb, const char *what)
 {
 	size_t len;
 	const char *name;
 
+	if (lua_type(L, index) != LUA_TSTRING)
+		luaL_error(L, "%s takes the name of a %s, not a %s", verb, what, luaL_typename(L, index));
+	name = lua_tolstring(L, index, &len);
+	if (!cbor_utf8_valid(name, len))
+		luaL_error(L, "there is no %s of that name", what);
+	cbor_put_text(&args->w, key);
+	cbor_put_text_n(&args->w, name, len);
+}
+
+void api_put_vm(lua_State *L, struct api_args *args, const char *verb)
+{
 	if (api_vm_name(L, 1)) {
 		lua_pushstring(L, api_vm_name(L, 1));
 		lua_replace(L, 1);
@@ -178,33 +122,21 @@ void api_put_vm(lua_State *L, struct cbor_writer *w, const char *verb)
 		lua_getfield(L, 1, "name");
 		lua_replace(L, 1);
 	}
-	if (lua_isinteger(L, 1) && lua_tointeger(L, 1) >= 0) {
-		command_put_uint(w, "id", (uint64_t)lua_tointeger(L, 1));
-		return;
-	}
-	if (lua_type(L, 1) != LUA_TSTRING)
-		luaL_error(L, "%s takes the name of a VM, not a %s", verb, luaL_typename(L, 1));
-	name = lua_tolstring(L, 1, &len);
-	if (!cbor_utf8_valid(name, len))
-		luaL_error(L, "there is no VM of that name");
-	cbor_put_text(w, "name");
-	cbor_put_text_n(w, name, len);
+	if (lua_isinteger(L, 1) && lua_tointeger(L, 1) >= 0)
+		command_put_uint(&args->w, "id", (uint64_t)lua_tointeger(L, 1));
+	else
+		api_put_name(L, args, 1, "name", verb, "VM");
 }
 
 /* start "alpha" and its like; upvalue 2 is the command's number. */
 static int verb(lua_State *L)
 {
 	unsigned id = (unsigned)lua_tointeger(L, lua_upvalueindex(2));
-	struct control *c = control_of(L);
-	uint8_t args[ARGS_MAX];
-	struct cbor_mark map;
-	struct cbor_writer w;
+	struct api_args args;
 
-	cbor_writer_init(&w, args, sizeof args);
-	map = cbor_open(&w);
-	api_put_vm(L, &w, command_find(GROUP_VM, id)->name);
-	cbor_close_map(&w, map);
-	api_run_command(L, c, GROUP_VM, id, &w);
+	api_args_begin(&args);
+	api_put_vm(L, &args, command_find(GROUP_VM, id)->name);
+	api_run_command(L, control_of(L), GROUP_VM, id, &args);
 	return command_find(GROUP_VM, id)->ops & BIT(SMP_READ) ? 1 : 0;
 }
 
@@ -232,15 +164,11 @@ static int vms(lua_State *L)
 	lua_settop(L, 0);
 	lua_newtable(L);
 	while (after >= 0) {
-		uint8_t args[ARGS_MAX];
-		struct cbor_writer w;
-		struct cbor_mark map;
+		struct api_args args;
 
-		cbor_writer_init(&w, args, sizeof args);
-		map = cbor_open(&w);
-		command_put_uint(&w, "after", (uint64_t)after);
-		cbor_close_map(&w, map);
-		api_run_command(L, c, GROUP_VM, VM_LIST, &w);
+		api_args_begin(&args);
+		command_put_uint(&args.w, "after", (uint64_t)after);
+		api_run_command(L, c, GROUP_VM, VM_LIST, &args);
 		after = append_page(L, 1);
 	}
 	return 1;
@@ -292,22 +220,17 @@ static int vm_list(lua_State *L)
 static int console(lua_State *L)
 {
 	lua_Integer last = luaL_optinteger(L, 2, CONSOLE_LAST);
-	struct control *c = control_of(L);
-	uint8_t args[ARGS_MAX];
-	struct cbor_writer w;
-	struct cbor_mark map;
+	struct api_args args;
 
 	if (last < 1)
 		return luaL_error(L, "console takes a number of bytes from 1 on");
-	cbor_writer_init(&w, args, sizeof args);
-	map = cbor_open(&w);
-	api_put_vm(L, &w, "console");
-	command_put_uint(&w, "last", (uint64_t)last);
-	command_put_uint(&w, "max", (uint64_t)last);
-	cbor_put_text(&w, "text");
-	cbor_put_bool(&w, true);
-	cbor_close_map(&w, map);
-	api_run_command(L, c, GROUP_CONSOLE, CONSOLE_READ, &w);
+	api_args_begin(&args);
+	api_put_vm(L, &args, "console");
+	command_put_uint(&args.w, "last", (uint64_t)last);
+	command_put_uint(&args.w, "max", (uint64_t)last);
+	cbor_put_text(&args.w, "text");
+	cbor_put_bool(&args.w, true);
+	api_run_command(L, control_of(L), GROUP_CONSOLE, CONSOLE_READ, &args);
 	lua_getfield(L, -1, "data");
 	return 1;
 }
@@ -316,12 +239,10 @@ static int console(lua_State *L)
 static int inspect(lua_State *L)
 {
 	unsigned id = (unsigned)lua_tointeger(L, lua_upvalueindex(2));
-	uint8_t args[8];
-	struct cbor_writer w;
+	struct api_args args;
 
-	cbor_writer_init(&w, args, sizeof args);
-	cbor_close_map(&w, cbor_open(&w));
-	api_run_command(L, control_of(L), GROUP_INSPECT, id, &w);
+	api_args_begin(&args);
+	api_run_command(L, control_of(L), GROUP_INSPECT, id, &args);
 	return 1;
 }
 
@@ -335,23 +256,11 @@ static int host(lua_State *L)
 static int source_command(lua_State *L)
 {
 	unsigned id = (unsigned)lua_tointeger(L, lua_upvalueindex(2));
-	uint8_t args[ARGS_MAX];
-	struct cbor_mark map;
-	struct cbor_writer w;
-	const char *file;
-	size_t len;
+	struct api_args args;
 
-	if (lua_type(L, 1) != LUA_TSTRING)
-		return luaL_error(L, "%s takes the name of a file of the store", command_find(GROUP_POLICY, id)->name);
-	file = lua_tolstring(L, 1, &len);
-	if (!cbor_utf8_valid(file, len))
-		return luaL_error(L, "there is no file of that name");
-	cbor_writer_init(&w, args, sizeof args);
-	map = cbor_open(&w);
-	cbor_put_text(&w, "file");
-	cbor_put_text_n(&w, file, len);
-	cbor_close_map(&w, map);
-	api_run_command(L, control_of(L), GROUP_POLICY, id, &w);
+	api_args_begin(&args);
+	api_put_name(L, &args, 1, "file", command_find(GROUP_POLICY, id)->name, "file of the store");
+	api_run_command(L, control_of(L), GROUP_POLICY, id, &args);
 	return 1;
 }
 
@@ -378,7 +287,7 @@ void api_open_vm(lua_State *L, struct control *c)
 	set_function(L, c, "plan", source_command, POLICY_PLAN);
 	set_function(L, c, "apply", source_command, POLICY_APPLY);
 	set_function(L, c, "run", source_command, POLICY_RUN);
-	set_function(L, c, "vm", vm_name, 0);
+	api_open_definer(L, c, &vm_definer);
 	set_function(L, c, "vms", vms, 0);
 	set_function(L, c, "vm_list", vm_list, 0);
 	set_function(L, c, "console", console, 0);

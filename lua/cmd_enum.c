@@ -126,19 +126,19 @@ static const struct arg single_args[] = {{"index", ARG_NUMBER, ARG_OF(index), fa
 static const struct arg details_args[] = {{"groups", ARG_VALUE, ARG_OF(groups), false}};
 
 static const struct command enum_commands[] = {
-	{.id = 0, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "count", .help = "counts the groups",
+	{.id = ENUM_COUNT, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "count", .help = "counts the groups",
 	 .apply = count_apply},
-	{.id = 1, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "list", .help = "lists the groups' numbers",
+	{.id = ENUM_LIST, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "list", .help = "lists the groups' numbers",
 	 .apply = list_apply},
 	{
-		.id = 2, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "single", .help = "says the number of one group",
-		.args = single_args, .arg_count = ARRAY_SIZE(single_args), .decode = single_decode,
-		.apply = single_apply,
+		.id = ENUM_SINGLE, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "single",
+		.help = "says the number of one group", .args = single_args,
+		.arg_count = ARRAY_SIZE(single_args), .decode = single_decode, .apply = single_apply,
 	},
 	{
-		.id = 3, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "details", .help = "lists the groups with names",
-		.args = details_args, .arg_count = ARRAY_SIZE(details_args), .decode = details_decode,
-		.apply = details_apply,
+		.id = ENUM_DETAILS, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "details",
+		.help = "lists the groups with names", .args = details_args,
+		.arg_count = ARRAY_SIZE(details_args), .decode = details_decode, .apply = details_apply,
 	},
 };
 

@@ -278,7 +278,7 @@ static const struct command events_commands[] = {
 		.help = "ends the push", .apply = detach_apply,
 	},
 	{
-		.id = EVENTS_KINDS_LIST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "kinds",
+		.id = EVENTS_KINDS, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "kinds",
 		.help = "lists the kinds of events", .apply = kinds_apply,
 	},
 };

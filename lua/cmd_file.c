@@ -87,6 +87,15 @@ static enum status check_same(struct control *c, const struct file *file, uint64
 	return fail(&f->error, ST_BAD_STATE, "%s was replaced while it was downloaded: begin again", file->name);
 }
 
+static enum status check_offset(const struct command_args *a, const struct file *file, struct failure *f)
+{
+	if (a->off.value <= file->size)
+		return ST_OK;
+	f->group_rc = FILE_RC_OFFSET_TOO_LARGE;
+	return fail(&f->error, ST_INVALID, "%s has %llu bytes, off is %llu", file->name, (unsigned long long)file->size,
+		    (unsigned long long)a->off.value);
+}
+
 static enum status download(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
 	uint8_t data[CHUNK_BYTES];
@@ -96,12 +105,9 @@ static enum status download(struct control *c, struct command_args *a, struct cb
 
 	if (st != ST_OK)
 		return st;
-	if (a->off.value > file.size) {
-		f->group_rc = FILE_RC_OFFSET_TOO_LARGE;
-		return fail(&f->error, ST_INVALID, "%s has %llu bytes, off is %llu", file.name,
-			    (unsigned long long)file.size, (unsigned long long)a->off.value);
-	}
-	st = check_same(c, &file, a->off.value, f);
+	st = check_offset(a, &file, f);
+	if (st == ST_OK)
+		st = check_same(c, &file, a->off.value, f);
 	if (st != ST_OK)
 		return st;
 	st = files_read(c->cfg.machine->files, &file, a->off.value, data, sizeof data, &got, &f->error);
@@ -228,13 +234,10 @@ static enum status hash_apply(struct control *c, struct command_args *a, struct 
 		return fail(&f->error, ST_INVALID, "type is sha256 or crc32");
 	}
 	st = find(c, a, &file, f);
+	if (st == ST_OK)
+		st = check_offset(a, &file, f);
 	if (st != ST_OK)
 		return st;
-	if (a->off.value > file.size) {
-		f->group_rc = FILE_RC_OFFSET_TOO_LARGE;
-		return fail(&f->error, ST_INVALID, "%s has %llu bytes, off is %llu", file.name,
-			    (unsigned long long)file.size, (unsigned long long)a->off.value);
-	}
 	len = file.size - a->off.value;
 	if (a->len.given)
 		len = MIN(len, a->len.value);
@@ -337,25 +340,25 @@ static const struct arg hash_args[] = {
 
 static const struct command file_commands[] = {
 	{
-		.id = 0, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OPERATOR,
+		.id = FILE_TRANSFER, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OPERATOR,
 		.name = "transfer", .help = "downloads a file, or uploads one", .args = transfer_args,
 		.arg_count = ARRAY_SIZE(transfer_args), .decode = transfer_decode, .apply = transfer_apply,
 	},
 	{
-		.id = 1, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "status",
+		.id = FILE_STATUS, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "status",
 		.help = "says how long a file is, or how much of it has arrived", .args = name_args,
 		.arg_count = ARRAY_SIZE(name_args), .apply = status_apply,
 	},
 	{
-		.id = 2, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "hash", .help = "computes a file's hash",
+		.id = FILE_HASH, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "hash", .help = "computes a file's hash",
 		.args = hash_args, .arg_count = ARRAY_SIZE(hash_args), .apply = hash_apply,
 	},
 	{
-		.id = 3, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "types",
+		.id = FILE_TYPES, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "types",
 		.help = "lists the kinds of hashes", .apply = types_apply,
 	},
 	{
-		.id = 4, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "close",
+		.id = FILE_CLOSE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "close",
 		.help = "gives up an upload that is under way", .apply = close_apply,
 	},
 };

@@ -411,20 +411,21 @@ static const struct arg erase_args[] = {{"slot", ARG_NUMBER, ARG_OF(slot), false
 
 static const struct command image_commands[] = {
 	{
-		.id = 0, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OWNER,
+		.id = IMAGE_STATE, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OWNER,
 		.name = "state", .help = "says what images there are, or which boots next", .args = state_args,
 		.arg_count = ARRAY_SIZE(state_args), .apply = state_apply,
 	},
 	{
-		.id = 1, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "upload", .help = "uploads an image into slot 1",
-		.args = upload_args, .arg_count = ARRAY_SIZE(upload_args), .apply = upload_apply,
+		.id = IMAGE_UPLOAD, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "upload",
+		.help = "uploads an image into slot 1", .args = upload_args,
+		.arg_count = ARRAY_SIZE(upload_args), .apply = upload_apply,
 	},
 	{
-		.id = 5, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "erase", .help = "empties slot 1",
+		.id = IMAGE_ERASE, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "erase", .help = "empties slot 1",
 		.args = erase_args, .arg_count = ARRAY_SIZE(erase_args), .apply = erase_apply,
 	},
 	{
-		.id = 6, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "slots",
+		.id = IMAGE_SLOTS, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "slots",
 		.help = "says how large images in the slots may be", .apply = slots_apply,
 	},
 };

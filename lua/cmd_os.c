@@ -140,16 +140,16 @@ static const struct arg info_args[] = {{"format", ARG_TEXT, ARG_OF(format), fals
 
 static const struct command os_commands[] = {
 	{
-		.id = 0, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_NONE, .unaudited = true, .name = "echo",
+		.id = OS_ECHO, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_NONE, .unaudited = true, .name = "echo",
 		.help = "sends a text back",
 		.args = echo_args, .arg_count = ARRAY_SIZE(echo_args), .apply = echo_apply,
 	},
-	{.id = 5, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "reset", .help = "resets the machine",
+	{.id = OS_RESET, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .name = "reset", .help = "resets the machine",
 	 .apply = reset_apply},
-	{.id = 6, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "parameters",
+	{.id = OS_PARAMETERS, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "parameters",
 	 .help = "says how large a request may be", .apply = parameters_apply},
 	{
-		.id = 7, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "info", .help = "names and versions, like uname",
+		.id = OS_INFO, .ops = BIT(SMP_READ), .role = ROLE_NONE, .name = "info", .help = "names and versions, like uname",
 		.args = info_args, .arg_count = ARRAY_SIZE(info_args), .decode = info_decode, .apply = info_apply,
 	},
 };

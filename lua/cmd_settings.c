@@ -193,22 +193,22 @@ static const struct arg delete_args[] = {{"name", ARG_TEXT, ARG_OF(name), true}}
 
 static const struct command settings_commands[] = {
 	{
-		.id = 0, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OPERATOR,
+		.id = SETTINGS_ACCESS, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OBSERVER, .write_role = ROLE_OPERATOR,
 		.checks_rights = true,
 		.name = "access", .help = "reads or writes a setting", .args = access_args,
 		.arg_count = ARRAY_SIZE(access_args), .decode = access_decode, .apply = access_apply,
 	},
 	{
-		.id = 1, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .name = "delete",
+		.id = SETTINGS_DELETE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .name = "delete",
 		.help = "takes the changes of a setting back", .args = delete_args,
 		.arg_count = ARRAY_SIZE(delete_args), .decode = delete_decode, .apply = delete_apply,
 	},
 	{
-		.id = 2, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .unaudited = true, .name = "commit",
-		.help = "makes sure that every write counts", .apply = commit_apply,
+		.id = SETTINGS_COMMIT, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .checks_rights = true, .unaudited = true,
+		.name = "commit", .help = "makes sure that every write counts", .apply = commit_apply,
 	},
 	{
-		.id = 3, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OWNER, .write_role = ROLE_OPERATOR,
+		.id = SETTINGS_STORE, .ops = BIT(SMP_READ) | BIT(SMP_WRITE), .role = ROLE_OWNER, .write_role = ROLE_OPERATOR,
 		.name = "store", .help = "loads what was saved, or saves what the operator set", .args = store_args,
 		.arg_count = ARRAY_SIZE(store_args), .decode = store_decode, .apply = store_apply,
 	},

@@ -95,9 +95,9 @@ static const struct arg execute_args[] = {{"argv", ARG_VALUE, ARG_OF(argv), true
 
 static const struct command shell_commands[] = {
 	{
-		.id = 0, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "execute", .help = "evaluates a line of Lua",
-		.args = execute_args, .arg_count = ARRAY_SIZE(execute_args), .decode = execute_decode,
-		.apply = execute_apply,
+		.id = SHELL_EXECUTE, .ops = BIT(SMP_WRITE), .role = ROLE_OWNER, .name = "execute",
+		.help = "evaluates a line of Lua", .args = execute_args,
+		.arg_count = ARRAY_SIZE(execute_args), .decode = execute_decode, .apply = execute_apply,
 	},
 };
 

@@ -91,12 +91,12 @@ static const struct arg data_args[] = {{"name", ARG_TEXT, ARG_OF(name), true}};
 
 static const struct command stat_commands[] = {
 	{
-		.id = 0, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "data",
+		.id = STAT_DATA, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "data",
 		.help = "reads the counters of one place", .args = data_args, .arg_count = ARRAY_SIZE(data_args),
 		.decode = data_decode, .apply = data_apply,
 	},
 	{
-		.id = 1, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "list",
+		.id = STAT_LIST, .ops = BIT(SMP_READ), .role = ROLE_OBSERVER, .name = "list",
 		.help = "lists the places that have counters", .apply = list_apply,
 	},
 };

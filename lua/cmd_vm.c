@@ -24,11 +24,14 @@
 /* Why it is no longer running, when that says more than the state. */
 static void put_state(const struct vm *vm, struct cbor_writer *w)
 {
-	command_put_text(w, "state", vm_state_name(vm->state));
-	if (vm->reason != REASON_NONE)
-		command_put_text(w, "reason", vm_reason_name(vm->reason));
-	if (vm->reason == REASON_DEBUG_EXIT)
-		command_put_uint(w, "exit_code", vm->exit_code);
+	struct vm_outcome is;
+
+	vm_outcome(vm, &is);
+	command_put_text(w, "state", vm_state_name(is.state));
+	if (is.reason != REASON_NONE)
+		command_put_text(w, "reason", vm_reason_name(is.reason));
+	if (is.reason == REASON_DEBUG_EXIT)
+		command_put_uint(w, "exit_code", is.exit_code);
 }
 
 static void put_list_entry(const struct vm *vm, struct cbor_writer *w)

@@ -12,80 +12,11 @@
 #include "guest/machine.h"
 #include "lib/error.h"
 #include "lua/cbor.h"
+#include "lua/numbers.h"
 #include "lua/session.h"
 #include "lua/smp.h"
 
 struct control;
-
-/* Groups of our own (the numbers below 64 are SMP's). */
-enum command_group_id {
-	GROUP_OS = 0,
-	GROUP_IMAGE = 1,
-	GROUP_STAT = 2,
-	GROUP_SETTINGS = 3,
-	GROUP_FILE = 8,
-	GROUP_SHELL = 9,
-	GROUP_ENUM = 10,
-	GROUP_SESSION = 64,
-	GROUP_VM = 65,
-	GROUP_CPU = 67,
-	GROUP_POLICY = 70,
-	GROUP_EVENTS = 71,
-	GROUP_CONSOLE = 72,
-	GROUP_INSPECT = 74,
-	GROUP_TREE = 76,
-	GROUP_STORE = 77,
-};
-
-enum session_command {
-	SESSION_WHOAMI,
-	SESSION_CHALLENGE,
-	SESSION_LOGIN,
-	SESSION_LOGOUT,
-	SESSION_KEYS,
-	SESSION_ENROLL,
-	SESSION_REVOKE,
-	SESSION_TRUST,
-	SESSION_AUDIT
-};
-enum vm_command {
-	VM_LIST,
-	VM_DEFINE,
-	VM_START,
-	VM_STOP,
-	VM_PAUSE,
-	VM_RESUME,
-	VM_DESTROY,
-	VM_INFO,
-	VM_POWER,
-	VM_REPORT
-};
-enum cpu_command {
-	CPU_LIST,
-	CPU_TRACE,
-	CPU_RECORDS,
-	CPU_POOL_LIST,
-	CPU_POOL_SHOW,
-	CPU_POOL_CREATE,
-	CPU_POOL_SET,
-	CPU_POOL_REMOVE,
-	CPU_POOL_MOVE
-};
-enum console_command { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
-enum policy_command {
-	POLICY_SCRIPTS,
-	POLICY_HOOKS,
-	POLICY_PLAN,
-	POLICY_APPLY,
-	POLICY_RUN,
-	POLICY_STOP,
-	POLICY_GENERATIONS,
-	POLICY_ROLLBACK
-};
-enum events_command { EVENTS_READ, EVENTS_ATTACH, EVENTS_DETACH, EVENTS_KINDS_LIST };
-enum store_command { STORE_LIST, STORE_INFO, STORE_DELETE, STORE_FORMAT };
-enum inspect_command { INSPECT_HOST, INSPECT_CHECK };
-enum tree_command { TREE_LIST, TREE_GET, TREE_SET, TREE_UNSET, TREE_WHY, TREE_DESCRIBE, TREE_VALUES };
 
 /* Why a command failed, for every way in. */
 struct failure {

@@ -29,6 +29,11 @@
 
 static void on_time(struct timer *t, uint64_t now);
 
+static void on_fault(void *ctx, const char *text)
+{
+	control_fault(ctx, text);
+}
+
 enum status control_init(const struct control_config *cfg, struct control **out, struct error *err)
 {
 	struct control *c = cfg->memory;
@@ -43,6 +48,8 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	ring_init(&c->input, c->input_buf, INPUT_BYTES);
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
 	events_init(&c->events, cfg->clock, cfg->machine->host->wall_clock);
+	cfg->machine->fault = on_fault;
+	cfg->machine->fault_ctx = c;
 	settings_init(c);
 	host_alarm_init(&c->wake_alarm, on_time);
 	c->pending = c->own_pending;

@@ -11,8 +11,6 @@
 #include "lib/bits.h"
 #include "lua/control_internal.h"
 
-enum push_kind { PUSH_EVENT = 3, PUSH_EVENT_TEXT = 4, PUSH_EVENTS_MISSED = 5 };
-
 #define TEXT_HEAD_MAX 2 /* header of a text of at most 255 bytes */
 #define MORE_BYTES 1
 #define TIME_BYTES 9    /* of a number, at most */

@@ -17,8 +17,6 @@
 #include "lib/lock.h"
 #include "lua/control_internal.h"
 
-enum push_kind { PUSH_OUTPUT, PUSH_CLOSED, PUSH_STATE };
-
 #define OUTPUT_HEAD_MAX 18 /* array, kind, console, sequence number and string header in CBOR, at most */
 #define OUTPUT_MAX (WIRE_PUSH_MAX - OUTPUT_HEAD_MAX)
 
@@ -130,17 +128,15 @@ static void push_closed(struct control *c, unsigned id, struct cbor_writer *w)
 
 /* A VM's state at one moment: what it had printed by then is in its console. */
 struct moment {
-	enum vm_state state;
-	enum vm_reason reason;
+	struct vm_outcome is;
 	uint64_t starts;
 };
 
 static struct moment moment_of(const struct vm *vm)
 {
-	struct moment m = {.state = __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE)};
+	struct moment m = {.starts = vm->starts};
 
-	m.reason = vm->reason;
-	m.starts = vm->starts;
+	vm_outcome(vm, &m.is);
 	return m;
 }
 
@@ -149,10 +145,10 @@ static void push_state(struct control *c, unsigned id, const struct moment *m, s
 {
 	struct cbor_mark mark = begin(w, PUSH_STATE, id);
 
-	at->state = m->state;
+	at->state = m->is.state;
 	at->starts = m->starts;
-	cbor_put_text(w, vm_state_name(m->state));
-	cbor_put_text(w, vm_reason_name(m->reason));
+	cbor_put_text(w, vm_state_name(m->is.state));
+	cbor_put_text(w, vm_reason_name(m->is.reason));
 	cbor_close_array(w, mark);
 	build(c, w);
 }
@@ -203,7 +199,7 @@ static bool push_one(struct control *c, unsigned id)
 	if (vm)
 		m = moment_of(vm);
 	output = push_output(c, vm, at, &w);
-	if (output != NOTHING || !vm || (m.state == at->state && m.starts == at->starts))
+	if (output != NOTHING || !vm || (m.is.state == at->state && m.starts == at->starts))
 		return output == PUSHED;
 	push_state(c, id, &m, at, &w);
 	return true;

@@ -276,17 +276,27 @@ bool tree_below(const struct tree_item *item, const char *prefix, size_t len)
 
 /* ---- looking up ---- */
 
-/* What follows @head and a dot in @path; NULL when it does not start so. */
-static const char *after(const char *path, size_t len, const char *head, size_t head_len)
+/* How much of @word @text begins with. Most words differ in their first letter: a look-up walks over first letters. */
+static size_t common(const char *text, size_t len, const char *word)
 {
-	if (len <= head_len || memcmp(path, head, head_len) != 0 || path[head_len] != '.')
-		return NULL;
-	return path + head_len + 1;
+	size_t n = 0;
+
+	while (n < len && word[n] && text[n] == word[n])
+		n++;
+	return n;
+}
+
+/* What follows @head and a dot in @path; NULL when it does not start so. */
+static const char *after(const char *path, size_t len, const char *head)
+{
+	size_t n = common(path, len, head);
+
+	return n < len && !head[n] && path[n] == '.' ? path + n + 1 : NULL;
 }
 
 static bool is(const char *text, size_t len, const char *word)
 {
-	return strlen(word) == len && memcmp(text, word, len) == 0;
+	return common(text, len, word) == len && !word[len];
 }
 
 /* The value of family row @row that @rest names. */
@@ -317,7 +327,7 @@ static bool find_row(const struct tree_table *t, const char *rest, size_t len, s
 			if (!is(rest, len, name))
 				continue;
 		} else {
-			member = after(rest, len, name, strlen(name));
+			member = after(rest, len, name);
 			if (!member ||
 			    !find_member(&t->counters->rows[row], member, len - (size_t)(member - rest), &value))
 				continue;
@@ -346,7 +356,7 @@ static void add_names(const struct tree_table *t, const char *path, size_t len, 
 	char place[TREE_PATH_MAX];
 	size_t n = tree_place(t, place);
 
-	if (!after(path, len, place, n) || n < *place_len)
+	if (!after(path, len, place) || n < *place_len)
 		return;
 	if (n > *place_len)
 		names->count = 0;
@@ -455,7 +465,7 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 static bool find_in(const struct tree_table *table, const struct knob_table *knobs, const char *name, size_t len,
 		    struct tree_item *out)
 {
-	const char *instance = tree_instance(table), *rest = after(name, len, instance, strlen(instance));
+	const char *instance = tree_instance(table), *rest = after(name, len, instance);
 	size_t rest_len = rest ? len - (size_t)(rest - name) : 0;
 	struct tree_table t = *table;
 
@@ -471,7 +481,7 @@ static bool find_in(const struct tree_table *table, const struct knob_table *kno
 /* Among the VMs: only the tables of one whose name the path begins with are looked at. */
 static bool find_in_vms(struct control *c, const char *path, size_t len, struct tree_item *out)
 {
-	const char *name = after(path, len, vm_counters.group, strlen(vm_counters.group));
+	const char *name = after(path, len, vm_counters.group);
 	struct vm *vm = NULL;
 
 	while (name && (vm = vm_next(c->cfg.machine, vm)))
@@ -483,7 +493,7 @@ static bool find_in_vms(struct control *c, const char *path, size_t len, struct 
 
 static bool find_in_pools(struct control *c, const char *path, size_t len, struct tree_item *out)
 {
-	const char *name = after(path, len, pool_counters.group, strlen(pool_counters.group));
+	const char *name = after(path, len, pool_counters.group);
 	struct pool *p = NULL;
 
 	while (name && (p = pool_next(c->cfg.machine, p)))
@@ -499,7 +509,7 @@ enum status tree_find(struct control *c, const char *path, size_t len, struct tr
 
 	for (unsigned i = 0; i < fixed_tables(c) && table_at(c, i, &t); i++) {
 		const char *group = t.counters ? t.counters->group : t.knobs->group;
-		const char *rest = after(path, len, group, strlen(group));
+		const char *rest = after(path, len, group);
 
 		if (rest && find_row(&t, rest, len - (size_t)(rest - path), out))
 			return ST_OK;

@@ -16,35 +16,38 @@ static const enum event_kind kind_of[VM_STATES] = {
 };
 
 /* The first line of a crash report says what happened. */
-static void post_state(struct control *c, const struct vm *vm)
+static void post_state(struct control *c, const struct vm *vm, const struct vm_outcome *is)
 {
-	const char *text = vm->reason == REASON_NONE ? "" : vm_reason_name(vm->reason);
+	const char *text = is->reason == REASON_NONE ? "" : vm_reason_name(is->reason);
 	int len = (int)strlen(text);
 
-	if (vm->state == VM_CRASHED && vm_report(vm)[0]) {
+	if (is->state == VM_CRASHED && vm_report(vm)[0]) {
 		text = vm_report(vm);
 		len = (int)strcspn(text, "\n");
 	}
-	events_post(&c->events, kind_of[vm->state], vm, "%.*s", len, text);
+	events_post(&c->events, kind_of[is->state], vm, "%.*s", len, text);
 }
 
+/* Once: it may go on changing while this looks. */
 static void look_at(struct control *c, const struct vm *vm, struct seen_vm *seen)
 {
 	bool fresh = !seen->there;
+	struct vm_outcome is;
 
-	if (!fresh && seen->state == vm->state && seen->starts == vm->starts)
+	vm_outcome(vm, &is);
+	if (!fresh && seen->state == is.state && seen->starts == vm->starts)
 		return;
 	/* Its report is being written, on another CPU; that it is whole is a change again. */
-	if (vm->state == VM_CRASHED && !vm_report(vm)[0])
+	if (is.state == VM_CRASHED && !vm_report(vm)[0])
 		return;
 	if (fresh)
 		events_post(&c->events, EVENT_VM_DEFINED, vm, "%s", vm->config.origin);
-	else if (seen->starts != vm->starts && seen->state == vm->state && vm->state != VM_RUNNING)
+	else if (seen->starts != vm->starts && seen->state == is.state && is.state != VM_RUNNING)
 		events_post(&c->events, EVENT_VM_RUNNING, vm, "%s", ""); /* it ran and ended between two looks */
-	*seen = (struct seen_vm){.there = true, .state = vm->state, .starts = vm->starts};
+	*seen = (struct seen_vm){.there = true, .state = is.state, .starts = vm->starts};
 	memcpy(seen->name, vm->config.name, sizeof seen->name);
-	if (!fresh || vm->state != VM_DEFINED)
-		post_state(c, vm);
+	if (!fresh || is.state != VM_DEFINED)
+		post_state(c, vm, &is);
 }
 
 void watch_vms(struct control *c)

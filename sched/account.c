@@ -118,13 +118,13 @@ void sched_pool_levels(struct sched *s, const struct sched_pool *p, struct sched
 void sched_cpu_stats(struct sched *s, unsigned cpu, struct sched_cpu_stats *out)
 {
 	struct sched_cpu *c = cpu_of(s, cpu);
-	uint64_t open;
+	uint64_t busy;
 
 	lock_acquire(&c->lock);
-	open = c->now - c->since;
+	busy = cpu_busy(c, c->now);
 	*out = (struct sched_cpu_stats){
-		.busy = c->busy + (c->running ? open : 0),
-		.idle = c->idle + (c->running ? 0 : open),
+		.busy = busy,
+		.idle = c->now - c->started - busy,
 		.ready = c->waiting,
 		.rate = ppm_of_rate(c->rate),
 		.pulled = c->pulled,

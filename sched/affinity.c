@@ -423,6 +423,15 @@ static enum status admit_mask(struct sched *s, const struct mask *m, struct erro
 	return ST_OK;
 }
 
+static void count_reserved(struct sched *s, const struct sched_entity *e, unsigned mask)
+{
+	struct mask *m = &s->mask[mask];
+
+	m->in_common = true;
+	/* The root's reservation is the machine itself: its own leaves have none. */
+	m->wanted += e->pool->parent ? e->pool->numbers.reservation / e->pool->leaf_count : 0;
+}
+
 enum status affinity_admit(struct sched *s, struct error *err)
 {
 	enum status st = ST_OK;
@@ -433,14 +442,12 @@ enum status affinity_admit(struct sched *s, struct error *err)
 	}
 	list_for_each(it, &s->restricted) {
 		const struct sched_entity *e = restricted_entry(it);
-		struct mask *m = &s->mask[e->mask];
 
-		if (e->attr.exclusive || e == s->claimant)
-			continue;
-		m->in_common = true;
-		/* The root's reservation is the machine itself: its own leaves have none. */
-		m->wanted += e->pool->parent ? e->pool->numbers.reservation / e->pool->leaf_count : 0;
+		if (!e->attr.exclusive && e != s->claimant && e != s->judged)
+			count_reserved(s, e, e->mask);
 	}
+	if (s->judged && s->judged_mask != ANYWHERE && !s->judged_exclusive)
+		count_reserved(s, s->judged, s->judged_mask);
 	for (unsigned i = 1; i < s->masks && !st; i++)
 		st = s->mask[i].in_common ? admit_mask(s, &s->mask[i], err) : ST_OK;
 	return st;

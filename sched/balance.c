@@ -90,7 +90,7 @@ static struct sched_cpu *least_crowded(struct sched *s, const struct sched_entit
 static bool runs_at_once(const struct sched *s, const struct sched_entity *e, const struct sched_cpu *home)
 {
 	return e->attr.latency && is_on(s, SCHED_OFF_LATENCY) && e->lag > -(int64_t)peek(&s->slice) &&
-	       !(home->running && home->running->boosted);
+	       !(home->running && is_boosted(home->running));
 }
 
 struct sched_cpu *balance_place(struct sched *s, const struct sched_entity *e, struct sched_cpu *home)
@@ -122,7 +122,7 @@ void balance_move(struct sched *s, struct sched_entity *e, struct sched_cpu *fro
 	lag = lag_of(from, e);
 	poke(&e->cpu, to->id);
 	e->eligible = apart(virtual_now(to), stretch(lag, e->rate));
-	cpu_join(to, e);
+	cpu_join(to, e, lag);
 	cpu_enqueue(s, to, e);
 	gang_note(e);
 	bump(&e->figures.migrations, 1);

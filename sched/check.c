@@ -36,8 +36,17 @@ static bool check_cpu(const struct sched_cpu *c)
 	}
 	if (c->running && (c->running->state != SCHED_RUNNING || c->running->cpu != c->id || c->running->held != c->id + 1))
 		return false;
-	return rate == c->rate && c->waiting == c->ready.count + c->future.count && c->busy + c->idle == c->since - c->started &&
-	       c->since <= c->now;
+	if (c->since < c->started || c->since > c->now || cpu_busy(c, c->since) > c->since - c->started)
+		return false;
+	return rate == c->rate && c->waiting == c->ready.count + c->future.count;
+}
+
+/* READY in no heap, and neither back nor on its way nor with a CPU that has been told to put it: nobody would find it. */
+static bool is_lost(const struct sched_cpu *c, const struct sched_entity *e)
+{
+	bool told = e->held && e->release_due;
+
+	return e->state == SCHED_READY && e->queue == HEAP_NONE && e != c->back && !e->moving && !told;
 }
 
 static bool check_entity(struct sched *s, const struct sched_entity *e, const struct sched_pool *p)
@@ -46,7 +55,10 @@ static bool check_entity(struct sched *s, const struct sched_entity *e, const st
 
 	if (e->pool != p || e->state == SCHED_DETACHED || (e->state == SCHED_RUNNING) != (e == c->running))
 		return false;
-	if (e->wake_pending && e->state != SCHED_RUNNING)
+	if ((e->wake_pending && e->state != SCHED_RUNNING) || is_lost(c, e))
+		return false;
+	/* What it is charged or waited for since then must not be negative. */
+	if (e->since > c->now || in_gang(e) != (e->gang_index < SCHED_GANG_MAX))
 		return false;
 	if (e->queue != HEAP_NONE && (e->state != SCHED_READY || !may_run_on(s, e, e->cpu)))
 		return false;
@@ -120,14 +132,14 @@ static bool check_all(struct sched *s)
 {
 	uint64_t used = 0, busy = 0;
 	unsigned entities = 0;
-	int changed = 0;
+	int64_t changed = 0;
 
 	if (!check_tree(s))
 		return false;
 	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
 		if (!check_cpu(&s->cpu[cpu]))
 			return false;
-		busy += s->cpu[cpu].busy;
+		busy += cpu_busy(&s->cpu[cpu], s->cpu[cpu].since);
 	}
 	list_for_each(it, &s->pools) {
 		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
@@ -136,7 +148,7 @@ static bool check_all(struct sched *s)
 			return false;
 		changed += demand_of(p) != demand_noted(p);
 	}
-	return used == busy && entities == s->entities && changed == peek(&s->changed);
+	return used == busy && entities == s->entities && changed == (int64_t)peek(&s->stale) >> STALE_POOL_SHIFT;
 }
 
 bool sched_check(struct sched *s)

@@ -21,7 +21,7 @@ static struct lock *lock_of(struct sched *s, const struct sched_cpu *c)
 /* The host time by which it is due; the latency class is before all others. */
 static int64_t due_of(const struct sched_cpu *c, const struct sched_entity *e)
 {
-	return e->boosted ? INT64_MIN : later(deadline_of(e), c->omega);
+	return is_boosted(e) ? INT64_MIN : later(deadline_of(e), c->omega);
 }
 
 static bool is_sibling(const struct sched *s, const struct sched_cpu *c, unsigned cpu)

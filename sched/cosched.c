@@ -55,11 +55,6 @@ static bool is_active(uint32_t where)
 	return state_in(where) == SCHED_READY || state_in(where) == SCHED_RUNNING;
 }
 
-static bool in_gang(const struct sched_entity *e)
-{
-	return e->gang_index < SCHED_GANG_MAX;
-}
-
 void gang_note(struct sched_entity *e)
 {
 	if (in_gang(e))
@@ -71,10 +66,12 @@ void gang_join(struct sched_entity *e)
 	struct sched_gang *g = &e->pool->gang;
 
 	e->gang_index = SCHED_GANG_MAX;
+	e->marks &= ~MARK_GANG;
 	for (unsigned i = 0; e->attr.gang && i < SCHED_GANG_MAX; i++) {
 		if (peek(&g->entity[i]))
 			continue;
 		e->gang_index = i;
+		e->marks |= MARK_GANG;
 		poke(&g->entity[i], e);
 		poke(&g->clock[i], 0);
 		poke(&g->size, MAX(g->size, i + 1));
@@ -90,6 +87,7 @@ void gang_leave(struct sched_entity *e)
 	poke(&e->pool->gang.where[e->gang_index], SCHED_DETACHED);
 	poke(&e->pool->gang.entity[e->gang_index], NULL);
 	e->gang_index = SCHED_GANG_MAX;
+	e->marks &= ~MARK_GANG;
 }
 
 unsigned gang_on_cpu(const struct sched_entity *e, unsigned cpu)
@@ -259,7 +257,7 @@ struct sched_entity *gang_prefer(struct sched *s, struct sched_cpu *c)
 	c->favoured = e ? c->favours : FAVOUR_NOT;
 	if (e)
 		return e;
-	if (!peek(&c->corun) || c->ready.count < 2 || c->ready.at[0].e->boosted || !is_on(s, SCHED_OFF_CORUN))
+	if (!peek(&c->corun) || c->ready.count < 2 || is_boosted(c->ready.at[0].e) || !is_on(s, SCHED_OFF_CORUN))
 		return NULL;
 	return best_with_bonus(s, c);
 }

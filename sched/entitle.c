@@ -167,7 +167,7 @@ uint32_t note_demand(struct sched *s, struct sched_pool *p)
 		uint64_t noted = word << 32 | (uint32_t)word;
 
 		if (__atomic_compare_exchange_n(&p->demand, &word, noted, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-			__atomic_fetch_sub(&s->changed, 1, __ATOMIC_RELAXED);
+			__atomic_fetch_sub(&s->stale, STALE_POOL, __ATOMIC_RELAXED);
 			break;
 		}
 	}
@@ -210,7 +210,7 @@ static int64_t mean_lag(struct sched *s, uint64_t now)
 void division_stale(struct sched *s)
 {
 	s->numbers_changed = true;
-	__atomic_store_n(&s->dirty, DIRTY_NUMBERS, __ATOMIC_RELEASE);
+	__atomic_fetch_or(&s->stale, STALE_NUMBERS, __ATOMIC_RELEASE);
 }
 
 void division_kick(struct sched *s)
@@ -241,16 +241,17 @@ static bool is_at_rest(const struct sched *s, const struct sched_cpu *c)
 
 void divide_stale(struct sched *s, const struct sched_cpu *c, uint64_t now)
 {
-	bool waits = peek(&s->dirty) != DIRTY_NUMBERS && peek(&s->epoch);
+	uint64_t stale = peek(&s->stale);
+	bool waits = !(stale & STALE_NUMBERS) && peek(&s->epoch);
 
-	if (!peek(&s->dirty) && is_at_rest(s, c))
+	if (!(stale & STALE_FLAGS) && is_at_rest(s, c))
 		return;
 	if (waits && (int64_t)(now - peek(&s->divided)) < (int64_t)s->tick)
 		return;
 	/* Who else holds it makes a division, or changes the tree and asks for one. */
 	if (!lock_try(&s->lock))
 		return;
-	(void)__atomic_exchange_n(&s->dirty, DIRTY_NOT, __ATOMIC_ACQ_REL);
+	__atomic_fetch_and(&s->stale, ~STALE_FLAGS, __ATOMIC_ACQ_REL);
 	if (s->numbers_changed)
 		divide_for_all(s);
 	s->numbers_changed = false;
@@ -265,7 +266,7 @@ void divide_stale(struct sched *s, const struct sched_cpu *c, uint64_t now)
 
 /* ---- rates of entities ---- */
 
-uint32_t rate_on_wake(const struct sched_entity *e)
+uint32_t rate_guessed(const struct sched_entity *e)
 {
 	const struct sched_pool *p = e->pool;
 	uint64_t rate_now = peek(&p->rate), pool_guess = peek(&p->guess), demand = demand_of(p);
@@ -274,13 +275,57 @@ uint32_t rate_on_wake(const struct sched_entity *e)
 
 	if (e->attr.exclusive)
 		return RATE_ONE;
-	/* The division was made with as many. */
-	if (demand == demand_noted(p) && peek(&p->leaf_rate))
-		return own ? own : peek(&p->leaf_rate);
 	rate = (uint32_t)MAX(MIN(MAX(rate_now, pool_guess) / MAX(demand, 1u), RATE_ONE), RATE_MIN);
 	if (guess)
 		rate = guess;
 	return own ? MIN(rate, own) : rate;
+}
+
+/*
+ * Who wakes among more than the last division knows has a rate at once, so that it can run, but its siblings have all
+ * that the pool was due then: only what the pool is due beyond that is its own until the next division. The rest is an
+ * advance, or a VM whose vcpus wake and block several times a tick would get more than its part.
+ */
+static uint32_t advance_of(const struct sched_entity *e)
+{
+	const struct sched_pool *p = e->pool;
+	uint64_t rate = peek(&p->rate), guess = peek(&p->guess), had = demand_noted(p), demand = demand_of(p);
+	uint64_t pinned = peek(&e->pinned_rate), own;
+
+	if (e->attr.exclusive || peek(&p->leaf_guess))
+		return 0;
+	if (demand <= had) {
+		own = pinned ? pinned : peek(&p->leaf_rate);
+	} else {
+		rate += (demand - had - 1) * RATE_ONE;
+		own = !pinned && guess > rate ? guess - rate : 0;
+	}
+	return e->rate - (uint32_t)MIN(own, e->rate);
+}
+
+void begin_advance(const struct sched *s, struct sched_entity *e, uint64_t now)
+{
+	set_rate(s, e, rate_guessed(e));
+	e->advance = advance_of(e);
+	e->advanced_at = now;
+	e->advanced_in = peek(&s->epoch);
+}
+
+void end_advance(struct sched_entity *e, uint64_t now)
+{
+	int64_t had = clamp_time((int64_t)(now - MIN(e->advanced_at, now)), TIME_CAP);
+
+	if (!e->advance)
+		return;
+	e->eligible = later(e->eligible, stretch_of(e, (uint64_t)served(had, e->advance)));
+	e->advance = 0;
+}
+
+/* A new division knows of it, unless that is from before its wake and only taken up now. */
+static void end_advance_in(const struct sched *s, struct sched_entity *e)
+{
+	if (e->advance && peek(&s->epoch) != e->advanced_in)
+		end_advance(e, peek(&s->divided));
 }
 
 uint32_t rate_of(const struct sched_entity *e)
@@ -289,7 +334,7 @@ uint32_t rate_of(const struct sched_entity *e)
 
 	if (e->attr.exclusive)
 		return RATE_ONE;
-	return own ? own : leaf ? leaf : rate_on_wake(e);
+	return own ? own : leaf ? leaf : rate_guessed(e);
 }
 
 /*
@@ -316,14 +361,18 @@ static void change_rate(const struct sched *s, struct sched_entity *e, uint32_t 
 
 	if (rate == e->rate && lag <= most && lag >= -most && lag == lag_forgiven(e, lag))
 		return;
+	if (e->advance)
+		e->advance = (uint32_t)MAX((int64_t)e->advance + rate - e->rate, 0);
 	set_rate(s, e, rate);
 	e->eligible = apart(at, stretch(lag_forgiven(e, clamp_time(lag, most)), rate));
 }
 
 void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e)
 {
-	if (c->epoch != __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE))
-		change_rate(s, e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)), TIME_CAP);
+	if (c->epoch == __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE))
+		return;
+	end_advance_in(s, e);
+	change_rate(s, e, rate_of(e), virtual_at(c, MIN(peek(&s->divided), c->now)), TIME_CAP);
 }
 
 /* Nobody is left short by more than a slice and what the queue makes of it. */
@@ -341,6 +390,7 @@ static void adopt_rates(struct sched *s, struct sched_cpu *c, const struct heap 
 		struct sched_entity *e = it.e;
 		bool promised = e->floor | peek(&e->pool->leaf_floor);
 
+		end_advance_in(s, e);
 		change_rate(s, e, rate_of(e), at, (int64_t)peek(&s->slice) * (peek(&e->pool->reserved) ? 4 : 1));
 		if (unlikely(promised))
 			keep_promise(s, c, e);
@@ -357,7 +407,7 @@ static void queue_again(struct sched_cpu *c, struct sched_entity *all)
 
 		all = e->behind;
 		e->behind = NULL;
-		if (e->boosted)
+		if (is_boosted(e))
 			heap_push(&c->ready, e, e->key);
 		else if (e->eligible > virtual_now(c))
 			heap_push(&c->future, e, e->eligible);
@@ -435,7 +485,7 @@ void cpu_adopt(struct sched *s, struct sched_cpu *c)
 		at = virtual_at(c, MIN(peek(&s->divided), c->now));
 	}
 	c->epoch = epoch;
-	c->charges = 0;
+	c->charges = (int)(CHARGES_PER_SUM + CHARGES_PER_ENTITY * (c->ready.count + c->future.count + c->parked.count));
 	adopt_rates(s, c, &c->ready, at, &rate, &behind);
 	adopt_rates(s, c, &c->future, at, &rate, &behind);
 	adopt_rates(s, c, &c->parked, at, &rate, &behind);

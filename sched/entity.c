@@ -30,7 +30,7 @@ static void init_cpu(struct sched *s, unsigned cpu, struct heap_slot *slots)
 	struct sched_cpu *c = &s->cpu[cpu];
 	uint64_t each = heap_bytes(s->entities_max) / sizeof(struct heap_slot);
 
-	*c = (struct sched_cpu){.id = cpu, .cursor = cpu, .due_at = NEVER};
+	*c = (struct sched_cpu){.id = cpu, .cursor = cpu, .resting = 1, .due_at = NEVER};
 	lock_init(&c->lock, LOCK_SCHED_CPU);
 	lock_init(&c->core_lock, LOCK_SCHED_CORE);
 	heap_begin(&c->ready, HEAP_READY, slots, s->entities_max);
@@ -103,17 +103,12 @@ static bool is_free_core(const struct sched *s, const struct cpuset *set, unsign
 	return true;
 }
 
-static unsigned set_owner(struct sched *s, unsigned cpu, const struct sched_entity *owner)
+static void set_owner(struct sched *s, unsigned cpu, const struct sched_entity *owner)
 {
-	unsigned count = 0;
-
 	for (unsigned i = 0; i < s->cpus; i++) {
-		if (s->core_of[i] == s->core_of[cpu]) {
+		if (s->core_of[i] == s->core_of[cpu])
 			poke(&s->owner[i], owner);
-			count++;
-		}
 	}
-	return count;
 }
 
 /* The sum of reservations directly below the root, which the CPUs left must offer. */
@@ -183,13 +178,13 @@ static enum status claim_core(struct sched *s, const struct sched_entity *e, uns
 	unsigned count = threads_of_core(s, cpu);
 	enum status st;
 
-	s->exclusive += count;
+	poke(&s->exclusive, s->exclusive + count);
 	s->claimant = e;
 	s->claimed = s->core_of[cpu];
 	st = still_fits(s, err);
 	s->claimant = NULL;
 	if (st)
-		s->exclusive -= count;
+		poke(&s->exclusive, s->exclusive - count);
 	else
 		set_owner(s, cpu, e);
 	return st;
@@ -223,7 +218,7 @@ static void give_core_back(struct sched *s, const struct sched_entity *e)
 	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
 		if (peek(&s->owner[cpu]) == e) {
 			poke(&s->owner[cpu], NULL);
-			s->exclusive--;
+			poke(&s->exclusive, s->exclusive - 1);
 			sched_kick(s, cpu); /* others may use it now */
 		}
 	}
@@ -234,7 +229,8 @@ static void take_core_again(struct sched *s, const struct sched_entity *e, unsig
 {
 	for (unsigned cpu = 0; cpu < s->cpus; cpu++) {
 		if (cpuset_has(&s->mask[mask].cpus, cpu)) {
-			s->exclusive += set_owner(s, cpu, e);
+			poke(&s->exclusive, s->exclusive + threads_of_core(s, cpu));
+			set_owner(s, cpu, e);
 			return;
 		}
 	}
@@ -440,6 +436,39 @@ static void apply(struct sched *s, struct sched_entity *e, const struct sched_at
 	lock_release(&c->lock);
 }
 
+/*
+ * Would all that is promised fit if @e had @attr and @mask? Judged before it has: CPUs follow at once what they see,
+ * and one that waits somewhere must not be sent off to where it may not be after all.
+ */
+static enum status judge(struct sched *s, const struct sched_entity *e, const struct sched_attr *attr, unsigned mask,
+			 struct error *err)
+{
+	enum status st;
+
+	s->judged = e;
+	s->judged_mask = mask;
+	s->judged_exclusive = attr->exclusive;
+	st = affinity_admit(s, err);
+	s->judged = NULL;
+	return st;
+}
+
+/* The mask that comes of @attr, with a core if that is wanted; nothing is left behind on failure. */
+static enum status claim_admitted(struct sched *s, struct sched_entity *e, const struct sched_attr *attr, unsigned *mask,
+				  struct error *err)
+{
+	enum status st = claim(s, e, attr, mask, err);
+
+	if (st)
+		return st;
+	st = judge(s, e, attr, *mask, err);
+	if (st) {
+		give_core_back(s, e);
+		affinity_unuse(s, *mask);
+	}
+	return st;
+}
+
 enum status sched_set_attr(struct sched *s, struct sched_entity *e, const struct sched_attr *attr, uint64_t now,
 			   struct error *err)
 {
@@ -451,23 +480,15 @@ enum status sched_set_attr(struct sched *s, struct sched_entity *e, const struct
 	/* An exclusive core that it has is given back first, so that it can be had again. */
 	if (e->attr.exclusive)
 		give_core_back(s, e);
-	st = claim(s, e, attr, &mask, err);
+	st = claim_admitted(s, e, attr, &mask, err);
 	if (!st) {
-		struct sched_attr old = e->attr;
-
 		apply(s, e, attr, mask);
-		st = affinity_admit(s, err);
-		if (st) {
-			give_core_back(s, e);
-			apply(s, e, &old, before);
-			affinity_unuse(s, mask);
-		} else {
-			affinity_unuse(s, before);
-		}
-	}
-	if (st && e->attr.exclusive)
+		affinity_unuse(s, before);
+	} else if (e->attr.exclusive) {
 		take_core_again(s, e, before);
-	if (!st && attr->exclusive)
+	}
+	/* Also one that it keeps: others may have come there meanwhile. */
+	if (e->attr.exclusive)
 		move_into_core(s, e);
 	division_stale(s);
 	/* Its CPU looks whether it may stay, or an idle one may have it. */

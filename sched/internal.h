@@ -14,6 +14,7 @@
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/lock.h"
+#include "sched/runq.h"
 #include "sched/sched.h"
 
 #define RATE_SHIFT 30
@@ -24,8 +25,12 @@
 #define RATE_NEARLY_ONE (RATE_ONE - RATE_ONE / 32)
 #define TIME_CAP (1ll << 32)    /* ticks: lags and pieces of service beyond this are cut */
 #define NO_LIMIT_TICKS UINT64_MAX
-#define NEVER INT64_MAX
-#define CHARGES_PER_SUM 4096u   /* turns until a CPU adds up its lags anew, which have been rounded at each */
+/*
+ * Turns until a CPU adds up its lags anew, which have been rounded at each: so many, and some for each entity there, by
+ * which the sum is dearer, and the rounding (of a part of a tick, the rate) less.
+ */
+#define CHARGES_PER_SUM 4096u
+#define CHARGES_PER_ENTITY 32u
 #define ANYWHERE 0u             /* the mask of who may run on every CPU */
 #define MASK_WORDS (SCHED_MASKS_MAX / 64)
 
@@ -34,57 +39,15 @@
 /* One writer at a time, readers any time. */
 #define bump(p, v) poke((p), *(p) + (v))
 
-/* ---- runq.c: heaps of four children a node, the keys beside the pointers ---- */
-
-struct heap_slot {
-	int64_t key;
-	struct sched_entity *e;
-};
-
-#define HEAP_ROWS 32u /* one for rates up to each power of two */
-
-struct heap {
-	struct heap_slot *at;
-	unsigned rows, count;   /* slots in use, entities */
-	uint8_t id;
-	struct sched_entity *last[HEAP_ROWS]; /* of the row that grows */
-};
-
-enum heap_id { HEAP_NONE, HEAP_READY, HEAP_FUTURE, HEAP_PARKED };
-
-#define HEAP_CHILDREN 4u
-#define HEAP_AHEAD (HEAP_CHILDREN - 1)  /* slots before the first: the children of a node are a cache line */
-#define HEAP_BEHIND HEAP_CHILDREN       /* slots after the last that are never used: a node's children are always there */
-
-/* @slots: entities_max + HEAP_AHEAD + HEAP_BEHIND of them, aligned to a cache line. */
-void heap_begin(struct heap *h, enum heap_id id, struct heap_slot *slots, unsigned entities_max);
-void heap_push(struct heap *h, struct sched_entity *e, int64_t key);
-/* Takes the top out, of a heap that has one. */
-struct sched_entity *heap_pop(struct heap *h);
-/* The same, and @e comes in: less work than one after the other. */
-struct sched_entity *heap_exchange(struct heap *h, struct sched_entity *e, int64_t key);
-/* Anybody; looks for it from the top on. */
-void heap_remove(struct heap *h, struct sched_entity *e);
-/* Empties it and returns all, linked by `behind`. */
-struct sched_entity *heap_take_all(struct heap *h);
-/* Makes the one of those who are parked, who stand in no rows, a heap again after keys were changed in place. */
-void heap_mend(struct heap *h);
-bool heap_holds(const struct heap *h);
-
-static inline struct sched_entity *heap_top(const struct heap *h) { return h->count ? h->at[0].e : NULL; }
-
-/* Walks all in no order, but the heads of the first rows come first. */
-struct heap_at {
-	struct sched_entity *e; /* NULL: that was all */
-	unsigned row, passed;   /* how many came before it */
-	bool within;
-};
-
-static inline struct heap_at heap_walk(const struct heap *h) { return (struct heap_at){.e = heap_top(h)}; }
-void heap_step(const struct heap *h, struct heap_at *at);
-#define heap_for_each(it, h) for (struct heap_at it = heap_walk(h); (it).e; heap_step((h), &(it)))
-
 /* ---- layout ---- */
+
+/* sched_entity.marks */
+enum mark {
+	MARK_WOKEN = 1 << 0,   /* has not run since its wake */
+	MARK_BOOSTED = 1 << 1, /* goes, or went, before others for its first request */
+	MARK_YIELDS = 1 << 2,  /* spun in its last turn: others first, once */
+	MARK_GANG = 1 << 3,    /* has a place in its pool's gang */
+};
 
 /* Why somebody runs out of turn: a sibling spins for it, for a short turn; or it spun, and goes on with its own. */
 enum favour { FAVOUR_NOT, FAVOUR_SHORT, FAVOUR_BACK };
@@ -98,6 +61,7 @@ struct sched_cpu {
 	struct heap future;     /* had more than they were due: by the virtual time at which that is made up for */
 	struct heap parked;     /* may not run even when the CPU idles, until a host time */
 	struct sched_entity *running;
+	struct sched_entity *charged;   /* whose turn ended last, until the next pick or until it is released */
 	struct sched_entity *back;      /* READY in no heap: charged, and not yet compared with those who waited */
 	struct sched_entity *preferred; /* in a heap here: for whom the last one yielded, or who gets its turn back */
 	uint8_t favours;        /* enum favour: how the preferred one will run */
@@ -108,14 +72,13 @@ struct sched_cpu {
 	bool yielded;           /* the running entity spins and gives way to a sibling */
 	unsigned yield_index;   /* in its gang; SCHED_GANG_MAX: the one furthest behind */
 	uint64_t started, now;  /* first and latest time seen */
-	uint64_t idle;          /* before since */
 	uint64_t returned;      /* when somebody who woke was put first */
 	uint64_t balanced;      /* when it last looked at other CPUs */
 	uint64_t pulled;
 	int64_t omega;          /* host time less virtual time */
 	uint64_t epoch;         /* of the division whose rates are in use here */
 	unsigned cursor;        /* where the next look at other CPUs begins */
-	unsigned charges;       /* since `behind` was summed up anew */
+	int charges;           /* before `behind` is summed up anew */
 	uint32_t hint;          /* 1 + a CPU where such a one waits; atomic */
 	uint32_t hurry;         /* such a one has been queued since; atomic */
 	uint32_t kicked;        /* told to choose again since its last pick; atomic */
@@ -125,10 +88,11 @@ struct sched_cpu {
 	int64_t behind;         /* sum of their lags at behind_at, when it had run for busy_then ticks in all */
 	uint64_t behind_at, busy_then;
 	uint64_t since;         /* when the present turn or idle time began */
-	uint64_t busy;          /* ticks before that in which it ran something */
+	/* Ticks in which it ran something: `busy` while it rests, else host time less `unused`. */
+	uint64_t busy, unused;
+	uint32_t resting;
 	int64_t due_at;         /* host time at which one that waits is eligible; 0: now */
 	uint32_t waiting;       /* in the first two heaps */
-	uint32_t busy_now;      /* runs something */
 	uint32_t corun;         /* a sibling of what waits here has begun to run elsewhere */
 	const struct sched_pool *core_pool; /* what runs here, or NULL */
 	/* Where pools are kept apart (core.c): who waits here for the core, or NULL. Written under the core's lock. */
@@ -137,8 +101,15 @@ struct sched_cpu {
 	struct lock core_lock;  /* of the core whose number is this CPU's */
 };
 
-/* What the last division does not know. New numbers are taken up at once, demand changes too often for that. */
-enum dirty { DIRTY_NOT, DIRTY_DEMAND, DIRTY_NUMBERS };
+/*
+ * What the last division does not know, sched.stale. New numbers are taken up at once, demand changes too often for
+ * that. In one word, because every pick asks.
+ */
+#define STALE_DEMAND BIT(0)  /* some have guessed rates, or it matters who has demand */
+#define STALE_NUMBERS BIT(1)
+#define STALE_FLAGS (STALE_DEMAND | STALE_NUMBERS)
+#define STALE_POOL_SHIFT 32  /* from there on: pools with another demand than then */
+#define STALE_POOL BIT(STALE_POOL_SHIFT)
 
 struct mask {
 	struct cpuset cpus;
@@ -155,7 +126,8 @@ struct sched {
 	uint32_t off;           /* enum sched_switch; atomic */
 	uint64_t slice;         /* atomic */
 	uint64_t tick, window, skew;
-	unsigned cpus, entities_max, entities, exclusive;
+	unsigned cpus, entities_max, entities;
+	unsigned exclusive;     /* CPUs that have an owner, no less at any time; atomic */
 	bool separate_cores;    /* atomic */
 	void (*kick)(void *ctx, unsigned cpu);
 	void *ctx;
@@ -166,17 +138,24 @@ struct sched {
 	const struct sched_entity *owner[SCHED_MAX_CPUS]; /* of an exclusive core; atomic */
 	const struct sched_entity *claimant; /* is to have core `claimed` if that fits, and is not in its own way there */
 	uint16_t claimed;
+	const struct sched_entity *judged; /* counts for admission as one that is exclusive or confined to mask judged_mask */
+	unsigned judged_mask;
+	bool judged_exclusive;
 	_Alignas(64) uint64_t epoch; /* number of the last division, stored after its results; atomic */
 	uint64_t divided;       /* when it was; atomic */
 	int64_t shift;          /* mean lag then, in virtual time; atomic */
 	bool numbers_changed;   /* and leaves: what all are entitled to is old */
-	uint32_t dirty;         /* enum dirty: numbers changed since, or some have guessed rates; atomic */
-	int32_t changed;        /* pools with another demand than then; atomic */
+	uint64_t stale;         /* what has changed since; atomic */
 	_Alignas(64) uint64_t idle[CPUSET_WORDS]; /* CPUs that have nothing to run; atomic */
 	uint64_t lent[CPUSET_WORDS]; /* CPUs that run somebody who has had what he is due; atomic */
 	struct mask mask[SCHED_MASKS_MAX];
 	struct sched_cpu *cpu;
 };
+
+static inline bool is_boosted(const struct sched_entity *e) { return e->marks & MARK_BOOSTED; }
+static inline bool in_gang(const struct sched_entity *e) { return e->marks & MARK_GANG; }
+/* A limit above it may bound it. When there is none, nothing strict is left of one that was. */
+static inline bool may_be_limited(const struct sched_entity *e) { return peek(&e->pool->limited) != NULL; }
 
 static inline bool is_on(const struct sched *s, enum sched_switch what) { return !(peek(&s->off) & what); }
 
@@ -221,7 +200,7 @@ static inline int64_t stretch(int64_t ticks, uint32_t rate)
 	return rate == RATE_ONE ? ticks : clamp_time(ticks, TIME_CAP) * (int64_t)RATE_ONE / (int64_t)rate;
 }
 
-/* ---- sched.c ---- */
+/* ---- queue.c, wake.c ---- */
 
 static inline int64_t virtual_at(const struct sched_cpu *c, uint64_t host) { return apart((int64_t)host, c->omega); }
 static inline int64_t virtual_now(const struct sched_cpu *c) { return virtual_at(c, c->now); }
@@ -267,7 +246,7 @@ uint64_t cpu_advance(struct sched_cpu *c, uint64_t now);
 /* Ticks that @c has run something for until @now. */
 static inline uint64_t cpu_busy(const struct sched_cpu *c, uint64_t now)
 {
-	return peek(&c->busy) + (peek(&c->busy_now) ? now - peek(&c->since) : 0);
+	return __atomic_load_n(&c->resting, __ATOMIC_ACQUIRE) ? peek(&c->busy) : now - peek(&c->unused);
 }
 /* The sum of the lags of those who belong to @c at @now: it grows by their rates, less what the CPU serves. */
 static inline int64_t cpu_behind(const struct sched_cpu *c, uint64_t now)
@@ -278,9 +257,9 @@ static inline int64_t cpu_behind(const struct sched_cpu *c, uint64_t now)
 }
 /* Brings that sum up to c->now, before any change of who belongs here. */
 void cpu_drift(struct sched_cpu *c);
-/* Into or out of the sums of @c. @e has its rate and tags. */
-void cpu_join(struct sched_cpu *c, const struct sched_entity *e);
-void cpu_leave(struct sched_cpu *c, const struct sched_entity *e);
+/* Into the sums of @c, with its rate and owed @lag; or out of them: returns what it is owed. */
+void cpu_join(struct sched_cpu *c, const struct sched_entity *e, int64_t lag);
+int64_t cpu_leave(struct sched_cpu *c, const struct sched_entity *e);
 /* Into the right heap, READY, or out of the one it is in. */
 void cpu_enqueue(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
 void cpu_dequeue(struct sched_cpu *c, struct sched_entity *e);
@@ -339,12 +318,7 @@ void division_kick(struct sched *s);
 /* A new division when one is due at @now, for a pick on @c. No lock held. */
 void divide_stale(struct sched *s, const struct sched_cpu *c, uint64_t now);
 /* Not when only what had demand then and has it again came and went in between. */
-static inline bool is_stale(const struct sched *s) { return peek(&s->dirty) || peek(&s->changed); }
-static inline void divide_if_due(struct sched *s, const struct sched_cpu *c, uint64_t now)
-{
-	if (unlikely(is_stale(s)))
-		divide_stale(s, c, now);
-}
+static inline bool is_stale(const struct sched *s) { return peek(&s->stale); }
 /* What @p has from now on is what the division is made with, or nothing is when it leaves; returns it. */
 uint32_t note_demand(struct sched *s, struct sched_pool *p);
 static inline uint32_t demand_of(const struct sched_pool *p) { return (uint32_t)peek(&p->demand); }
@@ -353,12 +327,27 @@ static inline uint32_t demand_noted(const struct sched_pool *p) { return (uint32
 /* One pass over the tree with what leaves want now; under s->lock. */
 void divide_tree(struct sched *s, uint64_t capacity);
 /* The rate for an entity that begins to have demand. */
-uint32_t rate_on_wake(const struct sched_entity *e);
+uint32_t rate_guessed(const struct sched_entity *e);
+/* The same at once, and how much of it is an advance. */
+void begin_advance(const struct sched *s, struct sched_entity *e, uint64_t now);
+static inline void take_rate(const struct sched *s, struct sched_entity *e, uint64_t now)
+{
+	uint64_t demand = peek(&e->pool->demand);
+	uint32_t own = peek(&e->pinned_rate), leaf = peek(&e->pool->leaf_rate);
+
+	/* The division was made with as many. */
+	if (likely((uint32_t)demand == demand >> 32 && leaf && !e->attr.exclusive))
+		set_rate(s, e, own ? own : leaf);
+	else
+		begin_advance(s, e, now);
+}
 uint32_t rate_of(const struct sched_entity *e);
+/* @e blocks at @now, or was part of a division then: what it was due of the advance is taken off its tags. */
+void end_advance(struct sched_entity *e, uint64_t now);
 /* Is there a division whose rates are not in use on @c, or have its sums been carried on for long? */
 static inline bool must_adopt(const struct sched *s, const struct sched_cpu *c)
 {
-	return __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE) != c->epoch || c->charges >= CHARGES_PER_SUM;
+	return __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE) != c->epoch || c->charges <= 0;
 }
 /* Takes up the rates of the last division on @c, which runs nothing and has nobody back. */
 void cpu_adopt(struct sched *s, struct sched_cpu *c);

@@ -18,11 +18,16 @@
 
 #define CHILDREN HEAP_CHILDREN
 
+/* Stands for the last of a row where there is none: nobody comes behind it. */
+static struct sched_entity nobody = {.key = NEVER};
+
 void heap_begin(struct heap *h, enum heap_id id, struct heap_slot *slots, unsigned entities_max)
 {
 	*h = (struct heap){.at = slots + HEAP_AHEAD, .id = (uint8_t)id};
 	for (unsigned i = 0; i < entities_max + HEAP_BEHIND; i++)
 		h->at[i].key = NEVER;
+	for (unsigned i = 0; i < HEAP_ROWS; i++)
+		h->last[i] = &nobody;
 }
 
 static inline struct heap_slot *parent_of(const struct heap *h, const struct heap_slot *slot)
@@ -30,9 +35,10 @@ static inline struct heap_slot *parent_of(const struct heap *h, const struct hea
 	return h->at + (slot - h->at - 1) / CHILDREN;
 }
 
+/* In bytes, which is a multiplication less than in slots. */
 static inline struct heap_slot *children_of(const struct heap *h, const struct heap_slot *slot)
 {
-	return h->at + (slot - h->at) * CHILDREN + 1;
+	return (struct heap_slot *)((char *)h->at + ((const char *)slot - (const char *)h->at) * CHILDREN) + 1;
 }
 
 static inline void sift_up(struct heap *h, struct heap_slot *hole, struct heap_slot what)
@@ -51,8 +57,9 @@ static inline void sift_up(struct heap *h, struct heap_slot *hole, struct heap_s
 /* Two semifinals and a final, without a branch to be guessed. What is not there has the greatest key of all. */
 static inline struct heap_slot *least_of(struct heap_slot *child)
 {
-	struct heap_slot *a = child + (child[1].key < child[0].key), *b = child + 2 + (child[3].key < child[2].key);
+	struct heap_slot *a = child + (child[1].key < child[0].key), *b = child + 2;
 
+	b += b[1].key < b[0].key;
 	return b->key < a->key ? b : a;
 }
 
@@ -88,8 +95,8 @@ static inline void begin_row(struct heap *h, struct sched_entity *e, int64_t key
 /* Whoever has gone is no longer the last of a row. */
 static inline void forget_last(struct heap *h, const struct sched_entity *e, struct sched_entity *before)
 {
-	if (h->last[e->row] == e)
-		h->last[e->row] = before;
+	if (h->last[e->rate_row] == e)
+		h->last[e->rate_row] = before ? before : &nobody;
 }
 
 /* True when @e stands in a row now; else it has to begin one. */
@@ -99,12 +106,11 @@ static inline bool line_up(struct heap *h, struct sched_entity *e, int64_t key)
 
 	e->queue = h->id;
 	e->key = key;
-	e->row = e->rate_row;
 	if (h->id == HEAP_PARKED)
 		return false;
-	last = h->last[e->row];
-	h->last[e->row] = e;
-	if (!last || last->key > key)
+	last = h->last[e->rate_row];
+	h->last[e->rate_row] = e;
+	if (last->key > key)
 		return false;
 	last->behind = e;
 	return true;
@@ -131,28 +137,35 @@ static inline struct sched_entity *leave_top(struct heap *h, struct sched_entity
 	return next;
 }
 
-struct sched_entity *heap_pop(struct heap *h)
+NOINLINE static struct sched_entity *pop_row(struct heap *h)
 {
-	struct sched_entity *top = heap_top(h), *next;
+	struct sched_entity *top = h->at->e;
 
-	ASSERT(top);
-	next = leave_top(h, top);
-	h->count--;
-	if (next)
-		sift_down(h, h->at, (struct heap_slot){.key = next->key, .e = next});
-	else
-		drop_top(h);
+	(void)leave_top(h, top);
+	drop_top(h);
 	return top;
 }
 
-struct sched_entity *heap_exchange(struct heap *h, struct sched_entity *e, int64_t key)
+struct sched_entity *heap_pop(struct heap *h)
 {
-	struct sched_entity *top = heap_top(h), *next;
-	bool lined_up;
+	struct sched_entity *top = h->at->e, *next = top->behind;
 
-	ASSERT(top && e->queue == HEAP_NONE);
-	next = leave_top(h, top);
-	lined_up = line_up(h, e, key);
+	ASSERT(top->queue == h->id);
+	h->count--;
+	if (unlikely(!next))
+		return pop_row(h);
+	top->queue = HEAP_NONE;
+	top->behind = NULL;
+	sift_down(h, h->at, (struct heap_slot){.key = next->key, .e = next});
+	return top;
+}
+
+/* What is left of an exchange when a row ends or begins by it. */
+NOINLINE static struct sched_entity *exchange_rows(struct heap *h, struct sched_entity *e, int64_t key)
+{
+	struct sched_entity *top = heap_top(h), *next = leave_top(h, top);
+	bool lined_up = line_up(h, e, key);
+
 	if (next)
 		sift_down(h, h->at, (struct heap_slot){.key = next->key, .e = next});
 	else if (lined_up)
@@ -161,6 +174,23 @@ struct sched_entity *heap_exchange(struct heap *h, struct sched_entity *e, int64
 		sift_down(h, h->at, (struct heap_slot){.key = key, .e = e});
 	if (next && !lined_up)
 		begin_row(h, e, key);
+	return top;
+}
+
+struct sched_entity *heap_exchange(struct heap *h, struct sched_entity *e, int64_t key)
+{
+	struct sched_entity *top = h->at->e, *next = top->behind, *last = h->last[e->rate_row];
+
+	ASSERT(top->queue == h->id && e->queue == HEAP_NONE);
+	if (unlikely(!next || last->key > key))
+		return exchange_rows(h, e, key);
+	/* Nearly always: the one behind moves up, and the one that comes stands behind others. */
+	h->last[e->rate_row] = last->behind = e;
+	e->key = key;
+	e->queue = h->id;
+	top->queue = HEAP_NONE;
+	top->behind = NULL;
+	sift_down(h, h->at, (struct heap_slot){.key = next->key, .e = next});
 	return top;
 }
 
@@ -232,7 +262,7 @@ struct sched_entity *heap_take_all(struct heap *h)
 			(*link)->queue = HEAP_NONE;
 	}
 	for (unsigned i = 0; i < HEAP_ROWS; i++)
-		h->last[i] = NULL;
+		h->last[i] = &nobody;
 	h->rows = h->count = 0;
 	return all;
 }
@@ -278,7 +308,7 @@ bool heap_holds(const struct heap *h)
 			return false;
 	}
 	for (unsigned i = 0; i < HEAP_ROWS; i++) {
-		if (h->last[i] && (h->last[i]->behind || h->last[i]->queue != h->id || h->last[i]->row != i))
+		if (h->last[i] != &nobody && (h->last[i]->behind || h->last[i]->queue != h->id || h->last[i]->rate_row != i))
 			return false;
 	}
 	return count == h->count;

@@ -151,20 +151,22 @@ struct sched_entity {
 	unsigned core;          /* 1 + the CPU of the core that it has or had for itself, 0: none; under LOCK_SCHED */
 	unsigned gang_index;    /* in pool->gang; SCHED_GANG_MAX: in no gang */
 	bool release_due;       /* somebody waits until it is released; atomic */
+	bool moving;            /* READY in no heap and on its way to another CPU, whose lock is waited for */
 	bool wake_pending;      /* woken while RUNNING: must not be lost by a block that races with it */
-	bool boosted;           /* goes, or went, before others for its first request */
-	bool woken;             /* has not run since its wake */
-	bool yields;            /* spun in its last turn: others first, once */
+	uint8_t marks;          /* bits: what there is to be asked about beyond the usual */
 	uint8_t queue;          /* which heap of the CPU holds it, if any */
-	uint8_t rate_row, row;  /* of such a rate, and that it stands in */
+	uint8_t rate_row;       /* of such a rate: it stands in that while it is queued */
 	struct sched_entity *behind; /* the next one in that row */
 	int64_t key;            /* in the heap */
 	uint8_t park;           /* why it is parked */
 	uint32_t rate;          /* due to it, 2^-30 of a CPU */
 	uint64_t inverse;       /* 2^62 / rate: dividing by it is multiplying by this */
+	uint32_t advance;       /* part of the rate that its siblings still have until the next division */
+	uint64_t advanced_at, advanced_in; /* when it woke with that, and under which division */
 	uint32_t pinned_rate;   /* its own from the division, 0: the pool's leaf_rate; atomic */
 	int64_t eligible;       /* virtual time of the CPU at which it has had what it is due */
 	uint64_t left;          /* ticks until its present request is served */
+	uint64_t aftermath;     /* ticks used after its last turn that its tags do not know of yet */
 	int64_t lag;            /* while BLOCKED: ticks it was owed, or had too many, when it blocked */
 	int64_t early;          /* ticks by which its deadlines count as earlier, see RATE_NEARLY_ONE */
 	uint32_t floor;         /* part of the rate that is promised; 0 also from a wake to the next division */

@@ -10,7 +10,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 
-#include "lib/assert.h"
+#include "tests/cmocka_all.h"
 
 static jmp_buf expect_panic_jump;
 static char expect_panic_text[512];
@@ -27,10 +27,10 @@ static inline void expect_panic_handler(const char *text)
 		panic_set_handler(expect_panic_handler);                     \
 		if (setjmp(expect_panic_jump) == 0) {                        \
 			statement;                                           \
-			panic_set_handler(NULL);                             \
+			panic_set_handler(panic_in_test);                    \
 			fail_msg("no panic from: %s", #statement);           \
 		}                                                            \
-		panic_set_handler(NULL);                                     \
+		panic_set_handler(panic_in_test);                            \
 	} while (0)
 
 #endif

@@ -11,48 +11,11 @@
 #include <stdint.h>
 
 #include "lua/cbor.h"
+#include "lua/numbers.h"
 #include "lua/wire.h"
 
 /* Exit statuses, documented in docs/corbelctl.md. */
 enum exit_status { EXIT_OK = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3, EXIT_DENIED = 4 };
-
-/* Groups and commands that we use. */
-#define GROUP_OS 0
-#define GROUP_IMAGE 1
-#define GROUP_STAT 2
-#define GROUP_SETTINGS 3
-#define GROUP_FILE 8
-#define GROUP_SHELL 9
-#define GROUP_VM 65
-#define GROUP_CPU 67
-#define GROUP_EVENTS 71
-#define GROUP_CONSOLE 72
-#define GROUP_INSPECT 74
-#define GROUP_STORE 77
-#define GROUP_TREE 76
-
-enum { OS_ECHO = 0, OS_RESET = 5, OS_INFO = 7 };
-enum { VM_LIST, VM_DEFINE, VM_START, VM_STOP, VM_PAUSE, VM_RESUME, VM_DESTROY, VM_INFO, VM_POWER, VM_REPORT };
-enum {
-	CPU_LIST,
-	CPU_TRACE,
-	CPU_RECORDS,
-	CPU_POOL_LIST,
-	CPU_POOL_SHOW,
-	CPU_POOL_CREATE,
-	CPU_POOL_SET,
-	CPU_POOL_REMOVE,
-	CPU_POOL_MOVE
-};
-enum { CONSOLE_LIST, CONSOLE_READ, CONSOLE_ATTACH, CONSOLE_DETACH, CONSOLE_INPUT };
-enum { INSPECT_HOST, INSPECT_CHECK };
-enum { IMAGE_STATE = 0, IMAGE_UPLOAD = 1, IMAGE_ERASE = 5, IMAGE_SLOTS = 6 };
-enum { FILE_TRANSFER, FILE_STATUS, FILE_HASH, FILE_TYPES, FILE_CLOSE };
-enum { EVENTS_READ, EVENTS_ATTACH, EVENTS_DETACH, EVENTS_KINDS };
-enum { STORE_LIST, STORE_INFO, STORE_DELETE, STORE_FORMAT };
-enum { STAT_DATA, STAT_LIST };
-enum { SETTINGS_STORE = 3 };
-enum { TREE_LIST, TREE_GET, TREE_SET, TREE_UNSET, TREE_WHY, TREE_DESCRIBE, TREE_VALUES };
 
 struct keyfile;
 

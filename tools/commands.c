@@ -16,26 +16,13 @@
 
 #define FILE_MAX 60000u
 
-/* ---- small parts ---- */
-
-static enum exit_status read_simple(struct client *c, unsigned group, unsigned command, struct request *r)
-{
-	struct cbor_value reply;
-	enum exit_status st = client_request(c, CLIENT_READ, group, command, r, &reply);
-
-	if (st != EXIT_OK)
-		return st;
-	if (!reply_as_json(c, reply))
-		show_pairs(stdout, reply, 0);
-	return EXIT_OK;
-}
-
 /* ---- vm ---- */
 
-static void list_row(struct cbor_value vm)
+static void list_row(struct cbor_value vm, void *ctx)
 {
 	char name[40], state[16], reason[24], size[24], present[24], cpu[24], uptime[24];
 
+	(void)ctx;
 	reply_text(vm, "name", name, sizeof name);
 	reply_text(vm, "state", state, sizeof state);
 	reply_text(vm, "reason", reason, sizeof reason);
@@ -46,101 +33,46 @@ static void list_row(struct cbor_value vm)
 	       show_ns(reply_uint(vm, "uptime_ns"), uptime, sizeof uptime), reason);
 }
 
-/* One page of the list; *after becomes the next page's cursor, 0 past the last. */
-static enum exit_status list_page(struct client *c, uint64_t *after, bool *first)
-{
-	struct cbor_value reply, list, vm;
-	enum exit_status st;
-	struct cbor_iter it;
-	struct request r;
-
-	request_begin(&r);
-	request_uint(&r, "after", *after);
-	st = client_request(c, CLIENT_READ, GROUP_VM, VM_LIST, &r, &reply);
-	if (st != EXIT_OK)
-		return st;
-	*after = reply_uint(reply, "next");
-	if (!cbor_find(reply, "vms", &list) || !cbor_iterate(list, &it))
-		return EXIT_OK;
-	while (cbor_next(&it, &vm)) {
-		if (c->json) {
-			fputs(*first ? "" : ", ", stdout);
-			show_json(stdout, vm);
-		} else {
-			list_row(vm);
-		}
-		*first = false;
-	}
-	return EXIT_OK;
-}
-
 static enum exit_status vm_list(struct client *c, int argc, char **argv)
 {
-	enum exit_status st;
-	uint64_t after = 0;
-	bool first = true;
+	const struct page_list list = {.group = GROUP_VM, .command = VM_LIST, .key = "vms", .each = list_row};
 
 	(void)argc;
 	(void)argv;
 	if (!c->json)
 		printf("%3s  %-16s %-8s %10s %10s %10s %10s  %s\n", "id", "name", "state", "memory", "present", "cpu",
 		       "uptime", "reason");
-	if (c->json)
-		fputs("{\"vms\": [", stdout);
-	do {
-		st = list_page(c, &after, &first);
-	} while (st == EXIT_OK && after != 0);
-	if (c->json)
-		fputs("]}\n", stdout);
-	return st;
-}
-
-/* The same verb on each VM that is named; the first failure ends it. */
-static enum exit_status each(struct client *c, unsigned command, int argc, char **argv)
-{
-	for (int i = 0; i < argc; i++) {
-		struct cbor_value reply;
-		enum exit_status st;
-		struct request r;
-
-		request_begin(&r);
-		request_text(&r, "name", argv[i]);
-		st = client_request(c, CLIENT_WRITE, GROUP_VM, command, &r, &reply);
-		if (st != EXIT_OK)
-			return st;
-		(void)reply_as_json(c, reply);
-	}
-	return EXIT_OK;
+	return page_list_show(c, &list);
 }
 
 static enum exit_status vm_start(struct client *c, int argc, char **argv)
 {
-	return each(c, VM_START, argc, argv);
+	return request_each(c, GROUP_VM, VM_START, argc, argv);
 }
 
 static enum exit_status vm_stop(struct client *c, int argc, char **argv)
 {
-	return each(c, VM_STOP, argc, argv);
+	return request_each(c, GROUP_VM, VM_STOP, argc, argv);
 }
 
 static enum exit_status vm_pause(struct client *c, int argc, char **argv)
 {
-	return each(c, VM_PAUSE, argc, argv);
+	return request_each(c, GROUP_VM, VM_PAUSE, argc, argv);
 }
 
 static enum exit_status vm_resume(struct client *c, int argc, char **argv)
 {
-	return each(c, VM_RESUME, argc, argv);
+	return request_each(c, GROUP_VM, VM_RESUME, argc, argv);
 }
 
 static enum exit_status vm_destroy(struct client *c, int argc, char **argv)
 {
-	return each(c, VM_DESTROY, argc, argv);
+	return request_each(c, GROUP_VM, VM_DESTROY, argc, argv);
 }
 
 static enum exit_status vm_power(struct client *c, int argc, char **argv)
 {
-	return each(c, VM_POWER, argc, argv);
+	return request_each(c, GROUP_VM, VM_POWER, argc, argv);
 }
 
 static enum exit_status vm_info(struct client *c, int argc, char **argv)
@@ -150,7 +82,7 @@ static enum exit_status vm_info(struct client *c, int argc, char **argv)
 	(void)argc;
 	request_begin(&r);
 	request_text(&r, "name", argv[0]);
-	return read_simple(c, GROUP_VM, VM_INFO, &r);
+	return request_show(c, CLIENT_READ, GROUP_VM, VM_INFO, &r);
 }
 
 static enum exit_status vm_report(struct client *c, int argc, char **argv)
@@ -181,7 +113,7 @@ static enum exit_status vm_report(struct client *c, int argc, char **argv)
 }
 
 /* The file's text, NUL-terminated; "-" is the standard input. NULL after a sentence. */
-char *command_read_text(const char *path)
+static char *read_text(const char *path)
 {
 	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "r");
 	char *text = malloc(FILE_MAX + 1);
@@ -204,28 +136,37 @@ char *command_read_text(const char *path)
 	return text;
 }
 
+bool request_lua_text(struct request *r, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *text = read_text(path);
+
+	if (!text)
+		return false;
+	request_text(r, "text", text);
+	request_text(r, "origin", slash ? slash + 1 : path);
+	free(text);
+	return true;
+}
+
 static enum exit_status vm_define(struct client *c, int argc, char **argv)
 {
-	const char *slash = strrchr(argv[0], '/');
-	char *text = command_read_text(argv[0]), name[40];
-	struct cbor_value reply, list, vm;
+	struct cbor_value reply, vm;
 	enum exit_status st;
 	struct cbor_iter it;
 	struct request r;
+	char name[40];
 
 	(void)argc;
-	if (!text)
-		return EXIT_USAGE;
 	request_begin(&r);
-	request_text(&r, "text", text);
-	request_text(&r, "origin", slash ? slash + 1 : argv[0]);
-	free(text);
+	if (!request_lua_text(&r, argv[0]))
+		return EXIT_USAGE;
 	st = client_request(c, CLIENT_WRITE, GROUP_VM, VM_DEFINE, &r, &reply);
 	if (st != EXIT_OK)
 		return st;
 	if (reply_as_json(c, reply))
 		return EXIT_OK;
-	if (!cbor_find(reply, "vms", &list) || !cbor_iterate(list, &it))
+	if (!reply_list(reply, "vms", &it))
 		return EXIT_OK;
 	while (cbor_next(&it, &vm)) {
 		reply_text(vm, "name", name, sizeof name);
@@ -243,7 +184,7 @@ static enum exit_status info(struct client *c, int argc, char **argv)
 	if (argc > 0)
 		return vm_info(c, argc, argv);
 	request_begin(&r);
-	return read_simple(c, GROUP_INSPECT, INSPECT_HOST, &r);
+	return request_show(c, CLIENT_READ, GROUP_INSPECT, INSPECT_HOST, &r);
 }
 
 static enum exit_status check(struct client *c, int argc, char **argv)
@@ -253,7 +194,7 @@ static enum exit_status check(struct client *c, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	request_begin(&r);
-	return read_simple(c, GROUP_INSPECT, INSPECT_CHECK, &r);
+	return request_show(c, CLIENT_READ, GROUP_INSPECT, INSPECT_CHECK, &r);
 }
 
 static enum exit_status echo(struct client *c, int argc, char **argv)
@@ -279,17 +220,12 @@ static enum exit_status echo(struct client *c, int argc, char **argv)
 
 static enum exit_status reset(struct client *c, int argc, char **argv)
 {
-	struct cbor_value reply;
-	enum exit_status st;
 	struct request r;
 
 	(void)argc;
 	(void)argv;
 	request_begin(&r);
-	st = client_request(c, CLIENT_WRITE, GROUP_OS, OS_RESET, &r, &reply);
-	if (st == EXIT_OK && c->json)
-		puts("{}");
-	return st;
+	return request_do(c, GROUP_OS, OS_RESET, &r);
 }
 
 /* ---- Lua ---- */
@@ -332,7 +268,7 @@ static enum exit_status lua(struct client *c, int argc, char **argv)
 	for (int i = 0; i < argc; i++)
 		cbor_put_text(&r.w, argv[i]);
 	cbor_close_array(&r.w, list);
-	st = client_request(c, CLIENT_WRITE, GROUP_SHELL, 0, &r, &reply);
+	st = client_request(c, CLIENT_WRITE, GROUP_SHELL, SHELL_EXECUTE, &r, &reply);
 	if (st != EXIT_OK)
 		return st;
 	if (cbor_find(reply, "ret", &v))
@@ -355,22 +291,22 @@ static enum exit_status help(struct client *c, int argc, char **argv)
 /* ---- the table ---- */
 
 const struct ctl_command ctl_commands[] = {
-	{"vm list", "", "the VMs and what they are doing", 0, false, vm_list},
-	{"vm start", "NAME...", "starts VMs", 1, true, vm_start},
-	{"vm stop", "NAME...", "stops VMs at once, like pulling the plug", 1, true, vm_stop},
-	{"vm power", "NAME...", "presses power buttons: an orderly stop, if the guest listens", 1, true, vm_power},
-	{"vm pause", "NAME...", "takes VMs off the CPU; their time stands still", 1, true, vm_pause},
-	{"vm resume", "NAME...", "lets paused VMs go on", 1, true, vm_resume},
-	{"vm destroy", "NAME...", "forgets VMs that do not run", 1, true, vm_destroy},
-	{"vm define", "FILE", "defines the VMs of a Lua text, all or none; - reads stdin", 1, false, vm_define},
-	{"vm info", "NAME", "all about a VM", 1, true, vm_info},
-	{"vm report", "NAME", "why a VM crashed", 1, true, vm_report},
-	{"console", "NAME [BYTES]", "a VM's console, its last BYTES (4096) first; Ctrl-] leaves", 1, true,
+	{"vm list", "", "the VMs and what they are doing", 0, NAMES_NONE, vm_list},
+	{"vm start", "NAME...", "starts VMs", 1, NAMES_VMS, vm_start},
+	{"vm stop", "NAME...", "stops VMs at once, like pulling the plug", 1, NAMES_VMS, vm_stop},
+	{"vm power", "NAME...", "presses power buttons: an orderly stop, if the guest listens", 1, NAMES_VMS, vm_power},
+	{"vm pause", "NAME...", "takes VMs off the CPU; their time stands still", 1, NAMES_VMS, vm_pause},
+	{"vm resume", "NAME...", "lets paused VMs go on", 1, NAMES_VMS, vm_resume},
+	{"vm destroy", "NAME...", "forgets VMs that do not run", 1, NAMES_VMS, vm_destroy},
+	{"vm define", "FILE", "defines the VMs of a Lua text, all or none; - reads stdin", 1, NAMES_NONE, vm_define},
+	{"vm info", "NAME", "all about a VM", 1, NAMES_VMS, vm_info},
+	{"vm report", "NAME", "why a VM crashed", 1, NAMES_VMS, vm_report},
+	{"console", "NAME [BYTES]", "a VM's console, its last BYTES (4096) first; Ctrl-] leaves", 1, NAMES_VMS,
 	 live_console},
-	{"lua", "TEXT...", "evaluates Lua on the machine, as in: lua 'vm_list()'", 1, false, lua},
-	{"info", "[NAME]", "all about the machine, or a VM", 0, true, info},
-	{"log", "[-f]", "the hypervisor's log; -f stays and follows it", 0, false, live_log},
-	{"events", "[-f] [KIND...]", "what happened; -f stays and follows", 0, false, events_show},
+	{"lua", "TEXT...", "evaluates Lua on the machine, as in: lua 'vm_list()'", 1, NAMES_NONE, lua},
+	{"info", "[NAME]", "all about the machine, or a VM", 0, NAMES_VMS, info},
+	{"log", "[-f]", "the hypervisor's log; -f stays and follows it", 0, NAMES_NONE, live_log},
+	{"events", "[-f] [KIND...]", "what happened; -f stays and follows", 0, NAMES_NONE, events_show},
 	{"ls", "[PREFIX]", "the files of the store", 0, NAMES_FILES, files_list},
 	{"cp", "FROM TO", "copies a file to the store or from it; names in the store begin with a colon", 2, NAMES_FILES,
 	 files_copy},
@@ -390,8 +326,8 @@ const struct ctl_command ctl_commands[] = {
 	{"unset", "PATH", "takes all changes of a setting back", 1, NAMES_SETTINGS, tree_unset},
 	{"save", "[PATH]", "keeps what operators set, all or below PATH, over a reset", 0, NAMES_SETTINGS, tree_save},
 	{"why", "PATH", "where a setting's value comes from", 1, NAMES_SETTINGS, tree_why},
-	{"stats", "[PLACE]", "the places that have counters, or one place's counters", 0, false, tree_stats},
-	{"top", "[SECONDS]", "the VMs by what they use, again and again", 0, false, top_run},
+	{"stats", "[PLACE]", "the places that have counters, or one place's counters", 0, NAMES_NONE, tree_stats},
+	{"top", "[SECONDS]", "the VMs by what they use, again and again", 0, NAMES_NONE, top_run},
 	{"cpu list", "", "the processors: what they did, and where they are", 0, NAMES_NONE, cpu_list},
 	{"pool list", "", "the pools, and what they get of the processors", 0, NAMES_NONE, pool_list},
 	{"pool show", "NAME", "all about a pool", 1, NAMES_POOLS, pool_show},
@@ -403,29 +339,30 @@ const struct ctl_command ctl_commands[] = {
 	{"pool move", "VM POOL", "moves a VM into another pool, also while it runs", 2, NAMES_VM_AND_POOL, pool_move},
 	{"sched trace", "FILE [SECONDS]", "records who has which processor, for trace viewers; - is the standard output", 1,
 	 NAMES_NONE, trace_record},
-	{"metrics", "", "all counters as Prometheus reads them", 0, false, metrics_print},
-	{"exporter", "[PORT [SECONDS]]", "serves them on a port of this machine, 9532 without PORT", 0, false, metrics_serve},
-	{"plan", "FILE", "says what apply would change; FILE is here, or :NAME in the store", 1, false, policy_plan},
-	{"apply", "FILE", "makes a Lua text the site's next generation, all or nothing", 1, false, policy_apply},
-	{"generations", "", "the generations that are kept", 0, false, policy_generations},
-	{"rollback", "NUMBER", "applies a generation that is kept", 1, false, policy_rollback},
-	{"run", "FILE", "runs a script; one with hooks stays", 1, false, policy_run},
-	{"script list", "[NAME]", "the scripts that stay, or the hooks of one", 0, false, policy_scripts},
-	{"script stop", "NAME", "ends a script that stays", 1, false, policy_stop},
-	{"login", "FILE", "logs in with the private key in a PEM file, until the line drops", 1, false, session_login},
-	{"logout", "", "ends the login", 0, false, session_logout},
-	{"whoami", "", "who is logged in, and whether the line is trusted", 0, false, session_whoami},
-	{"keygen", "FILE", "makes a key to log in with; needs no machine", 1, false, session_keygen},
-	{"key list", "", "the keys that may log in", 0, false, session_key_list},
-	{"key add", "NAME ROLE FILE [VM...]", "lets a key log in: observer, operator or owner", 3, false, session_key_add},
-	{"key remove", "NAME", "takes that back", 1, false, session_key_remove},
-	{"trust", "[on|off]", "whether the serial line needs no login", 0, false, session_trust},
-	{"audit", "[FROM]", "who did what, all or from a number on", 0, false, session_audit},
-	{"check", "", "walks the machine's memory and queues, and says whether all is in order", 0, false, check},
-	{"echo", "[TEXT]", "has a text sent back: is anybody there?", 0, false, echo},
-	{"reset", "", "resets the machine, with every VM on it", 0, false, reset},
-	{"help", "", "this list", 0, false, help},
-	{NULL, NULL, NULL, 0, false, NULL},
+	{"metrics", "", "all counters as Prometheus reads them", 0, NAMES_NONE, metrics_print},
+	{"exporter", "[PORT [SECONDS]]", "serves them on a port of this machine, 9532 without PORT", 0, NAMES_NONE,
+	 metrics_serve},
+	{"plan", "FILE", "says what apply would change; FILE is here, or :NAME in the store", 1, NAMES_NONE, policy_plan},
+	{"apply", "FILE", "makes a Lua text the site's next generation, all or nothing", 1, NAMES_NONE, policy_apply},
+	{"generations", "", "the generations that are kept", 0, NAMES_NONE, policy_generations},
+	{"rollback", "NUMBER", "applies a generation that is kept", 1, NAMES_NONE, policy_rollback},
+	{"run", "FILE", "runs a script; one with hooks stays", 1, NAMES_NONE, policy_run},
+	{"script list", "[NAME]", "the scripts that stay, or the hooks of one", 0, NAMES_NONE, policy_scripts},
+	{"script stop", "NAME", "ends a script that stays", 1, NAMES_NONE, policy_stop},
+	{"login", "FILE", "logs in with the private key in a PEM file, until the line drops", 1, NAMES_NONE, session_login},
+	{"logout", "", "ends the login", 0, NAMES_NONE, session_logout},
+	{"whoami", "", "who is logged in, and whether the line is trusted", 0, NAMES_NONE, session_whoami},
+	{"keygen", "FILE", "makes a key to log in with; needs no machine", 1, NAMES_NONE, session_keygen},
+	{"key list", "", "the keys that may log in", 0, NAMES_NONE, session_key_list},
+	{"key add", "NAME ROLE FILE [VM...]", "lets a key log in: observer, operator or owner", 3, NAMES_NONE, session_key_add},
+	{"key remove", "NAME", "takes that back", 1, NAMES_NONE, session_key_remove},
+	{"trust", "[on|off]", "whether the serial line needs no login", 0, NAMES_NONE, session_trust},
+	{"audit", "[FROM]", "who did what, all or from a number on", 0, NAMES_NONE, session_audit},
+	{"check", "", "walks the machine's memory and queues, and says whether all is in order", 0, NAMES_NONE, check},
+	{"echo", "[TEXT]", "has a text sent back: is anybody there?", 0, NAMES_NONE, echo},
+	{"reset", "", "resets the machine, with every VM on it", 0, NAMES_NONE, reset},
+	{"help", "", "this list", 0, NAMES_NONE, help},
+	{NULL, NULL, NULL, 0, NAMES_NONE, NULL},
 };
 
 static void help_member(const char *key, const char *text)

@@ -33,8 +33,8 @@ enum exit_status command_run_words(struct client *c, int argc, char **argv);
 /* The list of commands, or the same as JSON. */
 void command_help(bool json);
 
-/* The text of a file, NUL-terminated, for free(); "-" is the standard input. NULL after a sentence. */
-char *command_read_text(const char *path);
+/* Puts the text of the file @path ("-": the standard input) and its name into @r. False after a sentence. */
+bool request_lua_text(struct request *r, const char *path);
 
 /* ---- policy.c ---- */
 

@@ -38,24 +38,15 @@ static void offer(struct search *s, const char *word, size_t len)
 
 /* ---- names from the machine ---- */
 
-static void offer_member(struct search *s, struct cbor_value entry, const char *key)
+/* A VM, a pool, a file. */
+static void offer_named(struct cbor_value entry, void *ctx)
 {
 	struct cbor_value v;
 	const char *text;
 	size_t len;
 
-	if (cbor_find(entry, key, &v) && cbor_get_text(v, &text, &len) && !memchr(text, '\0', len))
-		offer(s, text, len);
-}
-
-static void offer_vm(struct cbor_value vm, void *ctx)
-{
-	offer_member(ctx, vm, "name");
-}
-
-static void offer_pool(struct cbor_value pool, void *ctx)
-{
-	offer_member(ctx, pool, "name");
+	if (cbor_find(entry, "name", &v) && cbor_get_text(v, &text, &len) && !memchr(text, '\0', len))
+		offer(ctx, text, len);
 }
 
 /* A path up to the end of the part that is being typed: what ends in a dot goes on. */
@@ -87,7 +78,7 @@ static void fill_prefix(struct request *r, void *ctx)
 static void offer_vms(struct client *c, struct search *s)
 {
 	struct page_list list = {
-		.group = GROUP_VM, .command = VM_LIST, .key = "vms", .each = offer_vm, .ctx = s,
+		.group = GROUP_VM, .command = VM_LIST, .key = "vms", .each = offer_named, .ctx = s,
 	};
 
 	(void)page_list_read(c, &list);
@@ -96,7 +87,7 @@ static void offer_vms(struct client *c, struct search *s)
 static void offer_pools(struct client *c, struct search *s)
 {
 	struct page_list list = {
-		.group = GROUP_CPU, .command = CPU_POOL_LIST, .key = "pools", .each = offer_pool, .ctx = s,
+		.group = GROUP_CPU, .command = CPU_POOL_LIST, .key = "pools", .each = offer_named, .ctx = s,
 	};
 
 	(void)page_list_read(c, &list);
@@ -116,28 +107,14 @@ static void offer_paths(struct client *c, struct search *s)
 	(void)page_list_read(c, &list);
 }
 
-/* The store's pages go on by name. */
 static void offer_files(struct client *c, struct search *s)
 {
-	char after[CANDIDATE_BYTES] = "";
+	const struct page_list list = {
+		.group = GROUP_STORE, .command = STORE_LIST, .key = "files", .fill = fill_prefix, .each = offer_named, .ctx = s,
+	};
 
 	snprintf(s->prefix, sizeof s->prefix, "%s", s->partial + (s->partial[0] == ':'));
-	do {
-		struct cbor_value reply, file;
-		struct cbor_iter it;
-		struct request r;
-
-		request_begin(&r);
-		request_text(&r, "prefix", s->prefix);
-		if (after[0])
-			request_text(&r, "after", after);
-		if (client_request(c, CLIENT_READ, GROUP_STORE, STORE_LIST, &r, &reply) != EXIT_OK)
-			return;
-		if (reply_list(reply, "files", &it))
-			while (cbor_next(&it, &file))
-				offer_member(s, file, "name");
-		reply_text(reply, "next", after, sizeof after);
-	} while (after[0]);
+	(void)page_list_read(c, &list);
 }
 
 static void offer_names(struct client *c, enum ctl_names names, struct search *s)

@@ -5,7 +5,4 @@
 
 #define COPY_CHUNK 4096u /* of an upload: half a second on a line of 115200 baud */
 
-/* A name in the store as it is typed, less the colon that marks it. */
-const char *file_name(const char *word);
-
 #endif

@@ -24,8 +24,6 @@
 #define TEXT_MAX 256
 #define NS_PER_S 1000000000ull
 
-enum { PUSH_EVENT = 3, PUSH_EVENT_TEXT = 4, PUSH_EVENTS_MISSED = 5 };
-
 struct event {
 	uint64_t seq, time_ns, time, vm; /* time: seconds since 1970 UTC by the machine's clock, 0: it has none */
 	char kind[32], name[40], text[TEXT_MAX];

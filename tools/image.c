@@ -221,17 +221,12 @@ enum exit_status image_confirm(struct client *c, int argc, char **argv)
 
 enum exit_status image_erase(struct client *c, int argc, char **argv)
 {
-	struct cbor_value reply;
-	enum exit_status st;
 	struct request r;
 
 	(void)argc;
 	(void)argv;
 	request_begin(&r);
-	st = client_request(c, CLIENT_WRITE, GROUP_IMAGE, IMAGE_ERASE, &r, &reply);
-	if (st == EXIT_OK && c->json)
-		puts("{}");
-	return st;
+	return request_do(c, GROUP_IMAGE, IMAGE_ERASE, &r);
 }
 
 /* ---- upload ---- */

@@ -30,8 +30,6 @@
 #define SILENCE_MS 1000 /* after the end of an input that is no terminal */
 #define RETRY_MS 50     /* when the guest takes no more input */
 
-enum push_kind { PUSH_OUTPUT, PUSH_CLOSED, PUSH_STATE };
-
 struct live {
 	struct client *c;
 	const char *name;

@@ -11,11 +11,7 @@
 #include "tools/reply.h"
 #include "tools/show.h"
 
-#define GROUP_POLICY 70
 #define APPLY_TIMEOUT_MS 120000 /* it may start VMs, which loads their images */
-
-enum { POLICY_SCRIPTS, POLICY_HOOKS, POLICY_PLAN, POLICY_APPLY, POLICY_RUN, POLICY_STOP, POLICY_GENERATIONS,
-       POLICY_ROLLBACK };
 
 static enum exit_status show(struct client *c, enum client_op op, unsigned command, struct request *r,
 			     void (*print)(struct cbor_value reply))
@@ -162,24 +158,14 @@ static void print_run(struct cbor_value reply)
 static enum exit_status send_text(struct client *c, unsigned command, const char *path,
 				  void (*print)(struct cbor_value reply))
 {
-	const char *slash = strrchr(path, '/');
-	enum exit_status st;
 	struct request r;
-	char *text;
 
 	request_begin(&r);
-	if (path[0] == ':') {
+	if (path[0] == ':')
 		request_text(&r, "file", path + 1);
-		return show(c, CLIENT_WRITE, command, &r, print);
-	}
-	text = command_read_text(path);
-	if (!text)
+	else if (!request_lua_text(&r, path))
 		return EXIT_USAGE;
-	request_text(&r, "text", text);
-	request_text(&r, "origin", slash ? slash + 1 : path);
-	free(text);
-	st = show(c, CLIENT_WRITE, command, &r, print);
-	return st;
+	return show(c, CLIENT_WRITE, command, &r, print);
 }
 
 enum exit_status policy_plan(struct client *c, int argc, char **argv)

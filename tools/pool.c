@@ -25,10 +25,8 @@ struct pool_row {
 #define ROWS_MAX 64u
 
 struct pool_list {
-	struct client *c;
 	struct pool_row rows[ROWS_MAX];
 	unsigned count;
-	bool first;
 };
 
 static void take_row(struct cbor_value entry, void *ctx)
@@ -37,12 +35,6 @@ static void take_row(struct cbor_value entry, void *ctx)
 	struct cbor_value cpu;
 	struct pool_row *r;
 
-	if (list->c->json) {
-		fputs(list->first ? "" : ", ", stdout);
-		show_json(stdout, entry);
-		list->first = false;
-		return;
-	}
 	if (list->count == ROWS_MAX || !cbor_find(entry, "cpu", &cpu))
 		return;
 	r = &list->rows[list->count++];
@@ -89,20 +81,16 @@ static void print_tree(const struct pool_list *list, const char *parent, int dep
 enum exit_status pool_list(struct client *c, int argc, char **argv)
 {
 	static struct pool_list list;
-	struct page_list pages = {
+	const struct page_list pages = {
 		.group = GROUP_CPU, .command = CPU_POOL_LIST, .key = "pools", .each = take_row, .ctx = &list,
 	};
 	enum exit_status st;
 
 	(void)argc;
 	(void)argv;
-	list = (struct pool_list){.c = c, .first = true};
-	if (c->json)
-		fputs("{\"pools\": [", stdout);
-	st = page_list_read(c, &pages);
-	if (c->json) {
-		fputs("]}\n", stdout);
-	} else if (st == EXIT_OK) {
+	list.count = 0;
+	st = page_list_show(c, &pages);
+	if (st == EXIT_OK && !c->json) {
 		printf("%-24s %4s %8s %11s %8s %8s %8s %10s\n", "pool", "vms", "shares", "reservation", "limit", "entitled",
 		       "allowed", "used");
 		print_tree(&list, "", 0);
@@ -112,16 +100,6 @@ enum exit_status pool_list(struct client *c, int argc, char **argv)
 
 /* ---- one ---- */
 
-static enum exit_status request_by_name(struct client *c, enum client_op op, unsigned command, struct request *r)
-{
-	struct cbor_value reply;
-	enum exit_status st = client_request(c, op, GROUP_CPU, command, r, &reply);
-
-	if (st == EXIT_OK && !reply_as_json(c, reply) && op == CLIENT_READ)
-		show_pairs(stdout, reply, 0);
-	return st;
-}
-
 enum exit_status pool_show(struct client *c, int argc, char **argv)
 {
 	struct request r;
@@ -129,22 +107,12 @@ enum exit_status pool_show(struct client *c, int argc, char **argv)
 	(void)argc;
 	request_begin(&r);
 	request_text(&r, "name", argv[0]);
-	return request_by_name(c, CLIENT_READ, CPU_POOL_SHOW, &r);
+	return request_show(c, CLIENT_READ, GROUP_CPU, CPU_POOL_SHOW, &r);
 }
 
 enum exit_status pool_delete(struct client *c, int argc, char **argv)
 {
-	for (int i = 0; i < argc; i++) {
-		enum exit_status st;
-		struct request r;
-
-		request_begin(&r);
-		request_text(&r, "name", argv[i]);
-		st = request_by_name(c, CLIENT_WRITE, CPU_POOL_REMOVE, &r);
-		if (st != EXIT_OK)
-			return st;
-	}
-	return EXIT_OK;
+	return request_each(c, GROUP_CPU, CPU_POOL_REMOVE, argc, argv);
 }
 
 enum exit_status pool_move(struct client *c, int argc, char **argv)
@@ -155,7 +123,7 @@ enum exit_status pool_move(struct client *c, int argc, char **argv)
 	request_begin(&r);
 	request_text(&r, "name", argv[0]);
 	request_text(&r, "pool", argv[1]);
-	return request_by_name(c, CLIENT_WRITE, CPU_POOL_MOVE, &r);
+	return request_do(c, GROUP_CPU, CPU_POOL_MOVE, &r);
 }
 
 /* ---- create, set ---- */
@@ -254,7 +222,7 @@ static enum exit_status write_pool(struct client *c, unsigned command, int argc,
 	request_begin(&r);
 	request_text(&r, "name", w.name);
 	put_config(&r, &w);
-	return request_by_name(c, CLIENT_WRITE, command, &r);
+	return request_do(c, GROUP_CPU, command, &r);
 }
 
 enum exit_status pool_create(struct client *c, int argc, char **argv)

@@ -16,9 +16,6 @@
 #include "tools/reply.h"
 #include "tools/show.h"
 
-#define GROUP_SESSION 64
-enum { S_WHOAMI, S_CHALLENGE, S_LOGIN, S_LOGOUT, S_KEYS, S_ENROLL, S_REVOKE, S_TRUST, S_AUDIT };
-
 #define PAYLOAD_MAX 256
 #define MESSAGE_MAX 512
 #define COSE_SIGN1_TAG 18
@@ -105,7 +102,7 @@ static enum exit_status answer(struct client *c, const struct keyfile *key, stru
 	enum exit_status st;
 
 	request_begin(&r);
-	st = client_request(c, CLIENT_WRITE, GROUP_SESSION, S_CHALLENGE, &r, reply);
+	st = client_request(c, CLIENT_WRITE, GROUP_SESSION, SESSION_CHALLENGE, &r, reply);
 	if (st != EXIT_OK)
 		return st;
 	cbor_writer_init(&w, message, sizeof message);
@@ -113,7 +110,7 @@ static enum exit_status answer(struct client *c, const struct keyfile *key, stru
 		return EXIT_USAGE;
 	request_begin(&r);
 	request_bytes(&r, "message", message, w.len);
-	return client_request(c, CLIENT_WRITE, GROUP_SESSION, S_LOGIN, &r, reply);
+	return client_request(c, CLIENT_WRITE, GROUP_SESSION, SESSION_LOGIN, &r, reply);
 }
 
 static bool log_in_again(struct client *c)
@@ -162,7 +159,7 @@ void session_log_out(struct client *c)
 	c->quiet = true;
 	c->json = false;
 	request_begin(&r);
-	(void)client_request(c, CLIENT_WRITE, GROUP_SESSION, S_LOGOUT, &r, &reply);
+	(void)client_request(c, CLIENT_WRITE, GROUP_SESSION, SESSION_LOGOUT, &r, &reply);
 	c->quiet = false;
 	c->json = json;
 }
@@ -176,7 +173,7 @@ void session_greet(struct client *c)
 
 	c->quiet = true;
 	request_begin(&r);
-	st = client_request(c, CLIENT_READ, GROUP_SESSION, S_WHOAMI, &r, &reply);
+	st = client_request(c, CLIENT_READ, GROUP_SESSION, SESSION_WHOAMI, &r, &reply);
 	c->quiet = false;
 	if (st == EXIT_DENIED)
 		puts("A login is needed: login FILE, where FILE is the private key.");
@@ -187,22 +184,7 @@ void session_greet(struct client *c)
 	putchar('\n');
 }
 
-/* ---- showing ---- */
-
-static enum exit_status show(struct client *c, struct cbor_value reply)
-{
-	if (!reply_as_json(c, reply))
-		show_pairs(stdout, reply, 0);
-	return EXIT_OK;
-}
-
-static enum exit_status ask(struct client *c, enum client_op op, unsigned command, struct request *r)
-{
-	struct cbor_value reply;
-	enum exit_status st = client_request(c, op, GROUP_SESSION, command, r, &reply);
-
-	return st == EXIT_OK ? show(c, reply) : st;
-}
+/* ---- who is there ---- */
 
 enum exit_status session_login(struct client *c, int argc, char **argv)
 {
@@ -210,7 +192,9 @@ enum exit_status session_login(struct client *c, int argc, char **argv)
 	enum exit_status st = log_in(c, argv[0], &reply);
 
 	(void)argc;
-	return st == EXIT_OK ? show(c, reply) : st;
+	if (st == EXIT_OK && !reply_as_json(c, reply))
+		show_pairs(stdout, reply, 0);
+	return st;
 }
 
 enum exit_status session_logout(struct client *c, int argc, char **argv)
@@ -221,7 +205,7 @@ enum exit_status session_logout(struct client *c, int argc, char **argv)
 	(void)argv;
 	forget_key(c);
 	request_begin(&r);
-	return ask(c, CLIENT_WRITE, S_LOGOUT, &r);
+	return request_show(c, CLIENT_WRITE, GROUP_SESSION, SESSION_LOGOUT, &r);
 }
 
 enum exit_status session_whoami(struct client *c, int argc, char **argv)
@@ -231,7 +215,7 @@ enum exit_status session_whoami(struct client *c, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	request_begin(&r);
-	return ask(c, CLIENT_READ, S_WHOAMI, &r);
+	return request_show(c, CLIENT_READ, GROUP_SESSION, SESSION_WHOAMI, &r);
 }
 
 /* ---- keys ---- */
@@ -284,7 +268,7 @@ static void key_row(struct cbor_value key, void *ctx)
 
 enum exit_status session_key_list(struct client *c, int argc, char **argv)
 {
-	struct page_list list = {.group = GROUP_SESSION, .command = S_KEYS, .key = "keys", .each = key_row, .ctx = c};
+	struct page_list list = {.group = GROUP_SESSION, .command = SESSION_KEYS, .key = "keys", .each = key_row, .ctx = c};
 
 	(void)argc;
 	(void)argv;
@@ -312,7 +296,7 @@ enum exit_status session_key_add(struct client *c, int argc, char **argv)
 			cbor_put_text(&r.w, argv[i]);
 		cbor_close_array(&r.w, list);
 	}
-	return ask(c, CLIENT_WRITE, S_ENROLL, &r);
+	return request_show(c, CLIENT_WRITE, GROUP_SESSION, SESSION_ENROLL, &r);
 }
 
 enum exit_status session_key_remove(struct client *c, int argc, char **argv)
@@ -322,7 +306,7 @@ enum exit_status session_key_remove(struct client *c, int argc, char **argv)
 	(void)argc;
 	request_begin(&r);
 	request_text(&r, "name", argv[0]);
-	return ask(c, CLIENT_WRITE, S_REVOKE, &r);
+	return request_show(c, CLIENT_WRITE, GROUP_SESSION, SESSION_REVOKE, &r);
 }
 
 enum exit_status session_trust(struct client *c, int argc, char **argv)
@@ -331,14 +315,14 @@ enum exit_status session_trust(struct client *c, int argc, char **argv)
 
 	request_begin(&r);
 	if (argc == 0)
-		return ask(c, CLIENT_READ, S_TRUST, &r);
+		return request_show(c, CLIENT_READ, GROUP_SESSION, SESSION_TRUST, &r);
 	if (strcmp(argv[0], "on") != 0 && strcmp(argv[0], "off") != 0) {
 		complain("trust is on or off, not %s", argv[0]);
 		return EXIT_USAGE;
 	}
 	cbor_put_text(&r.w, "on");
 	cbor_put_bool(&r.w, strcmp(argv[0], "on") == 0);
-	return ask(c, CLIENT_WRITE, S_TRUST, &r);
+	return request_show(c, CLIENT_WRITE, GROUP_SESSION, SESSION_TRUST, &r);
 }
 
 /* ---- audit ---- */
@@ -355,11 +339,12 @@ static void audit_text(struct cbor_value entry, const char *key, const char *bef
 	show_clean(stdout, text, strlen(text));
 }
 
-static void audit_row(struct client *c, struct cbor_value entry)
+static void audit_row(struct cbor_value entry, void *ctx)
 {
 	time_t when = (time_t)reply_uint(entry, "time");
 	uint64_t ns = reply_uint(entry, "time_ns");
 	char time_text[TIME_MAX] = "-", who[NAME_MAX], what[NAME_MAX];
+	const struct client *c = ctx;
 	struct tm tm;
 
 	if (reply_as_json(c, entry))
@@ -383,23 +368,10 @@ static void audit_row(struct client *c, struct cbor_value entry)
 
 enum exit_status session_audit(struct client *c, int argc, char **argv)
 {
-	uint64_t from = argc > 0 ? strtoull(argv[0], NULL, 10) : 0;
+	const struct page_list list = {
+		.group = GROUP_SESSION, .command = SESSION_AUDIT, .key = "entries", .cursor = "from",
+		.first = argc > 0 ? strtoull(argv[0], NULL, 10) : 0, .each = audit_row, .ctx = c,
+	};
 
-	do {
-		struct cbor_value reply, entry;
-		enum exit_status st;
-		struct cbor_iter it;
-		struct request r;
-
-		request_begin(&r);
-		request_uint(&r, "from", from);
-		st = client_request(c, CLIENT_READ, GROUP_SESSION, S_AUDIT, &r, &reply);
-		if (st != EXIT_OK)
-			return st;
-		if (reply_list(reply, "entries", &it))
-			while (cbor_next(&it, &entry))
-				audit_row(c, entry);
-		from = reply_uint(reply, "next");
-	} while (from != 0);
-	return EXIT_OK;
+	return page_list_read(c, &list);
 }

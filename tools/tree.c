@@ -50,8 +50,7 @@ static void print_clean(const char *text)
 
 struct get_run {
 	const char *prefix;
-	bool changed, json;
-	unsigned shown;
+	bool changed;
 };
 
 static void get_fill(struct request *r, void *ctx)
@@ -69,14 +68,8 @@ static void get_fill(struct request *r, void *ctx)
 static void get_row(struct cbor_value item, void *ctx)
 {
 	char path[PATH_SIZE], unit[16], value[VALUE_SIZE], origin[16], next[VALUE_SIZE];
-	struct get_run *run = ctx;
+	const struct get_run *run = ctx;
 
-	if (run->json) {
-		fputs(run->shown++ ? ", " : "{\"items\": [", stdout);
-		show_json(stdout, item);
-		return;
-	}
-	run->shown++;
 	reply_text(item, "path", path, sizeof path);
 	reply_text(item, "unit", unit, sizeof unit);
 	reply_text(item, "origin", origin, sizeof origin);
@@ -97,11 +90,10 @@ static void get_row(struct cbor_value item, void *ctx)
 
 enum exit_status tree_get(struct client *c, int argc, char **argv)
 {
-	struct get_run run = {.json = c->json};
-	struct page_list list = {
+	struct get_run run = {.prefix = NULL};
+	const struct page_list list = {
 		.group = GROUP_TREE, .command = TREE_LIST, .key = "items", .fill = get_fill, .each = get_row, .ctx = &run,
 	};
-	enum exit_status st;
 
 	for (int i = 0; i < argc; i++) {
 		if (strcmp(argv[i], "--changed") == 0) {
@@ -113,12 +105,7 @@ enum exit_status tree_get(struct client *c, int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
-	st = page_list_read(c, &list);
-	if (c->json && run.shown)
-		fputs("]}\n", stdout);
-	else if (c->json && st == EXIT_OK)
-		puts("{\"items\": []}");
-	return st;
+	return page_list_show(c, &list);
 }
 
 /* ---- set, unset ---- */
@@ -225,17 +212,12 @@ enum exit_status tree_unset(struct client *c, int argc, char **argv)
 
 enum exit_status tree_save(struct client *c, int argc, char **argv)
 {
-	struct cbor_value reply;
-	enum exit_status st;
 	struct request r;
 
 	request_begin(&r);
 	if (argc > 0)
 		request_text(&r, "name", argv[0]);
-	st = client_request(c, CLIENT_WRITE, GROUP_SETTINGS, SETTINGS_STORE, &r, &reply);
-	if (st == EXIT_OK && c->json)
-		puts("{}");
-	return st;
+	return request_do(c, GROUP_SETTINGS, SETTINGS_STORE, &r);
 }
 
 /* ---- why ---- */

@@ -80,7 +80,7 @@ void ept_sync(struct stage2 *s2, unsigned cpu)
 	uint64_t generation;
 
 	ASSERT(cpu < EPT_CPUS_MAX);
-	cpuset_add(&s2->active, cpu);
+	ept_activate(s2, cpu);
 	/* Read first: what is raised while we flush is not seen yet. */
 	generation = __atomic_load_n(&s2->generation, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&s2->seen[cpu], __ATOMIC_RELAXED) == generation)

@@ -114,11 +114,16 @@ static inline bool ept_stale(const struct stage2 *s2, unsigned cpu)
 	return __atomic_load_n(&s2->seen[cpu], __ATOMIC_ACQUIRE) != __atomic_load_n(&s2->generation, __ATOMIC_SEQ_CST);
 }
 /*
+ * From now on tickets wait for the calling CPU, @cpu: it has a vcpu of the guest loaded, and may use addresses of the
+ * guest's pages (gpmap_va()).
+ */
+static inline void ept_activate(struct stage2 *s2, unsigned cpu) { cpuset_add(&s2->active, cpu); }
+/*
  * INVEPT on the calling CPU, @cpu, when it is stale; makes it active. Before the first entry after a vcpu was loaded
  * there, and before each entry that raised() asked it for. What emulation knew of the guest's pages is void after it.
  */
 void ept_sync(struct stage2 *s2, unsigned cpu);
-/* The calling CPU, @cpu, has no vcpu of the guest loaded any more: no ticket waits for it until its next ept_sync(). */
+/* The calling CPU, @cpu, has no vcpu of the guest loaded any more: no ticket waits for it until it is active again. */
 void ept_put(struct stage2 *s2, unsigned cpu);
 /* @cpu is active and has not seen @generation. */
 bool ept_awaits(const struct stage2 *s2, unsigned cpu, uint64_t generation);

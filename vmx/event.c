@@ -83,6 +83,12 @@ void vmx_inject(struct vcpu *vcpu, const struct event *event)
 		hw_of(vcpu)->nmi_free = false;
 }
 
+void vmx_inject_interrupt(struct vcpu *vcpu, uint8_t vector)
+{
+	event_settle_shadow(vcpu);
+	vmcs_write32(VMCS_ENTRY_INTR_INFO, vector | (uint32_t)INTR_EXTERNAL | (uint32_t)INTR_VALID);
+}
+
 void event_restage(uint32_t idt_info, uint32_t idt_error)
 {
 	uint32_t type = idt_info & INTR_TYPE_MASK;
@@ -124,6 +130,9 @@ static bool outranks(const struct vmx_vcpu *hw)
 	return rvi >> 4 > hw->vcpu->lapic.page[APIC_REG_PPR] >> 4;
 }
 
+/* The processor has kept the priority in the page since the entry before the HLT (29.1.3). */
+bool vmx_interrupt_due(struct vcpu *vcpu) { return outranks(hw_of(vcpu)); }
+
 /*
  * The window of event_hold_virtual_interrupt() closes. If it opened, IF is set and nothing shadows: what was held
  * back is delivered by the next entry, and needs no holding any more unless something is staged before it, which
@@ -152,6 +161,22 @@ void vmx_want_window(struct vcpu *vcpu, enum event_type type, bool on)
 	update_proc(hw, PROC_INTERRUPT_WINDOW, on);
 }
 
+/* With IF clear it is IF alone that matters: what else may stand in the way has gone by the time it is set, or is new. */
+bool vmx_offer_interrupt(struct vcpu *vcpu)
+{
+	struct vmx_vcpu *hw = hw_of(vcpu);
+
+	if (likely(!(vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_IF))) {
+		hw->window_wanted = true;
+		update_proc(hw, PROC_INTERRUPT_WINDOW, true);
+		return false;
+	}
+	if (vmx_can_inject(vcpu, EVENT_INTERRUPT))
+		return true;
+	vmx_want_window(vcpu, EVENT_INTERRUPT, true);
+	return false;
+}
+
 /*
  * A virtual interrupt waits for IF in a guest that is about to run with IF clear.
  * The emulator would deliver it there as soon as a physical interrupt arrives, so
@@ -165,7 +190,8 @@ void event_hold_virtual_interrupt(struct vmx_vcpu *hw)
 
 	if (!waiting)
 		drop_work(hw, WORK_RVI);
-	event_settle_shadow(hw->vcpu);
+	else
+		event_settle_shadow(hw->vcpu);
 	hw->window_quirk = waiting && masked && vmx.host->held_interrupt_quirk;
 	update_proc(hw, PROC_INTERRUPT_WINDOW, hw->window_wanted || hw->window_quirk);
 }

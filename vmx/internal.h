@@ -192,8 +192,11 @@ void audit_exit(void);
 /* event.c */
 bool vmx_can_inject(struct vcpu *vcpu, enum event_type type);
 void vmx_inject(struct vcpu *vcpu, const struct event *event);
+void vmx_inject_interrupt(struct vcpu *vcpu, uint8_t vector);
 void vmx_want_window(struct vcpu *vcpu, enum event_type type, bool on);
 void vmx_post_interrupt(struct vcpu *vcpu, uint8_t vector);
+bool vmx_interrupt_due(struct vcpu *vcpu);
+bool vmx_offer_interrupt(struct vcpu *vcpu);
 void vmx_sync_apic(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4]);
 void vmx_set_apic_mode(struct vcpu *vcpu, unsigned mode);
 /* After an exit that interrupted the delivery of an event: stage it again. */

@@ -218,9 +218,9 @@ static bool exited_between(struct vcpu *vcpu, enum exit_kind kind)
 /* What the shortest way does not know. */
 __attribute__((noinline)) static enum disposition exited_otherwise(struct vcpu *vcpu, uint64_t reason)
 {
-	if (!(reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu)) &&
+	if (!(reason == VMEXIT_INTERRUPT_WINDOW && exited_between(vcpu, EXIT_IRQ_WINDOW)) &&
+	    !(reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu)) &&
 	    !(reason == VMEXIT_IO && exited_by_io(vcpu)) &&
-	    !(reason == VMEXIT_INTERRUPT_WINDOW && exited_between(vcpu, EXIT_IRQ_WINDOW)) &&
 	    !(reason == VMEXIT_PREEMPTION_TIMER && exited_between(vcpu, EXIT_TIMER)))
 		exited_with_details(vcpu, reason);
 	return hw_of(vcpu)->exited(vcpu);

@@ -26,6 +26,7 @@ void vmcs_make_current(struct vmx_vcpu *hw)
 		return;
 	/* Before its loop looks for requests: whoever posts one first and then finds no CPU to kick is seen there. */
 	__atomic_store_n(&hw->cpu, index, __ATOMIC_SEQ_CST);
+	ept_activate(&hw->vmx_vm->stage2, (unsigned)index);
 	add_work(hw, WORK_LAUNCH | WORK_FLUSH_EPT);
 	if (hw->host_of == index)
 		return;

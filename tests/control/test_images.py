@@ -7,7 +7,7 @@ import struct
 
 import pytest
 import smp
-from smp import READ, WRITE
+from smp import WRITE
 from stamp import note, stamp, stamp_offset
 
 IMAGE = 1

@@ -56,7 +56,8 @@ end)
     ("tostring(now.vm.b)", "VM b\n"),
     ("for name, v in pairs(now.vm) do print(name, v.state) end", "a\tdefined\nb\tdefined\n"),
     ("now.host.free < now.host.capacity + MiB(1)", "true\n"),
-    ("now.host.uptime_ns > 0, now.host.uptime > ms(1)", "true\ntrue\n"),
+    ("local n = now.host.uptime_ns local t = now.host.uptime "
+     "return n > 0, t >= us(n // 1000), t < us(n // 1000) + sec(1)", "true\ntrue\ntrue\n"),
     ("now.host.committed_bytes > 0, now.host.busy_ns >= 0", "true\ntrue\n"),
     ("start(now.vm.a) return now.vm.a.running", "true\n"),
     ("local v = now.vm.b destroy(v) return v.state, v.name, #now.vm", "nil\nb\n1\n"),

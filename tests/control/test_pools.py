@@ -98,7 +98,7 @@ def test_pools_in_a_script(host):
     (pool("a", cpu("weight = 5")), "it is called shares"), (pool("a", cpu("count = 5")), "unknown setting cpu.count"),
     (pool("a", cpu("shares = 0")), "cpu.shares is 0, it can be 1 to 1000000"),
     (pool("a", cpu("shares = %d" % HUGE)), "cpu.shares is 2147483648, it can be 1 to 1000000"),
-    (pool("a", cpu("limit = pct(0)")), "a cpu.limit of 0 would never let anything run"),
+    (pool("a", cpu("limit = pct(0)")), "a cpu.limit of 0 would never let it run"),
     (pool("a", cpu("limit = 20")), "cpu.limit needs a unit: write pct(20) or mhz(...), not 20"),
     (pool("a", cpu("reservation = pct(50), limit = pct(20)")), "cpu.reservation (500000 ppm) is above cpu.limit (200000 ppm)"),
     (pool("a", cpu("reservation = pct(61)")), "reservations of 400000 + 610000 ppm do not fit the 1000000 ppm of pool root"),

@@ -12,7 +12,7 @@ from conftest import ROOT, vm
 from cryptography.hazmat.primitives.asymmetric import ec
 from signer import (AUDIT, CHALLENGE, ENROLL, KEYS, LOGIN, LOGOUT, REVOKE, SESSION, TRUST, WHOAMI, Key, answer, enroll,
                     login, own, payload_of)
-from smp import ENUM, OS, READ, SHELL, WRITE
+from smp import OS, READ, SHELL, WRITE
 from test_consoles import pushes
 
 VMS, CONSOLES, INSPECT = 65, 72, 74

@@ -5,7 +5,7 @@ import os
 import pytest
 import smp
 from conftest import kernel, vm
-from smp import READ, WRITE
+from smp import WRITE
 
 LIST, INFO, DELETE = 0, 1, 2
 

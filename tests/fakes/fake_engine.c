@@ -260,6 +260,11 @@ static void inject(struct vcpu *v, const struct event *event)
 	log_call(v, CALL_INJECT, event->vector, event->type);
 }
 
+static void inject_interrupt(struct vcpu *v, uint8_t vector)
+{
+	inject(v, &(struct event){.type = EVENT_INTERRUPT, .vector = vector});
+}
+
 static void want_window(struct vcpu *v, enum event_type type, bool on)
 {
 	struct fake_vcpu *f = fake(v);
@@ -270,6 +275,15 @@ static void want_window(struct vcpu *v, enum event_type type, bool on)
 	else
 		f->want_irq = on;
 	log_call(v, CALL_WINDOW, type, on);
+}
+
+static bool offer_interrupt(struct vcpu *v)
+{
+	ASSERT(!fake_engine.caps.virtual_interrupts);
+	if (can_inject(v, EVENT_INTERRUPT))
+		return true;
+	want_window(v, EVENT_INTERRUPT, true);
+	return false;
 }
 
 static void sync_apic(struct vcpu *v, int rvi, int svi, const uint64_t eoi_exits[4])
@@ -283,6 +297,14 @@ static void post_interrupt(struct vcpu *v, uint8_t vector)
 	ASSERT(fake(v)->loaded && fake_engine.caps.virtual_interrupts);
 	ASSERT(vlapic_highest_irr(&v->lapic) >= vector);
 	log_call(v, CALL_POST_INTERRUPT, vector, 0);
+}
+
+static bool interrupt_due(struct vcpu *v)
+{
+	int vector = vlapic_highest_irr(&v->lapic);
+
+	ASSERT(fake(v)->loaded && fake_engine.caps.virtual_interrupts);
+	return vector >= 0 && vector >> 4 > vlapic_ppr(&v->lapic) >> 4;
 }
 
 static void set_apic_mode(struct vcpu *v, unsigned mode)
@@ -427,9 +449,12 @@ struct engine fake_engine = {
 	.set_msr = set_msr,
 	.can_inject = can_inject,
 	.inject = inject,
+	.inject_interrupt = inject_interrupt,
 	.want_window = want_window,
 	.sync_apic = sync_apic,
 	.post_interrupt = post_interrupt,
+	.interrupt_due = interrupt_due,
+	.offer_interrupt = offer_interrupt,
 	.set_apic_mode = set_apic_mode,
 	.set_tsc_offset = set_tsc_offset,
 	.kick = kick,

@@ -126,12 +126,15 @@ struct vm_config vm_rig_config(const char *name, uint64_t bytes)
 	return cfg;
 }
 
-struct vm *vm_rig_start(const char *name, uint64_t bytes)
+struct vm *vm_rig_start(const char *name, uint64_t bytes) { return vm_rig_start_with(name, bytes, 1); }
+
+struct vm *vm_rig_start_with(const char *name, uint64_t bytes, unsigned vcpus)
 {
 	struct vm_config cfg = vm_rig_config(name, bytes);
 	struct error err;
 	struct vm *vm;
 
+	cfg.cpu.count = vcpus;
 	if (vm_define(&vm_rig.machine, &cfg, &vm, &err) != ST_OK)
 		stop("vm_define", err.text);
 	if (vm_start(vm, &err) != ST_OK)
@@ -157,4 +160,27 @@ struct sched_entity *vm_rig_turn(enum sched_end *end)
 	}
 	fake_host.ops.unmask(masked);
 	return e;
+}
+
+enum disposition vm_rig_turn_of(struct vcpu *v, const struct fake_step *script, unsigned steps, uint64_t slice)
+{
+	struct sched *s = vm_rig.machine.sched;
+	unsigned long masked = fake_host.ops.mask();
+	uint64_t cap, now = fake_host.ops.clock->ticks();
+	struct sched_entity *e;
+	enum disposition d;
+
+	fake_play(v, script, steps);
+	if (v->entity.state == SCHED_BLOCKED)
+		sched_wake(s, &v->entity, now);
+	while ((e = sched_pick(s, 0, now, &cap)) != &v->entity) {
+		if (!e)
+			stop("sched_pick", v->entity.name);
+		sched_rig_end(s, 0, e, now, SCHED_END_BLOCKED);
+	}
+	fake_host.cpu.need_resched = false;
+	d = vcpu_run(v, now + slice);
+	sched_rig_end(s, 0, e, fake_host.ops.clock->ticks(), d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED);
+	fake_host.ops.unmask(masked);
+	return d;
 }

@@ -28,13 +28,19 @@ void vm_rig_init(uint64_t ram_bytes);
 /* Destroys every VM; aborts unless every byte came back and memmgr_check() and sched_check() hold. */
 void vm_rig_fini(void);
 
-/* A definition that passes: a Linux guest with @bytes of RAM. */
-/* Of those that nothing is in any more, however they are below each other. */
+/* Removes those that nothing is in any more, however they are below each other. */
 void vm_rig_remove_pools(void);
+/* A definition that passes: a Linux guest with @bytes of RAM. */
 struct vm_config vm_rig_config(const char *name, uint64_t bytes);
 /* Defines and starts it; aborts on failure. */
 struct vm *vm_rig_start(const char *name, uint64_t bytes);
+struct vm *vm_rig_start_with(const char *name, uint64_t bytes, unsigned vcpus);
 /* One turn of the CPU loop: the entity that ran and how it ended, or NULL when nothing was ready. */
 struct sched_entity *vm_rig_turn(enum sched_end *end);
+/*
+ * One turn of @v, of @slice ticks at most, in which the engine plays @script. Whoever else is ready sleeps until its
+ * own; aborts when @v is not to be had.
+ */
+enum disposition vm_rig_turn_of(struct vcpu *v, const struct fake_step *script, unsigned steps, uint64_t slice);
 
 #endif

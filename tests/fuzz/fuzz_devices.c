@@ -8,7 +8,6 @@
  * 8259s that the acknowledge agrees with.
  */
 #include <stdalign.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "guest/machine.h"
@@ -20,17 +19,12 @@
 #include "lib/x86_regs.h"
 #include "tests/fakes/fake_host.h"
 #include "tests/fakes/hand_clock.h"
+#include "tests/fuzz/input.h"
 
 #define HZ 50000000ull
 #define ARENA_BYTES 65536u
 #define TIMERS 5 /* local APIC, PIT, RTC, PM block, UART */
 #define STEPS_MAX 2000
-
-#define REQUIRE(cond)            \
-	do {                     \
-		if (!(cond))     \
-			abort(); \
-	} while (0)
 
 static struct machine machine;
 static struct vm vm;
@@ -39,21 +33,6 @@ static alignas(4096) uint8_t apic_page[4096];
 static alignas(64) uint8_t arena[ARENA_BYTES];
 static uint8_t console_log[CONSOLE_LOG_BYTES], console_input_ring[CONSOLE_INPUT_BYTES];
 static bool in_service[256]; /* what was taken and not ended, by our own books */
-
-/* ---- input ---- */
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->at < in->end; i++)
-		v |= (uint64_t)*in->at++ << 8 * i;
-	return v;
-}
 
 /* ---- the machine ---- */
 

@@ -5,7 +5,6 @@
  * the host writes: nothing outside its memory may change, no byte of another VM, and what was refused
  * leaves the register as it was. Time goes on by what the input says.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "guest/gmem.h"
@@ -16,34 +15,14 @@
 #include "tests/fakes/hand_clock.h"
 #include "tests/fakes/sched_rig.h"
 #include "tests/fakes/vm_rig.h"
+#include "tests/fuzz/input.h"
 
 #define RAM (16ull << 20)
 #define GUEST_BYTES (1ull << 20)
 #define VCPUS 2u
 #define STEPS_MAX 500u
 
-#define REQUIRE(cond)            \
-	do {                     \
-		if (!(cond))     \
-			abort(); \
-	} while (0)
-
 static struct vm *vm;
-
-/* ---- input ---- */
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->at < in->end; i++)
-		v |= (uint64_t)*in->at++ << 8 * i;
-	return v;
-}
 
 /* ---- steps ---- */
 

@@ -22,6 +22,7 @@
 #include "tests/fakes/no_boot.h"
 #include "tests/fakes/sched_rig.h"
 #include "tests/fakes/vm_rig.h"
+#include "tests/fuzz/input.h"
 
 #define RAM_BYTES (16ull << 20)
 #define GUEST_BYTES (2ull << 20)
@@ -29,32 +30,13 @@
 #define EXITS_MAX 6
 #define BROADCAST 0xffu
 
-#define REQUIRE(cond)            \
-	do {                     \
-		if (!(cond))     \
-			abort(); \
-	} while (0)
-
 static struct vm *vm;
 
 /* ---- input ---- */
 
-struct input {
-	const uint8_t *at, *end;
-};
-
 static struct input in;
 
-static uint64_t take(unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in.at < in.end; i++)
-		v |= (uint64_t)*in.at++ << 8 * i;
-	return v;
-}
-
-static uint8_t byte(void) { return (uint8_t)take(1); }
+static uint8_t byte(void) { return (uint8_t)take(&in, 1); }
 
 /* ---- a model of who waits: each message in the order in which it is sent ---- */
 
@@ -155,7 +137,7 @@ static uint64_t pick_icr(void)
 		icr |= APIC_ICR_LOGICAL;
 	icr |= how & 0x40 ? APIC_ICR_ASSERT : 0;
 	if (how & 0x80)
-		icr |= (uint64_t)take(4) << 32 | (take(1) & 1 ? APIC_ICR_LEVEL : 0);
+		icr |= (uint64_t)take(&in, 4) << 32 | (take(&in, 1) & 1 ? APIC_ICR_LEVEL : 0);
 	else
 		icr |= (uint64_t)(dest % (vm->vcpu_count + 1)) << 32;
 	return icr;
@@ -186,7 +168,7 @@ static void pick_msr(struct act *a)
 	else if (a->msr == MSR_IA32_APIC_BASE)
 		a->value = APIC_BASE_DEFAULT | (byte() & 3) << 10 | (byte() & 1 ? APIC_BASE_BSP : 0);
 	else
-		a->value = take(5);
+		a->value = take(&in, 5);
 }
 
 static void pick_memory(struct act *a)
@@ -198,14 +180,14 @@ static void pick_memory(struct act *a)
 	a->size = 4;
 	a->write = which & 1;
 	if (which >= 0xf0) {
-		a->addr = (which & 2 ? PC_IOAPIC_BASE : VLAPIC_BASE) + take(2) % 0x1000;
+		a->addr = (which & 2 ? PC_IOAPIC_BASE : VLAPIC_BASE) + take(&in, 2) % 0x1000;
 		a->size = 1u << byte() % 4;
 	} else if (which >= 0xd0) {
 		a->addr = PC_IOAPIC_BASE + (which & 2 ? 0x10 : 0);
 	} else {
 		a->addr = VLAPIC_BASE + often[which / 2 % ARRAY_SIZE(often)];
 	}
-	a->value = a->addr == VLAPIC_BASE + APIC_REG_ICR_LOW ? pick_icr() : take(4);
+	a->value = a->addr == VLAPIC_BASE + APIC_REG_ICR_LOW ? pick_icr() : take(&in, 4);
 }
 
 static uint16_t pick_port(void)
@@ -229,7 +211,7 @@ static struct act pick_act(void)
 	else if (a.kind == EXIT_WBINVD)
 		pick_memory(&a);
 	else if (a.kind == EXIT_IO)
-		a.addr = pick_port(), a.size = 1u << byte() % 3, a.write = byte() & 1, a.value = take(a.size);
+		a.addr = pick_port(), a.size = 1u << byte() % 3, a.write = byte() & 1, a.value = take(&in, a.size);
 	return a;
 }
 
@@ -370,7 +352,7 @@ static void pass_time(void)
 {
 	uint8_t shift = byte() % 24;
 
-	fake_host_advance(take(2) << shift >> 4);
+	fake_host_advance(take(&in, 2) << shift >> 4);
 }
 
 static void pause_or_resume(void)

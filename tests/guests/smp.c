@@ -4,7 +4,8 @@
  * them by every way there is, agree on the time, are stopped by INIT in the middle
  * of what they do and start again. "cpus=N" says how many there are, "rounds=N"
  * how long each step lasts, "xapic" which mode; with "mixed" every other one is in
- * xAPIC mode.
+ * xAPIC mode. "patience=N" (seconds) is for a guest whose processors may have to wait
+ * long for one of the host's.
  *
  * One word instead makes the guest a bad neighbour for ever: "spin" (interrupts
  * off on every processor), "storm" (all send IPIs to all), "inits" (each is reset
@@ -31,6 +32,7 @@ const char guest_name[] = "smp";
 
 static uint32_t ids[SMP_CPUS_MAX];
 static unsigned cpus;
+static uint64_t patience; /* seconds */
 
 /* What happened on each processor, by its place in ids. */
 static struct {
@@ -106,7 +108,7 @@ static void on_pit(struct trap_frame *f)
 /* Until @counter is @value on all processors from @first on; false after too long. */
 #define AWAIT_ALL(first, field, value)                                                                     \
 	({                                                                                                 \
-		uint64_t end_ = rdtsc() + PATIENCE_SECONDS * tsc_hz();                                     \
+		uint64_t end_ = rdtsc() + patience * tsc_hz();                                             \
 		unsigned i_ = (first);                                                                     \
 		while (i_ < cpus && rdtsc() < end_) {                                                      \
 			if (on[i_].field >= (value))                                                       \
@@ -179,7 +181,7 @@ static void start_all(void (*fn)(uint64_t arg))
 
 static void pass_token(unsigned rounds)
 {
-	uint64_t end = rdtsc() + PATIENCE_SECONDS * tsc_hz();
+	uint64_t end = rdtsc() + patience * tsc_hz();
 
 	tokens_left = rounds * cpus - 1;
 	sti();
@@ -213,7 +215,7 @@ static void count_all(const char *what, uint32_t dest, uint32_t icr, unsigned fi
 
 static void lowest_priority(unsigned rounds)
 {
-	uint64_t end = rdtsc() + PATIENCE_SECONDS * tsc_hz();
+	uint64_t end = rdtsc() + patience * tsc_hz();
 	unsigned sum = 0;
 
 	for (unsigned i = 0; i < cpus; i++)
@@ -244,7 +246,7 @@ static void nmis(void)
 /* The PIT's input, routed to each processor in turn. */
 static void device_interrupts(void)
 {
-	uint64_t end = rdtsc() + PATIENCE_SECONDS * tsc_hz();
+	uint64_t end = rdtsc() + patience * tsc_hz();
 
 	for (unsigned i = cpus; i-- > 0;) {
 		ioapic_route(2, VECTOR_PIT, false);
@@ -477,6 +479,7 @@ void guest_main(void)
 	/* In x2APIC mode the logical id is cluster 0, one bit for each of its processors (SDM 3A 11.12.10.2). */
 	uint32_t all;
 
+	patience = option("patience", PATIENCE_SECONDS);
 	mode = option_word("xapic") ? APIC_XAPIC : APIC_X2APIC;
 	apic_modes_differ = option_word("mixed");
 	apic_set_mode(mode);

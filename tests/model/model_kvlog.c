@@ -5,7 +5,10 @@
  * operations, and is cut at a random write: any subset of the 512-byte pieces
  * written since the last flush survives. What was acknowledged must be there
  * after it; of the one operation that the cut interrupted, the old or the new
- * content, whole.
+ * content, whole. All of that holds also when one of the two superblocks has gone
+ * bad meanwhile, the newer one too: a cut alone never costs it, so that without
+ * such damage nothing would tell room that one superblock has freed from room
+ * that both have.
  */
 #include "tests/cmocka_all.h"
 
@@ -16,11 +19,14 @@
 #include "tests/fakes/fault_disk.h"
 #include "tests/model/random.h"
 
-#define RUNS 40
+#define RUNS 60
 #define ROUNDS 12
 #define STEPS_MAX 250
-#define SUPERBLOCKS 8192 /* bytes where they are */
-#define DISK_BYTES (1024u * 1024)
+#define SUPERBLOCKS 8192 /* bytes where they are, */
+#define SUPERBLOCK_APART 4096
+#define SUPERBLOCK_BYTES 512
+#define SMALL_DISK (1024u * 1024)
+#define LARGE_DISK (4 * SMALL_DISK) /* housekeeping wins more here than a write keeps in reserve */
 #define NAMES 24
 #define BLOB_MAX 120000u
 
@@ -44,6 +50,7 @@ static size_t memory_bytes;
 static struct blob model[NAMES];
 static struct stream streams[KVLOG_PUTS_MAX];
 static struct random_state *rnd;
+static unsigned bad_superblocks; /* that the next opening will find */
 static unsigned interrupted = NAMES; /* the name whose last operation was not acknowledged */
 static struct blob attempted;
 static uint8_t bytes[BLOB_MAX], got[BLOB_MAX + 1];
@@ -118,9 +125,10 @@ static void compare_all(void)
 		listed++;
 	}
 	kvlog_stats(kv, &stats);
-	if (listed != count || stats.keys != count || stats.damaged_keys || stats.damaged_bytes || stats.bad_superblocks)
-		fail_msg("%u names, %u listed; damage: %u names, %llu bytes, %u superblocks", count, listed, stats.damaged_keys,
-			 (unsigned long long)stats.damaged_bytes, stats.bad_superblocks);
+	if (listed != count || stats.keys != count || stats.damaged_keys || stats.damaged_bytes ||
+	    stats.bad_superblocks != bad_superblocks)
+		fail_msg("%u of %u names listed; damage: %u names, %llu bytes, %u superblocks of %u", listed, count,
+			 stats.damaged_keys, (unsigned long long)stats.damaged_bytes, stats.bad_superblocks, bad_superblocks);
 	if (!kvlog_check(kv, &err))
 		fail_msg("%s", err.text);
 }
@@ -142,10 +150,9 @@ static void outcome(unsigned n, enum status st, struct blob after)
 	}
 }
 
-static void do_put(void)
+static void put(struct blob b)
 {
 	unsigned n = (unsigned)random_below(rnd, NAMES);
-	struct blob b = random_blob();
 	struct error err;
 
 	make_bytes(&b);
@@ -235,11 +242,16 @@ static void do_read(void)
 		fail_msg("%s: a range of it is wrong", name_of(n));
 }
 
+/* A step, or all of it as in idle time. */
 static void do_housekeeping(void)
 {
+	unsigned steps = random_below(rnd, 4) ? 1 : 1000;
 	struct error err;
-	enum status st = kvlog_step(kv, &err);
+	enum status st;
 
+	do {
+		st = kvlog_step(kv, &err);
+	} while (st == ST_AGAIN && --steps);
 	if (st != ST_OK && st != ST_AGAIN && !disk.dead)
 		fail_msg("housekeeping: %s", err.text);
 }
@@ -247,7 +259,7 @@ static void do_housekeeping(void)
 static void step(void)
 {
 	switch (random_below(rnd, 10)) {
-	case 0: case 1: case 2: case 3: do_put(); break;
+	case 0: case 1: case 2: case 3: put(random_blob()); break;
 	case 4: do_delete(); break;
 	case 5: do_read(); break;
 	case 6: case 7: do_stream(); break;
@@ -264,8 +276,18 @@ static bool keep(void *ctx)
 
 /* What the runs must have been through to mean anything. */
 static struct {
-	uint64_t moves, cuts_at_superblocks, laps;
+	uint64_t moves, cuts_at_superblocks, laps, superblocks_lost;
 } seen;
+
+/* One of them, older or newer, has a wrong bit when the power is back. */
+static void lose_a_superblock(void)
+{
+	uint64_t at = random_below(rnd, 2) * SUPERBLOCK_APART + random_below(rnd, SUPERBLOCK_BYTES);
+
+	fault_disk_xor(&disk, at, (uint8_t)(1u << random_below(rnd, 8)));
+	bad_superblocks = 1;
+	seen.superblocks_lost++;
+}
 
 static void cut(void)
 {
@@ -276,9 +298,12 @@ static void cut(void)
 
 	kvlog_stats(kv, &stats);
 	seen.moves += stats.moves;
-	seen.laps += stats.written_bytes / DISK_BYTES;
+	seen.laps += stats.written_bytes / disk.bytes;
 	seen.cuts_at_superblocks += disk.cut_below && disk.cut_low == 0;
 	fault_disk_power_on(&disk, keep, &chance);
+	bad_superblocks = 0;
+	if (random_below(rnd, 2))
+		lose_a_superblock();
 	memset(streams, 0, sizeof streams);
 	memset(memory, 0xa5, memory_bytes); /* nothing of it may be relied upon */
 }
@@ -318,13 +343,29 @@ static void one_round(void)
 	cut();
 }
 
+/* The head is somewhere in the log, in its first lap or the second. */
+static void fill(void)
+{
+	uint64_t puts = random_below(rnd, 2 * disk.bytes / BLOB_MAX);
+
+	reopen();
+	while (puts--)
+		put((struct blob){true, BLOB_MAX - (uint32_t)random_below(rnd, BLOB_MAX / 4), (uint32_t)random_next(rnd)});
+}
+
+static uint64_t random_size(void)
+{
+	return random_below(rnd, 2) ? SMALL_DISK : LARGE_DISK - random_below(rnd, (LARGE_DISK - SMALL_DISK) / 4096) * 4096;
+}
+
 static void run(struct random_state *r)
 {
 	struct block_range range;
 	struct error err;
 
 	rnd = r;
-	fault_disk_init(&disk, DISK_BYTES, random_below(r, 4) ? 512 : 4096);
+	fault_disk_init(&disk, random_size(), random_below(r, 4) ? 512 : 4096);
+	bad_superblocks = 0;
 	range = fault_disk_range(&disk);
 	memory_bytes = kvlog_memory_bytes(&range);
 	memory = aligned_alloc(64, memory_bytes);
@@ -332,6 +373,8 @@ static void run(struct random_state *r)
 	memset(streams, 0, sizeof streams);
 	interrupted = NAMES;
 	assert_int_equal(kvlog_format(&range, random_next(r), memory, memory_bytes, &err), ST_OK);
+	if (disk.bytes > SMALL_DISK)
+		fill();
 	for (unsigned i = 0; i < ROUNDS; i++)
 		one_round();
 	reopen();
@@ -349,6 +392,7 @@ static void random_operations_and_cuts(void **state)
 	assert_true(seen.moves > 300);
 	assert_true(seen.laps > 20);
 	assert_true(seen.cuts_at_superblocks > 50);
+	assert_true(seen.superblocks_lost > 150);
 }
 
 int main(void)

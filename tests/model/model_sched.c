@@ -2,7 +2,7 @@
 /*
  * Random operations on several CPUs, each followed by the walker, and an observer
  * that credits every interval of time itself. What must hold whatever the policy
- * is: nobody runs on two CPUs, where he may not or while another CPU holds him, no wake is
+ * is: nobody runs on two CPUs, where he may not, while another CPU holds him or on somebody else's core, no wake is
  * lost, and every tick is accounted for. How time is divided is another model's.
  */
 #include "tests/cmocka_all.h"
@@ -26,6 +26,8 @@ struct observed {
 	uint64_t used, waited, blocked;
 	struct cpuset affinity; /* empty: anywhere */
 	int held;               /* -1: by nobody */
+	bool exclusive;
+	int core;               /* of one that is exclusive, once it has been seen there; else -1 */
 };
 
 static struct sched *s;
@@ -63,7 +65,7 @@ static void pass_time(uint64_t ticks)
 
 static struct sched_attr random_attr(void)
 {
-	struct sched_attr attr = {.latency = below(4) == 0, .gang = below(2)};
+	struct sched_attr attr = {.latency = below(4) == 0, .gang = below(2), .exclusive = below(12) == 0};
 
 	for (unsigned cpu = 0; below(2) && cpu < CPUS; cpu++) {
 		if (below(2))
@@ -111,6 +113,13 @@ static void do_pool(unsigned i)
 	}
 }
 
+static void note_attr(unsigned i, const struct sched_attr *attr)
+{
+	seen[i].affinity = attr->affinity;
+	seen[i].exclusive = attr->exclusive;
+	seen[i].core = -1;
+}
+
 static void do_add(unsigned i)
 {
 	struct sched_attr attr = random_attr();
@@ -118,7 +127,8 @@ static void do_add(unsigned i)
 	memset(&entity[i], 0, sizeof entity[i]);
 	if (sched_add(s, &entity[i], random_pool(), "entity", &attr, now, &err) != ST_OK)
 		return;
-	seen[i] = (struct observed){.added = true, .state = SCHED_BLOCKED, .affinity = attr.affinity, .held = -1};
+	seen[i] = (struct observed){.added = true, .state = SCHED_BLOCKED, .held = -1};
+	note_attr(i, &attr);
 }
 
 static void do_remove(unsigned i)
@@ -148,7 +158,7 @@ static void do_attr(unsigned i)
 	struct sched_attr attr = random_attr();
 
 	if (sched_set_attr(s, &entity[i], &attr, now, &err) == ST_OK)
-		seen[i].affinity = attr.affinity;
+		note_attr(i, &attr);
 }
 
 static void release(unsigned cpu, unsigned i)
@@ -166,6 +176,17 @@ static void put_last(unsigned cpu, int next)
 	}
 }
 
+/* Who has a core of his own stays there, and nobody else comes. */
+static void check_cores(unsigned cpu, unsigned i)
+{
+	for (unsigned other = 0; other < ENTITIES; other++)
+		assert_false(other != i && seen[other].added && seen[other].exclusive && seen[other].core == (int)cpu);
+	if (!seen[i].exclusive)
+		return;
+	assert_true(seen[i].core < 0 || seen[i].core == (int)cpu);
+	seen[i].core = (int)cpu;
+}
+
 static void do_pick(unsigned cpu)
 {
 	uint64_t end;
@@ -177,6 +198,7 @@ static void do_pick(unsigned cpu)
 		assert_true(seen[i].added && seen[i].state == SCHED_READY);
 		assert_true(cpuset_empty(&seen[i].affinity) || cpuset_has(&seen[i].affinity, cpu));
 		assert_true(seen[i].held < 0 || seen[i].held == (int)cpu);
+		check_cores(cpu, (unsigned)i);
 		seen[i].state = SCHED_RUNNING;
 	}
 	put_last(cpu, i);

@@ -35,6 +35,8 @@ import vms  # noqa: E402
 
 BUILD = os.environ.get("CORBEL_BUILD", os.path.join(ROOT, "build"))
 DEPS = os.environ.get("CORBEL_DEPS", os.path.join(BUILD, "deps"))
+EMPTY = {"scripts/boot.lua": "-- no machines\n"}
+
 
 def pytest_sessionstart(session):
     """A missing emulator or image is a failure, not a reason to skip."""
@@ -86,6 +88,11 @@ class Machine(bochs.Bochs):
 def guest_files(*names):
     """Store entries of the test guests @names, as vms.guest() names them."""
     return {"guests/" + name: pathlib.Path(BUILD, "guests", name + ".elf") for name in names}
+
+
+def guest_store(*names):
+    """A store with the test guests @names, of which none starts by itself."""
+    return {**EMPTY, **guest_files(*names)}
 
 
 def write_store(path, contents):
@@ -178,6 +185,14 @@ def boot_shared(tmp_path_factory):
     booter = Booter(tmp_path_factory.mktemp("shared"))
     yield booter
     booter.end()
+
+
+@pytest.fixture
+def operator(machine):
+    """The operator's verbs on the module's machine; after the test no VM is left there."""
+    operator = machine.operator
+    yield operator
+    operator.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,6 @@ of the command line cannot be taken for, so that output is told from echo and pr
 """
 import re
 
-import vms
-
 PROMPT = rb"corbel-guest %s ready"
 
 # What Linux says, one way or another, when the machine is as it was described to it.

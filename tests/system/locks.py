@@ -45,10 +45,8 @@ def cost(machine, operator, vcpus, burners=1, off=(), words=""):
     machine.log.wait_for(rb"VM locks ended: .*", 300, seen)
     info, said = operator.info("locks"), operator.output("locks").decode()
     assert (info["reason"], info["exit_code"]) == ("debug-exit", vms.PASS), said
-    for name in names:
-        operator.stop(name)
     for name in names + ["locks"]:
-        operator.destroy(name)
+        operator.end(name)
     rounds, pauses = (int(re.search(r"locks: (\d+) %s" % what, said)[1]) for what in ("rounds", "pauses"))
     ticks = info["cpu_ns"] * operator.host()["clock_hz"] / 1e9
     return Cost(ticks / rounds, rounds, ticks / TICKS, pauses / rounds, info["exits_by_kind"].get("pause", 0),

@@ -38,8 +38,7 @@ def start(operator, *texts):
 
 def end(operator, names):
     for name in names:
-        operator.stop(name)
-        operator.destroy(name)
+        operator.end(name)
 
 
 def figure(operator, name, path):

@@ -3,8 +3,9 @@
 
 Good guests and bad ones come and go, are started, paused, resumed, stopped, reset and destroyed, and their CPU
 numbers, affinities and classes change while they run. The walker looks over memory and run queues again and
-again; no guest crashes that was not made to, whoever should go on goes on, a VM is in the state that the
-commands say, and at the end every byte is back. The seed is printed. What it chooses depends on what guests
+again, and soak_books.py holds what the machine says against itself; no guest crashes that was not made to, whoever
+should go on goes on, a VM is in the state that the commands say, and every byte is back whenever all have gone. The seed is
+printed. Limits are in the machine's own time. What it chooses depends on what guests
 have done by then, so the same seed gives the same kind of life, not the same one to the tick.
 """
 import collections
@@ -13,6 +14,7 @@ import re
 import time
 
 import smp
+import soak_books
 import vms
 
 CPU, TREE = 67, 76
@@ -21,10 +23,14 @@ VMS_MAX = 9
 CHECK_EVERY = 25   # operations between two walks
 PROBE_EVERY = 15   # and between two looks whether somebody goes on
 PATIENCE = 5_000_000_000    # ns that a guest may run before it gives a sign of life
+WORK = 300_000_000_000      # and before it comes to its end, if it has one
+ASLEEP = 20_000_000_000     # ns of its clock that one who is to come to an end has to do nothing, at most
+GUEST_PATIENCE = 3000       # s of its clock that a guest with several vcpus waits for one of them: who is due little gets little
 STARVED = 120_000_000_000   # ns of its clock within which it must run at all
 ENTITLED = 30_000           # ppm of a CPU: with less, others having many times its shares, a sign may take minutes
 REFUSALS = (smp.NO_MEMORY, smp.BAD_VALUE)  # reservations or cores that are not to be had
-SETTLED = 30       # s until memory that was taken from guests has left
+CLEAR_EVERY = 12   # walks, after which all VMs go and every byte must be back
+SETTLED = 10_000_000_000    # ns until memory that was taken from guests has left
 
 
 class Kind:
@@ -55,27 +61,30 @@ class Wrong(AssertionError):
 
 
 class Soak:
-    """@operator's machine, which has @cpus CPUs and no VM yet."""
+    """A life on @machine, which has @cpus CPUs and no VM yet."""
 
-    def __init__(self, operator, seed, cpus=4):
-        self.operator, self.seed, self.cpus = operator, seed, cpus
+    def __init__(self, machine, seed, cpus=4):
+        self.operator, self.seed, self.cpus = machine.operator, seed, cpus
         self.random = random.Random(seed)
         self.made = {}       # name: (kind, vcpus)
         self.states = {}     # name: what the commands have led to
         self.done = collections.Counter()
         self.refused = collections.Counter()
         self.last = collections.deque(maxlen=40)
-        self.turns = self.migrations = self.checks = self.probes = self.number = 0
+        self.turns = self.migrations = self.checks = self.probes = self.clears = self.number = 0
         self.counted = set()  # (name, start) whose figures are in the sums
-        operator.client.write_request(CPU, CPU_TRACE, {"on": True})  # its rings are made once and stay
-        self.before = self.memory()
-        self.began = operator.host()
+        self.idle = {}       # name of one that should end: its figures when it was last seen to have done something
+        machine.client.clock = machine.cpu_seconds  # what an hour's run waits for must not depend on its host
+        self.operator.client.write_request(CPU, CPU_TRACE, {"on": True})  # its rings are made once and stay
+        self.books = soak_books.Books(self.operator, self.need, cpus)
+        self.began = self.operator.host()
+        self.before = self.figures_of(self.began)
 
     # ---- what is asked ----
 
-    def memory(self):
-        memory = self.operator.host()["memory"]
-        return {name: memory[name] for name in ("committed", "host", "guest", "shared", "leaving")}
+    @staticmethod
+    def figures_of(host):
+        return {name: host["memory"][name] for name in ("committed", "host", "guest", "shared", "leaving")}
 
     def need(self, condition, what, *values):
         if not condition:
@@ -182,7 +191,7 @@ class Soak:
         self.number += 1
         name, kind = "vm%d" % self.number, self.random.choice(KINDS)
         count = self.random.randint(*kind.cpus)
-        words = kind.words % {"seed": self.number} + (" cpus=%d" % count if kind.image == "smp" else "")
+        words = kind.words % {"seed": self.number} + (" cpus=%d patience=%d" % (count, GUEST_PATIENCE) if kind.image == "smp" else "")
         text = vms.guest(name, kind.image, words.strip(), "MiB(%d)" % kind.mem, "cpu = { %s }" % self.cpu_text(count))
         if self.attempt("define", self.operator.define, text):
             self.made[name], self.states[name] = (kind, count), "defined"
@@ -198,6 +207,7 @@ class Soak:
         self.note_figures(name)
         if self.attempt("start", self.operator.start, name):
             self.states[name] = "running"
+            self.books.began(name)
 
     def verb(self, word, call, to):
         """One for VMs that run; the guest may have ended by itself just before."""
@@ -223,6 +233,7 @@ class Soak:
             self.pause()
         elif self.attempt("resume", self.operator.resume, name):
             self.states[name] = "running"
+            self.books.resumed(name)
 
     def end(self, name):
         """Stops what runs or is paused; a guest that ended by itself just before has ended in one of its ways."""
@@ -273,8 +284,23 @@ class Soak:
     def check(self):
         self.checks += 1
         self.operator.check()
-        for name in sorted(self.states):
-            self.look(name)
+        infos = {name: self.look(name) for name in sorted(self.states)}
+        self.books.look_at(infos)
+        for name, info in infos.items():
+            self.look_at_work(name, info)
+
+    def look_at_work(self, name, info):
+        """One that is to come to its end does so after a time of its own that is enough for it, and does not sleep for long."""
+        if info["state"] != "running" or self.made[name][0].sign or not self.made[name][0].ends:
+            self.idle.pop(name, None)
+            return
+        before = self.idle.setdefault(name, info)
+        if before["starts"] != info["starts"] or info["cpu"]["turns"] != before["cpu"]["turns"]:
+            self.idle[name] = before = info
+        # who waits for a CPU waits for long when others have a million times his shares
+        slept = info["cpu"]["blocked_ns"] - before["cpu"]["blocked_ns"]
+        self.need(info["cpu_ns"] < WORK and slept < ASLEEP * self.made[name][1], "VM %s does not come to its end: %r, then %r",
+                  name, before, info)
 
     def sign_of_life(self, name, sign, before):
         """True once the guest has shown it since @before."""
@@ -314,10 +340,10 @@ class Soak:
         ways, weights = zip(*self.WAYS)
         self.random.choices(ways, weights)[0](self)
 
-    def run(self, seconds, each=lambda: None):
-        """Operations for @seconds of ours; @each is called beside every walk."""
-        deadline, steps = time.monotonic() + seconds, 0
-        while time.monotonic() < deadline:
+    def run(self, seconds=None, most=None, each=lambda: None):
+        """Operations for @seconds of ours, or @most of them; @each is called beside every walk."""
+        deadline, steps = seconds and time.monotonic() + seconds, 0
+        while time.monotonic() < deadline if seconds else steps < most:
             self.step()
             steps += 1
             if steps % PROBE_EVERY == 0:
@@ -325,18 +351,26 @@ class Soak:
             if steps % CHECK_EVERY == 0:
                 self.check()
                 each()
+                if self.checks % CLEAR_EVERY == 0:
+                    self.clear()
             if self.chance(8):
                 time.sleep(self.random.random() / 4)
 
-    def finish(self):
-        """All VMs go; the machine is as it was."""
-        self.check()
+    def clear(self):
+        """All VMs go; the memory is as it was."""
         while self.made:
             self.destroy()
-        deadline = time.monotonic() + SETTLED
-        while self.memory() != self.before and time.monotonic() < deadline:
+        now = self.operator.host()
+        deadline = now["uptime_ns"] + SETTLED
+        while self.figures_of(now) != self.before and now["uptime_ns"] < deadline:
             time.sleep(0.2)
-        self.need(self.memory() == self.before, "memory was %r and is %r", self.before, self.memory())
+            now = self.operator.host()
+        self.need(self.figures_of(now) == self.before, "memory was %r and is %r", self.before, self.figures_of(now))
+        self.clears += 1
+
+    def finish(self):
+        self.check()
+        self.clear()
         self.check()
 
     def report(self):
@@ -345,10 +379,10 @@ class Soak:
         ticks = (now["uptime_ns"] - self.began["uptime_ns"]) * now["clock_hz"] // 1_000_000_000
         kinds = ", ".join("%s %d" % (name, count) for name, count in sorted(self.done.items()))
         refused = ", ".join("%s %d" % (name, count) for name, count in sorted(self.refused.items()))
-        return ("seed %d: %d ticks on each of %d CPUs, %d VMs, %d decisions for vcpus, %d migrations, %d walks, %d signs of life\n"
-                "%d operations: %s\nof which refused: %s\n" % (
+        return ("seed %d: %d ticks on each of %d CPUs, %d VMs, %d decisions for vcpus, %d migrations, %d walks, %d signs of life, "
+                "%d times all gone, %d recorded turns, %d events\n%d operations: %s\nof which refused: %s\n" % (
                     self.seed, ticks, self.cpus, self.number, self.turns, self.migrations, self.checks, self.probes,
-                    sum(self.done.values()), kinds, refused or "none"))
+                    self.clears, self.books.turns, self.books.events, sum(self.done.values()), kinds, refused or "none"))
 
 
 SCRIPT = "host { watchdog = { timeout = ms(2000) } }\n"

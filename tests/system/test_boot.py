@@ -8,7 +8,6 @@ import pytest
 import bochs
 import conftest
 
-EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 READY = r"ready"
 
 
@@ -22,7 +21,7 @@ def test_sector_loader_refuses_a_machine_without_room(boot):
 
 @pytest.mark.parametrize("model", [bochs.ICELAKE, bochs.HASWELL])
 def test_pvh_entry(boot, model):
-    machine = boot(store=EMPTY, model=model, cmdline="board=bochs one two=three")
+    machine = boot(store=conftest.EMPTY, model=model, cmdline="board=bochs one two=three")
     machine.log.wait_for(READY, 60)
     log = machine.log.text()
     assert "loaded by PVH, 1 modules" in log
@@ -32,7 +31,7 @@ def test_pvh_entry(boot, model):
 
 
 def test_grub_multiboot2_entry(boot):
-    machine = boot(store=EMPTY, grub=True, cmdline="board=pc by=grub")
+    machine = boot(store=conftest.EMPTY, grub=True, cmdline="board=pc by=grub")
     machine.log.wait_for(READY, 180)
     log = machine.log.text()
     assert re.search(r"loaded by GRUB 2\..*, 1 modules", log)
@@ -45,5 +44,5 @@ def test_grub_multiboot2_entry(boot):
 ])
 def test_processor_that_lacks_something(boot, model, missing):
     """One sentence names what is missing, before anything of it is used."""
-    machine = boot(store=EMPTY, model=model)
+    machine = boot(store=conftest.EMPTY, model=model)
     machine.log.wait_for(r"corbel cannot start: .*lacks.*" + missing, 60)

@@ -27,11 +27,7 @@ def operator(machine):
     operator = machine.operator
     operator.wait_output("witness", rb"echo: ready")
     yield operator
-    for name, entry in operator.vms().items():
-        if name != "witness":
-            if entry["state"] in ("running", "paused"):
-                operator.stop(name)
-            operator.destroy(name)
+    operator.clear(keep=["witness"])
     answers(operator, "witness")
     for name in operator.consoles():
         operator.detach(name)

@@ -4,9 +4,9 @@ engine) in each combination of features and mitigations, and the sentence on pro
 cannot run guests.
 """
 import bochs
+import conftest
 import pytest
 
-EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 PENRYN = "core2_penryn_t9600"
 RYZEN = "ryzen"
 
@@ -18,7 +18,7 @@ RYZEN = "ryzen"
     (bochs.HASWELL, "", ["mitigations: auto: ", "RSB fill at exit", "not covered: "], 0),
 ])
 def test_self_test(boot, model, arguments, described, skipped):
-    machine = boot(store=EMPTY, cmdline="board=bochs selftest=vmx " + arguments, model=model)
+    machine = boot(store=conftest.EMPTY, cmdline="board=bochs selftest=vmx " + arguments, model=model)
     found = machine.log.wait_for(rb"self-test of vmx: (\d+) passed, (\d+) failed, (\d+) skipped", 120)
     log = machine.log.text()
     assert int(found[2]) == 0, log
@@ -35,7 +35,7 @@ def test_self_test(boot, model, arguments, described, skipped):
 ])
 def test_a_processor_that_cannot(boot, model, words):
     """One sentence that names each missing capability, and the machine stops."""
-    machine = boot(store=EMPTY, model=model)
+    machine = boot(store=conftest.EMPTY, model=model)
     machine.log.wait_for(words[0], 120)
     machine.log.wait_for("\n", 10, machine.log.text().index(words[0]))
     line = [line for line in machine.log.text().splitlines() if words[0] in line][0]

@@ -6,13 +6,12 @@ triple fault, and then its exit status would be there before the last line of th
 """
 import re
 
+import conftest
 import pytest
-
-EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 
 
 def report_of(boot, fault):
-    machine = boot(store=EMPTY, cmdline="board=bochs fault=" + fault)
+    machine = boot(store=conftest.EMPTY, cmdline="board=bochs fault=" + fault)
     machine.log.wait_for(r"^\*\*\* halted", 60)
     assert machine.running(), "the machine reset itself after the report"
     log = machine.log.text()
@@ -66,7 +65,7 @@ def test_panic(boot):
 
 @pytest.mark.parametrize("fault, count", [("nmi", 1), ("stuck", 2)])
 def test_nmi_is_recorded_and_survived(boot, fault, count):
-    machine = boot(store=EMPTY, cmdline="board=bochs fault=" + fault)
+    machine = boot(store=conftest.EMPTY, cmdline="board=bochs fault=" + fault)
     machine.log.wait_for(r"ready", 60)
     log = machine.log.text()
     assert re.search(r"warning: NMI %d on cpu 0 at ffffffff[0-9a-f]{8} \w+\+0x" % count, log)

@@ -10,7 +10,6 @@ import pytest
 import smp
 import vms
 
-EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 PENRYN = "core2_penryn_t9600"
 SANDY_BRIDGE = "corei7_sandy_bridge_2600k"
 
@@ -28,7 +27,7 @@ def memory_line(machine):
 ])
 def test_own_checks(boot, model, apic, protections):
     """Fix-ups, page tables (W^X, aliases, memory types), timer, tasks."""
-    machine = boot(store=EMPTY, cmdline="board=bochs selftest", model=model)
+    machine = boot(store=conftest.EMPTY, cmdline="board=bochs selftest", model=model)
     machine.log.wait_for(r"selftest: \d+ checks passed", 60)
     log = machine.log.text()
     assert apic in log
@@ -40,7 +39,7 @@ def test_own_checks(boot, model, apic, protections):
 
 def test_clock_is_measured_and_not_believed(boot):
     """CPUID leaf 15h of this model contradicts its TSC; 12 MHz is what one tick an instruction makes of it."""
-    machine = boot(store=EMPTY, ips=12_000_000)
+    machine = boot(store=conftest.EMPTY, ips=12_000_000)
     machine.log.wait_for("ready", 60)
     measured = int(re.search(r"tsc: (\d+) kHz by the PM timer", machine.log.text())[1])
     assert abs(measured - 12_000) <= 12
@@ -49,7 +48,7 @@ def test_clock_is_measured_and_not_believed(boot):
 
 def test_memory_above_4_gib(boot):
     """Bochs' BIOS reports what lies above 4 GiB apart; all of it is mapped, kept by the rules, and free."""
-    machine = boot(store=EMPTY, megs=4608, cmdline="selftest")
+    machine = boot(store=conftest.EMPTY, megs=4608, cmdline="selftest")
     machine.log.wait_for(r"selftest: \d+ checks passed", 240)
     free, _, _ = memory_line(machine)
     # 3 GiB below the device hole and 512 MiB above 4 GiB, less a little
@@ -57,7 +56,7 @@ def test_memory_above_4_gib(boot):
 
 
 def test_small_machine(boot):
-    machine = boot(store=EMPTY, megs=64)
+    machine = boot(store=conftest.EMPTY, megs=64)
     machine.log.wait_for("ready", 60)
     free, _, image = memory_line(machine)
     assert 64 - 16 <= free < 64
@@ -70,18 +69,18 @@ def test_small_machine(boot):
 ])
 def test_wrong_board(boot, arguments, sentence):
     """Said before the line was set up, and legible."""
-    machine = boot(store=EMPTY, cmdline=arguments)
+    machine = boot(store=conftest.EMPTY, cmdline=arguments)
     machine.log.wait_for(r"corbel cannot start: .*" + re.escape(sentence), 60)
 
 
 def test_report_can_end_the_machine(boot):
-    machine = boot(store=EMPTY, cmdline="board=bochs fault=ud panic=off")
+    machine = boot(store=conftest.EMPTY, cmdline="board=bochs fault=ud panic=off")
     machine.log.wait_for("powering off", 60)
     assert machine.wait(60) == 1
 
 
 def test_report_can_reset_the_machine(boot):
-    machine = boot(store=EMPTY, cmdline="board=bochs fault=ud panic=reset")
+    machine = boot(store=conftest.EMPTY, cmdline="board=bochs fault=ud panic=reset")
     end = machine.log.wait_for("resetting", 60).end()
     machine.log.wait_for("Corbel", 60, start=end)
 
@@ -102,7 +101,7 @@ def test_operator_resets_the_machine(boot, model):
 
 
 def test_nmi_that_finds_the_last_one_unread_prints_at_once(boot):
-    machine = boot(store=EMPTY, cmdline="board=bochs fault=stuck")
+    machine = boot(store=conftest.EMPTY, cmdline="board=bochs fault=stuck")
     machine.log.wait_for("ready", 60)
     log = machine.log.text()
     assert "NMI 2, and the one before is still unread" in log
@@ -111,7 +110,7 @@ def test_nmi_that_finds_the_last_one_unread_prints_at_once(boot):
 
 def test_log_survives_a_report(boot):
     """What the line had not sent yet comes before the report, whole and once."""
-    machine = boot(store=EMPTY, cmdline="board=bochs fault=pf debug")
+    machine = boot(store=conftest.EMPTY, cmdline="board=bochs fault=pf debug")
     machine.log.wait_for(r"^\*\*\* halted", 60)
     log = machine.log.text()
     stamps = [float(stamp) for stamp in re.findall(r"^\[ *(\d+\.\d+)\]", log, re.MULTILINE)]

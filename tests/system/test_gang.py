@@ -9,8 +9,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def machine(boot_shared):
-    machine = boot_shared(store={"scripts/boot.lua": "-- no machines\n", **conftest.guest_files(*locks.GUESTS)}, cpus=2,
-                          megs=128, ips=locks.IPS, cmdline="board=bochs")
+    machine = boot_shared(store=conftest.guest_store(*locks.GUESTS), cpus=2, megs=128, ips=locks.IPS, cmdline="board=bochs")
     yield machine
     machine.stop()
 

@@ -17,31 +17,14 @@ MODELS = [(bochs.ICELAKE, ""), (bochs.HASWELL, ""), (bochs.HASWELL, "novid")]
 @pytest.fixture(scope="module", params=MODELS, ids=["icelake", "haswell", "haswell-novid"])
 def machine(request, boot_shared):
     model, cmdline = request.param
-    store = {"scripts/boot.lua": "-- no machines\n", "module": bytes(range(256)) * 20, "two": "x",
-             **conftest.guest_files("apic", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")}
+    store = conftest.guest_store("apic", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")
+    store.update({"module": bytes(range(256)) * 20, "two": "x"})
     for form in ("flat", "elf64"):
         store["guests/hello." + form] = pathlib.Path(conftest.BUILD, "guests", "hello." + form)
     machine = boot_shared(store=store, megs=128, model=model, cmdline=cmdline)
     assert ("virtual interrupts" in machine.log.wait_for(r"VT-x: .*\n", 60)[0].decode()) == (cmdline == "")
     yield machine
     machine.stop()
-
-
-@pytest.fixture
-def operator(machine):
-    operator = machine.operator
-    operator.smp = machine.smp
-    yield operator
-    for name, entry in operator.vms().items():
-        if entry["state"] in ("running", "paused"):
-            operator.stop(name)
-        operator.destroy(name)
-
-
-def passed(info, console):
-    assert (info["state"], info["reason"], info["exit_code"]) == ("stopped", "debug-exit", vms.PASS), console
-    assert console.endswith(": pass\r\n")
-    return console
 
 
 # ---- boot protocols ----
@@ -55,7 +38,7 @@ def passed(info, console):
 ], ids=["multiboot-elf32", "multiboot-flat", "multiboot-elf64", "pvh-elf32", "pvh-elf64"])
 def test_boot_protocols(operator, how, protocol):
     modules = '{ { image = "module", cmdline = "first one" }, "two" }'
-    console = passed(*operator.run('vm "h" { boot = %s, mem = { size = MiB(8) }, debug_exit = true }'
+    console = vms.passed(*operator.run('vm "h" { boot = %s, mem = { size = MiB(8) }, debug_exit = true }'
                                    % how.replace("MODULES", modules)))
     assert "hello: by %s\r\n" % protocol in console
     assert "command line [a b]" in console
@@ -85,7 +68,7 @@ def text_of(*registers):
 
 
 def test_cpuid_and_msrs(operator):
-    console = passed(*operator.run(vms.guest("dump")))
+    console = vms.passed(*operator.run(vms.guest("dump")))
     leaves = cpuid_of(console)
     _, _, features, _ = leaves[1, 0]
     assert features >> 31 & 1, "no hypervisor bit"
@@ -119,7 +102,7 @@ STEPS = ["clocks", "self-IPI by ICR", "priorities, TPR, CR8", "NMI", "one-shot t
 
 
 def test_apic_timers_and_clocks(operator):
-    console = passed(*operator.run(vms.guest("apic"), 120))
+    console = vms.passed(*operator.run(vms.guest("apic"), 120))
     for step in STEPS:
         assert "apic: %s ok" % step in console, step
     assert console.count("one-shot timer ok") == 2, "once as xAPIC and once as x2APIC"
@@ -129,7 +112,7 @@ def test_apic_beside_a_guest_that_never_yields(operator):
     """Timers are late when another has the CPU, but none is lost and none is early."""
     operator.define(vms.guest("busy", "spin"))
     operator.start("busy")
-    console = passed(*operator.run(vms.guest("apic", cmdline="shared"), 240))
+    console = vms.passed(*operator.run(vms.guest("apic", cmdline="shared"), 240))
     for step in set(STEPS) - {"periodic timer"}:
         assert "apic: %s ok" % step in console, step
     assert operator.state("busy") == "running"
@@ -139,7 +122,7 @@ STOLEN = re.compile(r"stolen \d+ (\d+) of (\d+)")
 
 
 def test_clock_and_steal_time_alone(operator):
-    console = passed(*operator.run(vms.guest("pvtime")))
+    console = vms.passed(*operator.run(vms.guest("pvtime")))
     for step in ("features", "clock", "wall clock"):
         assert "pvtime: %s ok" % step in console, step
     stolen, passed_by = map(int, STOLEN.search(console).groups())
@@ -151,7 +134,7 @@ def test_stolen_is_what_a_neighbour_took(operator):
     operator.define(vms.guest("busy", "spin"))
     operator.start("busy")
     info, console = operator.run(vms.guest("pvtime"))
-    stolen, passed_by = map(int, STOLEN.search(passed(info, console)).groups())
+    stolen, passed_by = map(int, STOLEN.search(vms.passed(info, console)).groups())
     assert 0.35 * passed_by < stolen < 0.65 * passed_by
     assert 0 <= info["cpu"]["ready_ns"] - stolen < 30_000_000
 
@@ -167,16 +150,16 @@ def test_registers_are_each_guests_own(operator):
         operator.start(name)
     wanted = math.fsum(math.sqrt(i) for i in range(1, 301))
     while any(operator.state(name) == "running" for name in names):
-        output, status = operator.smp.shell("local s = 0.0 for i = 1, 300 do s = s + i ^ 0.5 end return s")
+        output, status = operator.client.shell("local s = 0.0 for i = 1, 300 do s = s + i ^ 0.5 end return s")
         assert status == 0 and float(output) == pytest.approx(wanted, rel=1e-12)
     for name in names:
-        passed(operator.info(name), operator.output(name).decode())
+        vms.passed(operator.info(name), operator.output(name).decode())
 
 
 def test_registers_beside_one_that_spins(operator):
     operator.define(vms.guest("busy", "spin"))
     operator.start("busy")
-    passed(*operator.run(vms.guest("fpu", cmdline="seed=5 rounds=20 spin=300000")))
+    vms.passed(*operator.run(vms.guest("fpu", cmdline="seed=5 rounds=20 spin=300000")))
 
 
 # ---- memory ----
@@ -190,7 +173,7 @@ def test_every_byte_of_memory(operator):
             operator.start(name)
         for name in names:
             info = operator.wait_state(name, vms.ENDED, 120)
-            assert "every pattern stands" in passed(info, operator.output(name).decode())
+            assert "every pattern stands" in vms.passed(info, operator.output(name).decode())
             operator.destroy(name)
 
 
@@ -203,12 +186,12 @@ def test_guests_can_fail(operator):
 
 def test_guest_with_memory_above_4_gib(boot):
     """RAM of the guest on both sides of the hole, on a machine with RAM on both sides of its own."""
-    store = {"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("memory", "hello")}
+    store = conftest.guest_store("memory", "hello")
     operator = boot(store=store, megs=4608).operator
     size = 3072 + 64
     definition = vms.guest("m", "memory", cmdline="size=%d every=512" % size, mem="MiB(%d)" % size)
     info, console = operator.run(definition, 300)
-    passed(info, console)
+    vms.passed(info, console)
     assert "every pattern stands" in console
     _, console = operator.run(vms.guest("h", "hello", mem="MiB(%d)" % size))
     assert "map 0x100000000 bytes 0x4000000 type 1" in console

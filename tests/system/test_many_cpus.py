@@ -7,27 +7,18 @@ import conftest
 import pytest
 import vms
 
+CPU, CPU_LIST = 67, 0
 LOOPS = ["loop%d" % index for index in range(4)]
-STORE = {"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("spin", "echo", "beat")}
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4])
 def machine(request, boot_shared):
-    machine = boot_shared(store=STORE, cpus=request.param, megs=128, cmdline="board=bochs")
+    machine = boot_shared(store=conftest.guest_store("spin", "echo", "beat"), cpus=request.param, megs=128, cmdline="board=bochs")
     machine.cpus = request.param
     machine.log.wait_for(r"\] ready", 120)
     machine.share_line()
     yield machine
     machine.stop()
-
-
-@pytest.fixture
-def operator(machine):
-    yield machine.operator
-    for name, entry in machine.operator.vms().items():
-        if entry["state"] in ("running", "paused"):
-            machine.operator.stop(name)
-        machine.operator.destroy(name)
 
 
 def start_loops(operator, count):
@@ -53,6 +44,21 @@ def test_each_has_a_cpu(machine, operator):
         info = operator.info(name)
         share = (info["cpu_ns"] - cpu) / (info["uptime_ns"] - uptime)
         assert share > 0.9 if machine.cpus > 1 else share > 0.5, (name, share)
+
+
+def test_time_of_the_whole_machine(machine, operator):
+    """What a script sees of busy and idle is the sum over all processors, which only grows."""
+    def sums():
+        cpus = operator.client.read_request(CPU, CPU_LIST)["cpus"]
+        assert len(cpus) == machine.cpus
+        return [sum(cpu[key] for cpu in cpus) for key in ("busy_ns", "idle_ns")]
+
+    start_loops(operator, machine.cpus)
+    before = sums()
+    text, status = operator.client.shell("return now.host.busy_ns, now.host.idle_ns")
+    assert status == 0, text
+    for low, seen, high in zip(before, map(int, text.split()), sums()):
+        assert 0 < low <= seen < high + machine.cpus  # each processor's time was rounded down to a nanosecond
 
 
 def test_taken_from_where_they_run(machine, operator):

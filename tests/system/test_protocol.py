@@ -7,16 +7,14 @@ is answered.
 import random
 
 import cbor2
+import conftest
 import pytest
-
 import smp
-
-EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 
 
 @pytest.fixture(scope="module")
 def machine(boot_shared):
-    return boot_shared(store=EMPTY)
+    return boot_shared(store=conftest.EMPTY)
 
 
 @pytest.fixture

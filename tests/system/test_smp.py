@@ -8,16 +8,16 @@ import time
 
 import conftest
 import pytest
+import smp
 import vms
 
 EVENTS, EVENTS_GET = 71, 0
 INSPECT, INFO = 74, 0
-EMPTY = {"scripts/boot.lua": "-- no machines\n"}
 WATCHFUL = {"scripts/boot.lua": "host { watchdog = { timeout = ms(2000) } }\n"}
 
 
 def machine_of(boot, cpus, arguments, until=r"\] ready", store=None, **more):
-    machine = boot(store=store or EMPTY, cpus=cpus, megs=128, cmdline="board=bochs " + arguments, **more)
+    machine = boot(store=store or conftest.EMPTY, cpus=cpus, megs=128, cmdline="board=bochs " + arguments, **more)
     machine.log.wait_for(until, 120)
     return machine
 
@@ -115,6 +115,17 @@ def test_panics_at_once_are_one_report(boot):
     assert report.count("*** corbel:") == 1
 
 
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_operator_resets_the_machine(boot, cpus):
+    """All come up again. Another CPU than the one that was asked resets it: the emulator's clock would stand still."""
+    machine = machine_of(boot, cpus, "")
+    start = len(machine.log.data)
+    machine.smp.write_request(smp.OS, smp.RESET)
+    machine.log.wait_for(r"\] ready", 120, start=start)
+    assert "CPUs: %d of %d in use" % (cpus, cpus) in machine.log.text()[start:]
+    assert machine.smp.echo("here again") == "here again"
+
+
 def traced(machine, action):
     """What the emulator says of instructions on CPU 0 and interrupts on any while @action goes on, and the ticks."""
     began = machine.break_in()
@@ -169,8 +180,14 @@ def test_stuck_cpu_names_its_guest(boot, cpus):
     machine = machine_of(boot, cpus, "fault=hang fault-cpu=1 fault-after=3000", store=store)
     machine.log.wait_for(r"error: cpu 1 is stuck: it has not passed its loop for \d+ ms, running: loop\d", 120)
     machine.log.wait_for(r"error:   at ffffffff[0-9a-f]{8} hang\+0x", 30)
-    machine.log.wait_for(r"error:   from ffffffff[0-9a-f]{8} vcpu_run\+0x", 30)
+    machine.log.wait_for(r"error:   from ffffffff[0-9a-f]{8} run_here\+0x", 30)
     assert machine.smp.echo("still here") == "still here"
+    stuck = re.search(r"cpu 1 is stuck: .*, running: (loop\d)", machine.log.text())[1]
+    with pytest.raises(smp.SmpError, match="VM %s is stopped, but CPU 1 is stuck and does not let go of its vcpu 0" % stuck):
+        vms.Operator(machine.smp).stop(stuck)
+    for name in ("loop%d" % index for index in range(cpus)):
+        if name != stuck:
+            vms.Operator(machine.smp).stop(name)
 
 
 @pytest.mark.parametrize("cpu", [0, 2])

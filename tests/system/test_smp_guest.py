@@ -17,21 +17,11 @@ MODELS = {"icelake": (bochs.ICELAKE, ""), "novid": (bochs.HASWELL, "novid")}
 def machine(request, boot_shared):
     name, cpus = request.param
     model, cmdline = MODELS[name]
-    machine = boot_shared(store={"scripts/boot.lua": "-- no machines\n", **conftest.guest_files("smp", "beat", "pvtime")},
-                          megs=128, model=model, cmdline="board=bochs " + cmdline, cpus=cpus)
+    machine = boot_shared(store=conftest.guest_store("smp", "beat", "pvtime"), megs=128, model=model,
+                          cmdline="board=bochs " + cmdline, cpus=cpus)
     machine.cpus = cpus
     yield machine
     machine.stop()
-
-
-@pytest.fixture
-def operator(machine):
-    operator = machine.operator
-    yield operator
-    for name, entry in operator.vms().items():
-        if entry["state"] in ("running", "paused"):
-            operator.stop(name)
-        operator.destroy(name)
 
 
 def guest(name, cpus, words="", more=""):
@@ -41,15 +31,12 @@ def guest(name, cpus, words="", more=""):
 @pytest.mark.parametrize("cpus, words", [(2, ""), (2, "xapic"), (4, "rounds=50"), (4, "xapic rounds=50"),
                                          (4, "mixed rounds=20")])
 def test_processors(operator, cpus, words):
-    info, console = operator.run(guest("s", cpus, words), seconds=240)
-    assert (info["state"], info["reason"], info["exit_code"]) == ("stopped", "debug-exit", vms.PASS), console
-    assert console.endswith("smp: pass\r\n")
+    vms.passed(*operator.run(guest("s", cpus, words), seconds=240))
 
 
 def test_clock_and_steal_time_of_all(machine, operator):
     """One time for all, and each one's own loss: about half of a CPU that two share."""
-    info, console = operator.run(vms.guest("pvtime", cmdline="cpus=2", more="cpu = { count = 2 },"), seconds=120)
-    assert (info["reason"], info["exit_code"]) == ("debug-exit", vms.PASS), console
+    console = vms.passed(*operator.run(vms.guest("pvtime", cmdline="cpus=2", more="cpu = { count = 2 },"), seconds=120))
     stolen = [int(ns) / int(of) for ns, of in re.findall(r"stolen \d+ (\d+) of (\d+)", console)]
     assert len(stolen) == 2 and all(0.3 < part < 0.7 if machine.cpus == 1 else part < 0.2 for part in stolen), console
 
@@ -103,8 +90,7 @@ def test_bad_neighbour_is_destroyed(operator, words, sign):
 def test_a_million_timers(machine, operator):
     """Set anew by two processors together; where they have a CPU each all of them, elsewhere a part."""
     count = 500_000 if machine.cpus == 2 else 50_000
-    info, console = operator.run(guest("s", 2, "timers count=%u" % count), seconds=240)
-    assert (info["reason"], info["exit_code"]) == ("debug-exit", vms.PASS), console
+    vms.passed(*operator.run(guest("s", 2, "timers count=%u" % count), seconds=240))
 
 
 def test_too_many(operator):

@@ -3,15 +3,15 @@
 import conftest
 import soak
 
-SECONDS, SEED = 20, 20261121
+OPERATIONS, SEED = 110, 20261121
 
 
 def test_a_random_life(boot):
     store = {"scripts/boot.lua": soak.SCRIPT, **conftest.guest_files(*soak.IMAGES)}
     machine = boot(store=store, megs=256, cpus=4, cmdline="board=bochs")
     machine.log.wait_for(r"\] ready", 300)
-    life = soak.Soak(machine.operator, SEED)
-    life.run(SECONDS)
+    life = soak.Soak(machine, SEED)
+    life.run(most=OPERATIONS)
     life.finish()
     print(life.report())
     assert not soak.trouble_in(machine.log)

@@ -16,7 +16,6 @@ stock.TIMEOUT = 30  # an emulator does not keep to the wall's clock
 EVENTS, GET = 71, 0
 FILES = 8
 LONG = os.urandom(48 * 1024)
-NOTHING = {"scripts/boot.lua": "-- no machines\n"}
 BEAT = {"scripts/boot.lua": vms.guest("beat", more="autostart = true"), **conftest.guest_files("beat")}
 
 
@@ -52,7 +51,7 @@ def test_transfers_beside_a_beat_and_over_a_power_cut(client, record_property):
 
 def test_long_polls_wake_an_idle_machine(client):
     """Nothing runs but the poll: its end comes from the host's timer, an event's answer from the event."""
-    machine, _ = client(store={**NOTHING, **conftest.guest_files("echo")})
+    machine, _ = client(store=conftest.guest_store("echo"))
     operator = machine.operator
     head = machine.smp.read_request(EVENTS, GET)["head"]
     before = operator.host()["uptime_ns"]

@@ -27,6 +27,13 @@ def guest(name, image=None, cmdline="", mem="MiB(4)", more=""):
             'on_reset = "stop", debug_exit = true, %s }\n' % (name, image or name, cmdline, mem, more))
 
 
+def passed(info, console):
+    """The console of a test guest that came to its end and was content."""
+    assert (info["state"], info["reason"], info["exit_code"]) == ("stopped", "debug-exit", PASS), console
+    assert console.endswith(": pass\r\n"), console
+    return console
+
+
 class Operator:
     """The operator's verbs over an SMP client."""
 
@@ -102,6 +109,18 @@ class Operator:
         name = self.define(text)[0]["name"]
         self.start(name)
         return self.wait_state(name, ENDED, seconds), self.output(name).decode(errors="replace")
+
+    def end(self, name):
+        """The VM is gone, whatever it was doing."""
+        if self.state(name) in ("running", "paused"):
+            self.stop(name)
+        self.destroy(name)
+
+    def clear(self, keep=()):
+        """All VMs are gone but those of @keep."""
+        for name in self.vms():
+            if name not in keep:
+                self.end(name)
 
     # ---- consoles ----
 

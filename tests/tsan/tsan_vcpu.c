@@ -310,6 +310,35 @@ static void of_several_ends_one_counts(void **state)
 	assert_int_equal(vm->restart_due, vm->reason == REASON_RESET);
 }
 
+#define EXIT_CODE 7u
+
+/* The first ends the VM while the others look at it, as the control task does without any lock. */
+static void end_or_look(struct thread *t)
+{
+	struct vm_outcome is = {.state = VM_RUNNING};
+
+	if (t->cpu == 0) {
+		vm_event(vm, REASON_DEBUG_EXIT, EXIT_CODE);
+		return;
+	}
+	while (is.state == VM_RUNNING)
+		vm_outcome(vm, &is);
+	if (is.state != VM_STOPPED || is.reason != REASON_DEBUG_EXIT || is.exit_code != EXIT_CODE)
+		__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
+}
+
+static void who_sees_an_end_sees_why(void **state)
+{
+	for (unsigned round = 0; round < 20; round++) {
+		make(0);
+		wrong = 0;
+		run(end_or_look, round, true);
+		assert_int_equal(wrong, 0);
+		if (round < 19)
+			teardown(state);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +346,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_storm_of_inits_leaves_order, teardown),
 		cmocka_unit_test_teardown(the_first_hears_of_all_timers, teardown),
 		cmocka_unit_test_teardown(of_several_ends_one_counts, teardown),
+		cmocka_unit_test_teardown(who_sees_an_end_sees_why, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,6 +96,83 @@ static void rdmsr_and_wrmsr(void **state)
 	advanced(true);
 }
 
+/* What a WRMSR exit makes of the APIC, its vcpu's requests and windows, and whether it is #GP. */
+struct after_write {
+	uint8_t page[PAGE_SIZE];
+	struct vlapic lapic;
+	uint64_t requests;
+	bool gp, irq_window, want_irq;
+};
+
+static void write_apic(bool by_exit, uint32_t index, uint64_t value, struct after_write *out)
+{
+	memset(out, 0, sizeof *out);
+	fake(v)->regs[REG_RIP] = RIP;
+	v->requests = 0;
+	v->exception_pending = v->irq_window = fake(v)->want_irq = false;
+	if (by_exit) {
+		v->gpr[GPR_RAX] = (uint32_t)value;
+		v->gpr[GPR_RDX] = value >> 32;
+		assert_int_equal(dispatch((struct exit){.kind = EXIT_WRMSR, .u.msr.index = index}), RESUME);
+		advanced(!v->exception_pending);
+		out->gp = v->exception_pending;
+	} else {
+		out->gp = msr_write(v, index, value) != ST_OK;
+	}
+	memcpy(out->page, v->lapic.page, PAGE_SIZE);
+	out->lapic = v->lapic;
+	out->requests = v->requests & ~(REQ_RECOMPUTE | (out->gp ? REQ_EVENT : 0));
+	out->irq_window = v->irq_window;
+	out->want_irq = fake(v)->want_irq;
+}
+
+/* The short ways of an exit end as the long one does, from whatever state. */
+static void same_by_exit(uint32_t index, uint64_t value)
+{
+	static uint8_t page[PAGE_SIZE];
+	static struct after_write exit, plain;
+	struct vlapic before = v->lapic;
+
+	memcpy(page, v->lapic.page, PAGE_SIZE);
+	write_apic(true, index, value, &exit);
+	memcpy(v->lapic.page, page, PAGE_SIZE);
+	v->lapic = before;
+	write_apic(false, index, value, &plain);
+	if (memcmp(&exit, &plain, sizeof exit) != 0)
+		fail_msg("WRMSR %x, %llx is something else by an exit", index, (unsigned long long)value);
+}
+
+static void apic_writes_by_exits(void **state)
+{
+	static const uint64_t vectors[] = {0, 1, 15, 16, 0x41, 0x81, 0xff, 0x100, 0x1041};
+	static const uint32_t registers[] = {MSR_X2APIC_EOI, MSR_X2APIC_SELF_IPI, MSR_X2APIC_ICR};
+
+	(void)state;
+	v->cpu->vcpu = v; /* in its turn */
+	for (unsigned round = 0; round < 6; round++) {
+		if (round == 0)
+			assert_int_equal(msr_write(v, MSR_IA32_APIC_BASE, v->lapic.base_msr | APIC_BASE_EXTD), ST_OK);
+		if (round == 1)
+			assert_int_equal(msr_write(v, MSR_X2APIC_SVR, APIC_SVR_ENABLE | 0xff), ST_OK);
+		if (round == 2)
+			fake(v)->regs[REG_RFLAGS] |= RFLAGS_IF;
+		if (round == 3)
+			vlapic_post(&v->lapic, 0x77, true);
+		if (round == 4)
+			assert_int_equal(vlapic_take(&v->lapic), 0xff);
+		for (unsigned r = 0; r < ARRAY_SIZE(registers); r++) {
+			for (unsigned i = 0; i < ARRAY_SIZE(vectors); i++) {
+				same_by_exit(registers[r], vectors[i]);
+				same_by_exit(registers[r], vectors[i] | APIC_ICR_SELF);
+				same_by_exit(registers[r], vectors[i] | APIC_ICR_SELF | APIC_ICR_ASSERT);
+			}
+			for (unsigned bit = 0; bit < 64; bit++)
+				same_by_exit(registers[r], 0x81 | APIC_ICR_SELF | BIT(bit));
+		}
+	}
+	v->cpu->vcpu = NULL;
+}
+
 static void an_msr_that_does_not_exist(void **state)
 {
 	(void)state;
@@ -490,6 +567,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(cpuid),
 		T(rdmsr_and_wrmsr),
+		T(apic_writes_by_exits),
 		T(an_msr_that_does_not_exist),
 		T(an_unknown_hypercall),
 		T(in_merges_by_size),

@@ -11,8 +11,8 @@
 #include "guest/pvtime.h"
 #include "guest/vm_internal.h"
 #include "tests/fakes/fake_pc.h"
+#include "tests/fakes/fake_stage2.h"
 #include "tests/fakes/hand_clock.h"
-#include "tests/fakes/sched_rig.h"
 #include "tests/fakes/vm_rig.h"
 
 #define RAM (64ull << 20)
@@ -29,15 +29,10 @@ static uint64_t wall_clock(void) { return WALL + fake_host.ops.clock->ticks() / 
 
 static void make(unsigned vcpus)
 {
-	struct vm_config cfg;
-
 	memset(&fake_pc, 0, sizeof fake_pc);
 	vm_rig_init(RAM);
 	fake_host.ops.wall_clock = wall_clock;
-	cfg = vm_rig_config("a", GUEST_BYTES);
-	cfg.cpu.count = vcpus;
-	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
-	assert_int_equal(vm_start(vm, &err), ST_OK);
+	vm = vm_rig_start_with("a", GUEST_BYTES, vcpus);
 	v = vm->vcpus[0];
 	v->engine->load(v);
 }
@@ -296,24 +291,7 @@ static void others_run(uint64_t ticks) { hand_clock_advance(ticks); }
 
 static enum disposition turn(const struct fake_step *script, unsigned steps)
 {
-	struct sched *s = vm_rig.machine.sched;
-	unsigned long masked = fake_host.ops.mask();
-	uint64_t cap, now = fake_host.ops.clock->ticks();
-	struct sched_entity *e;
-	enum disposition d;
-
-	fake_play(v, script, steps);
-	if (v->entity.state == SCHED_BLOCKED)
-		sched_wake(s, &v->entity, now);
-	while ((e = sched_pick(s, 0, now, &cap)) != &v->entity) {
-		assert_non_null(e);
-		sched_rig_end(s, 0, e, now, SCHED_END_BLOCKED);
-	}
-	fake_host.cpu.need_resched = false;
-	d = vcpu_run(v, now + SLICE);
-	sched_rig_end(s, 0, e, fake_host.ops.clock->ticks(), d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED);
-	fake_host.ops.unmask(masked);
-	return d;
+	return vm_rig_turn_of(v, script, steps, SLICE);
 }
 
 static const struct fake_step hlt[] = {{{.kind = EXIT_HLT, .length = 1}, 10, NULL}};
@@ -375,18 +353,29 @@ static void siblings_see_who_was_preempted(void **state)
 static void a_page_that_goes_away_hurts_nobody(void **state)
 {
 	struct memmgr_stats stats;
+	const struct pvtime_steal *before;
 	uint64_t leaving;
 
 	(void)state;
 	wr(MSR_KVM_STEAL_TIME, PLACE | MSR_KVM_ENABLED);
 	wr(MSR_KVM_SYSTEM_TIME, (PLACE + 64) | MSR_KVM_ENABLED);
+	others_run(100);
 	assert_int_equal(turn(NULL, 0), YIELD);
+	fake_stage2_use_tickets(vm->stage2, true); /* what is taken stays what it is for now */
+	before = gpmap_va(vm->memory, gpa_to_gfn(gpa(PLACE)));
+	before += PLACE % PAGE_SIZE / sizeof *before;
+	assert_int_equal(before->steal, ticks_to_ns(100, VM_RIG_HZ));
 	assert_int_equal(gpmap_remove(vm->memory, gpa_to_gfn(gpa(PLACE))), ST_OK);
-	others_run(777);
-	assert_int_equal(turn(NULL, 0), YIELD);
-	/* It is absent memory: another one, cleared, has what was written after. */
-	assert_int_equal(steal_at(PLACE).steal, ticks_to_ns(777, VM_RIG_HZ));
+	/* It is absent memory: another one, cleared, has what was written after; the one that left, nothing. */
+	for (uint64_t sum = 877; sum < 5000; sum += 777) {
+		others_run(777);
+		assert_int_equal(turn(NULL, 0), YIELD);
+		assert_int_equal(steal_at(PLACE).steal, ticks_to_ns(sum, VM_RIG_HZ));
+		assert_int_equal(before->steal, ticks_to_ns(100, VM_RIG_HZ));
+	}
 	assert_int_equal(clock_at(PLACE + 64).tsc_to_system_mul, 0);
+	fake_stage2_flush_all(vm->stage2);
+	fake_stage2_use_tickets(vm->stage2, false);
 	memmgr_stats(vm_rig.machine.mm, &stats);
 	leaving = stats.frames[FRAME_LEAVING];
 	while (leaving)

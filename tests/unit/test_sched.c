@@ -130,6 +130,138 @@ static void a_turn_is_a_slice_while_others_wait(void **state)
 	sched_charge(s, 0, end, SCHED_END_READY);
 }
 
+/* What the CPU does between two turns is paid by the one before, in the figures and in what it is due. */
+static void pays_for_what_comes_after(enum sched_end how)
+{
+	const uint64_t after = SLICE / 10;
+	struct sched_cpu_stats cpu;
+	struct sched_figures of_a;
+	struct sched_entity *e;
+	uint64_t now = 1000;
+
+	sched_wake(s, &a, now);
+	sched_wake(s, &b, now);
+	while (now < 1000 + 400 * SLICE) {
+		e = sched_pick(s, 0, now, &end);
+		now = e == &a ? now + after : end;
+		sched_charge(s, 0, now, e == &a ? how : SCHED_END_READY);
+		if (e == &a)
+			now += after;
+		sched_wake(s, &a, now);
+	}
+	assert_non_null(sched_pick(s, 0, now, &end));
+	sched_charge(s, 0, now, SCHED_END_READY);
+	sched_stats(s, &a, &of_a);
+	sched_cpu_stats(s, 0, &cpu);
+	assert_int_equal(cpu.idle, 0);
+	assert_true(within(a.figures.used, 200 * SLICE, 4 * SLICE));
+	assert_true(a.figures.used + b.figures.used == cpu.busy);
+	assert_true(of_a.used + of_a.waited + of_a.blocked <= now - 1000);
+}
+
+static void the_time_after_a_turn_is_its_own(void **state)
+{
+	(void)state;
+	pays_for_what_comes_after(SCHED_END_READY);
+}
+
+/* A limit holds from the end of that time on: nobody is held back for longer than he waits. */
+static void nor_is_it_time_under_a_limit(void **state)
+{
+	struct rls half = {.limit = 500000, .shares = SCHED_SHARES_DEFAULT};
+	struct sched_figures of_a;
+	struct sched_entity *e;
+	uint64_t now = 1000;
+
+	(void)state;
+	into_pool(&a, &pool_of_a, half);
+	sched_wake(s, &a, now);
+	while (now < 1000 + 100 * SLICE) {
+		e = sched_pick(s, 0, now, &end);
+		now = end;
+		if (e)
+			sched_charge(s, 0, now, SCHED_END_READY);
+		now += e ? SLICE / 10 : 0;
+	}
+	e = sched_pick(s, 0, now, &end);
+	if (e)
+		sched_charge(s, 0, now, SCHED_END_BLOCKED);
+	sched_stats(s, &a, &of_a);
+	assert_true(of_a.limited > 0 && of_a.limited <= of_a.waited);
+	assert_true(of_a.used + of_a.waited + of_a.blocked <= now - 1000);
+	sched_release(s, 0, &a);
+	assert_true(sched_remove(s, &a));
+	assert_int_equal(sched_pool_remove(s, &pool_of_a, &err), ST_OK);
+}
+
+static void so_is_the_time_after_a_block(void **state)
+{
+	(void)state;
+	pays_for_what_comes_after(SCHED_END_BLOCKED);
+}
+
+/* Who looked at the clock, and then waited for a lock, takes somebody from a CPU whose clock is further on. */
+static void nobody_waits_and_runs_at_a_time(void **state)
+{
+	const struct sched_attr anywhere = {.exclusive = false};
+	struct sched_figures of_a;
+	struct sched_cpu_stats of_cpu;
+
+	(void)state;
+	assert_true(sched_rig_wake(s, &b, 1000));
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &b);
+	sched_wake(s, &a, 1010);
+	assert_int_equal(sched_set_attr(s, &a, &anywhere, 1010, &err), ST_OK);
+	sched_charge(s, 0, 1080, SCHED_END_READY);
+	assert_ptr_equal(sched_pick(s, 1, 1050, &end), &a);
+	sched_charge(s, 1, 1150, SCHED_END_BLOCKED);
+	sched_stats(s, &a, &of_a);
+	assert_true(of_a.blocked == 10 && of_a.waited == 70 && of_a.used == 70);
+	sched_cpu_stats(s, 1, &of_cpu);
+	assert_true(of_cpu.busy == 70);
+}
+
+/*
+ * One of a pool wakes its siblings in each of its turns, and they block again: whatever rate they wake with comes out
+ * of what the pool is due, not of the neighbour's.
+ */
+static void the_rate_of_who_wakes_is_his_pools(void **state)
+{
+	static struct sched_entity d;
+	struct sched_entity *siblings[] = {&a, &c, &d};
+	const struct rls numbers = {.limit = SCHED_NO_LIMIT, .shares = SCHED_SHARES_DEFAULT};
+	struct sched_attr attr = {.gang = true};
+	uint64_t now = 1000;
+
+	(void)state;
+	cpuset_add(&attr.affinity, 0);
+	add(&d, "d", 0);
+	memset(&pool_of_a, 0, sizeof pool_of_a);
+	memset(&pool_of_b, 0, sizeof pool_of_b);
+	assert_int_equal(sched_pool_add(s, &pool_of_a, NULL, "wakes", &numbers, &err), ST_OK);
+	assert_int_equal(sched_pool_add(s, &pool_of_b, NULL, "burns", &numbers, &err), ST_OK);
+	for (unsigned i = 0; i < ARRAY_SIZE(siblings); i++) {
+		assert_true(sched_remove(s, siblings[i]));
+		assert_int_equal(sched_add(s, siblings[i], &pool_of_a, "sibling", &attr, now, &err), ST_OK);
+	}
+	assert_true(sched_remove(s, &b));
+	assert_int_equal(sched_add(s, &b, &pool_of_b, "burner", &attr, now, &err), ST_OK);
+	sched_wake(s, &a, now);
+	sched_wake(s, &b, now);
+	while (now < 1000 + 400 * SLICE) {
+		struct sched_entity *e = sched_pick(s, 0, now, &end);
+
+		assert_non_null(e);
+		now = e == &b ? end : MIN(end, now + SLICE / 3);
+		if (e == &a) {
+			sched_wake(s, &c, now);
+			sched_wake(s, &d, now);
+		}
+		sched_rig_end(s, 0, e, now, e == &a || e == &b ? SCHED_END_READY : SCHED_END_BLOCKED);
+	}
+	assert_true(b.figures.used >= 196 * SLICE);
+}
+
 static void a_lone_entity_has_a_long_turn(void **state)
 {
 	struct sched_entity *e;
@@ -529,6 +661,8 @@ static void reservations_must_fit_the_cpus_of_an_affinity(void **state)
 	assert_true(sched_check(s));
 }
 
+static unsigned only_cpu(const struct sched_entity *e) { return bit_lowest(s->mask[e->mask].cpus.word[0]); }
+
 static void an_exclusive_core_is_nobody_elses(void **state)
 {
 	struct sched_attr exclusive = {.exclusive = true};
@@ -552,13 +686,34 @@ static void an_exclusive_core_is_nobody_elses(void **state)
 	assert_true(sched_check(s));
 }
 
+/* It waits where it may, is to go where it may not, and goes on waiting where it was. */
+static void a_refused_affinity_changes_nothing(void **state)
+{
+	struct sched_attr exclusive = {.exclusive = true}, other = {.latency = true};
+	struct sched_entity d;
+
+	(void)state;
+	memset(&d, 0, sizeof d);
+	assert_int_equal(sched_add(s, &d, NULL, "exclusive", &exclusive, 1000, &err), ST_OK);
+	assert_int_equal(only_cpu(&d), 1);
+	sched_wake(s, &b, 1000);
+	assert_ptr_equal(sched_pick(s, 0, 1000, &end), &b);
+	sched_wake(s, &a, 1000);
+	cpuset_add(&other.affinity, 1);
+	assert_int_equal(sched_set_attr(s, &a, &other, 1000, &err), ST_NOT_ADMITTED);
+	assert_true(sched_check(s));
+	assert_int_equal(only_cpu(&a), 0);
+	assert_false(a.attr.latency);
+	assert_ptr_equal(turn(0, &b, 1000 + SLICE, SCHED_END_BLOCKED), &a);
+	sched_rig_end(s, 0, &a, 1000 + 2 * SLICE, SCHED_END_BLOCKED);
+	assert_true(sched_remove(s, &d));
+}
+
 static int setup_four(void **state)
 {
 	(void)state;
 	return setup_with(2 * CPUS);
 }
-
-static unsigned only_cpu(const struct sched_entity *e) { return bit_lowest(s->mask[e->mask].cpus.word[0]); }
 
 /* A core that would be taken from somebody who may run nowhere else is no reason to refuse the next one. */
 static void a_core_is_kept_and_another_one_is_tried(void **state)
@@ -849,7 +1004,7 @@ static void a_guessed_rate_does_not_stay(void **state)
 
 static void the_walker_sees_damage(void **state)
 {
-	int64_t key;
+	int64_t key, lag;
 
 	(void)state;
 	sched_wake(s, &a, 1000);
@@ -869,6 +1024,12 @@ static void the_walker_sees_damage(void **state)
 	assert_false(sched_check(s));
 	s->root.demand--;
 	assert_true(sched_check(s));
+	cpu_dequeue(&s->cpu[0], &a);
+	lag = cpu_leave(&s->cpu[0], &a);
+	assert_false(sched_check(s)); /* in nobody's hands */
+	cpu_join(&s->cpu[0], &a, lag);
+	cpu_enqueue(s, &s->cpu[0], &a);
+	assert_true(sched_check(s));
 }
 
 #define ONE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -878,8 +1039,11 @@ static void the_walker_sees_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ONE(equals_take_turns), ONE(a_turn_is_a_slice_while_others_wait), ONE(a_lone_entity_has_a_long_turn),
-		TWO(nothing_to_do), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
+		ONE(equals_take_turns), ONE(a_turn_is_a_slice_while_others_wait), ONE(the_time_after_a_turn_is_its_own), ONE(so_is_the_time_after_a_block),
+		ONE(nor_is_it_time_under_a_limit),
+		TWO(the_rate_of_who_wakes_is_his_pools),
+		ONE(a_lone_entity_has_a_long_turn),
+		TWO(nothing_to_do), TWO(nobody_waits_and_runs_at_a_time), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
 		ONE(credit_is_bounded),
 		ONE(a_wake_that_races_with_a_block_is_kept), ONE(wakes_of_ready_and_detached_change_nothing),
 		ONE(removal_keeps_the_sums), ONE(time_does_not_go_back), ONE(misuse_stops_the_machine),
@@ -892,7 +1056,7 @@ int main(void)
 		TWO(pools_keep_off_each_others_cores), TWO(cores_are_shared_otherwise), TWO(a_leader_is_stopped), TWO(without_catching_up_it_stays_stopped), TWO(without_skew_control_it_runs_on),
 		TWO(a_sleeper_stops_nobody), TWO(a_spinner_yields_to_its_sibling_elsewhere),
 		TWO(who_is_yielded_to_gives_the_cpu_back), TWO(who_is_yielded_to_yields_itself),
-		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses),
+		TWO(without_yielding_the_spinner_runs_on), TWO(an_exclusive_core_is_nobody_elses), TWO(a_refused_affinity_changes_nothing),
 		FOUR(a_core_is_kept_and_another_one_is_tried), ONE(a_halt_and_a_wake_divide_nothing),
 		ONE(a_guessed_rate_does_not_stay), ONE(the_walker_sees_damage),
 	};

@@ -25,15 +25,10 @@ static struct error err;
 
 static void make(bool virtual_interrupts)
 {
-	struct vm_config cfg;
-
 	memset(&fake_pc, 0, sizeof fake_pc);
 	fake_engine.caps.virtual_interrupts = virtual_interrupts;
 	vm_rig_init(RAM);
-	cfg = vm_rig_config("a", GUEST_BYTES);
-	cfg.cpu.count = VCPUS;
-	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
-	assert_int_equal(vm_start(vm, &err), ST_OK);
+	vm = vm_rig_start_with("a", GUEST_BYTES, VCPUS);
 }
 
 static int setup(void **state)
@@ -60,27 +55,9 @@ static int teardown(void **state)
 
 /* ---- turns ---- */
 
-/* One turn of @v; whoever else is ready sleeps until its own. Its script is over when an entry lasts to the end. */
 static enum disposition turn(struct vcpu *v, const struct fake_step *script, unsigned steps)
 {
-	struct sched *s = vm_rig.machine.sched;
-	unsigned long masked = fake_host.ops.mask();
-	uint64_t cap, now = fake_host.ops.clock->ticks();
-	struct sched_entity *e;
-	enum disposition d;
-
-	fake_play(v, script, steps);
-	if (v->entity.state == SCHED_BLOCKED)
-		sched_wake(s, &v->entity, now);
-	while ((e = sched_pick(s, 0, now, &cap)) != &v->entity) {
-		assert_non_null(e);
-		sched_rig_end(s, 0, e, now, SCHED_END_BLOCKED);
-	}
-	fake_host.cpu.need_resched = false;
-	d = vcpu_run(v, now + SLICE);
-	sched_rig_end(s, 0, e, fake_host.ops.clock->ticks(), d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED);
-	fake_host.ops.unmask(masked);
-	return d;
+	return vm_rig_turn_of(v, script, steps, SLICE);
 }
 
 static enum disposition idle_turn(struct vcpu *v) { return turn(v, NULL, 0); }

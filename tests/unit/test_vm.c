@@ -558,6 +558,123 @@ static void pause_cancels_the_wake_up_of_a_halted_guest(void **state)
 	assert_int_equal(fake(v)->log[fake_last(v, CALL_INJECT)].a, 0x40);
 }
 
+/* ---- a CPU that is stuck ---- */
+
+#define STUCK_STEP 1000000u /* ticks that pass while the control task lets others run once */
+
+static unsigned faults;
+static char fault_text[ERROR_TEXT_MAX];
+
+static void note_fault(void *ctx, const char *text)
+{
+	assert_ptr_equal(ctx, &faults);
+	faults++;
+	snprintf(fault_text, sizeof fault_text, "%s", text);
+}
+
+static void (*unmask_before)(unsigned long state);
+
+static void unmask_and_wait(unsigned long state)
+{
+	unmask_before(state);
+	if (state == 0)
+		hand_clock_advance(STUCK_STEP);
+}
+
+/* The vcpu's turn begins, and does not go on until turn_goes_on(). */
+static uint64_t stuck_slice;
+static struct vm *stuck(void)
+{
+	struct vm *vm = in_state(VM_RUNNING);
+	unsigned long masked = fake_host.ops.mask();
+
+	faults = 0;
+	m->fault = note_fault;
+	m->fault_ctx = &faults;
+	assert_ptr_equal(sched_pick(m->sched, 0, fake_host.ops.clock->ticks(), &stuck_slice), &vm->vcpus[0]->entity);
+	fake_host.ops.unmask(masked);
+	unmask_before = fake_host.ops.unmask;
+	fake_host.ops.unmask = unmask_and_wait;
+	return vm;
+}
+
+static void turn_goes_on(struct vcpu *v)
+{
+	unsigned long masked;
+	enum sched_end end;
+
+	fake_host.ops.unmask = unmask_before;
+	masked = fake_host.ops.mask();
+	end = v->entity.run(&v->entity, stuck_slice);
+	sched_charge(m->sched, 0, fake_host.ops.clock->ticks(), end);
+	v->engine->put(v);
+	sched_release(m->sched, 0, &v->entity);
+	fake_host.ops.unmask(masked);
+}
+
+static void a_stuck_cpu_does_not_hold_up_a_stop(void **state)
+{
+	struct vm *vm = stuck();
+	uint64_t began = fake_host.ops.clock->ticks(), took;
+
+	(void)state;
+	assert_int_equal(vm_stop(vm, &err), ST_BUSY);
+	assert_string_equal(err.text, "VM a is stopped, but CPU 0 is stuck and does not let go of its vcpu 0");
+	took = fake_host.ops.clock->ticks() - began;
+	assert_in_range(took, VM_RIG_HZ, VM_RIG_HZ + 8 * STUCK_STEP);
+	assert_int_equal(vm->state, VM_STOPPED);
+	assert_non_null(vm->memory);
+	/* The operator is told once, and nobody waits again. */
+	assert_int_equal(faults, 1);
+	assert_string_equal(fault_text, err.text);
+	began = fake_host.ops.clock->ticks();
+	assert_int_equal(vm_start(vm, &err), ST_BUSY);
+	assert_int_equal(vm_destroy(vm, &err), ST_BUSY);
+	assert_false(vm_reap(m));
+	assert_in_range(fake_host.ops.clock->ticks() - began, 1, 20 * STUCK_STEP);
+	assert_int_equal(faults, 1);
+	turn_goes_on(vm->vcpus[0]);
+	assert_false(vm_reap(m));
+	assert_null(vm->memory);
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+}
+
+static void a_restart_waits_for_a_stuck_cpu(void **state)
+{
+	struct vm *vm = stuck();
+
+	(void)state;
+	vm->config.on_reset = ON_RESET_RESTART;
+	vm_event(vm, REASON_RESET, 0);
+	assert_true(vm_reap(m));
+	assert_int_equal(faults, 1);
+	assert_string_equal(fault_text, "VM a is stopped, but CPU 0 is stuck and does not let go of its vcpu 0");
+	for (int i = 0; i < 3; i++)
+		assert_false(vm_reap(m));
+	turn_goes_on(vm->vcpus[0]);
+	assert_int_equal(vm->state, VM_STOPPED);
+	vm_reap(m);
+	assert_int_equal(vm->state, VM_RUNNING);
+	assert_int_equal(vm->starts, 2);
+}
+
+static void a_pause_that_a_stuck_cpu_holds_up_is_ended_by_resume_or_stop(void **state)
+{
+	struct vm *vm = stuck();
+
+	(void)state;
+	assert_int_equal(vm_pause(vm, &err), ST_BUSY);
+	assert_string_equal(err.text, "VM a is paused, but CPU 0 is stuck and does not let go of its vcpu 0");
+	assert_int_equal(vm_resume(vm, &err), ST_BUSY);
+	assert_int_equal(vm->state, VM_PAUSED);
+	assert_false(vm_reap(m));
+	turn_goes_on(vm->vcpus[0]);
+	assert_int_equal(vm_resume(vm, &err), ST_OK);
+	assert_int_equal(vm->state, VM_RUNNING);
+	assert_int_equal(vm_pause(vm, &err), ST_OK);
+	assert_int_equal(faults, 1);
+}
+
 /* ---- console ---- */
 
 static unsigned told;
@@ -609,6 +726,9 @@ int main(void)
 		T(pause_freezes_the_guests_time),
 		T(a_paused_vcpu_is_not_woken),
 		T(pause_cancels_the_wake_up_of_a_halted_guest),
+		T(a_stuck_cpu_does_not_hold_up_a_stop),
+		T(a_restart_waits_for_a_stuck_cpu),
+		T(a_pause_that_a_stuck_cpu_holds_up_is_ended_by_resume_or_stop),
 		T(console_input_is_bounded),
 	};
 
