@@ -58,7 +58,7 @@ enum status layer_pool_open(const struct block_range *range, void *memory, size_
  * and parked requests go on by completions as well, but one that works in memory alone needs polls.
  */
 bool layer_pool_poll(struct layer_pool *p);
-/* No request, operation or commit is under way. */
+/* No request, operation or commit is under way; requests that were passed on to a base are not known here. */
 bool layer_pool_is_idle(const struct layer_pool *p);
 
 struct layer_pool_stats {

@@ -401,21 +401,22 @@ static void open_vol(struct vol *v)
 		fail_msg("%s", err.text);
 }
 
-static void close_vol(struct vol *v)
-{
-	drain();
-	if (disk.dead || !v->layer)
-		return;
-	layer_close(v->layer);
-	v->layer = NULL;
-}
-
-/* Nothing of @v is under way. */
+/* Until nothing of @v is under way; what a base has, the pool does not know of. */
 static void wait_for(const struct vol *v)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
 		while (slots[i].v == v && !disk.dead)
 			layer_pool_poll(pool);
+}
+
+static void close_vol(struct vol *v)
+{
+	wait_for(v);
+	drain();
+	if (disk.dead || !v->layer)
+		return;
+	layer_close(v->layer);
+	v->layer = NULL;
 }
 
 static void new_name(struct vol *v) { snprintf(v->name, sizeof v->name, "v%u", names++); }
