@@ -741,7 +741,7 @@ static void random_operations_and_cuts(void **state)
 	} else {
 		fprintf(stderr,
 			"cuts %llu (merge %llu, delete %llu), merges %llu, deletions %llu, clones %llu, "
-			"snapshots %llu, full %llu, discards %llu, copied %llu, commits %llu, loads %llu, taken up %llu\n",
+			"snapshots %llu, full %llu, discards %llu, copied %llu, commits %llu, loads %llu, again %llu\n",
 			(unsigned long long)seen.cuts, (unsigned long long)seen.cuts_in_merge,
 			(unsigned long long)seen.cuts_in_delete, (unsigned long long)seen.merges,
 			(unsigned long long)seen.deletions, (unsigned long long)seen.clones, (unsigned long long)seen.snapshots,
