@@ -243,6 +243,7 @@ static void release_memory(struct vm *vm)
 			gpmap_destroy(vm->memory);
 		vm_unmask(vm, masked);
 	} while (st == ST_AGAIN);
+	ASSERT(st == ST_OK); /* what devices had pinned they gave back in platform_stop() */
 	vm->memory = NULL;
 }
 
