@@ -40,8 +40,7 @@ void vm_config_init(struct vm_config *cfg)
 	cfg->rng = true;
 }
 
-/* Length of a field of @size bytes; @size when it does not end. */
-static size_t length(const char *text, size_t size)
+size_t config_length(const char *text, size_t size)
 {
 	const char *end = memchr(text, 0, size);
 
@@ -50,7 +49,7 @@ static size_t length(const char *text, size_t size)
 
 bool config_ends(const char *text, size_t size)
 {
-	return length(text, size) < size;
+	return config_length(text, size) < size;
 }
 
 enum status config_refuse(struct config_head head, struct error *err, enum status st, const char *fmt, ...)
@@ -61,8 +60,8 @@ enum status config_refuse(struct config_head head, struct error *err, enum statu
 	va_start(ap, fmt);
 	format_v(text, sizeof text, fmt, ap);
 	va_end(ap);
-	log_clean(name, sizeof name, head.name, length(head.name, VM_NAME_MAX));
-	log_clean(origin, sizeof origin, head.origin, length(head.origin, VM_PATH_MAX));
+	log_clean(name, sizeof name, head.name, config_length(head.name, VM_NAME_MAX));
+	log_clean(origin, sizeof origin, head.origin, config_length(head.origin, VM_PATH_MAX));
 	if (origin[0])
 		return fail(err, st, "%s %s (%.64s): %s", head.kind, name[0] ? name : "without a name", origin, text);
 	return fail(err, st, "%s %s: %s", head.kind, name[0] ? name : "without a name", text);
@@ -75,17 +74,27 @@ static bool name_char(char c, bool first)
 	return !first && (c == '.' || c == '_' || c == '-');
 }
 
+/* The place, from 1 on, of the first character that a name cannot have; 0: there is none. */
+static unsigned name_fault(const char *name)
+{
+	for (unsigned i = 0; name[i]; i++)
+		if (!name_char(name[i], i == 0))
+			return i + 1;
+	return 0;
+}
+
 enum status config_check_name(struct config_head head, struct error *err)
 {
+	unsigned at;
+
 	if (!config_ends(head.name, VM_NAME_MAX))
 		return config_refuse(head, err, ST_INVALID, "name is longer than %d characters", VM_NAME_MAX - 1);
 	if (!head.name[0])
 		return config_refuse(head, err, ST_INVALID, "name is missing");
-	for (unsigned i = 0; head.name[i]; i++)
-		if (!name_char(head.name[i], i == 0))
-			return config_refuse(head, err, ST_INVALID,
-					     "name has a character outside a-z, 0-9 and (not first) . _ - at position %u",
-					     i + 1);
+	at = name_fault(head.name);
+	if (at)
+		return config_refuse(head, err, ST_INVALID,
+				     "name has a character outside a-z, 0-9 and (not first) . _ - at position %u", at);
 	return ST_OK;
 }
 
@@ -242,12 +251,12 @@ static enum status check_disk_name(const struct vm_config *cfg, unsigned n, cons
 	const struct vm_disk *d = &cfg->disks[n - 1];
 	unsigned at;
 
-	if (!ends(d->name, sizeof d->name))
+	if (!config_ends(d->name, sizeof d->name))
 		return refuse(cfg, err, ST_INVALID, "%s: the name is longer than %d characters", words,
 			      VM_DISK_NAME_MAX - 1);
 	if (!d->name[0])
 		return refuse(cfg, err, ST_INVALID, "%s has no name", words);
-	at = config_name_fault(d->name);
+	at = name_fault(d->name);
 	if (at)
 		return refuse(cfg, err, ST_INVALID,
 			      "%s: the name has a character outside a-z, 0-9 and (not first) . _ - at position %u",
@@ -263,7 +272,7 @@ static enum status check_disk_texts(const struct vm_config *cfg, const struct vm
 {
 	size_t length = config_length(d->serial, sizeof d->serial);
 
-	if (!ends(d->volume, sizeof d->volume))
+	if (!config_ends(d->volume, sizeof d->volume))
 		return refuse(cfg, err, ST_INVALID, "%s: volume is longer than %d characters", words, VM_PATH_MAX - 1);
 	if (!d->volume[0])
 		return refuse(cfg, err, ST_INVALID, "%s: volume is missing", words);

@@ -100,6 +100,8 @@ struct config_head {
 /* Fails with @st and a sentence; strings from outside are made to end and cleaned before they are quoted. */
 __attribute__((format(printf, 4, 5)))
 enum status config_refuse(struct config_head head, struct error *err, enum status st, const char *fmt, ...);
+/* Length of a field of @size bytes; @size when it does not end. */
+size_t config_length(const char *text, size_t size);
 /* True when the field of @size bytes ends. */
 bool config_ends(const char *text, size_t size);
 /* The name is there, ends, and has only characters that a name can have. ST_INVALID. */
