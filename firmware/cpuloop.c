@@ -60,8 +60,8 @@ static void arm_timer_until(const struct percpu *p, uint64_t limit)
 static void arm_timer(const struct percpu *p) { arm_timer_until(p, TIMERQ_NEVER); }
 
 /*
- * In the timer's interrupt, which may come early (a one-shot timer holds no longer interval). But who slept goes on with
- * its loop, which looks at the timers first of all.
+ * In the timer's interrupt, which may come early (a one-shot timer holds no longer interval). But who slept goes on
+ * with its loop, which looks at the timers first of all.
  */
 static __attribute__((noinline)) void run_timers(struct percpu *p)
 {

@@ -100,9 +100,11 @@ static void flush_rounds(void *arg)
 		taken += take_once(m, vm, &least);
 		sleep_us(BETWEEN_US);
 	}
-	log_info("selftest: flush: %u of %u pages taken, in %llu ticks, free after %llu and %llu looks, %llu exits by interrupt, %llu by a fault",
-		 taken, ROUNDS, (unsigned long long)least.taken, (unsigned long long)least.done, (unsigned long long)least.polls,
-		 (unsigned long long)(exits(vm, EXIT_IRQ) - irqs), (unsigned long long)(exits(vm, EXIT_FAULT) - faults));
+	log_info("selftest: flush: %u of %u pages taken, in %llu ticks, free after %llu and %llu looks, %llu exits by "
+		 "interrupt, %llu by a fault",
+		 taken, ROUNDS, (unsigned long long)least.taken, (unsigned long long)least.done,
+		 (unsigned long long)least.polls, (unsigned long long)(exits(vm, EXIT_IRQ) - irqs),
+		 (unsigned long long)(exits(vm, EXIT_FAULT) - faults));
 	for (;;)
 		task_block();
 }

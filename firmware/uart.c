@@ -281,7 +281,7 @@ size_t uart_tx_queued(const struct uart *u)
 
 bool uart_busy(const struct uart *u)
 {
-	/* The transmit interrupt is on exactly while there is something to send. Neither is ever so on a line that is not there. */
+	/* The transmit interrupt is on exactly while there is something to send. A line that is not there has neither. */
 	return (u->ier & IER_TX) || (u->quiet_at && host_clock.ticks() < u->quiet_at);
 }
 

@@ -149,15 +149,15 @@ struct engine {
 	 */
 	void (*sync_apic)(struct vcpu *vcpu, int rvi, int svi, const uint64_t eoi_exits[4]);
 	/*
-	 * Without: an interrupt is pending. True when it could be injected now; else EXIT_IRQ_WINDOW is asked for, as by
-	 * want_window().
+	 * Without: an interrupt is pending. True when it could be injected now; else EXIT_IRQ_WINDOW is asked for, as
+	 * by want_window().
 	 */
 	bool (*offer_interrupt)(struct vcpu *vcpu);
 	/* With caps.virtual_interrupts: what sync_apic() would do if all that changed is that @vector was requested. */
 	void (*post_interrupt)(struct vcpu *vcpu, uint8_t vector);
 	/*
-	 * With caps.virtual_interrupts, of a vcpu that has executed HLT: would the highest vector that these two told of
-	 * be delivered by an entry with interrupts enabled?
+	 * With caps.virtual_interrupts, of a vcpu that has executed HLT: would the highest vector that these two told
+	 * of be delivered by an entry with interrupts enabled?
 	 */
 	bool (*interrupt_due)(struct vcpu *vcpu);
 	/* The guest changed its APIC mode: disabled, xAPIC, or x2APIC (chooses the MSR bitmap and virtualisation). */

@@ -141,8 +141,8 @@ static inline bool vcpu_is_here(const struct vcpu *vcpu) { return vcpu->host->th
 
 /*
  * Takes the vcpu off the scheduler, once no CPU has anything of it. Its VM has left the running state, so that its turn
- * ends soon; no lock is held and interrupts are enabled, since that is waited for, until host tick @until at the latest.
- * False: vcpu->cpu has not let go of it, and has been told to; to be called again.
+ * ends soon; no lock is held and interrupts are enabled, since that is waited for, until host tick @until at the
+ * latest. False: vcpu->cpu has not let go of it, and has been told to; to be called again.
  */
 MUST_CHECK bool vcpu_take_off(struct vcpu *vcpu, uint64_t until);
 

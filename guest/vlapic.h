@@ -155,7 +155,7 @@ static inline bool vlapic_end(struct vlapic *l)
 	uint8_t *at;
 	uint32_t left;
 
-	/* Who asks for one may have it now, a level-triggered one is told to the IO-APIC, and the summary must be exact. */
+	/* Who asks for one may have it now, a level-triggered one is told to the IO-APIC, the summary must be exact. */
 	if (unlikely(l->hw_delivery || l->irr_words != 0 || l->tmr_words != 0 || l->isr_words == 0))
 		return false;
 	word = bit_highest(l->isr_words);

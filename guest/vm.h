@@ -146,7 +146,10 @@ enum status vm_start(struct vm *vm, struct error *err);
  * that CPU goes on; until then it can be neither started nor destroyed.
  */
 enum status vm_stop(struct vm *vm, struct error *err);
-/* running -> paused: vcpus off the CPU, guest time frozen. ST_BUSY as above; time freezes when it is resumed or stopped. */
+/*
+ * running -> paused: vcpus off the CPU, guest time frozen. ST_BUSY as above; time freezes when it is resumed or
+ * stopped.
+ */
 enum status vm_pause(struct vm *vm, struct error *err);
 enum status vm_resume(struct vm *vm, struct error *err);
 /* Presses the power button of a running VM: an orderly stop if the guest listens. */
