@@ -109,7 +109,7 @@ static void put_store(struct control *c, struct cbor_writer *w)
 
 	cbor_put_text(w, "store");
 	map = cbor_open(w);
-	storage_put(c, w);
+	cmd_store_put(c, w);
 	cbor_close_map(w, map);
 }
 

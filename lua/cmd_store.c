@@ -92,7 +92,7 @@ static enum status delete_apply(struct control *c, struct command_args *a, struc
 
 /* ---- state ---- */
 
-void storage_put(const struct control *c, struct cbor_writer *w)
+void cmd_store_put(const struct control *c, struct cbor_writer *w)
 {
 	const struct files *files = c->cfg.machine->files;
 	struct kvlog_stats s = {.writable = false};
@@ -148,7 +148,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 
 	(void)a;
 	(void)f;
-	storage_put(c, w);
+	cmd_store_put(c, w);
 	put_upload(&c->upload, w);
 	if (!kv)
 		return ST_OK;
@@ -241,7 +241,7 @@ static enum status format_apply(struct control *c, struct command_args *a, struc
 
 /* ---- housekeeping ---- */
 
-bool storage_step(struct control *c)
+bool cmd_store_step(struct control *c)
 {
 	struct kvlog *kv = c->cfg.machine->files->kv;
 	struct kvlog_stats s;

@@ -472,6 +472,6 @@ bool control_step(struct control *c)
 	more |= push(c);
 	more |= audit_step(c);
 	if (!more)
-		more = storage_step(c);
+		more = cmd_store_step(c);
 	return more || ring_used(&c->input) > 0;
 }

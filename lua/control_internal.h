@@ -204,9 +204,9 @@ void watch_vms(struct control *c);
 /* ---- cmd_store.c ---- */
 
 /* How the writable store is, in an open map. */
-void storage_put(const struct control *c, struct cbor_writer *w);
+void cmd_store_put(const struct control *c, struct cbor_writer *w);
 /* A step of housekeeping, when nothing else is to do; tells once when the store fails. True: there is more. */
-bool storage_step(struct control *c);
+bool cmd_store_step(struct control *c);
 
 /* ---- script.c ---- */
 
