@@ -302,7 +302,7 @@ static enum status check_disk_numbers(const struct vm_config *cfg, const struct 
 		return refuse(cfg, err, ST_INVALID, "%s: %s.shares is %u, it can be 1 to %u", words, unit, n->shares,
 			      RLS_SHARES_MAX);
 	if (n->limit == 0)
-		return refuse(cfg, err, ST_INVALID, "%s: a %s.limit of 0 would never let it read or write", words, unit);
+		return refuse(cfg, err, ST_INVALID, "%s: %s.limit is 0: it would never read or write", words, unit);
 	if (n->reservation > n->limit)
 		return refuse(cfg, err, ST_INVALID, "%s: %s.reservation (%llu) is above %s.limit (%llu)", words, unit,
 			      (unsigned long long)n->reservation, unit, (unsigned long long)n->limit);

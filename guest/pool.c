@@ -54,18 +54,21 @@ static enum status check_names(const struct pool_config *cfg, struct error *err)
 static enum status check_io_numbers(const struct pool_config *cfg, struct error *err)
 {
 	const struct rls *n = &cfg->io.numbers;
+	const char *unit;
 
-	if (cfg->io.unit >= VM_DISK_UNITS)
-		return refuse(cfg, err, ST_INVALID, "io.unit is %u, which is none", (unsigned)cfg->io.unit);
+	if ((unsigned)cfg->io.unit >= VM_DISK_UNITS)
+		return refuse(cfg, err, ST_INVALID, "unit %u of its numbers for disks is unknown", (unsigned)cfg->io.unit);
+	unit = vm_disk_unit_names[cfg->io.unit];
 	if (n->shares < 1 || n->shares > RLS_SHARES_MAX)
-		return refuse(cfg, err, ST_INVALID, "io.shares is %u, it can be 1 to %u", n->shares, RLS_SHARES_MAX);
+		return refuse(cfg, err, ST_INVALID, "%s.shares is %u, it can be 1 to %u", unit, n->shares, RLS_SHARES_MAX);
 	if (n->limit == 0)
-		return refuse(cfg, err, ST_INVALID, "an io.limit of 0 would never let anything through");
+		return refuse(cfg, err, ST_INVALID, "%s.limit is 0: nothing in it would ever read or write", unit);
 	if (n->reservation > n->limit)
-		return refuse(cfg, err, ST_INVALID, "io.reservation (%llu) is above io.limit (%llu)",
-			      (unsigned long long)n->reservation, (unsigned long long)n->limit);
+		return refuse(cfg, err, ST_INVALID, "%s.reservation (%llu) is above %s.limit (%llu)", unit,
+			      (unsigned long long)n->reservation, unit, (unsigned long long)n->limit);
 	if (n->reservation > VM_DISK_RATE_MAX || (n->limit > VM_DISK_RATE_MAX && n->limit != RLS_UNLIMITED))
-		return refuse(cfg, err, ST_OVER_LIMIT, "io.reservation or io.limit is above %llu", VM_DISK_RATE_MAX);
+		return refuse(cfg, err, ST_OVER_LIMIT, "%s.reservation or %s.limit is above %llu", unit, unit,
+			      VM_DISK_RATE_MAX);
 	return ST_OK;
 }
 

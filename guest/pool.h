@@ -42,6 +42,7 @@ struct pool_config {
 	struct {
 		enum vm_disk_unit unit; /* of the numbers, as of a disk (guest/config.h) */
 		struct rls numbers;     /* of all disks below it, in each domain of storage by itself */
+		uint32_t given;         /* BIT(row) of pool_io_knobs[unit] that the definition gave */
 	} io;
 	uint32_t given;           /* BIT(row) of pool_knobs that the definition gave; the others are defaults */
 };
@@ -121,5 +122,6 @@ MUST_CHECK enum status regroup_run(struct machine *m, const struct regroup *r, b
 
 extern const struct counter_table pool_counters;
 extern const struct knob_table pool_knobs;
+extern const struct knob_table pool_io_knobs[VM_DISK_UNITS]; /* a pool has that of its unit */
 
 #endif

@@ -86,6 +86,63 @@ static const struct knob knob_rows[] = {
 	},
 };
 
+/* ---- for storage, which looks at them by itself ---- */
+
+/* The functions of the knob that is @name of the three numbers, whatever they count. */
+#define IO_KNOB(name, type)                                                                                      \
+	static uint64_t get_io_##name(const void *p) { return ((const struct pool *)p)->config.io.numbers.name; }  \
+	static void change_io_##name(struct pool_config *cfg, uint64_t v) { cfg->io.numbers.name = (type)v; }       \
+	static enum status check_io_##name(const void *p, uint64_t value, struct error *err)                         \
+	{                                                                                                           \
+		return check_with(p, change_io_##name, value, err);                                                   \
+	}                                                                                                           \
+	static void set_io_##name(void *p, uint64_t value) { change_io_##name(&((struct pool *)p)->config, value); }
+
+IO_KNOB(shares, uint32_t)
+IO_KNOB(reservation, uint64_t)
+IO_KNOB(limit, uint64_t)
+
+#define IO_FUNCTIONS(name) .get = get_io_##name, .check = check_io_##name, .set = set_io_##name
+
+/* The same rows for both units, in the order of those for the processors. */
+#define IO_ROWS(prefix, unit, what)                                                                              \
+	{                                                                                                           \
+		{                                                                                                    \
+			.name = prefix ".shares", .type = KNOB_NUMBER, .measure = MEASURE_COUNT,                       \
+			.member = MEMBER_SHARES, .min = 1, .max = RLS_SHARES_MAX, .otherwise = RLS_SHARES_DEFAULT,     \
+			IO_FUNCTIONS(shares), .help = "Its weight at each device among what is beside it, in " what,   \
+		},                                                                                                   \
+		{                                                                                                    \
+			.name = prefix ".reservation", .type = KNOB_NUMBER, .measure = unit,                           \
+			.member = MEMBER_RESERVATION, .max = VM_DISK_RATE_MAX, IO_FUNCTIONS(reservation),              \
+			.help = "What all in it get of each device in any case, in " what " a second",                 \
+		},                                                                                                   \
+		{                                                                                                    \
+			.name = prefix ".limit", .type = KNOB_NUMBER, .measure = unit, .member = MEMBER_LIMIT,         \
+			.min = 1, .max = VM_DISK_RATE_MAX, .none = true, .otherwise = KNOB_NONE,                       \
+			IO_FUNCTIONS(limit), .help = "What all in it together get of each device at most, in " what " a second", \
+		},                                                                                                   \
+	}
+
+static const struct knob iops_rows[] = IO_ROWS("iops", MEASURE_COUNT, "requests");
+static const struct knob bandwidth_rows[] = IO_ROWS("bandwidth", MEASURE_BYTES, "bytes");
+
+static bool io_given(const void *object, size_t row, const char **where)
+{
+	const struct pool *p = object;
+
+	*where = p->config.origin;
+	return (p->config.io.given & BIT(row)) != 0;
+}
+
+#define IO_TABLE(table) {.group = "pool", .rows = (table), .count = ARRAY_SIZE(table), .given = io_given}
+
+const struct knob_table pool_io_knobs[VM_DISK_UNITS] = {
+	[VM_DISK_IOPS] = IO_TABLE(iops_rows), [VM_DISK_BYTES] = IO_TABLE(bandwidth_rows),
+};
+
+/* ---- the whole ---- */
+
 static bool given(const void *object, size_t row, const char **where)
 {
 	const struct pool *p = object;

@@ -227,13 +227,10 @@ static bool given(const void *object, size_t row, const char **where)
 	return (vm_disk_at(p)->given & BIT(row)) != 0;
 }
 
+#define KNOB_TABLE(table) {.group = VM_DISK_GROUP, .rows = (table), .count = ARRAY_SIZE(table), .given = given}
+
 const struct knob_table vm_disk_knobs[VM_DISK_UNITS] = {
-	[VM_DISK_IOPS] = {
-		.group = VM_DISK_GROUP, .rows = iops_rows, .count = ARRAY_SIZE(iops_rows), .given = given,
-	},
-	[VM_DISK_BYTES] = {
-		.group = VM_DISK_GROUP, .rows = bandwidth_rows, .count = ARRAY_SIZE(bandwidth_rows), .given = given,
-	},
+	[VM_DISK_IOPS] = KNOB_TABLE(iops_rows), [VM_DISK_BYTES] = KNOB_TABLE(bandwidth_rows),
 };
 
 _Static_assert(RLS_UNLIMITED == KNOB_NONE, "no limit is none");

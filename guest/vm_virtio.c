@@ -184,7 +184,7 @@ void vm_virtio_renumber(struct vm_virtio *v, unsigned index)
 	const struct machine *m = v->vm->machine;
 	struct disk_device *d = index < VM_DISKS_MAX ? v->disks[index] : NULL;
 
-	if (d && d->opened)
+	if (d && d->opened && m->disk_ops->set)
 		m->disk_ops->set(m->disk_ctx, &d->source, &v->vm->config.disks[index]);
 }
 

@@ -36,9 +36,12 @@ struct vm_disk_ops {
 			    struct error *err);
 	/* No request is under way any more. */
 	void (*close)(void *ctx, struct vm_disk_source *source);
-	/* The disk's unit and numbers are now those of @disk, which vm_config_check() allows. Masked, no lock. */
+	/*
+	 * The disk's unit and numbers are now those of @disk, which vm_config_check() allows. Masked, no lock.
+	 * NULL: the opener looks by itself.
+	 */
 	void (*set)(void *ctx, struct vm_disk_source *source, const struct vm_disk *disk);
-	/* Of the I/O scheduler, for this opening; masked, no lock. NULL: no scheduler counts. */
+	/* What an I/O scheduler has counted for this opening; masked, no lock. NULL: there is none. */
 	void (*figures)(void *ctx, struct vm_disk_source *source, struct iosched_figures *out);
 };
 

@@ -19,13 +19,33 @@
 
 /* ---- definitions ---- */
 
-/* linux { ... }: the table again, with the protocol in it. */
-static int boot_protocol(lua_State *L)
+void api_where(lua_State *L, char *out)
 {
-	const char *protocol = lua_tostring(L, lua_upvalueindex(1));
+	const char *text;
+	size_t len;
+
+	luaL_where(L, 1);
+	text = lua_tolstring(L, -1, &len);
+	if (len >= 2) /* it ends in ": " */
+		len -= 2;
+	log_clean(out, VM_PATH_MAX, text, len);
+	lua_pop(L, 1);
+}
+
+/* linux { ... }, virtio { ... }: the table again, with the word in it. */
+static const struct table_word {
+	const char *word, *key, *example;
+} table_words[] = {
+	{"linux", "protocol", "image"}, {"pvh", "protocol", "image"}, {"multiboot", "protocol", "image"},
+	{"virtio", "device", "volume"},
+};
+
+static int table_word(lua_State *L)
+{
+	const struct table_word *w = lua_touserdata(L, lua_upvalueindex(1));
 
 	if (!lua_istable(L, 1))
-		return luaL_error(L, "%s takes a table, as in %s { image = \"...\" }", protocol, protocol);
+		return luaL_error(L, "%s takes a table, as in %s { %s = \"...\" }", w->word, w->word, w->example);
 	lua_newtable(L);
 	lua_pushnil(L);
 	while (lua_next(L, 1)) {
@@ -33,8 +53,8 @@ static int boot_protocol(lua_State *L)
 		lua_insert(L, -2);
 		lua_rawset(L, 2);
 	}
-	lua_pushstring(L, protocol);
-	lua_setfield(L, 2, "protocol");
+	lua_pushstring(L, w->word);
+	lua_setfield(L, 2, w->key);
 	return 1;
 }
 
@@ -274,13 +294,12 @@ static void set_function(lua_State *L, struct control *c, const char *name, lua_
 
 void api_open_vm(lua_State *L, struct control *c)
 {
-	static const char *const protocols[] = {"linux", "pvh", "multiboot"};
 	static const enum vm_command verbs[] = {VM_START, VM_STOP, VM_PAUSE, VM_RESUME, VM_DESTROY, VM_INFO, VM_POWER};
 
-	for (size_t i = 0; i < ARRAY_SIZE(protocols); i++) {
-		lua_pushstring(L, protocols[i]);
-		lua_pushcclosure(L, boot_protocol, 1);
-		lua_setglobal(L, protocols[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(table_words); i++) {
+		lua_pushlightuserdata(L, (void *)(uintptr_t)&table_words[i]);
+		lua_pushcclosure(L, table_word, 1);
+		lua_setglobal(L, table_words[i].word);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		set_function(L, c, command_find(GROUP_VM, verbs[i])->name, verb, verbs[i]);

@@ -191,9 +191,10 @@ static void put_table(struct control *c, const struct tree_table *t, struct cbor
 	struct tree_figures figures = {.table = NULL};
 	struct tree_item item = {.table = *t};
 	struct cbor_mark triple = cbor_open(w), list;
+	char instance[TREE_INSTANCE_MAX];
 
 	cbor_put_text(w, t->counters->group);
-	cbor_put_text(w, tree_instance(t));
+	cbor_put_text(w, tree_instance(t, instance));
 	list = cbor_open(w);
 	for (item.row = 0; item.row < t->counters->count; item.row++)
 		put_row(c, &item, &figures, w);

@@ -194,9 +194,14 @@ enum status pool_create_apply(struct control *c, struct command_args *a, struct 
 
 /* ---- set ---- */
 
-/* What the pool is to be; @given: which of its numbers the request has. */
+/* Which of its numbers a request has, by the rows of their tables. */
+struct given {
+	uint32_t cpu, io;
+};
+
+/* What the pool is to be. */
 static enum status read_set(struct control *c, const struct command_args *a, struct pool **p, struct pool_config *out,
-			    uint32_t *given, struct failure *f)
+			    struct given *given, struct failure *f)
 {
 	struct pool_config from;
 	struct define_source src;
@@ -207,49 +212,58 @@ static enum status read_set(struct control *c, const struct command_args *a, str
 	if (pool_is_own(*p))
 		return fail(&f->error, ST_DENIED, "pool %s is the machine's own", (*p)->config.name);
 	from = (*p)->config;
-	from.given = 0;
+	from.given = from.io.given = 0;
 	src = (struct define_source){.name = a->name.text, .name_len = a->name.len, .origin = (*p)->config.origin};
 	st = define_decode_pool(&src, config_of(a), &from, out, &f->error);
 	if (st == ST_OK)
 		st = pools_usable(c, out->parent, &f->error);
 	if (st != ST_OK)
 		return st;
-	*given = out->given;
+	if (out->io.unit != (*p)->config.io.unit)
+		return fail(&f->error, ST_INVALID, "pool %s: its disks are counted in %s: only a new definition changes that",
+			    (*p)->config.name, vm_disk_unit_names[(*p)->config.io.unit]);
+	*given = (struct given){out->given, out->io.given};
 	out->given = (*p)->config.given;
+	out->io.given = (*p)->config.io.given;
 	return pool_check(*p, out, &f->error);
 }
 
-static struct setting_change change_of(struct pool *p, unsigned row, const struct pool_config *to)
+static struct setting_change change_of(struct pool *p, const struct knob_table *t, unsigned row,
+				       const struct pool_config *to)
 {
 	struct pool copy = {.config = *to};
 	struct setting_change change = {
-		.item = {.table = {.knobs = &pool_knobs, .object = p, .pool = p}, .row = row}, .origin = ORIGIN_OPERATOR,
+		.item = {.table = {.knobs = t, .object = p, .pool = p}, .row = row}, .origin = ORIGIN_OPERATOR,
 	};
 
-	change.value = pool_knobs.rows[row].get(&copy);
+	change.value = t->rows[row].get(&copy);
 	return change;
 }
 
-static enum status check_room(struct control *c, struct pool *p, const struct pool_config *to, uint32_t given,
+static enum status check_room(struct control *c, struct pool *p, const struct pool_config *to, const struct given *given,
 			      struct failure *f)
 {
 	static struct setting_change changes[32]; /* the control task's; too large for its stack */
+	const struct knob_table *io = &pool_io_knobs[to->io.unit];
 	unsigned count = 0;
 
 	for (unsigned row = 0; row < pool_knobs.count; row++)
-		if (given & BIT(row))
-			changes[count++] = change_of(p, row, to);
+		if (given->cpu & BIT(row))
+			changes[count++] = change_of(p, &pool_knobs, row, to);
+	for (unsigned row = 0; row < io->count; row++)
+		if (given->io & BIT(row))
+			changes[count++] = change_of(p, io, row, to);
 	return settings_check_room(c, changes, count, &f->error);
 }
 
 enum status pool_set_decode(struct control *c, struct command_args *a, struct failure *f)
 {
 	struct pool_config to;
-	uint32_t given;
+	struct given given;
 	struct pool *p;
 	enum status st = read_set(c, a, &p, &to, &given, f);
 
-	return st == ST_OK ? check_room(c, p, &to, given, f) : st;
+	return st == ST_OK ? check_room(c, p, &to, &given, f) : st;
 }
 
 static void set_place(struct control *c, struct pool *p, const struct pool_config *to)
@@ -266,26 +280,33 @@ static void set_place(struct control *c, struct pool *p, const struct pool_confi
 }
 
 /* Rows are in the order shares, reservation, limit: a limit that stays above the present reservation goes first. */
-static void set_numbers(struct control *c, struct pool *p, const struct pool_config *to, uint32_t given)
+static void set_table(struct control *c, struct pool *p, const struct pool_config *to, const struct knob_table *t,
+		      uint32_t given, bool limit_first)
 {
-	bool limit_first = to->cpu.numbers.limit >= p->config.cpu.numbers.reservation;
-
-	for (unsigned i = 0; i < pool_knobs.count; i++) {
-		unsigned row = limit_first ? (unsigned)pool_knobs.count - 1 - i : i;
+	for (unsigned i = 0; i < t->count; i++) {
+		unsigned row = limit_first ? (unsigned)t->count - 1 - i : i;
 		struct setting_change change;
 
 		if (!(given & BIT(row)))
 			continue;
-		change = change_of(p, row, to);
+		change = change_of(p, t, row, to);
 		change_apply(c, &change);
 	}
+}
+
+static void set_numbers(struct control *c, struct pool *p, const struct pool_config *to, const struct given *given)
+{
+	const struct pool_config *now = &p->config;
+
+	set_table(c, p, to, &pool_knobs, given->cpu, to->cpu.numbers.limit >= now->cpu.numbers.reservation);
+	set_table(c, p, to, &pool_io_knobs[to->io.unit], given->io, to->io.numbers.limit >= now->io.numbers.reservation);
 }
 
 /* Every step between is admitted: less is promised before it moves, more afterwards. */
 enum status pool_set_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
 	struct pool_config to;
-	uint32_t given;
+	struct given given;
 	struct pool *p;
 	enum status st = read_set(c, a, &p, &to, &given, f);
 	bool less;
@@ -295,10 +316,10 @@ enum status pool_set_apply(struct control *c, struct command_args *a, struct cbo
 	less = to.cpu.numbers.reservation < p->config.cpu.numbers.reservation;
 	audit_on(c, p->config.name, strlen(p->config.name));
 	if (less)
-		set_numbers(c, p, &to, given);
+		set_numbers(c, p, &to, &given);
 	set_place(c, p, &to);
 	if (!less)
-		set_numbers(c, p, &to, given);
+		set_numbers(c, p, &to, &given);
 	pools_changed(c, p);
 	put_pool(c, p, w);
 	return ST_OK;

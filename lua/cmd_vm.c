@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "guest/vm_disk.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
@@ -130,11 +131,48 @@ static void put_cpu(const struct vm_info *info, struct cbor_writer *w)
 	cbor_close_map(w, map);
 }
 
+/* Counters of a disk that an operator looks at first; all of them are below vm.NAME.disk.DISK. */
+static const char *const disk_words[] = {
+	"reads", "writes", "read", "written", "errors", "in_flight", "waiting_for_space",
+};
+
+static void put_disk(struct control *c, const struct vm *vm, unsigned index, struct cbor_writer *w)
+{
+	const struct counter_table *t = &vm_disk_counters;
+	_Alignas(8) uint8_t figures[COUNTER_FIGURES_MAX];
+	struct cbor_mark map = cbor_open(w);
+	unsigned long masked;
+
+	command_put_text(w, "volume", vm->config.disks[index].volume);
+	masked = control_mask(c);
+	t->figures(&vm->disk_places[index], figures);
+	control_unmask(c, masked);
+	for (size_t i = 0; i < ARRAY_SIZE(disk_words); i++)
+		for (size_t row = 0; row < t->count; row++)
+			if (strcmp(t->rows[row].name, disk_words[i]) == 0)
+				command_put_uint(w, disk_words[i], counter_value(&t->rows[row], figures, 0));
+	cbor_close_map(w, map);
+}
+
+static void put_disks(struct control *c, const struct vm *vm, struct cbor_writer *w)
+{
+	struct cbor_mark map;
+
+	if (vm->config.disk_count == 0)
+		return;
+	cbor_put_text(w, "disks");
+	map = cbor_open(w);
+	for (unsigned i = 0; i < vm->config.disk_count; i++) {
+		cbor_put_text(w, vm->config.disks[i].name);
+		put_disk(c, vm, i, w);
+	}
+	cbor_close_map(w, map);
+}
+
 static enum status info_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
 	struct vm_info info;
 
-	(void)c;
 	(void)f;
 	vm_info(a->vm, &info);
 	command_put_uint(w, "id", a->vm->id);
@@ -150,6 +188,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	put_cpu(&info, w);
 	command_put_uint(w, "exits", info.exits);
 	put_exits(&info, w);
+	put_disks(c, a->vm, w);
 	command_put_uint(w, "injected", info.injected);
 	command_put_uint(w, "denied_msrs", info.denied_msrs);
 	command_put_uint(w, "bus_misses", info.bus_misses);

@@ -144,6 +144,26 @@ static enum status read_shares(struct decoder *d, const char *key, struct cbor_v
 	return ST_OK;
 }
 
+/* "none" where that is a limit. */
+static bool takes_none(const char *key, struct cbor_value v, uint64_t *out)
+{
+	if (strcmp(key, "limit") != 0 || !cbor_is_text(v, "none"))
+		return false;
+	*out = RLS_UNLIMITED;
+	return true;
+}
+
+/* So many a second. */
+static enum status read_rate(struct decoder *d, const char *key, struct cbor_value v, uint64_t *out)
+{
+	if (takes_none(key, v, out))
+		return ST_OK;
+	if (cbor_type_of(v) == CBOR_TAG)
+		return decode_refuse(d, ST_INVALID, "%s%s is a plain number, of requests a second, and takes no unit",
+				     d->path, key);
+	return cbor_get_uint(v, out) ? ST_OK : decode_wrong_type(d, key, "a whole number", v);
+}
+
 /* Parts of one CPU: from a script a quantity, on the wire millionths. */
 static enum status read_part(struct decoder *d, const char *key, struct cbor_value v, uint64_t *out)
 {
@@ -151,10 +171,8 @@ static enum status read_part(struct decoder *d, const char *key, struct cbor_val
 	struct cbor_value content;
 	uint64_t tag, n;
 
-	if (strcmp(key, "limit") == 0 && cbor_is_text(v, "none")) {
-		*out = RLS_UNLIMITED;
+	if (takes_none(key, v, out))
 		return ST_OK;
-	}
 	if (!cbor_get_tag(v, &tag, &content)) {
 		if (!cbor_get_uint(v, &n))
 			return decode_wrong_type(d, key, d->src->units ? want : "a number of millionths of one CPU", v);
@@ -219,16 +237,16 @@ static enum status read_choice(struct decoder *d, const struct setting *row, str
 
 static enum status read_section(struct decoder *d, const struct section *section, struct cbor_value v);
 
-static enum status read_subsection(struct decoder *d, const struct setting *row, struct cbor_value v)
+enum status decode_section(struct decoder *d, const struct section *section, const char *key, struct cbor_value v)
 {
 	char above[DECODE_PATH_MAX];
 	enum status st;
 
 	if (cbor_type_of(v) != CBOR_MAP)
-		return decode_wrong_type(d, row->key, "a table of settings", v);
+		return decode_wrong_type(d, key, "a table of settings", v);
 	memcpy(above, d->path, sizeof above);
-	format(d->path, sizeof d->path, "%s%s.", above, row->key);
-	st = read_section(d, row->detail, v);
+	format(d->path, sizeof d->path, "%s%s.", above, key);
+	st = read_section(d, section, v);
 	memcpy(d->path, above, sizeof above);
 	return st;
 }
@@ -238,7 +256,7 @@ static void note_given(struct decoder *d, const char *key)
 {
 	char name[DECODE_PATH_MAX];
 
-	format(name, sizeof name, "%s%s", d->path, key);
+	format(name, sizeof name, "%s%s", d->path + d->below, key);
 	for (size_t i = 0; i < d->knobs->count; i++)
 		if (strcmp(d->knobs->rows[i].name, name) == 0)
 			*d->given |= (uint32_t)BIT(i);
@@ -261,6 +279,10 @@ static enum status read_setting(struct decoder *d, const struct setting *row, st
 		return read_shares(d, row->key, v, field);
 	case KIND_PART:
 		return read_part(d, row->key, v, field);
+	case KIND_RATE:
+		return read_rate(d, row->key, v, field);
+	case KIND_BYTE_RATE:
+		return takes_none(row->key, v, field) ? ST_OK : decode_size(d, row->key, v, field);
 	case KIND_CPUS:
 		return read_cpus(d, row->key, v, field);
 	case KIND_CHOICE:
@@ -268,7 +290,7 @@ static enum status read_setting(struct decoder *d, const struct setting *row, st
 	case KIND_OWN:
 		return row->read(d, row->key, v, field);
 	case KIND_SECTION:
-		return read_subsection(d, row, v);
+		return decode_section(d, row->detail, row->key, v);
 	}
 	return ST_UNSUPPORTED;
 }

@@ -23,6 +23,8 @@ enum decode_kind {
 	KIND_SIZE,    /* uint64_t, bytes */
 	KIND_SHARES,  /* uint32_t */
 	KIND_PART,    /* uint64_t, millionths of one CPU; the key limit takes "none" too */
+	KIND_RATE,    /* uint64_t, a plain number; the key limit takes "none" too, here and below */
+	KIND_BYTE_RATE, /* uint64_t, bytes */
 	KIND_CPUS,    /* uint64_t, a bitmap */
 	KIND_CHOICE,  /* unsigned */
 	KIND_OWN,     /* read by a function */
@@ -49,7 +51,8 @@ struct decoder {
 	const char *what;   /* it is: "VM", "pool" */
 	const struct define_source *src;
 	void *base;         /* the struct that is filled */
-	const struct knob_table *knobs; /* those of its settings that are knobs, */
+	const struct knob_table *knobs; /* those of its settings that are knobs, called by what follows the first */
+	size_t below;       /* characters of path, */
 	uint32_t *given;    /* and a bit for each of them that was given */
 	struct error *err;
 	char path[DECODE_PATH_MAX]; /* "boot." inside section boot, "" at the top */
@@ -66,6 +69,9 @@ MUST_CHECK enum status decode_settings(struct decoder *d, const struct section *
 /* ---- for functions of KIND_OWN ---- */
 
 __attribute__((format(printf, 3, 4))) enum status decode_refuse(struct decoder *d, enum status st, const char *fmt, ...);
+/* @v, which must be a map, by @section's rows below @key. */
+MUST_CHECK enum status decode_section(struct decoder *d, const struct section *section, const char *key,
+				      struct cbor_value v);
 enum status decode_wrong_type(struct decoder *d, const char *key, const char *want, struct cbor_value v);
 MUST_CHECK enum status decode_text(struct decoder *d, const char *key, struct cbor_value v, char *out, size_t size);
 MUST_CHECK enum status decode_size(struct decoder *d, const char *key, struct cbor_value v, uint64_t *out);

@@ -6,7 +6,7 @@
 
 #include "guest/machine.h"
 #include "lib/bits.h"
-#include "lua/decode.h"
+#include "lua/define_disk.h"
 
 #define AT(field) offsetof(struct vm_config, field)
 #define TEXT(key, field) {key, KIND_TEXT, AT(field), sizeof ((struct vm_config *)0)->field, NULL, NULL}
@@ -101,6 +101,8 @@ static const struct setting top_rows[] = {
 	{"boot", KIND_SECTION, 0, 0, &boot_section, NULL},
 	{"cpu", KIND_SECTION, 0, 0, &cpu_section, NULL},
 	{"mem", KIND_SECTION, 0, 0, &mem_section, NULL},
+	{"disk", KIND_OWN, 0, 0, NULL, define_read_disks},
+	{"rng", KIND_BOOL, AT(rng), 0, NULL, NULL},
 	TEXT("pool", pool),
 	{"on_reset", KIND_CHOICE, AT(on_reset), 0, reset_action_names, NULL},
 	{"autostart", KIND_BOOL, AT(autostart), 0, NULL, NULL},
@@ -195,6 +197,8 @@ void define_encode(const struct vm_config *cfg, struct cbor_writer *w)
 	encode_number(w, "size", cfg->memory.size);
 	encode_number(w, "reservation", cfg->memory.reservation);
 	cbor_close_map(w, sub);
+	define_put_disks(cfg, w);
+	encode_flag(w, "rng", cfg->rng);
 	encode_text(w, "on_reset", reset_action_names[cfg->on_reset]);
 	encode_flag(w, "autostart", cfg->autostart);
 	encode_flag(w, "acpi", cfg->acpi);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "guest/vm_cpu.h"
+#include "guest/vm_disk.h"
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "lua/change.h"
@@ -20,9 +21,6 @@
 #include "lua/genpools.h"
 #include "lua/genstore.h"
 
-#define WANTED_BYTES (VMS_MAX * sizeof(struct vm_config))
-#define ENCODED_MAX 6144u
-#define KEY_MAX 32
 enum status generation_plan(struct control *c, const char *origin, const char *text, size_t len,
 			    struct cbor_writer *w, struct error *err)
 {
@@ -64,8 +62,10 @@ static enum status define_new(struct control *c, struct error *err)
 
 static void redefine(struct control *c, struct vm *vm, const struct vm_config *cfg)
 {
-	unsigned long masked = control_mask(c);
+	unsigned long masked;
 
+	settings_redefining(c, vm, cfg);
+	masked = control_mask(c);
 	if (genplan_at_rest(vm)) {
 		vm->config = *cfg;
 	} else { /* the rest is equal, or what the machine was built with by an operator's setting */
@@ -75,6 +75,7 @@ static void redefine(struct control *c, struct vm *vm, const struct vm_config *c
 	settings_redefined(c, vm);
 	masked = control_mask(c);
 	vm_cpu_changed(vm); /* the scheduler has it already, with what lies above the definition */
+	vm_disks_changed(vm);
 	control_unmask(c, masked);
 	log_info("VM %s: defined anew (%s)", cfg->name, cfg->origin);
 }
@@ -117,6 +118,7 @@ static void commit(struct control *c, uint64_t number, const char *origin)
 {
 	genpools_commit(c);
 	remove_old(c);
+	genplan_follow_disks();
 	for (unsigned i = 0; i < genplan.wanted_count; i++) {
 		struct vm *vm = vm_find(c->cfg.machine, genplan.wanted[i].name);
 

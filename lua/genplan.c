@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "guest/vm_disk.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/format.h"
@@ -15,7 +16,7 @@
 #include "lua/genpools.h"
 
 #define WANTED_BYTES (VMS_MAX * sizeof(struct vm_config))
-#define ENCODED_MAX 6144u
+#define ENCODED_MAX 8192u
 #define KEY_MAX 32
 
 struct plan genplan;
@@ -107,7 +108,7 @@ static void note_any(void *ctx, const char *key)
 /* What a running VM's machine was built from: all but what genplan_take_live() takes. */
 static void note_fixed(void *ctx, const char *key)
 {
-	static const char *const live[] = {"on_reset", "autostart", "pool", "cpu"};
+	static const char *const live[] = {"on_reset", "autostart", "pool", "cpu", "disk"};
 	char *out = ctx;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
@@ -128,6 +129,10 @@ void genplan_take_live(struct vm_config *cfg, const struct vm_config *from)
 	memcpy(cfg->pool, from->pool, sizeof cfg->pool);
 	cfg->cpu = from->cpu;
 	cfg->cpu.count = count;
+	for (unsigned i = 0; i < cfg->disk_count; i++) {
+		cfg->disks[i].numbers = from->disks[i].numbers;
+		cfg->disks[i].given = from->disks[i].given;
+	}
 }
 
 static void put_key(void *ctx, const char *key)
@@ -157,12 +162,25 @@ struct vm *genplan_next_removed(struct control *c, const struct vm *prev)
 	return vm;
 }
 
-static bool count_differs(struct control *c, struct vm *vm, const struct vm_config *cfg)
+static bool same_disk(const struct vm_disk *a, const struct vm_disk *b)
+{
+	return strcmp(a->name, b->name) == 0 && strcmp(a->volume, b->volume) == 0 && strcmp(a->serial, b->serial) == 0 &&
+	       a->read_only == b->read_only && a->queues == b->queues && a->unit == b->unit;
+}
+
+/* What keys that are live have in them that is not. */
+static void note_fixed_part(struct control *c, struct vm *vm, const struct vm_config *cfg, char key[KEY_MAX])
 {
 	static struct vm_config present;
 
 	settings_definition(c, vm, &present);
-	return present.cpu.count != cfg->cpu.count;
+	if (present.cpu.count != cfg->cpu.count)
+		format(key, KEY_MAX, "cpu.count");
+	else if (present.disk_count != cfg->disk_count)
+		format(key, KEY_MAX, "disk");
+	for (unsigned i = 0; !key[0] && i < cfg->disk_count; i++)
+		if (!same_disk(&present.disks[i], &cfg->disks[i]))
+			format(key, KEY_MAX, "disk.%s", cfg->disks[i].name);
 }
 
 static enum status check_changed(struct control *c, struct vm *vm, const struct vm_config *cfg, struct error *err)
@@ -172,8 +190,8 @@ static enum status check_changed(struct control *c, struct vm *vm, const struct 
 	if (genplan_at_rest(vm))
 		return ST_OK;
 	redefinition(c, vm, cfg, note_fixed, key);
-	if (!key[0] && count_differs(c, vm, cfg))
-		format(key, sizeof key, "cpu.count");
+	if (!key[0])
+		note_fixed_part(c, vm, cfg, key);
 	if (!key[0])
 		return ST_OK;
 	return fail(err, ST_BAD_STATE, "VM %s (%.64s): %s differs, and it is %s: stop it first", cfg->name, cfg->origin,
@@ -210,6 +228,32 @@ static enum status compare(struct control *c, struct error *err)
 	return st;
 }
 
+/* True when @item is of a disk that @cfg does not have, or counts in another unit. */
+static bool disk_is_gone(const struct tree_item *item, const struct vm_config *cfg)
+{
+	const struct vm_disk *disk;
+	unsigned at;
+
+	if (!item->table.disk)
+		return false;
+	disk = &item->table.vm->config.disks[item->table.disk - 1];
+	at = vm_disk_index(cfg, disk->name);
+	return at == cfg->disk_count || cfg->disks[at].unit != disk->unit;
+}
+
+void genplan_follow_disks(void)
+{
+	for (unsigned i = 0; i < genplan.setting_count; i++) {
+		struct tree_table *t = &genplan.settings[i].item.table;
+		const struct vm_config *cfg = t->disk ? find_wanted(t->vm->config.name) : NULL;
+
+		if (!cfg)
+			continue;
+		t->disk = vm_disk_index(cfg, t->vm->config.disks[t->disk - 1].name) + 1;
+		t->object = &t->vm->disk_places[t->disk - 1];
+	}
+}
+
 /* What the text sets must be there afterwards, and all of it must fit. */
 static enum status check_settings(struct control *c, struct error *err)
 {
@@ -222,6 +266,10 @@ static enum status check_settings(struct control *c, struct error *err)
 				    genplan.settings[i].where, p->config.name);
 		if (vm && c->generation.owned[vm->id] && !find_wanted(vm->config.name))
 			return fail(err, ST_INVALID, "%s: a setting of VM %s, which is not in the text any more",
+				    genplan.settings[i].where, vm->config.name);
+		if (vm && find_wanted(vm->config.name) &&
+		    disk_is_gone(&genplan.settings[i].item, find_wanted(vm->config.name)))
+			return fail(err, ST_INVALID, "%s: a setting of a disk of VM %s, which the text does not have like that",
 				    genplan.settings[i].where, vm->config.name);
 	}
 	return settings_check_room(c, genplan.settings, genplan.setting_count, err);
@@ -402,7 +450,8 @@ static void put_dropped(struct control *c, struct cbor_writer *w)
 		const struct vm_config *cfg = vm ? find_wanted(vm->config.name) : NULL;
 
 		if (find_recorded(&item) || (vm && c->generation.owned[vm->id] && !cfg) ||
-		    (p && c->generation.owned_pools[p->id] && !genpools_wants(p->config.name)))
+		    (p && c->generation.owned_pools[p->id] && !genpools_wants(p->config.name)) ||
+		    (cfg && disk_is_gone(&item, cfg)))
 			continue;
 		settings_without_generation(c, &item, cfg, p ? genpools_wanted(p) : NULL, &after);
 		put_dropped_one(&item, &after, w);

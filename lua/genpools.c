@@ -162,12 +162,19 @@ static enum status check_vms(struct control *c, struct error *err)
 	return ST_OK;
 }
 
+static bool same_numbers(const struct rls *x, const struct rls *y)
+{
+	return x->shares == y->shares && x->reservation == y->reservation && x->limit == y->limit;
+}
+
+static bool same_io(const struct pool_config *a, const struct pool_config *b)
+{
+	return a->io.unit == b->io.unit && same_numbers(&a->io.numbers, &b->io.numbers);
+}
+
 static bool same(const struct pool_config *a, const struct pool_config *b)
 {
-	const struct rls *x = &a->cpu.numbers, *y = &b->cpu.numbers;
-
-	return strcmp(a->parent, b->parent) == 0 && x->shares == y->shares && x->reservation == y->reservation &&
-	       x->limit == y->limit;
+	return strcmp(a->parent, b->parent) == 0 && same_numbers(&a->cpu.numbers, &b->cpu.numbers) && same_io(a, b);
 }
 
 static enum status compare(struct control *c, struct error *err)
@@ -443,9 +450,10 @@ static void put_changed(struct control *c, struct cbor_writer *w, unsigned i)
 	list = cbor_open(w);
 	if (strcmp(present.parent, plan.wanted[i].parent) != 0)
 		cbor_put_text(w, "parent");
-	memcpy(present.parent, plan.wanted[i].parent, sizeof present.parent);
-	if (!same(&present, &plan.wanted[i]))
+	if (!same_numbers(&present.cpu.numbers, &plan.wanted[i].cpu.numbers))
 		cbor_put_text(w, "cpu");
+	if (!same_io(&present, &plan.wanted[i]))
+		cbor_put_text(w, vm_disk_unit_names[plan.wanted[i].io.unit]);
 	cbor_close_array(w, list);
 	cbor_close_map(w, map);
 }

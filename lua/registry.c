@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "guest/vm_disk.h"
 #include "lib/addr.h"
 #include "lib/bits.h"
 #include "lib/format.h"
@@ -17,7 +18,10 @@
 #include "lua/declare.h"
 #include "lua/hint.h"
 
-#define TABLES_EACH 2u /* of a VM and of a pool: counters and knobs */
+#define TABLES_EACH 2u /* of a VM and of a disk: counters and knobs */
+#define POOL_TABLES 3u /* and two tables of knobs */
+#define VM_TABLES (TABLES_EACH * (1 + VM_DISKS_MAX))
+#define DISKS ".disk." /* between the name of a VM and that of its disk */
 #define SHOWN_MAX 64
 #define ROW_SHIFT 8
 #define TABLE_SHIFT 16
@@ -64,16 +68,50 @@ static unsigned fixed_tables(const struct control *c)
 	return HOST_TABLES + c->cfg.counter_count + c->cfg.knob_count;
 }
 
-static unsigned table_count(const struct control *c) { return fixed_tables(c) + TABLES_EACH * (VMS_MAX + POOL_IDS); }
+static unsigned table_count(const struct control *c)
+{
+	return fixed_tables(c) + VM_TABLES * VMS_MAX + POOL_TABLES * POOL_IDS;
+}
+
+_Static_assert(VMS_MAX < BIT(TREE_OWNER_DISK_SHIFT) && VM_DISKS_MAX < TREE_OWNER_POOL >> TREE_OWNER_DISK_SHIFT,
+	       "tree_owner() has place for both");
+
+static struct tree_table disk_counters(struct vm *vm, unsigned index)
+{
+	return (struct tree_table){
+		.counters = &vm_disk_counters, .object = &vm->disk_places[index], .vm = vm, .disk = index + 1,
+	};
+}
+
+struct tree_table tree_disk_knobs(struct vm *vm, unsigned index)
+{
+	return (struct tree_table){
+		.knobs = &vm_disk_knobs[vm->config.disks[index].unit], .object = &vm->disk_places[index], .vm = vm,
+		.disk = index + 1,
+	};
+}
+
+static bool disk_table(struct vm *vm, unsigned i, struct tree_table *out)
+{
+	unsigned index = i / TABLES_EACH;
+
+	if (index >= vm->config.disk_count)
+		return false;
+	*out = i % TABLES_EACH ? tree_disk_knobs(vm, index) : disk_counters(vm, index);
+	return true;
+}
 
 static bool vm_table(struct control *c, unsigned i, struct tree_table *out)
 {
-	struct vm *vm = vm_by_id(c->cfg.machine, i / TABLES_EACH + 1);
+	struct vm *vm = vm_by_id(c->cfg.machine, i / VM_TABLES + 1);
 
+	i %= VM_TABLES;
 	if (!vm)
 		return false;
+	if (i >= TABLES_EACH)
+		return disk_table(vm, i - TABLES_EACH, out);
 	*out = (struct tree_table){.object = vm, .vm = vm};
-	if (i % TABLES_EACH)
+	if (i)
 		out->knobs = &vm_knobs;
 	else
 		out->counters = &vm_counters;
@@ -83,15 +121,16 @@ static bool vm_table(struct control *c, unsigned i, struct tree_table *out)
 /* The machine's own have no settings. */
 static bool pool_table(struct control *c, unsigned i, struct tree_table *out)
 {
-	struct pool *p = pool_by_id(c->cfg.machine, i / TABLES_EACH + 1);
+	struct pool *p = pool_by_id(c->cfg.machine, i / POOL_TABLES + 1);
 
-	if (!p || (i % TABLES_EACH && pool_is_own(p)))
+	i %= POOL_TABLES;
+	if (!p || (i && pool_is_own(p)))
 		return false;
 	*out = (struct tree_table){.object = p, .pool = p};
-	if (i % TABLES_EACH)
-		out->knobs = &pool_knobs;
-	else
+	if (i == 0)
 		out->counters = &pool_counters;
+	else
+		out->knobs = i == 1 ? &pool_knobs : &pool_io_knobs[p->config.io.unit];
 	return true;
 }
 
@@ -113,7 +152,7 @@ static bool table_at(struct control *c, unsigned i, struct tree_table *out)
 		return true;
 	}
 	i -= c->cfg.knob_count;
-	return i < TABLES_EACH * VMS_MAX ? vm_table(c, i, out) : pool_table(c, i - TABLES_EACH * VMS_MAX, out);
+	return i < VM_TABLES * VMS_MAX ? vm_table(c, i, out) : pool_table(c, i - VM_TABLES * VMS_MAX, out);
 }
 
 static size_t row_count(const struct tree_table *t)
@@ -145,7 +184,10 @@ bool tree_next_table(struct control *c, uint32_t *cursor, struct tree_table *out
 bool tree_kind(struct control *c, unsigned i, struct tree_table *out)
 {
 	static const struct tree_table kinds[] = {
-		{.counters = &vm_counters}, {.knobs = &vm_knobs}, {.counters = &pool_counters}, {.knobs = &pool_knobs},
+		{.counters = &vm_counters}, {.knobs = &vm_knobs}, {.counters = &vm_disk_counters},
+		{.knobs = &vm_disk_knobs[VM_DISK_IOPS]}, {.knobs = &vm_disk_knobs[VM_DISK_BYTES]},
+		{.counters = &pool_counters}, {.knobs = &pool_knobs}, {.knobs = &pool_io_knobs[VM_DISK_IOPS]},
+		{.knobs = &pool_io_knobs[VM_DISK_BYTES]},
 	};
 	unsigned fixed = fixed_tables(c);
 
@@ -200,23 +242,38 @@ bool tree_next(struct control *c, uint32_t *cursor, struct tree_item *out)
 
 /* ---- names ---- */
 
-const char *tree_instance(const struct tree_table *t)
+/* Of the VM or the pool; "": the machine. */
+static const char *owner_name(const struct tree_table *t)
 {
 	return t->vm ? t->vm->config.name : t->pool ? t->pool->config.name : "";
 }
 
+static const char *disk_name(const struct tree_table *t)
+{
+	return t->vm->config.disks[t->disk - 1].name;
+}
+
+/* Neither name has a slash; both may have dots. */
+const char *tree_instance(const struct tree_table *t, char out[TREE_INSTANCE_MAX])
+{
+	format(out, TREE_INSTANCE_MAX, "%s%s%s", owner_name(t), t->disk ? "/" : "", t->disk ? disk_name(t) : "");
+	return out;
+}
+
 unsigned tree_owner(const struct tree_table *t)
 {
-	return t->vm ? t->vm->id : t->pool ? TREE_OWNER_POOL | t->pool->id : 0;
+	return t->vm ? t->disk << TREE_OWNER_DISK_SHIFT | t->vm->id : t->pool ? TREE_OWNER_POOL | t->pool->id : 0;
 }
 
 size_t tree_place(const struct tree_table *t, char *out)
 {
 	const char *group = t->counters ? t->counters->group : t->knobs->group;
 
+	if (t->disk)
+		return format(out, TREE_PATH_MAX, "%s.%s" DISKS "%s", vm_counters.group, owner_name(t), disk_name(t));
 	if (!tree_owner(t))
 		return format(out, TREE_PATH_MAX, "%s", group);
-	return format(out, TREE_PATH_MAX, "%s.%s", group, tree_instance(t));
+	return format(out, TREE_PATH_MAX, "%s.%s", group, owner_name(t));
 }
 
 size_t tree_member(const struct counter *row, unsigned member, char *out)
@@ -256,9 +313,15 @@ static bool take_part(const char **text, size_t *len, const char *part)
 /* True when names below the table's place can begin with @prefix. Most tables fail here, before any name is made. */
 static bool place_fits(const struct tree_table *t, const char *prefix, size_t len)
 {
-	if (!take_part(&prefix, &len, t->counters ? t->counters->group : t->knobs->group))
+	const char *group = t->counters ? t->counters->group : t->knobs->group;
+
+	if (!take_part(&prefix, &len, t->disk ? vm_counters.group : group))
 		return false;
-	return !tree_owner(t) || (take_part(&prefix, &len, ".") && take_part(&prefix, &len, tree_instance(t)));
+	if (!tree_owner(t))
+		return true;
+	if (!take_part(&prefix, &len, ".") || !take_part(&prefix, &len, owner_name(t)))
+		return false;
+	return !t->disk || (take_part(&prefix, &len, DISKS) && take_part(&prefix, &len, disk_name(t)));
 }
 
 bool tree_below(const struct tree_item *item, const char *prefix, size_t len)
@@ -381,6 +444,28 @@ static void first_word(const char *path, const char *place, char word[SHOWN_MAX]
 	format(word, SHOWN_MAX, "%.*s", (int)strcspn(path + at, "."), path + at);
 }
 
+/* The path leads to a VM's disks: suggests one of them. False when it does not, or its disk is there. */
+static bool unknown_disk(struct control *c, const char *path, struct error *err)
+{
+	struct names names = {.count = 0};
+	char advice[HINT_TEXT_MAX], place[TREE_PATH_MAX], word[SHOWN_MAX];
+	struct vm *vm = NULL;
+
+	while ((vm = vm_next(c->cfg.machine, vm))) {
+		format(place, sizeof place, "%s.%s" DISKS, vm_counters.group, vm->config.name);
+		if (strncmp(path, place, strlen(place)) == 0)
+			break;
+	}
+	if (!vm)
+		return false;
+	first_word(path, place, word);
+	for (unsigned i = 0; i < vm->config.disk_count; i++)
+		names.name[names.count++] = vm->config.disks[i].name;
+	hint_nearest(word, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	fail(err, ST_NOT_FOUND, "%s: VM %s has no disk called %s%s", path, vm->config.name, word, advice);
+	return true;
+}
+
 /* No VM's name leads the path: suggests one. */
 static enum status unknown_vm(struct control *c, const char *path, struct error *err)
 {
@@ -431,6 +516,14 @@ static void add_places(struct control *c, struct names *names)
 			names->name[names->count++] = t.counters ? t.counters->group : t.knobs->group;
 }
 
+/* True when the place of that length at the start of @path is a disk's. */
+static bool ends_at_disk(const char *path, size_t place_len)
+{
+	const char *disks = strstr(path, DISKS);
+
+	return disks && place_len > (size_t)(disks - path);
+}
+
 static enum status unknown(struct control *c, const char *path, size_t len, struct error *err)
 {
 	struct names names = {.count = 0};
@@ -445,6 +538,8 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 	log_clean(clean, sizeof clean, path, len);
 	if (is_place(c, path, len))
 		return fail(err, ST_NOT_FOUND, "%s is no counter or setting, but has some below it", clean);
+	if (!ends_at_disk(clean, place_len) && unknown_disk(c, clean, err))
+		return ST_NOT_FOUND;
 	if (place_len == 0 && starts_with(clean, "vm."))
 		return unknown_vm(c, clean, err);
 	if (place_len == 0 && starts_with(clean, "pool."))
@@ -465,7 +560,8 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 static bool find_in(const struct tree_table *table, const struct knob_table *knobs, const char *name, size_t len,
 		    struct tree_item *out)
 {
-	const char *instance = tree_instance(table), *rest = after(name, len, instance);
+	const char *instance = table->disk ? disk_name(table) : owner_name(table);
+	const char *rest = after(name, len, instance);
 	size_t rest_len = rest ? len - (size_t)(rest - name) : 0;
 	struct tree_table t = *table;
 
@@ -478,6 +574,21 @@ static bool find_in(const struct tree_table *table, const struct knob_table *kno
 	return knobs && find_row(&t, rest, rest_len, out);
 }
 
+/* Among the disks of @vm, whose name @name begins with. */
+static bool find_in_disks(struct vm *vm, const char *name, size_t len, struct tree_item *out)
+{
+	const char *rest = after(name, len, vm->config.name);
+	const char *disk = rest ? after(rest, len - (size_t)(rest - name), "disk") : NULL;
+
+	for (unsigned i = 0; disk && i < vm->config.disk_count; i++) {
+		struct tree_table t = disk_counters(vm, i);
+
+		if (find_in(&t, tree_disk_knobs(vm, i).knobs, disk, len - (size_t)(disk - name), out))
+			return true;
+	}
+	return false;
+}
+
 /* Among the VMs: only the tables of one whose name the path begins with are looked at. */
 static bool find_in_vms(struct control *c, const char *path, size_t len, struct tree_item *out)
 {
@@ -486,7 +597,8 @@ static bool find_in_vms(struct control *c, const char *path, size_t len, struct 
 
 	while (name && (vm = vm_next(c->cfg.machine, vm)))
 		if (find_in(&(struct tree_table){.counters = &vm_counters, .object = vm, .vm = vm}, &vm_knobs, name,
-			    len - (size_t)(name - path), out))
+			    len - (size_t)(name - path), out) ||
+		    find_in_disks(vm, name, len - (size_t)(name - path), out))
 			return true;
 	return false;
 }
@@ -496,10 +608,14 @@ static bool find_in_pools(struct control *c, const char *path, size_t len, struc
 	const char *name = after(path, len, pool_counters.group);
 	struct pool *p = NULL;
 
-	while (name && (p = pool_next(c->cfg.machine, p)))
-		if (find_in(&(struct tree_table){.counters = &pool_counters, .object = p, .pool = p},
-			    pool_is_own(p) ? NULL : &pool_knobs, name, len - (size_t)(name - path), out))
+	while (name && (p = pool_next(c->cfg.machine, p))) {
+		struct tree_table t = {.counters = &pool_counters, .object = p, .pool = p};
+		size_t rest = len - (size_t)(name - path);
+
+		if (find_in(&t, pool_is_own(p) ? NULL : &pool_knobs, name, rest, out) ||
+		    (!pool_is_own(p) && find_in(&t, &pool_io_knobs[p->config.io.unit], name, rest, out)))
 			return true;
+	}
 	return false;
 }
 

@@ -5,9 +5,10 @@
  *
  *	host.mem.free    control.frames    vm.alpha.cpu.used    vm.alpha.exits_by_kind.hlt
  *
- * A VM's are below vm.NAME, a pool's below pool.NAME. Nothing is stored here: a name is looked up in the
- * tables, and a walk goes through them in their order, by a cursor that any
- * number of changes in between leaves usable. docs/knobs.md lists what there is.
+ * A VM's are below vm.NAME, those of its disks below vm.NAME.disk.DISK, a pool's
+ * below pool.NAME. Nothing is stored here: a name is looked up in the tables, and a
+ * walk goes through them in their order, by a cursor that any number of changes in
+ * between leaves usable. docs/knobs.md lists what there is.
  */
 #ifndef CORBEL_LUA_REGISTRY_H
 #define CORBEL_LUA_REGISTRY_H
@@ -16,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "guest/config.h"
 #include "lib/counter.h"
 #include "lib/error.h"
 #include "lib/knob.h"
@@ -33,13 +35,18 @@ struct tree_table {
 	void *object;
 	struct vm *vm;     /* whose it is; both NULL: of the machine */
 	struct pool *pool;
+	unsigned disk;     /* of the VM's disks, from 1 on; 0: of none */
 };
 
-/* The name of the VM or pool whose table it is; "": the machine's. */
-const char *tree_instance(const struct tree_table *t);
-/* Tells the VMs and pools that there are apart; 0: the machine. */
+#define TREE_INSTANCE_MAX (VM_NAME_MAX + VM_DISK_NAME_MAX)
+/* The name of the VM or pool whose table it is, "VM/DISK" of a disk's; "": the machine's. Returns @out. */
+const char *tree_instance(const struct tree_table *t, char out[TREE_INSTANCE_MAX]);
+/* Tells the VMs, their disks and the pools that there are apart; 0: the machine. */
 unsigned tree_owner(const struct tree_table *t);
 #define TREE_OWNER_POOL 0x8000u
+#define TREE_OWNER_DISK_SHIFT 8 /* below it the VM */
+/* The knobs of disk @index of @vm. */
+struct tree_table tree_disk_knobs(struct vm *vm, unsigned index);
 
 /* One counter (one of its values, when it has many) or one knob. */
 struct tree_item {

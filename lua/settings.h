@@ -114,6 +114,11 @@ bool settings_step(struct control *c);
 /* The VM or pool is gone, or about to go: its changes are forgotten. @owner: tree_owner(), not the machine. */
 void settings_forget(struct control *c, unsigned owner);
 
+/*
+ * @cfg is about to become the definition of @vm: what was changed of its disks goes with them to their places
+ * there, and is forgotten of those that go, or are counted in another unit.
+ */
+void settings_redefining(struct control *c, const struct vm *vm, const struct vm_config *cfg);
 /* What @vm was defined as, without the changes that were made since. */
 void settings_definition(struct control *c, struct vm *vm, struct vm_config *out);
 /*

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "guest/vm_disk.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/log.h"
@@ -55,12 +56,20 @@ static void ground_in(struct control *c, const struct tree_item *item, const str
 		      struct setting_entry *out)
 {
 	static struct vm_config kept; /* too large for the stack */
+	struct vm *vm = item->table.vm;
+	struct vm_disk_place place = {.vm = vm};
+	struct tree_item there = *item;
 	unsigned long masked = control_mask(c);
 
-	kept = item->table.vm->config;
-	item->table.vm->config = *cfg;
-	settings_ground(item, out);
-	item->table.vm->config = kept;
+	if (item->table.disk) {
+		place.index = vm_disk_index(cfg, vm->config.disks[item->table.disk - 1].name);
+		ASSERT(place.index < cfg->disk_count);
+		there.table.object = &place;
+	}
+	kept = vm->config;
+	vm->config = *cfg;
+	settings_ground(&there, out);
+	vm->config = kept;
 	control_unmask(c, masked);
 }
 
@@ -139,11 +148,56 @@ static struct vm *vm_copy(const struct vm_config *cfg)
 	return &copy;
 }
 
+static unsigned disk_owner(const struct vm *vm, unsigned index)
+{
+	return (index + 1) << TREE_OWNER_DISK_SHIFT | vm->id;
+}
+
+/* Where disk @index of @vm is in @cfg, counted in the same unit; disk_count: nowhere. */
+static unsigned new_place(const struct vm *vm, unsigned index, const struct vm_config *cfg)
+{
+	const struct vm_disk *disk = &vm->config.disks[index];
+	unsigned at = vm_disk_index(cfg, disk->name);
+
+	return at < cfg->disk_count && cfg->disks[at].unit == disk->unit ? at : cfg->disk_count;
+}
+
+void settings_redefining(struct control *c, const struct vm *vm, const struct vm_config *cfg)
+{
+	struct settings *s = &c->settings;
+
+	for (unsigned i = 0; i < s->count;) {
+		struct setting_entry *e = &s->entries[i];
+		unsigned disk = e->owner >> TREE_OWNER_DISK_SHIFT, at;
+
+		if (e->owner & TREE_OWNER_POOL || disk == 0 || e->owner != disk_owner(vm, disk - 1)) {
+			i++;
+			continue;
+		}
+		at = new_place(vm, disk - 1, cfg);
+		if (at < cfg->disk_count) {
+			e->owner = (uint16_t)disk_owner(vm, at);
+			i++;
+			continue;
+		}
+		if (e->origin == ORIGIN_OPERATOR)
+			log_warn("what was set for vm.%s.disk.%s.%s is forgotten: the new definition has no such",
+				 vm->config.name, vm->config.disks[disk - 1].name, e->knob->name);
+		settings_remove(s, e);
+	}
+	settings_find_next_end(s);
+}
+
 void settings_definition(struct control *c, struct vm *vm, struct vm_config *out)
 {
 	struct vm *copy = vm_copy(&vm->config);
 
 	put_grounds(&c->settings, vm->id, copy);
+	for (unsigned i = 0; i < vm->config.disk_count; i++) {
+		struct vm_disk_place place = {.vm = copy, .index = i};
+
+		put_grounds(&c->settings, disk_owner(vm, i), &place);
+	}
 	*out = copy->config;
 }
 
@@ -152,6 +206,12 @@ void settings_after(struct control *c, const struct vm *vm, const struct vm_conf
 	struct vm *copy = vm_copy(cfg);
 
 	put_lasting(&c->settings, vm->id, copy);
+	for (unsigned i = 0; i < vm->config.disk_count; i++) {
+		struct vm_disk_place place = {.vm = copy, .index = new_place(vm, i, cfg)};
+
+		if (place.index < cfg->disk_count)
+			put_lasting(&c->settings, disk_owner(vm, i), &place);
+	}
 	*out = copy->config;
 }
 
@@ -222,13 +282,42 @@ void settings_redefined(struct control *c, struct vm *vm)
 	struct tree_item item = {.table = {.knobs = &vm_knobs, .object = vm, .vm = vm}};
 
 	redefined(c, &item);
+	for (unsigned i = 0; i < vm->config.disk_count; i++) {
+		item.table = tree_disk_knobs(vm, i);
+		redefined(c, &item);
+	}
+}
+
+/* What is of neither table: its disks are counted in another unit now. */
+static void forget_others(struct settings *s, unsigned owner, const struct knob_table *a, const struct knob_table *b)
+{
+	for (unsigned i = 0; i < s->count;) {
+		const struct knob *k = s->entries[i].knob;
+		bool there = (k >= a->rows && k < a->rows + a->count) || (k >= b->rows && k < b->rows + b->count);
+
+		if (s->entries[i].owner == owner && !there)
+			settings_remove(s, &s->entries[i]);
+		else
+			i++;
+	}
 }
 
 void settings_pool_redefined(struct control *c, struct pool *p)
 {
+	const struct knob_table *io = &pool_io_knobs[p->config.io.unit];
 	struct tree_item item = {.table = {.knobs = &pool_knobs, .object = p, .pool = p}};
 
+	forget_others(&c->settings, tree_owner(&item.table), &pool_knobs, io);
 	redefined(c, &item);
+	item.table.knobs = io;
+	redefined(c, &item);
+}
+
+/* A VM's disks go with it. */
+static bool is_of(unsigned entry, unsigned owner)
+{
+	return entry == owner ||
+	       (!(entry & TREE_OWNER_POOL) && (entry & (BIT(TREE_OWNER_DISK_SHIFT) - 1)) == owner);
 }
 
 void settings_forget(struct control *c, unsigned owner)
@@ -236,7 +325,7 @@ void settings_forget(struct control *c, unsigned owner)
 	struct settings *s = &c->settings;
 
 	for (unsigned i = 0; i < s->count;) {
-		if (owner != 0 && s->entries[i].owner == owner)
+		if (owner != 0 && is_of(s->entries[i].owner, owner))
 			settings_remove(s, &s->entries[i]);
 		else
 			i++;

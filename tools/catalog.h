@@ -11,7 +11,7 @@
 
 #define CATALOG_ROWS_MAX 256u
 #define CATALOG_NAMES_MAX 64u /* of one counter that has many values */
-#define CATALOG_TABLES_MAX 256u
+#define CATALOG_TABLES_MAX 768u
 
 enum catalog_kind { CATALOG_TOTAL, CATALOG_GAUGE, CATALOG_STATE, CATALOG_HISTOGRAM };
 
@@ -32,7 +32,7 @@ struct catalog {
 
 /* One table's values. */
 struct sample_table {
-	char group[32], instance[40]; /* instance: a VM's name, or "" */
+	char group[32], instance[64]; /* instance: a VM's name, "VM/DISK", or "" */
 	uint64_t *values;
 	unsigned count;
 };

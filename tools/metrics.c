@@ -64,6 +64,23 @@ static void write_label(FILE *out, const char *name, const char *value, bool *an
 	*any = true;
 }
 
+/* Of table "vm.disk", "alpha/root": vm="alpha",disk="root". */
+static void write_instance(FILE *out, const struct sample_table *t, bool *any)
+{
+	const char *group = t->group, *instance = t->instance;
+
+	while (*instance) {
+		char name[sizeof t->group], value[sizeof t->instance];
+		int last = !strchr(instance, '/'), len = last ? (int)strlen(group) : (int)strcspn(group, ".");
+
+		snprintf(name, sizeof name, "%.*s", len, group);
+		snprintf(value, sizeof value, "%.*s", (int)strcspn(instance, "/"), instance);
+		write_label(out, name, value, any);
+		group += len + (group[len] == '.');
+		instance += strlen(value) + !last;
+	}
+}
+
 static void write_value(FILE *out, const struct catalog_row *row, uint64_t value)
 {
 	if (strcmp(row->unit, "ns") == 0)
@@ -79,8 +96,7 @@ static void write_sample(FILE *out, const struct catalog_row *row, const char *m
 	bool any = false;
 
 	fputs(metric, out);
-	if (t->instance[0])
-		write_label(out, t->group, t->instance, &any);
+	write_instance(out, t, &any);
 	if (member)
 		write_label(out, row->label, member, &any);
 	fputs(any ? "} " : " ", out);
@@ -92,8 +108,7 @@ static void write_bucket(FILE *out, const char *metric, const struct sample_tabl
 	bool any = false;
 
 	fprintf(out, "%s_bucket", metric);
-	if (t->instance[0])
-		write_label(out, t->group, t->instance, &any);
+	write_instance(out, t, &any);
 	write_label(out, "le", bound, &any);
 	fprintf(out, "} %llu\n", (unsigned long long)count);
 }

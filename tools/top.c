@@ -46,6 +46,15 @@ struct pool_row {
 	uint64_t entitled, allowed, vms;
 };
 
+/* A disk of a VM that runs. */
+struct disk_row {
+	char name[64]; /* "VM/DISK" */
+	double reads, writes, flushes; /* a second */
+	double read, written;          /* bytes a second */
+	double latency_ms, throttled;  /* mean of the requests that ended; percent of the time of one that waits */
+	uint64_t in_flight;
+};
+
 enum order { BY_CPU, BY_READY, BY_COSTOP, BY_WAIT, BY_LIMIT, BY_MIGRATIONS, BY_MEMORY, BY_EXITS, BY_UPTIME, BY_NAME };
 
 static const struct {
@@ -65,6 +74,8 @@ struct view {
 	unsigned count;
 	struct pool_row pools[CATALOG_TABLES_MAX]; /* as the machine lists them */
 	unsigned pool_count;
+	struct disk_row disks[CATALOG_TABLES_MAX];
+	unsigned disk_count;
 	double host_cpu;       /* percent of all processors */
 	enum order order;
 	double seconds;
@@ -151,6 +162,30 @@ static void take_pool(const struct sample_table *t, double ns)
 	r->name[sizeof r->name - 1] = '\0';
 }
 
+static double rate(const char *name, const char *counter, double ns)
+{
+	return 1e9 * (double)risen("vm.disk", name, counter) / ns;
+}
+
+static void take_disk(const struct sample_table *t, double ns)
+{
+	struct disk_row *r = &view.disks[view.disk_count++];
+	const char *name = t->instance;
+	uint64_t ended = risen("vm.disk", name, "reads") + risen("vm.disk", name, "writes") +
+			 risen("vm.disk", name, "flushes") + risen("vm.disk", name, "discards") +
+			 risen("vm.disk", name, "write_zeroes");
+
+	*r = (struct disk_row){
+		.reads = rate(name, "reads", ns), .writes = rate(name, "writes", ns), .flushes = rate(name, "flushes", ns),
+		.read = rate(name, "read", ns), .written = rate(name, "written", ns),
+		.latency_ms = ended ? (double)risen("vm.disk", name, "time.latency") / (double)ended / 1e6 : 0,
+		.throttled = 100 * (double)risen("vm.disk", name, "time.throttled") / ns,
+		.in_flight = sample_value(&view.cat, t, "in_flight"),
+	};
+	memcpy(r->name, name, MIN(strlen(name) + 1, sizeof r->name));
+	r->name[sizeof r->name - 1] = '\0';
+}
+
 static double key_of(const struct row *r)
 {
 	switch (sort_order) {
@@ -191,13 +226,15 @@ static void compute(void)
 {
 	double ns = elapsed_ns(), busy = (double)risen("host.cpu", "", "busy"), idle = (double)risen("host.cpu", "", "idle");
 
-	view.count = view.pool_count = 0;
+	view.count = view.pool_count = view.disk_count = 0;
 	view.host_cpu = busy + idle > 0 ? 100 * busy / (busy + idle) : 0;
 	for (unsigned i = 0; i < newer()->count; i++) {
 		if (strcmp(newer()->tables[i].group, "vm") == 0)
 			take_row(&newer()->tables[i], ns);
 		else if (strcmp(newer()->tables[i].group, "pool") == 0)
 			take_pool(&newer()->tables[i], ns);
+		else if (strcmp(newer()->tables[i].group, "vm.disk") == 0)
+			take_disk(&newer()->tables[i], ns);
 	}
 	sort_order = view.order;
 	qsort(view.rows, view.count, sizeof view.rows[0], compare);
@@ -272,11 +309,38 @@ static void put_pools(FILE *out, const struct screen *s)
 	}
 }
 
+/* At most half of a screen goes to disks, so that the VMs stay in sight. */
+static unsigned disk_lines(const struct screen *s)
+{
+	unsigned lines = view.disk_count ? view.disk_count + 1 : 0;
+
+	return s->live ? MIN(lines, s->height / 2) : lines;
+}
+
+static void put_disks(FILE *out, const struct screen *s)
+{
+	unsigned lines = disk_lines(s);
+
+	if (lines == 0)
+		return;
+	put_line(out, s, true, "%-24s %8s %8s %7s %11s %11s %7s %5s %4s", "DISK", "READ/s", "WRITE/s", "FLUSH/s", "READ B/s",
+		 "WRITE B/s", "LAT ms", "%THR", "ACT");
+	for (unsigned i = 0; i + 1 < lines; i++) {
+		const struct disk_row *r = &view.disks[i];
+		char read[24], written[24];
+
+		put_line(out, s, false, "%-24.24s %8.0f %8.0f %7.0f %11s %11s %7.2f %5.1f %4llu", r->name, r->reads, r->writes,
+			 r->flushes, show_bytes((uint64_t)r->read, read, sizeof read),
+			 show_bytes((uint64_t)r->written, written, sizeof written), r->latency_ms, r->throttled,
+			 (unsigned long long)r->in_flight);
+	}
+}
+
 static void put_rows(FILE *out, const struct screen *s)
 {
 	int name_width = s->live && s->width > OTHER_COLUMNS + NAME_WIDTH ? (int)MIN(s->width - OTHER_COLUMNS, 32u)
 									 : NAME_WIDTH;
-	unsigned taken = 5 + pool_lines(), fit = s->live && s->height > taken ? s->height - taken : CATALOG_TABLES_MAX;
+	unsigned taken = 5 + pool_lines() + disk_lines(s), fit = s->live && s->height > taken ? s->height - taken : CATALOG_TABLES_MAX;
 	unsigned shown = MIN(view.count, fit);
 
 	put_line(out, s, true, "%-*s %-7s %6s %5s %5s %5s %5s %4s %8s %7s %8s", name_width, "NAME", "STATE",
@@ -295,6 +359,7 @@ static void put_rows(FILE *out, const struct screen *s)
 	if (shown < view.count)
 		put_line(out, s, false, "... and %u more", view.count - shown);
 	put_pools(out, s);
+	put_disks(out, s);
 }
 
 /* The whole view in one write, so that nothing flickers. */
@@ -332,6 +397,28 @@ static struct screen find_screen(void)
 
 /* ---- --json ---- */
 
+/* The machine's "VM/DISK" in two members. */
+static void print_json_disks(void)
+{
+	fputs("], \"disks\": [", stdout);
+	for (unsigned i = 0; i < view.disk_count; i++) {
+		const struct disk_row *r = &view.disks[i];
+		size_t vm = strcspn(r->name, "/");
+		const char *disk = r->name + vm + (r->name[vm] == '/');
+
+		printf("%s{\"vm\": ", i ? ", " : "");
+		show_json_string(stdout, r->name, vm);
+		fputs(", \"disk\": ", stdout);
+		show_json_string(stdout, disk, strlen(disk));
+		printf(", \"reads_per_s\": %.3f, \"writes_per_s\": %.3f, \"flushes_per_s\": %.3f", r->reads, r->writes,
+		       r->flushes);
+		printf(", \"read_bytes_per_s\": %.3f, \"written_bytes_per_s\": %.3f", r->read, r->written);
+		printf(", \"latency_ms\": %.6f, \"throttled_percent\": %.3f, \"in_flight\": %llu}", r->latency_ms,
+		       r->throttled, (unsigned long long)r->in_flight);
+	}
+	fputs("]", stdout);
+}
+
 static void print_json(void)
 {
 	printf("{\"cpu_percent\": %.3f, \"vms\": [", view.host_cpu);
@@ -359,7 +446,8 @@ static void print_json(void)
 		printf(", \"entitled\": %llu, \"allowed\": %llu, \"vms\": %llu}", (unsigned long long)r->entitled,
 		       (unsigned long long)r->allowed, (unsigned long long)r->vms);
 	}
-	puts("]}");
+	print_json_disks();
+	puts("}");
 }
 
 /* ---- the loop ---- */

@@ -33,6 +33,8 @@ def shown(value, unit):
 
 
 def place(group):
+    if group == "vm.disk":
+        return "vm.NAME.disk.DISK"
     return group + ".NAME" if group in ("vm", "pool") else group
 
 

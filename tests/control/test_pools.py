@@ -13,6 +13,7 @@ from test_session import enroll, login
 POOLS, POOL, CREATE, SET, REMOVE, MOVE = range(3, 9)
 GROUP = 67
 OWN = ["root", "system"]
+MIB = 1 << 20
 
 
 def pool(name, text="", **numbers):
@@ -584,3 +585,49 @@ def test_top_has_the_pools(host):
     pools = {p["name"]: p for p in json.loads(machine.ctl("--json", "top", "0.3"))["pools"]}
     assert pools["edge"]["vms"] == 1 and pools["edge"]["entitled"] == 300000
     assert 0 < pools["edge"]["used_percent"] <= pools["root"]["used_percent"] + 1
+
+
+# ---- numbers for disks
+
+
+def test_numbers_for_disks(host):
+    machine = host(script=pool("edge", "iops = { reservation = 10, limit = 500, shares = 7 }") +
+                   pool("lake", "bandwidth = { limit = MiB(2) }") + pool("bare"))
+    assert show(machine, "edge")["config"]["iops"] == {"shares": 7, "reservation": 10, "limit": 500}
+    assert show(machine, "lake")["config"]["bandwidth"] == {"shares": 1000, "limit": 2 << 20}
+    assert set(show(machine, "bare")["config"]) == {"cpu"}
+    assert value(machine, "pool.edge.iops.limit") == 500
+    assert value(machine, "pool.bare.iops.limit") == "none"
+    assert machine.ctl("get", "pool.lake.bandwidth.limit") == "2 MiB\n"
+    chain = machine.smp.read_request(76, 4, {"path": "pool.edge.iops.shares"})["chain"]
+    assert [(link["origin"], link["value"]) for link in chain] == [("script", 7), ("default", 1000)]
+    assert refused(machine.smp.read_request, 76, 1, {"path": "pool.edge.bandwidth.limit"})[0] == smp.NO_ENTRY
+    code, text = refused(change, machine, "pool.edge.iops.reservation", 501)
+    assert code == smp.BAD_VALUE and "iops.reservation (501) is above iops.limit (500)" in text
+    change(machine, "pool.edge.iops.limit", 900)
+    machine.smp.write_request(GROUP, SET, {"name": "edge", "config": {"iops": {"reservation": 901, "limit": 1000}}})
+    assert show(machine, "edge")["config"]["iops"] == {"shares": 7, "reservation": 901, "limit": 1000}
+    assert [link["origin"] for link in machine.smp.read_request(76, 4, {"path": "pool.edge.iops.limit"})["chain"]] == [
+        "operator", "script", "default"]
+    code, text = refused(machine.smp.write_request, GROUP, SET, {"name": "edge", "config": {"bandwidth": {"limit": 5}}})
+    assert text.endswith("pool edge: its disks are counted in iops: only a new definition changes that")
+    both = {"iops": {"limit": 1}, "bandwidth": {"limit": 1}}
+    assert "iops conflicts with bandwidth" in refused(create, machine, "x", **both)[1]
+    assert "iops.limit is 0" in refused(create, machine, "x", iops={"limit": 0})[1]
+    assert "unknown setting iops.limt; did you mean iops.limit?" in refused(create, machine, "x", iops={"limt": 1})[1]
+
+
+def test_numbers_for_disks_in_a_generation(host):
+    machine = host()
+    apply(machine, pool("edge", "iops = { limit = 500 }"))
+    change(machine, "pool.edge.iops.shares", 5)
+    assert plan(machine, pool("edge", "iops = { limit = 400 }"))["pools"]["changed"] == [{"name": "edge", "settings": ["iops"]}]
+    apply(machine, pool("edge", "iops = { limit = 400 }"))
+    assert (value(machine, "pool.edge.iops.limit"), value(machine, "pool.edge.iops.shares")) == (400, 5)
+    # counted otherwise, what was set for the other unit is forgotten
+    text = pool("edge", "bandwidth = { limit = MiB(1) }")
+    assert plan(machine, text)["pools"]["changed"] == [{"name": "edge", "settings": ["bandwidth"]}]
+    apply(machine, text)
+    assert (value(machine, "pool.edge.bandwidth.limit"), value(machine, "pool.edge.bandwidth.shares")) == (MIB, 1000)
+    apply(machine, pool("edge", "iops = { limit = 400 }"))
+    assert value(machine, "pool.edge.iops.shares") == 1000

@@ -29,6 +29,16 @@ def test_every_group_and_command_has_its_rules(host):
                 assert checked.rule(group, command) + part in SCHEMA.rules
 
 
+def disks(client):
+    """A definition with a disk; what info says of it."""
+    config = dict(client.read_request(65, 7, {"id": 1})["config"], rng=False, disk={"root": {
+        "device": "virtio", "volume": "m", "serial": "x", "readonly": True, "queues": 1,
+        "iops": {"shares": 1, "reservation": 1, "limit": "none"}}})
+    client.write_request(65, 1, {"name": "disks", "config": config})
+    client.read_request(65, 7, {"name": "disks"})
+    client.write_request(65, 6, {"name": "disks"})
+
+
 def test_no_rule_is_a_dead_letter(host):
     machine = host(vm("a", "say=hi echo end=exit:3", more="autostart = true") + vm("b", "end=crash"))
     client = machine.smp
@@ -91,6 +101,7 @@ def test_no_rule_is_a_dead_letter(host):
     for request in ((READ, 65, 7, {"name": "nobody"}), (READ, 99, 0, {})):
         with pytest.raises(smp.SmpError):
             client.exchange(*request).map()
+    disks(client)
     client.wait_until(lambda: [2, 1, "stopped", "debug-exit"] in pushes(machine), 10)
     while client.read_request(65, 7, {"name": "b"})["state"] != "crashed":
         time.sleep(0.02)

@@ -194,7 +194,7 @@ static void disks_have_numbers(void **state)
 	d->unit = VM_DISK_BYTES;
 	refused(ST_INVALID, "disk.root: bandwidth.reservation (501) is above bandwidth.limit (500)");
 	d->numbers = (struct rls){.limit = 0, .shares = 1};
-	refused(ST_INVALID, "disk.root: a bandwidth.limit of 0");
+	refused(ST_INVALID, "disk.root: bandwidth.limit is 0: it would never");
 	d->numbers = (struct rls){.limit = VM_DISK_RATE_MAX + 1, .shares = 1};
 	refused(ST_OVER_LIMIT, "disk.root: bandwidth.reservation or bandwidth.limit is above");
 	d->numbers = (struct rls){.limit = RLS_UNLIMITED, .shares = 0};

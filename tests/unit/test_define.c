@@ -187,9 +187,11 @@ static void unknown_words(void **state)
 	assert_refused("{ " BOOT ", " MEM ", autostrat = true }", "unknown setting autostrat; did you mean autostart?");
 	assert_refused("{ boot = { kernel = 'k' }, " MEM " }", "unknown setting boot.kernel; it is called boot.image");
 	assert_refused("{ " BOOT ", " MEM ", colour = 'red' }",
-		       "unknown setting colour; known here: boot, cpu, mem, pool, on_reset, autostart, acpi, debug_exit");
+		       "unknown setting colour; known here: boot, cpu, mem, disk, rng, pool, on_reset, autostart, acpi, "
+		       "debug_exit");
 	assert_refused("{ " BOOT ", " MEM ", ['a\\nb'] = 1 }",
-		       "unknown setting a?b; known here: boot, cpu, mem, pool, on_reset, autostart, acpi, debug_exit");
+		       "unknown setting a?b; known here: boot, cpu, mem, disk, rng, pool, on_reset, autostart, acpi, "
+		       "debug_exit");
 }
 
 static void wrong_kinds(void **state)
@@ -218,6 +220,109 @@ static void wrong_kinds(void **state)
 		       "boot.modules has 9 entries, at most 8 are possible");
 	assert_refused("'text'", "its settings are text, not a table");
 	assert_refused("{ 1, 2 }", "its settings are array, not a table");
+}
+
+/* ---- disks ---- */
+
+#define DISK(text) "{ " BOOT ", " MEM ", disk = { " text " } }"
+#define ROOT(text) DISK("root = { device = 'virtio', " text " }")
+
+static void disks_by_their_names(void **state)
+{
+	struct define_source wire = {.name = "a", .name_len = 1, .origin = ""};
+	struct vm_config again;
+	struct cbor_writer w;
+	uint8_t out[2048];
+
+	(void)state;
+	assert_int_equal(define(DISK("root = { device = 'virtio', volume = 'r', readonly = true, serial = 'S 1', queues = 3,"
+				     " iops = { reservation = 100, limit = 500, shares = 7 } },"
+				     " data = { device = 'virtio', volume = 'd', bandwidth = { limit = MiB(2) } },"
+				     " ['x.y-z_0'] = { device = 'virtio', volume = 'v', iops = { limit = 'none' } }")), ST_OK);
+	for (unsigned round = 0; round < 2; round++) {
+		const struct vm_disk *data = &cfg.disks[0], *root = &cfg.disks[1], *last = &cfg.disks[2];
+
+		assert_int_equal(cfg.disk_count, 3);
+		assert_string_equal(data->name, "data");
+		assert_string_equal(root->name, "root");
+		assert_string_equal(last->name, "x.y-z_0");
+		assert_string_equal(root->volume, "r");
+		assert_string_equal(root->serial, "S 1");
+		assert_true(root->read_only && !data->read_only);
+		assert_int_equal(root->queues, 3);
+		assert_int_equal(root->unit, VM_DISK_IOPS);
+		assert_int_equal(root->numbers.reservation, 100);
+		assert_int_equal(root->numbers.limit, 500);
+		assert_int_equal(root->numbers.shares, 7);
+		assert_int_equal(data->unit, VM_DISK_BYTES);
+		assert_int_equal(data->numbers.limit, 2 << 20);
+		assert_int_equal(data->numbers.shares, RLS_SHARES_DEFAULT);
+		assert_int_equal(last->numbers.limit, RLS_UNLIMITED);
+		if (round == 0) {
+			assert_int_equal(cfg.given, 1); /* mem.size: what a disk has been given is its own */
+			assert_int_equal(root->given, 7);
+			assert_int_equal(data->given, 4);
+		}
+		cbor_writer_init(&w, out, sizeof out);
+		define_encode(&cfg, &w);
+		assert_false(w.overflow);
+		assert_int_equal(define_decode(&wire, cbor_root(out, w.len), &again, &err), ST_OK);
+		cfg = again;
+	}
+	assert_int_equal(define("{ " BOOT ", " MEM ", disk = {}, rng = false }"), ST_OK);
+	assert_true(cfg.disk_count == 0 && !cfg.rng);
+}
+
+static void wrong_disks(void **state)
+{
+	(void)state;
+	assert_refused("{ " BOOT ", " MEM ", disk = 'd' }",
+		       "disk takes disks by their names, as in { root = virtio { volume = ... } }, not text");
+	assert_refused(DISK("{ volume = 'v' }"),
+		       "disk takes disks by their names, as in { root = virtio { volume = ... } }, not array");
+	assert_refused(DISK("root = 'v'"), "disk.root takes virtio { volume = ... }, not text");
+	assert_refused(DISK("root = { volume = 'v' }"),
+		       "disk.root is no device: write root = virtio { volume = ... }");
+	assert_refused(DISK("root = { device = 'scsi', volume = 'v' }"),
+		       "disk.root.device takes \"virtio\": this version has no other");
+	assert_refused(DISK("root = { device = 'virtio' }"), "disk.root: volume is missing");
+	assert_refused(ROOT("volum = 'v'"), "unknown setting disk.root.volum; did you mean disk.root.volume?");
+	assert_refused(ROOT("volume = 'v', read_only = true"),
+		       "unknown setting disk.root.read_only; did you mean disk.root.readonly?");
+	assert_refused(ROOT("volume = 'v', throughput = {}"), "unknown setting disk.root.throughput; it is called bandwidth");
+	assert_refused(ROOT("volume = 'v', iops = { max = 1 }"), "unknown setting disk.root.iops.max; it is called limit");
+	assert_refused(ROOT("volume = 5"), "disk.root.volume takes text, not integer");
+	assert_refused(ROOT("volume = 'v', readonly = 1"), "disk.root.readonly takes true or false, not integer");
+	assert_refused(ROOT("volume = 'v', serial = ('s'):rep(21)"),
+		       "disk.root.serial has 21 bytes, at most 20 are possible");
+	assert_refused(ROOT("volume = 'v', queues = MiB(1)"), "disk.root.queues is a plain number and takes no unit");
+	assert_refused(ROOT("volume = 'v', queues = 17"), "disk.root: queues is 17, a disk has at most 16");
+	assert_refused(ROOT("volume = 'v', iops = 500"), "disk.root.iops takes a table of settings, not integer");
+	assert_refused(ROOT("volume = 'v', iops = { limit = MiB(1) }"),
+		       "disk.root.iops.limit is a plain number, of requests a second, and takes no unit");
+	assert_refused(ROOT("volume = 'v', iops = { limit = -1 }"),
+		       "disk.root.iops.limit takes a whole number, not negative integer");
+	assert_refused(ROOT("volume = 'v', iops = { reservation = 'none' }"),
+		       "disk.root.iops.reservation takes a whole number, not text");
+	assert_refused(ROOT("volume = 'v', iops = { limit = 0 }"),
+		       "disk.root: iops.limit is 0: it would never read or write");
+	assert_refused(ROOT("volume = 'v', iops = { reservation = 2, limit = 1 }"),
+		       "disk.root: iops.reservation (2) is above iops.limit (1)");
+	assert_refused(ROOT("volume = 'v', iops = { shares = 0 }"), "disk.root: iops.shares is 0, it can be 1 to 1000000");
+	assert_refused(ROOT("volume = 'v', bandwidth = { limit = 5 }"),
+		       "disk.root.bandwidth.limit needs a unit: write MiB(5), not 5");
+	assert_refused(ROOT("volume = 'v', bandwidth = { limit = sec(5) }"),
+		       "disk.root.bandwidth.limit takes a size such as MiB(128), not a time");
+	assert_refused(ROOT("volume = 'v', iops = {}, bandwidth = {}"),
+		       "disk.root: iops conflicts with bandwidth: a disk is held to one of them");
+	assert_refused(DISK("['0123456789012345678901'] = { device = 'virtio' }"),
+		       "disk.0123456789012345678901: the name is longer than 19 characters");
+	assert_refused(DISK("Root = { device = 'virtio', volume = 'v' }"),
+		       "disk.Root: the name has a character outside a-z, 0-9 and (not first) . _ - at position 1");
+	assert_refused("{ " BOOT ", " MEM ", disk = { a=1, b=1, c=1, d=1, e=1, f=1, g=1, h=1, i=1 } }",
+		       "disk has 9 disks, at most 8 are possible");
+	assert_refused("{ " BOOT ", " MEM ", disks = {} }", "unknown setting disks; it is called disk");
+	assert_refused("{ " BOOT ", " MEM ", rng = 1 }", "rng takes true or false, not integer");
 }
 
 /* Rules of guest/config.c arrive with the same beginning. */
@@ -291,6 +396,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(units_where_they_matter, setup, teardown),
 		cmocka_unit_test_setup_teardown(unknown_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(wrong_kinds, setup, teardown),
+		cmocka_unit_test_setup_teardown(disks_by_their_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(wrong_disks, setup, teardown),
 		cmocka_unit_test_setup_teardown(rules_of_the_machine, setup, teardown),
 		cmocka_unit_test_setup_teardown(given_twice_on_the_wire, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_no_data, setup, teardown),

@@ -12,6 +12,7 @@
 #include "guest/gmem.h"
 #include "guest/pc.h"
 #include "guest/virtio_pci.h"
+#include "guest/vm_disk.h"
 #include "guest/vm_devices.h"
 #include "io/virtio.h"
 #include "tests/fakes/no_boot.h"
@@ -292,6 +293,117 @@ static void without_space_the_vm_is_paused(void **state)
 	in_turn();
 }
 
+/* ---- what is seen and set of a disk ---- */
+
+static uint64_t counted(unsigned disk, const char *name, unsigned member)
+{
+	_Alignas(8) uint8_t figures[COUNTER_FIGURES_MAX];
+
+	vm_disk_counters.figures(&vm->disk_places[disk], figures);
+	for (size_t i = 0; i < vm_disk_counters.count; i++)
+		if (strcmp(vm_disk_counters.rows[i].name, name) == 0)
+			return counter_value(&vm_disk_counters.rows[i], figures, member);
+	fail_msg("no counter %s", name);
+	return 0;
+}
+
+static void figures_of_the_device_and_of_the_scheduler(void **state)
+{
+	(void)state;
+	add("root", "one");
+	add("spare", "two");
+	start();
+	drive(1);
+	assert_int_equal(gmem_fill(vm, gpa(DATA), 0x5a, 1024), ST_OK);
+	assert_int_equal(request(1, VIRTIO_BLK_T_OUT, 8, 1024), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 8, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, RAM_DISK_BYTES / 512, 512), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(counted(0, "writes", 0), 1);
+	assert_int_equal(counted(0, "written", 0), 1024);
+	assert_int_equal(counted(0, "read", 0), 512);
+	assert_int_equal(counted(0, "errors", 0), 1);
+	assert_int_equal(counted(1, "writes", 0), 0);
+	assert_int_equal(counted(0, "queue.waiting", 0), 2);
+	assert_int_equal(counted(0, "queue.at_device", 0), 3);
+	assert_int_equal(counted(0, "time.latency", 0), 1000);
+	assert_int_equal(counted(0, "time.throttled", 0), 100);
+	assert_int_equal(counted(0, "latency", 4), 98);
+	assert_int_equal(counted(0, "latency", 9), 2);
+	assert_int_equal(counted(0, "latency_p50", 0), 16);
+	assert_int_equal(counted(0, "latency_p99", 0), 512);
+	put_vcpu();
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+	assert_int_equal(counted(0, "latency_p99", 0) + counted(0, "writes", 0) + counted(0, "time.latency", 0), 0);
+}
+
+static const struct knob *knob(unsigned disk, const char *name)
+{
+	const struct knob_table *t = &vm_disk_knobs[vm->config.disks[disk].unit];
+
+	for (size_t i = 0; i < t->count; i++)
+		if (strcmp(t->rows[i].name, name) == 0)
+			return &t->rows[i];
+	fail_msg("no knob %s", name);
+	return NULL;
+}
+
+static void turn(unsigned disk, const char *name, uint64_t value)
+{
+	const struct knob *k = knob(disk, name);
+
+	assert_int_equal(knob_check(k, &vm->disk_places[disk], value, &err), ST_OK);
+	k->set(&vm->disk_places[disk], value);
+	assert_int_equal(k->get(&vm->disk_places[disk]), value);
+}
+
+static void numbers_reach_the_volume_at_once(void **state)
+{
+	const char *where;
+
+	(void)state;
+	add("root", "one")->given = 4;
+	add("data", "two")->unit = VM_DISK_BYTES;
+	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
+	turn(0, "iops.shares", 5); /* nobody has opened it */
+	assert_int_equal(ram_disks.disk[0].set, 0);
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+	in_turn();
+	turn(0, "iops.limit", 500);
+	turn(0, "iops.reservation", 500);
+	assert_int_equal(ram_disks.disk[0].set, 2);
+	assert_int_equal(ram_disks.disk[0].unit, VM_DISK_IOPS);
+	assert_true(ram_disks.disk[0].numbers.limit == 500 && ram_disks.disk[0].numbers.shares == 5);
+	turn(1, "bandwidth.limit", 1 << 20);
+	assert_true(ram_disks.disk[1].unit == VM_DISK_BYTES && ram_disks.disk[1].numbers.limit == 1 << 20);
+	assert_int_equal(knob_check(knob(0, "iops.limit"), &vm->disk_places[0], 499, &err), ST_INVALID);
+	assert_non_null(strstr(err.text, "disk.root: iops.reservation (500) is above iops.limit (499)"));
+	assert_int_equal(knob_check(knob(0, "iops.limit"), &vm->disk_places[0], KNOB_NONE, &err), ST_OK);
+	assert_int_equal(knob_check(knob(0, "iops.shares"), &vm->disk_places[0], 0, &err), ST_INVALID);
+	assert_true(vm_disk_knobs[VM_DISK_IOPS].given(&vm->disk_places[0], 2, &where));
+	assert_false(vm_disk_knobs[VM_DISK_IOPS].given(&vm->disk_places[0], 0, &where));
+	vm->config.disks[1].numbers.shares = 77;
+	vm_disks_changed(vm);
+	assert_int_equal(ram_disks.disk[1].numbers.shares, 77);
+	put_vcpu();
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+	turn(0, "iops.shares", 6);
+	assert_int_equal(ram_disks.disk[0].numbers.shares, 5);
+}
+
+static void disks_are_found_by_name(void **state)
+{
+	(void)state;
+	add("root", "one");
+	add("data", "two");
+	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
+	assert_ptr_equal(vm_disk_find(vm, "data", 4), &vm->disk_places[1]);
+	assert_string_equal(vm_disk_at(&vm->disk_places[1])->volume, "two");
+	assert_null(vm_disk_find(vm, "data", 3));
+	assert_null(vm_disk_find(vm, "datas", 5));
+	assert_int_equal(vm_disk_index(&cfg, "data"), 1);
+	assert_int_equal(vm_disk_index(&cfg, "other"), 2);
+}
+
 /* ---- the end ---- */
 
 static unsigned waits;
@@ -351,6 +463,9 @@ int main(void)
 		CASE(bytes_go_to_the_volume_and_back),
 		CASE(a_late_answer_comes_all_the_same),
 		CASE(without_space_the_vm_is_paused),
+		CASE(figures_of_the_device_and_of_the_scheduler),
+		CASE(numbers_reach_the_volume_at_once),
+		CASE(disks_are_found_by_name),
 		CASE(a_stop_waits_for_what_a_disk_has_begun),
 		CASE(a_request_not_begun_is_called_back),
 	};
