@@ -50,6 +50,10 @@
 #define ATA_READ_SECTORS_EXT 0x24u
 #define ATA_WRITE_SECTORS 0x30u
 #define ATA_WRITE_SECTORS_EXT 0x34u
+#define ATA_READ_DMA 0xc8u
+#define ATA_READ_DMA_EXT 0x25u
+#define ATA_WRITE_DMA 0xcau
+#define ATA_WRITE_DMA_EXT 0x35u
 #define ATA_FLUSH_CACHE 0xe7u
 #define ATA_FLUSH_CACHE_EXT 0xeau
 #define ATA_IDENTIFY_DEVICE 0xecu
@@ -67,6 +71,7 @@
 #define ATA_ID_MODEL 27u          /* 20 words, two characters each, the first in the upper byte */
 #define ATA_ID_MODEL_WORDS 20u
 #define ATA_ID_CAPABILITIES 49u
+#define ATA_ID_CAPABILITIES_DMA 0x0100u
 #define ATA_ID_CAPABILITIES_LBA 0x0200u
 #define ATA_ID_SECTORS28 60u      /* two words */
 #define ATA_ID_COMMANDS 83u

@@ -21,6 +21,7 @@
 #include "firmware/wallclock.h"
 #include "firmware/watchdog.h"
 #include "guest/machine.h"
+#include "guest/storage.h"
 #include "guest/trace.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -35,7 +36,8 @@
  */
 static const struct rls system_numbers = {
 	.reservation = SCHED_ONE_CPU / 5, .limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT * 2 / 5};
-#define ENTITIES_MAX (VMS_MAX * (VM_VCPUS_MAX + 1) + 32u) /* every vcpu and I/O worker, and host tasks */
+/* Every vcpu, I/O worker and storage domain, and host tasks. */
+#define ENTITIES_MAX (VMS_MAX * (VM_VCPUS_MAX + 1) + STORAGE_DOMAINS_MAX + 32u)
 #define HOST_TIMERS_MAX ENTITIES_MAX /* of a CPU: all vcpus may sleep on one, each with an alarm; and a few of our own */
 #define TASK_SLICE_US 2000u     /* a turn of a host task, at most */
 

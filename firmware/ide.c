@@ -2,7 +2,7 @@
 /*
  * One job a channel, driven from state to state by poll(); the next is taken when
  * it ends. Every state that waits has a deadline. The protocols are those of ATA/ATAPI-7 volume 2, clause 11: PIO
- * data-in, PIO data-out, non-data.
+ * data-in, PIO data-out, non-data, DMA.
  */
 #include "firmware/ide.h"
 
@@ -67,6 +67,8 @@ static void end_job(struct ide_channel *ch, enum status st)
 
 	ch->state = IDE_IDLE;
 	ch->job.request = NULL;
+	if (ch->job.dma)
+		ide_dma_unmap(&ch->dma);
 	block_complete(r, st);
 	start_next(ch);
 }
@@ -87,7 +89,10 @@ static void explain(struct ide_channel *ch, const char *fmt, ...)
 static bool begin_reset(struct ide_channel *ch)
 {
 	ch->reset_due = true;
-	put_control(ch, ATA_CONTROL_NIEN | ATA_CONTROL_SRST);
+	ch->resets++;
+	if (ch->dma.base)
+		(void)ide_dma_stop(&ch->dma);
+	put_control(ch, ch->quiet | ATA_CONTROL_SRST);
 	ch->state = IDE_RESET_HOLD;
 	set_deadline(ch, RESET_HOLD_NS);
 	return true;
@@ -137,23 +142,32 @@ static bool hold_reset(struct ide_channel *ch)
 {
 	if (!is_late(ch))
 		return false;
-	put_control(ch, ATA_CONTROL_NIEN);
+	put_control(ch, ch->quiet);
 	ch->state = IDE_RESET_WAIT;
 	set_deadline(ch, RESET_NS);
 	return true;
+}
+
+static bool is_engine_at_rest(const struct ide_channel *ch)
+{
+	return !ch->dma.base || !(ide_dma_status(&ch->dma) & IDE_BM_STATUS_ACTIVE);
 }
 
 static bool wait_reset(struct ide_channel *ch)
 {
 	uint64_t waited = ch->clock->ticks() + ns_to_ticks(RESET_NS, ch->clock->hz) - ch->deadline;
 	uint8_t status;
+	bool at_rest;
 
 	if (waited < ns_to_ticks(RESET_SETTLE_NS, ch->clock->hz))
 		return false;
 	status = get(ch, ATA_STATUS);
-	if (status & ATA_STATUS_BSY && !is_late(ch))
+	at_rest = !(status & ATA_STATUS_BSY) && is_engine_at_rest(ch);
+	if (!at_rest && !is_late(ch))
 		return false;
-	ch->reset_due = status & ATA_STATUS_BSY;
+	if (!at_rest && ch->job.given)
+		return begin_reset(ch); /* nothing proves that the request's memory is its owner's again */
+	ch->reset_due = !at_rest;
 	if (ch->reset_due && !ch->job.failed)
 		explain(ch, "the channel stays busy after a reset, status 0x%02x", status);
 	if (ch->reset_due || ch->job.failed) {
@@ -212,9 +226,15 @@ static bool issue(struct ide_channel *ch)
 		return false;
 	}
 	put_address(ch);
+	if (ch->job.dma) {
+		ide_dma_prepare(&ch->dma, ch->job.to_drive);
+		ch->job.given = true;
+	}
 	put(ch, ATA_COMMAND, ch->job.command);
 	settle(ch);
-	ch->state = ch->job.left > 0 ? IDE_DATA : IDE_END;
+	if (ch->job.dma)
+		ide_dma_start(&ch->dma, ch->job.to_drive);
+	ch->state = ch->job.dma ? IDE_DMA : ch->job.left > 0 ? IDE_DATA : IDE_END;
 	set_deadline(ch, flush ? FLUSH_NS : COMMAND_NS);
 	return true;
 }
@@ -291,6 +311,42 @@ static bool wait_end(struct ide_channel *ch)
 	return true;
 }
 
+/* What has gone wrong with the engine is only got rid of by a reset. */
+static bool engine_failed(struct ide_channel *ch, const char *what, uint8_t status)
+{
+	time_out(ch, what, status);
+	return true;
+}
+
+/* The drive's interrupt, as the engine has seen it, is the end; the drive has to say so too. */
+static bool wait_dma(struct ide_channel *ch)
+{
+	uint8_t told = ide_dma_status(&ch->dma), status;
+
+	if (!(told & (IDE_BM_STATUS_INTERRUPT | IDE_BM_STATUS_ERROR))) {
+		if (is_late(ch))
+			time_out(ch, "no end of a transfer", ch->ports->in8(ch->control));
+		return false;
+	}
+	status = ch->ports->in8(ch->control);
+	if (told & IDE_BM_STATUS_ERROR)
+		return engine_failed(ch, "the transfer failed on the bus", status);
+	if (status & ATA_STATUS_BSY) {
+		if (is_late(ch))
+			time_out(ch, "no end of a transfer", status);
+		return false;
+	}
+	if (!ide_dma_stop(&ch->dma))
+		return engine_failed(ch, "the engine does not stop", status);
+	status = get(ch, ATA_STATUS); /* takes the interrupt back */
+	if (has_failed(ch, status))
+		return true;
+	if (status & ATA_STATUS_DRQ || told & IDE_BM_STATUS_ACTIVE)
+		return engine_failed(ch, "less or more data than was asked for", status);
+	end_job(ch, ST_OK);
+	return true;
+}
+
 static bool step(struct ide_channel *ch)
 {
 	switch (ch->state) {
@@ -300,6 +356,7 @@ static bool step(struct ide_channel *ch)
 	case IDE_SELECT: return select_drive(ch);
 	case IDE_ISSUE: return issue(ch);
 	case IDE_DATA: return move_sector(ch);
+	case IDE_DMA: return wait_dma(ch);
 	case IDE_END: return wait_end(ch);
 	}
 	return false;
@@ -327,6 +384,10 @@ static uint8_t command_for(const struct ide_drive *d, const struct ide_job *j, e
 {
 	if (op == BLOCK_FLUSH)
 		return d->flush_ext ? ATA_FLUSH_CACHE_EXT : ATA_FLUSH_CACHE;
+	if (j->dma && op == BLOCK_READ)
+		return j->wide ? ATA_READ_DMA_EXT : ATA_READ_DMA;
+	if (j->dma)
+		return j->wide ? ATA_WRITE_DMA_EXT : ATA_WRITE_DMA;
 	if (op == BLOCK_READ)
 		return j->wide ? ATA_READ_SECTORS_EXT : ATA_READ_SECTORS;
 	return j->wide ? ATA_WRITE_SECTORS_EXT : ATA_WRITE_SECTORS;
@@ -342,6 +403,7 @@ static struct ide_job job_for(struct ide_drive *d, struct block_request *r)
 		job.count = job.left = (uint32_t)r->count;
 		/* The short form wherever it reaches: drives know it better. */
 		job.wide = r->lba + r->count > ATA_LBA28_SECTORS;
+		job.dma = d->dma && ide_dma_map(&d->channel->dma, r, r->count * d->device.sector_bytes, job.to_drive);
 	}
 	job.command = command_for(d, &job, r->op);
 	return job;
@@ -398,10 +460,22 @@ static const struct block_ops ops = {.submit = submit, .poll = poll, .cancel = c
 void ide_channel_init(struct ide_channel *ch, const struct ide_ports *ports, const struct clock *clock,
 		      uint16_t command, uint16_t control)
 {
-	*ch = (struct ide_channel){.ports = ports, .clock = clock, .command = command, .control = control};
+	*ch = (struct ide_channel){
+		.ports = ports, .clock = clock, .command = command, .control = control, .quiet = ATA_CONTROL_NIEN};
 	for (unsigned i = 0; i < IDE_DRIVES; i++)
 		list_init(&ch->queue[i]);
 	put_control(ch, ATA_CONTROL_NIEN);
+}
+
+enum status ide_use_dma(struct ide_channel *ch, uint16_t base, const struct dma *dma, void *table)
+{
+	return ide_dma_init(&ch->dma, ch->ports, base, dma, table);
+}
+
+void ide_use_interrupts(struct ide_channel *ch)
+{
+	ch->quiet = 0;
+	put_control(ch, 0);
 }
 
 /* Registers that keep what is written: some controller with a drive. Nothing but registers is touched. */
@@ -459,6 +533,7 @@ static enum status take_identity(struct ide_drive *d, const uint16_t *id, struct
 
 	copy_model(d, id);
 	d->lba48 = commands & ATA_ID_COMMANDS_LBA48;
+	d->dma = id[ATA_ID_CAPABILITIES] & ATA_ID_CAPABILITIES_DMA;
 	d->flush_ext = commands & ATA_ID_COMMANDS_FLUSH_EXT;
 	b->volatile_cache = d->flush_ext || commands & ATA_ID_COMMANDS_FLUSH;
 	b->sectors = words(id, ATA_ID_SECTORS28, 2);

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ATA disks on the legacy channels of a PC (PIIX and all that look like it), by
- * programmed I/O and polling, behind block_ops. Each poll looks at the status once
- * and moves at most one sector, so no step is longer than that. A drive that does
- * not answer, never asks for its data or reports an error ends the request with a
- * sentence; after a time-out the channel is reset first, and the request is done when
- * that is over, or when it is clear that the channel does not come back: by programmed I/O
- * nobody but the driver touches a request's memory. Requests to the two drives of a channel
- * take turns.
+ * bus-master DMA where channel, drive and request allow it, else by programmed I/O,
+ * behind block_ops. Each poll looks at the status once and moves at most one sector, so no
+ * step is longer than that. A drive that does not answer, never asks for its data or
+ * reports an error ends the request with a sentence; after a time-out the channel is
+ * reset first, and the request is done when that is over. By programmed I/O nobody but the
+ * driver touches a request's memory, so it is also done when it is clear that the channel does not
+ * come back; but what an engine was given stays its own until both drive and engine
+ * say that they are at rest: until then the channel is reset over and over. Requests to the
+ * two drives of a channel take turns.
  *
- * Speed is not the aim: what is kept here is small and seldom. No interrupts are
- * used. Pure C: ports are reached through struct ide_ports, so that tests put a
+ * Interrupts only say that poll() has something to look at; without them it is called
+ * over and over. Pure C: ports are reached through struct ide_ports, so that tests put a
  * drive of their own there.
  */
 #ifndef CORBEL_FIRMWARE_IDE_H
@@ -19,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "firmware/ide_dma.h"
 #include "io/block.h"
 #include "lib/clock.h"
 
@@ -31,6 +34,7 @@ struct ide_ports {
 	/* @words 16-bit words from or to one port. */
 	void (*in16s)(uint16_t port, void *out, uint32_t words);
 	void (*out16s)(uint16_t port, const void *in, uint32_t words);
+	void (*out32)(uint16_t port, uint32_t v); /* for DMA alone */
 };
 
 enum ide_state {
@@ -40,6 +44,7 @@ enum ide_state {
 	IDE_SELECT,      /* whoever was selected ends what it does */
 	IDE_ISSUE,       /* the wanted drive is selected and gets ready */
 	IDE_DATA,        /* waits to ask for or to give the next sector */
+	IDE_DMA,         /* the engine moves the data */
 	IDE_END          /* waits for the command's end */
 };
 
@@ -54,6 +59,8 @@ struct ide_job {
 	bool to_drive, wide;           /* wide: a 48-bit command */
 	uint64_t lba;
 	uint32_t count, left;          /* sectors, those not moved yet */
+	bool dma;                      /* by the engine, which has the memory mapped */
+	bool given;                    /* and may use it: until both are seen at rest */
 	bool failed;                   /* timed out: ends with the reset */
 };
 
@@ -68,6 +75,9 @@ struct ide_channel {
 	struct list queue[IDE_DRIVES]; /* requests that wait */
 	struct ide_drive *drive[IDE_DRIVES];
 	unsigned turn;             /* the drive that goes first, if both have requests */
+	struct ide_dma dma;
+	uint8_t quiet;             /* ATA_CONTROL_NIEN, or 0: interrupts are wanted */
+	unsigned resets;           /* so far */
 	uint8_t bounce[BLOCK_SECTOR_MAX]; /* for a sector that is not in one piece of memory */
 };
 
@@ -75,12 +85,21 @@ struct ide_drive {
 	struct block_device device;
 	struct ide_channel *channel;
 	unsigned number;           /* 0 or 1 */
-	bool lba48, flush_ext;
+	bool lba48, flush_ext, dma;
 	char model[IDE_MODEL_MAX]; /* printable */
 };
 
 void ide_channel_init(struct ide_channel *ch, const struct ide_ports *ports, const struct clock *clock,
 		      uint16_t command, uint16_t control);
+
+/*
+ * Requests from now on go through the engine at @base (PIIX: BAR 4 of the function, and 8 more for the secondary
+ * channel), by @table, see ide_dma_init(), whose statuses are returned; then they do not. The modes of the drives are
+ * as the boot firmware has set them. Nothing is under way.
+ */
+enum status ide_use_dma(struct ide_channel *ch, uint16_t base, const struct dma *dma, void *table) MUST_CHECK;
+/* Its interrupts are let through: after each, and from time to time for time-outs, poll() is to be called. */
+void ide_use_interrupts(struct ide_channel *ch);
 
 /*
  * Looks for drive @number and fills @out, whose device then takes requests; polls until that is done, at most

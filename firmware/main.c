@@ -19,9 +19,9 @@ static void continue_boot(void)
 	hardware_start_devices(); /* ACPI, memory types, interrupts, time, serial lines */
 	wire_memory();            /* frame table, allocator; page tables take frames from it from now on */
 	wire_store();             /* scripts, kernels, initrds */
-	wire_disk();              /* the writable store, where a disk has one */
 	selftest_run(boot_args());
 	wire_engine();            /* VMXON, the other CPUs, scheduler, what guest/ asks of the host */
+	wire_disk();              /* the disks, and the writable store, where one has it */
 	wire_control();           /* the control task: boot script, then the management line */
 	wire_release();           /* the other CPUs, into loops of their own */
 	selftest_run_cpu(boot_args());

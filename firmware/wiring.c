@@ -24,6 +24,7 @@
 #include "firmware/tsc.h"
 #include "firmware/watchdog.h"
 #include "guest/machine.h"
+#include "guest/storage.h"
 #include "io/files.h"
 #include "lib/assert.h"
 #include "lib/format.h"
@@ -36,7 +37,10 @@
 #define CLEAR_AHEAD_SHARE 4u   /* of RAM, this part is kept cleared in 2 MiB blocks for first touches */
 #define CLEAR_STEP_PAGES 512u
 #define HOST_SPARE (8 * MIB)   /* not promised to VMs: the control plane's growth, stacks, page tables */
+#define DISK_TABLES_ORDER 2u   /* a page for each channel */
 #define TEXT_MAX 160
+
+_Static_assert(DISK_CHANNELS <= 1u << DISK_TABLES_ORDER, "a page for each");
 
 static struct machine machine;
 static struct store store;
@@ -157,26 +161,109 @@ static void report_store(const struct block_range *range, bool made)
 			 (unsigned long long)s.damaged_bytes, s.damaged_keys, s.bad_superblocks);
 }
 
+static void mount_store(const struct block_range *range)
+{
+	struct error err;
+	size_t bytes;
+	bool made;
+	void *memory = store_memory(range, &bytes);
+
+	if (!memory)
+		bytes = 0; /* the sentence is the store's */
+	if (files_mount(&files, range, store_id(), memory, bytes, &made, &err) == ST_OK)
+		report_store(range, made);
+	else
+		log_error("store: nothing can be written: %s", err.text);
+}
+
+/* ---- disks ---- */
+
+static struct dma_identity dma_identity;
+static struct storage_domain *domains[DISK_CHANNELS];
+static bool has_dma;
+
+/* Only the direct map is contiguous for devices: what lies elsewhere is out of their reach. */
+static uint64_t to_physical(const void *p)
+{
+	uint64_t at = (uint64_t)p - DIRECT_MAP_BASE;
+
+	return (uint64_t)p >= DIRECT_MAP_BASE && at < DIRECT_MAP_BYTES ? at : UINT64_MAX;
+}
+
+static void start_dma(void)
+{
+	struct dma dma;
+	hfn_t frames;
+
+	if (memmgr_alloc(machine.mm, DISK_TABLES_ORDER, &frames) != ST_OK)
+		return;
+	dma_identity_init(&dma_identity, to_physical, &dma);
+	has_dma = disk_use_dma(&dma, memmgr_va(machine.mm, frames));
+	if (!has_dma)
+		memmgr_free(machine.mm, frames, DISK_TABLES_ORDER);
+}
+
+static void disk_interrupt(void *domain) { storage_interrupt(domain); }
+
+static void name_disk(char *out, size_t size, const struct disk *d) { format(out, size, "disk%u", d->number); }
+
+static void add_disk(const struct disk *d)
+{
+	char name[VOLUME_NAME_MAX];
+	enum status st = ST_OK;
+	struct error err;
+
+	if (!domains[d->channel]) {
+		format(name, sizeof(name), "ide%u", d->channel);
+		st = storage_add_domain(machine.storage, name, &domains[d->channel], &err);
+	}
+	name_disk(name, sizeof(name), d);
+	if (st == ST_OK)
+		st = storage_add_disk(machine.storage, domains[d->channel], name, d->device, &err);
+	if (st != ST_OK)
+		log_error("disk: %s is no volume: %s", d->device->name, err.text);
+}
+
+static void start_interrupts(void)
+{
+	for (unsigned c = 0; c < DISK_CHANNELS; c++)
+		if (domains[c] && disk_use_interrupts(c, disk_interrupt, domains[c]))
+			storage_has_interrupts(domains[c]);
+}
+
+/* Its sectors are the store's own, which goes beside VMs that use the rest of the disk. */
+static enum status take_sectors(const struct disk *d, struct block_range *range, struct error *err)
+{
+	char name[VOLUME_NAME_MAX];
+
+	name_disk(name, sizeof(name), d);
+	return storage_host_range(machine.storage, name, range->first, range->count, "the store", &range->device, err);
+}
+
+/* Until the last line disks are polled by whoever waits for them: nobody runs who could be woken. */
 void wire_disk(void)
 {
 	struct block_range range;
-	struct error err;
-	size_t bytes;
-	void *memory;
-	bool made;
+	const struct disk *d;
+	struct error err, why;
+	enum status st;
 
-	if (disk_find_store(&hardware.board.store_disk, &range, &err) != ST_OK) {
-		files_init(&files, &store, err.text);
-		log_warn("store: nothing can be written: %s", err.text);
-		return;
+	disk_probe(&hardware.board.store_disk);
+	start_dma();
+	st = disk_find_store(&hardware.board.store_disk, &d, &range, &why);
+	if (storage_create(&machine, &err) != ST_OK)
+		log_error("there are no volumes: %s", err.text);
+	for (unsigned i = 0; machine.storage && disk_at(i); i++)
+		add_disk(disk_at(i));
+	if (st == ST_OK && machine.storage)
+		st = take_sectors(d, &range, &why);
+	if (st == ST_OK) {
+		mount_store(&range);
+	} else {
+		files_init(&files, &store, why.text);
+		log_warn("store: nothing can be written: %s", why.text);
 	}
-	memory = store_memory(&range, &bytes);
-	if (!memory)
-		bytes = 0; /* the sentence is the store's */
-	if (files_mount(&files, &range, store_id(), memory, bytes, &made, &err) == ST_OK)
-		report_store(&range, made);
-	else
-		log_error("store: nothing can be written: %s", err.text);
+	start_interrupts();
 }
 
 /* ---- engine ---- */
@@ -255,7 +342,7 @@ void wire_engine(void)
 
 /* ---- control plane ---- */
 
-static struct control_fact facts[5];
+static struct control_fact facts[6];
 static char mitigations[TEXT_MAX], engine[TEXT_MAX], clock_rate[32];
 
 /* What follows "NAME: " in a line made for the log. */
@@ -278,6 +365,8 @@ static unsigned collect_facts(void)
 	facts[n++] = (struct control_fact){"engine", after_name(engine)};
 	facts[n++] = (struct control_fact){"mitigations", after_name(mitigations)};
 	facts[n++] = (struct control_fact){"tsc", clock_rate};
+	if (has_dma)
+		facts[n++] = (struct control_fact){"DMA", "unprotected"}; /* dma_ops.is_protected of the identity */
 	return n;
 }
 

@@ -9,8 +9,8 @@
 /* In this order, after the hardware is started; each succeeds or stops the boot with a sentence. */
 void wire_memory(void);
 void wire_store(void);
-void wire_disk(void);
 void wire_engine(void);
+void wire_disk(void);
 void wire_control(void);
 void wire_release(void);
 

@@ -61,15 +61,17 @@ void storage_changed(struct storage *s);
 /* ---- disks ---- */
 
 /*
- * A domain for disks that share a channel. @polled: they do not interrupt, so the worker looks at them while
- * something is under way. ST_OVER_LIMIT, ST_NO_MEMORY, ST_NOT_ADMITTED.
+ * A domain for disks that share a channel. As long as they do not interrupt, the worker looks at them over and over
+ * while something is under way. ST_OVER_LIMIT, ST_NO_MEMORY, ST_NOT_ADMITTED.
  */
-MUST_CHECK enum status storage_add_domain(struct storage *s, const char *name, bool polled, struct storage_domain **out,
+MUST_CHECK enum status storage_add_domain(struct storage *s, const char *name, struct storage_domain **out,
 					  struct error *err);
+/* From now on storage_interrupt() is called when they want to be looked at; time-outs are looked for all the same. */
+void storage_has_interrupts(struct storage_domain *d);
 /*
  * @device, for good, as volume @name, and its partitions as NAME:1 and so on; a partition that holds a pool is
  * opened as one. A table that cannot be read is told in the log, and the disk has no partitions. Nobody else uses the
- * device any more but through storage_host_device().
+ * device any more but through storage_host_range().
  */
 MUST_CHECK enum status storage_add_disk(struct storage *s, struct storage_domain *in, const char *name,
 					struct block_device *device, struct error *err);
@@ -77,11 +79,13 @@ MUST_CHECK enum status storage_add_disk(struct storage *s, struct storage_domain
 void storage_interrupt(struct storage_domain *d);
 
 /*
- * For the host's own use of @volume, by block_run() (the store): a device for the control task alone whose requests go
- * through the domain's scheduler like a VM's. For good. Errors as volume_open().
+ * For the host's own use of @count sectors of the disk @volume from @first on, by block_run() (the store): a device for
+ * the control task alone, with the disk's addresses, whose requests go through the domain's scheduler like a VM's. A
+ * partition that has some of these sectors is @who's from now on. For good. ST_BUSY: somebody has the disk, or such a
+ * partition.
  */
-MUST_CHECK enum status storage_host_device(struct storage *s, const char *volume, enum volume_mode mode,
-					   const char *who, struct block_device **out, struct error *err);
+MUST_CHECK enum status storage_host_range(struct storage *s, const char *volume, uint64_t first, uint64_t count,
+					  const char *who, struct block_device **out, struct error *err);
 
 /* The settings of the domain that @volume is in. */
 MUST_CHECK enum status storage_get_settings(struct storage *s, const char *volume, struct iosched_settings *out,
@@ -118,7 +122,6 @@ MUST_CHECK enum status storage_format_pool(struct storage *s, const char *volume
 MUST_CHECK enum status storage_open_pool(struct storage *s, const char *volume, struct error *err);
 /* ST_BUSY: one of its layers is in use, or an operation is under way. */
 MUST_CHECK enum status storage_close_pool(struct storage *s, const char *volume, struct error *err);
-/* What the volume has gained is taken in. */
 MUST_CHECK enum status storage_pool_stats(struct storage *s, const char *volume, struct layer_pool_stats *out,
 					  struct error *err);
 /* The pool's volume numbered @index or a later one; *next is for the next call. NULL: no more. */

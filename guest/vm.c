@@ -485,8 +485,10 @@ enum status vm_pause(struct vm *vm, struct error *err)
 	unsigned long state = vm_lock(vm);
 	enum status st = check_action(vm, DO_PAUSE, err);
 
-	if (st == ST_OK)
+	if (st == ST_OK) {
 		transition(vm, DO_PAUSE);
+		vm->paused_full = false;
+	}
 	vm_unlock(vm, state);
 	if (st != ST_OK)
 		return st;
@@ -511,6 +513,7 @@ enum status vm_resume(struct vm *vm, struct error *err)
 	}
 	if (st == ST_OK) {
 		transition(vm, DO_RESUME);
+		vm->paused_full = false;
 		set_running(vm);
 	}
 	vm_unlock(vm, state);
@@ -583,8 +586,10 @@ static void pause_full(struct vm *vm)
 {
 	struct error err;
 
-	if (vm->state == VM_RUNNING && vm_pause(vm, &err) == ST_OK)
-		log_warn("VM %s is paused: a volume of its disks is full; resume it when there is space", vm->config.name);
+	if (vm->state != VM_RUNNING || vm_pause(vm, &err) != ST_OK)
+		return;
+	vm->paused_full = true;
+	log_warn("VM %s is paused: a volume of its disks is full; it goes on when there is space", vm->config.name);
 }
 
 /* Those that a stuck CPU has something of: whoever finds that it goes on wakes the control task. */

@@ -90,6 +90,7 @@ struct vm {
 	bool restart_due;       /* and starts it again */
 	bool pause_due;         /* asked by a device; the control task does it; atomic */
 	bool lingers;           /* left the running state, but a CPU has not let go of one of its vcpus */
+	bool paused_full;       /* and it has: a volume of its disks is full. Until it is resumed; the control task's */
 	enum vm_state before;   /* state that a failed start returns to */
 	uint64_t starts;
 	uint64_t started_at;    /* host TSC */

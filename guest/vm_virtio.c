@@ -10,9 +10,7 @@
 #include "lib/assert.h"
 #include "lib/format.h"
 
-/* Of a disk, over all its queues; the memory that a request takes is its own. */
-#define DISK_REQUESTS 64u
-#define DISK_LARGE 8u
+#define DISK_LARGE 8u /* of a disk's requests, those that may have many pieces at a time */
 
 struct rng_device {
 	struct virtio_rng rng;
@@ -45,7 +43,7 @@ static unsigned queues_of(const struct vm_config *cfg, const struct vm_disk *d)
 
 static struct virtio_blk_config blk_config(const struct vm_config *cfg, const struct vm_disk *d)
 {
-	return (struct virtio_blk_config){.queues = queues_of(cfg, d), .requests = DISK_REQUESTS, .large = DISK_LARGE};
+	return (struct virtio_blk_config){.queues = queues_of(cfg, d), .requests = VM_DISK_REQUESTS, .large = DISK_LARGE};
 }
 
 static uint64_t padded(uint64_t bytes) { return align_up(bytes, VM_VIRTIO_ALIGN); }

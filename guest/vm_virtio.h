@@ -16,6 +16,7 @@
 #include "lib/error.h"
 
 #define VM_VIRTIO_ALIGN 64u
+#define VM_DISK_REQUESTS 64u /* of a disk at a time, over all its queues; the memory that a request takes is its own */
 
 struct vm;
 struct vm_virtio;

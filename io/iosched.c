@@ -72,7 +72,7 @@ static uint32_t next_depth(const struct iosched *s, uint64_t mean)
 
 static void count_service(struct iosched *s, uint64_t ticks, uint64_t now)
 {
-	if (s->settings.latency_ns == 0)
+	if (s->settings.latency_ns == 0 || s->depth == 0)
 		return;
 	s->epoch_ended++;
 	s->epoch_ticks += ticks;
@@ -353,6 +353,40 @@ void iosched_client_end(struct iosched_client *c)
 	iosched_leave(c->sched);
 }
 
+/* Takes the requests that wait out of the tree, in their order. */
+static void take_waiting(struct iosched_client *c, struct list *out, uint64_t now)
+{
+	while (!list_empty(&c->turns.requests)) {
+		struct mclock_request *r = list_entry(c->turns.requests.next, struct mclock_request, link);
+
+		mclock_cancel(r, now);
+		list_push_back(out, &r->link);
+	}
+}
+
+void iosched_client_move(struct iosched_client *c, struct mclock_pool *pool)
+{
+	struct iosched *s = c->sched;
+	enum mclock_unit unit = c->turns.node.unit;
+	struct rls numbers = c->turns.node.numbers;
+	struct list waiting;
+	uint64_t now;
+
+	list_init(&waiting);
+	iosched_enter(s);
+	now = now_of(s);
+	take_waiting(c, &waiting, now);
+	mclock_leave(&c->turns.node);
+	mclock_client_init(&c->turns, pool ? pool : &s->root, unit, &numbers, now);
+	while (!list_empty(&waiting)) {
+		struct mclock_request *r = list_entry(waiting.next, struct mclock_request, link);
+
+		list_remove(&r->link);
+		mclock_add(&c->turns, r);
+	}
+	iosched_leave(s);
+}
+
 static void set_node(struct iosched *s, struct mclock_node *n, enum mclock_unit unit, const struct rls *numbers)
 {
 	iosched_enter(s);
@@ -383,6 +417,21 @@ void iosched_pool_end(struct iosched *s, struct mclock_pool *p)
 void iosched_pool_set(struct iosched *s, struct mclock_pool *p, enum mclock_unit unit, const struct rls *numbers)
 {
 	set_node(s, &p->node, unit, numbers);
+}
+
+void iosched_hold(struct iosched *s)
+{
+	iosched_enter(s);
+	s->held_depth = s->depth;
+	s->depth = 0;
+	iosched_leave(s);
+}
+
+void iosched_let_go(struct iosched *s)
+{
+	iosched_enter(s);
+	s->depth = s->held_depth;
+	iosched_leave(s);
 }
 
 enum status iosched_set(struct iosched *s, const struct iosched_settings *set, struct error *err)

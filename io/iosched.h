@@ -62,7 +62,8 @@ struct iosched {
 	uint64_t told;		   /* as wake_at() was told last */
 	struct list ended;	   /* done, and their submitters not told yet */
 	bool telling;		   /* somebody tells them: who adds meanwhile leaves it to him */
-	uint32_t at_device, depth; /* requests there, and how many there may be */
+	uint32_t at_device, depth; /* requests there, and how many there may be; 0: held */
+	uint32_t held_depth;
 	/* Of the time since depth was set last. */
 	uint64_t epoch_ends, epoch_ticks;
 	uint32_t epoch_ended;
@@ -123,19 +124,29 @@ void iosched_client_begin(struct iosched_client *c, struct iosched *s, struct mc
 /* No request of it is under way (ASSERT). */
 void iosched_client_end(struct iosched_client *c);
 void iosched_client_set(struct iosched_client *c, enum mclock_unit unit, const struct rls *numbers);
-/* The same three for a pool of clients, in memory of the caller's. @above NULL: the root. */
+/* To another place in the tree, with what waits: NULL: the root. What it had run up by its tags is gone. */
+void iosched_client_move(struct iosched_client *c, struct mclock_pool *pool);
+/* The first three for a pool of clients, in memory of the caller's. @above NULL: the root. */
 void iosched_pool_begin(struct iosched *s, struct mclock_pool *p, struct mclock_pool *above, enum mclock_unit unit,
 			const struct rls *numbers);
 void iosched_pool_end(struct iosched *s, struct mclock_pool *p);
 void iosched_pool_set(struct iosched *s, struct mclock_pool *p, enum mclock_unit unit, const struct rls *numbers);
 
 /*
- * Takes @r, for which block_check() holds on the client's device, with complete set. True: it is done on return, and its complete is not
- * called. False: it is called later, masked, with no lock of rank LOCK_IO or later held. No such lock is held here.
+ * Takes @r, for which block_check() holds on the client's device, with complete set. True: it is done on return, and
+ * its complete is not called. False: it is called later, masked, with no lock of rank LOCK_IO or later held. No such
+ * lock is held here.
  */
 bool iosched_submit(struct iosched_client *c, struct block_request *r);
 /* Takes @r back if nothing has begun on it: true, it is the submitter's, and complete is not called. */
 bool iosched_cancel(struct iosched_client *c, struct block_request *r);
+
+/*
+ * Between the two nothing new goes to the device: for several moves in the tree that count together. By one owner at a
+ * time, who calls iosched_set() not meanwhile.
+ */
+void iosched_hold(struct iosched *s);
+void iosched_let_go(struct iosched *s);
 
 /* Around every other call into a device of the domain: a poll, an interrupt's handler. */
 void iosched_enter(struct iosched *s);

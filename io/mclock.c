@@ -14,6 +14,7 @@
 
 #include "lib/assert.h"
 #include "lib/bits.h"
+#include "lib/clock.h"
 
 #define ANY_TIME 0u
 #define POINT 32u
@@ -85,20 +86,20 @@ static uint64_t units_of(const struct mclock_node *n, const struct mclock_reques
 
 static uint64_t step_of(const struct mclock_config *cfg, enum mclock_unit unit, uint64_t rate)
 {
-	unsigned __int128 second = (unsigned __int128)cfg->hz << (unit == MCLOCK_BYTES ? POINT : POINT - COST_BITS);
+	uint64_t step = mul_div(cfg->hz, 1ull << (unit == MCLOCK_BYTES ? POINT : POINT - COST_BITS), rate);
 
-	return MAX((uint64_t)(second / rate), 1u);
+	return MAX(step, 1u);
 }
 
 /* The same number of units ahead of @now as before, by another step. */
 static void tag_set_step(struct mclock_tag *tag, uint64_t step, uint64_t now)
 {
 	uint64_t ahead = tag->step && tag->at > now ? tag->at - now : 0;
-	unsigned __int128 units = ahead ? ((unsigned __int128)ahead << POINT) / tag->step : 0;
+	uint64_t units = ahead ? mul_div(ahead, 1ull << POINT, tag->step) : 0;
 
 	*tag = (struct mclock_tag){.at = now, .step = step};
 	if (step)
-		tag_charge(tag, (uint64_t)MIN(units, UINT32_MAX));
+		tag_charge(tag, MIN(units, UINT32_MAX));
 }
 
 /* ---- places ---- */

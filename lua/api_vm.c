@@ -19,19 +19,6 @@
 
 /* ---- definitions ---- */
 
-void api_where(lua_State *L, char *out)
-{
-	const char *text;
-	size_t len;
-
-	luaL_where(L, 1);
-	text = lua_tolstring(L, -1, &len);
-	if (len >= 2) /* it ends in ": " */
-		len -= 2;
-	log_clean(out, VM_PATH_MAX, text, len);
-	lua_pop(L, 1);
-}
-
 /* linux { ... }, virtio { ... }: the table again, with the word in it. */
 static const struct table_word {
 	const char *word, *key, *example;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "guest/loadfile.h"
+#include "guest/storage.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
@@ -446,6 +447,8 @@ static bool keep_house(struct control *c)
 	session_tick(c);
 	watch_vms(c);
 	more |= vm_reap(c->cfg.machine);
+	if (c->cfg.machine->storage)
+		more |= storage_step(c->cfg.machine->storage);
 	upload_tick(c, &c->upload);
 	upload_tick(c, &c->slots.upload);
 	watch_vms(c);

@@ -23,7 +23,14 @@ static struct {
 	uint64_t lba;
 	uint32_t left, moved;
 	uint16_t *identity;        /* IDENTIFY's data */
+	bool dma;                  /* the command's data goes through the engine */
 } channel;
+
+static struct {
+	uint8_t command, status;
+	uint32_t table;
+	unsigned wait; /* looks left until the transfer is done */
+} engine;
 
 static void broken(const char *what)
 {
@@ -122,10 +129,133 @@ static void identify(struct fake_ata_drive *d)
 	next_step();
 }
 
+/* ---- the engine ---- */
+
+static uint8_t *memory_at(uint32_t address, uint32_t bytes)
+{
+	if (address < fake_ata.memory_at || address - fake_ata.memory_at > fake_ata.memory_bytes - bytes)
+		broken("the engine was sent outside of memory");
+	return fake_ata.memory + (address - fake_ata.memory_at);
+}
+
+/* Moves at most @bytes by the table; how many it has room for. */
+static uint64_t walk_table(struct fake_ata_drive *d, uint64_t bytes)
+{
+	uint64_t done = 0;
+
+	for (uint32_t at = engine.table;; at += sizeof(struct ide_prd)) {
+		const struct ide_prd *p = (const void *)memory_at(at, sizeof *p);
+		uint32_t size = p->size & 0xffff ? p->size & 0xffff : 0x10000;
+		uint8_t *memory = memory_at(p->address, size);
+
+		if (p->address & 1 || size & 1 || (p->address & 0xffff) + size > 0x10000)
+			broken("a region that is odd, or crosses 64 KiB");
+		for (uint32_t i = 0; i < size && done + i < bytes; i++) {
+			uint64_t byte = done + i;
+			uint8_t *medium = sector_at(d, channel.lba + byte / d->sector_bytes) + byte % d->sector_bytes;
+
+			*(channel.to_drive ? medium : memory + i) = channel.to_drive ? memory[i] : *medium;
+		}
+		done += size;
+		if (p->size & IDE_PRD_LAST)
+			return done;
+	}
+}
+
+static void transfer(void)
+{
+	struct fake_ata_drive *d = channel.on;
+	uint64_t bytes = (uint64_t)channel.left * d->sector_bytes, moves = bytes;
+	bool fails = channel.failing && d->fault == ATA_ERROR_AT;
+
+	if (fails)
+		moves = d->fault_at * d->sector_bytes;
+	if (walk_table(d, moves) != bytes)
+		broken("a table that is not as long as the transfer");
+	fake_ata.transfers++;
+	channel.dma = false;
+	engine.status |= IDE_BM_STATUS_INTERRUPT;
+	if (fails) {
+		channel.error = d->fault_error;
+		finish(ATA_STATUS_ERR);
+		return; /* the table is not used up: it stays active until it is stopped */
+	}
+	engine.status &= (uint8_t)~IDE_BM_STATUS_ACTIVE;
+	finish(0);
+}
+
+static void engine_look(void)
+{
+	if (!(engine.status & IDE_BM_STATUS_ACTIVE) || !channel.on)
+		return;
+	if (fake_ata.late && fake_ata.ticks >= fake_ata.late) {
+		fake_ata.late = 0;
+		fake_ata.engine_stuck = false;
+		channel.failing = false;
+		transfer();
+		engine.status &= (uint8_t)~IDE_BM_STATUS_INTERRUPT;
+		return;
+	}
+	if (!channel.dma || (channel.failing && channel.on->fault == ATA_STAYS_BUSY) || fake_ata.engine_stuck)
+		return;
+	if (engine.wait) {
+		engine.wait--;
+	} else if (fake_ata.bus_error) {
+		fake_ata.bus_error = false;
+		engine.status = (uint8_t)((engine.status & ~IDE_BM_STATUS_ACTIVE) | IDE_BM_STATUS_ERROR);
+	} else {
+		transfer();
+	}
+}
+
+static void engine_out8(unsigned reg, uint8_t v)
+{
+	if (reg == IDE_BM_STATUS) {
+		engine.status &= (uint8_t)~(v & (IDE_BM_STATUS_ERROR | IDE_BM_STATUS_INTERRUPT));
+		return;
+	}
+	if (reg != IDE_BM_COMMAND)
+		broken("a register that the engine does not have");
+	if (engine.command & v & IDE_BM_COMMAND_START)
+		broken("the engine was started twice");
+	engine.command = v;
+	if (v & IDE_BM_COMMAND_START) {
+		if (!channel.dma || !(v & IDE_BM_COMMAND_TO_MEMORY) != channel.to_drive)
+			broken("the engine was started without a command, or the wrong way");
+		engine.status |= IDE_BM_STATUS_ACTIVE;
+		engine.wait = fake_ata.busy_reads;
+	} else if (!fake_ata.engine_stuck) {
+		engine.status &= (uint8_t)~IDE_BM_STATUS_ACTIVE;
+	}
+}
+
+static void port_out32(uint16_t port, uint32_t v)
+{
+	look();
+	if (port != FAKE_ATA_ENGINE + IDE_BM_TABLE || v & 3)
+		broken("a foreign port of 32 bits, or an odd table");
+	if (engine.status & IDE_BM_STATUS_ACTIVE)
+		broken("another table while the engine runs");
+	engine.table = v;
+}
+
+/* ---- commands, continued ---- */
+
+static void start_dma(struct fake_ata_drive *d, bool wide, bool to_drive)
+{
+	address(d, wide);
+	channel.to_drive = to_drive;
+	channel.dma = true;
+	channel.status = ATA_STATUS_BSY;
+}
+
 static void start(uint8_t command)
 {
 	struct fake_ata_drive *d = selected();
-	bool wide = command == ATA_READ_SECTORS_EXT || command == ATA_WRITE_SECTORS_EXT || command == ATA_FLUSH_CACHE_EXT;
+	bool wide = command == ATA_READ_SECTORS_EXT || command == ATA_WRITE_SECTORS_EXT ||
+		    command == ATA_FLUSH_CACHE_EXT || command == ATA_READ_DMA_EXT || command == ATA_WRITE_DMA_EXT;
+	bool by_engine = command == ATA_READ_DMA || command == ATA_READ_DMA_EXT || command == ATA_WRITE_DMA ||
+			 command == ATA_WRITE_DMA_EXT;
 
 	if (!d->present)
 		return;
@@ -139,7 +269,7 @@ static void start(uint8_t command)
 	d->commands++;
 	if (d->fault_times && --d->fault_times == 0)
 		d->fault = ATA_SOUND;
-	if (channel.failing && d->fault == ATA_STAYS_BUSY) {
+	if (channel.failing && d->fault == ATA_STAYS_BUSY && !by_engine) {
 		channel.status = ATA_STATUS_BSY;
 		return;
 	}
@@ -156,6 +286,12 @@ static void start(uint8_t command)
 		address(d, wide);
 		channel.to_drive = command == ATA_WRITE_SECTORS || command == ATA_WRITE_SECTORS_EXT;
 		next_step();
+		break;
+	case ATA_READ_DMA: case ATA_READ_DMA_EXT:
+		start_dma(d, wide, false);
+		break;
+	case ATA_WRITE_DMA: case ATA_WRITE_DMA_EXT:
+		start_dma(d, wide, true);
 		break;
 	case ATA_FLUSH_CACHE: case ATA_FLUSH_CACHE_EXT:
 		d->flushes++;
@@ -185,9 +321,15 @@ static uint8_t status_now(void)
 	return channel.status;
 }
 
+static bool is_engine(uint16_t port) { return port >= FAKE_ATA_ENGINE && port < FAKE_ATA_ENGINE + IDE_BM_PORTS; }
+
 static uint8_t port_in8(uint16_t port)
 {
 	look();
+	if (is_engine(port)) {
+		engine_look();
+		return port == FAKE_ATA_ENGINE + IDE_BM_STATUS ? engine.status : engine.command;
+	}
 	if (fake_ata.floating)
 		return ATA_STATUS_FLOATING;
 	if (port == FAKE_ATA_CONTROL || port == FAKE_ATA_COMMAND + ATA_STATUS)
@@ -203,13 +345,14 @@ static void control(uint8_t v)
 {
 	bool ends = channel.control & ATA_CONTROL_SRST && !(v & ATA_CONTROL_SRST);
 
-	if (!(v & ATA_CONTROL_NIEN))
+	if (!(v & ATA_CONTROL_NIEN) && !fake_ata.interrupts)
 		broken("interrupts were allowed");
 	channel.control = v;
 	if (!ends)
 		return;
 	for (unsigned i = 0; i < 2; i++)
 		fake_ata.drive[i].resets++;
+	channel.dma = false;
 	channel.status = fake_ata.stuck_in_reset ? ATA_STATUS_BSY : ATA_STATUS_DRDY;
 	channel.busy = fake_ata.busy_reads;
 	channel.reg[ATA_DEVICE] = 0;
@@ -222,6 +365,10 @@ static void port_out8(uint16_t port, uint8_t v)
 	look();
 	if (port == FAKE_ATA_CONTROL) {
 		control(v);
+		return;
+	}
+	if (is_engine(port)) {
+		engine_out8(port - FAKE_ATA_ENGINE, v);
 		return;
 	}
 	if (port <= FAKE_ATA_COMMAND || reg > ATA_COMMAND)
@@ -277,7 +424,7 @@ static void port_out16s(uint16_t port, const void *in, uint32_t words)
 	moved();
 }
 
-const struct ide_ports fake_ata_ports = {port_in8, port_out8, port_in16s, port_out16s};
+const struct ide_ports fake_ata_ports = {port_in8, port_out8, port_in16s, port_out16s, port_out32};
 
 /* ---- for tests ---- */
 
@@ -285,6 +432,7 @@ void fake_ata_init(void)
 {
 	memset(&fake_ata, 0, sizeof fake_ata);
 	memset(&channel, 0, sizeof channel);
+	memset(&engine, 0, sizeof engine);
 	fake_ata.busy_reads = 3;
 	channel.status = ATA_STATUS_DRDY;
 }

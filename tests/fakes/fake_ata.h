@@ -3,7 +3,8 @@
  * An ATA channel with up to two drives behind struct ide_ports, as strict as the
  * standard lets a drive be: a register read in the wrong state, a command without
  * its data or with too much of it ends the test. Faults are chosen by the test. Time
- * is the hand clock's and moves with each look at a port.
+ * moves with each look at a port. Beside it is a bus master engine that reaches one piece of memory, as
+ * physical memory below 4 GiB.
  */
 #ifndef CORBEL_TESTS_FAKE_ATA_H
 #define CORBEL_TESTS_FAKE_ATA_H
@@ -15,6 +16,7 @@
 
 #define FAKE_ATA_COMMAND 0x1f0u
 #define FAKE_ATA_CONTROL 0x3f6u
+#define FAKE_ATA_ENGINE 0xc000u
 
 enum fake_ata_fault {
 	ATA_SOUND,
@@ -46,6 +48,13 @@ struct fake_ata {
 	struct fake_ata_drive drive[2];
 	bool floating;         /* no controller: every read gives all ones */
 	bool stuck_in_reset;
+	bool interrupts;       /* may be let through */
+	uint8_t *memory;       /* what the engine reaches, */
+	uint32_t memory_at, memory_bytes; /* and at which physical addresses */
+	bool bus_error;        /* the next transfer ends with one */
+	bool engine_stuck;     /* an engine at work does not stop, whatever it is told, */
+	uint64_t late;         /* and does its transfer at this tick all the same, 0: never */
+	unsigned transfers;    /* done */
 	unsigned busy_reads;   /* looks at the status until a drive is done with a step */
 	uint64_t ticks, hz;    /* of its clock */
 };
