@@ -92,6 +92,10 @@ bool disk_use_dma(const struct dma *dma, void *tables)
 	for (unsigned c = 0; base && c < LEGACY_CHANNELS; c++)
 		any |= ide_use_dma(&channels[c], (uint16_t)(base + c * IDE_BM_PORTS), dma,
 				   (uint8_t *)tables + c * IDE_TABLE_BYTES) == ST_OK;
+	for (unsigned i = 0; any && i < disk_count; i++)
+		if (disks[i].channel < LEGACY_CHANNELS &&
+		    drives[disks[i].channel][disks[i].number % IDE_DRIVES].dma && channels[disks[i].channel].dma.base)
+			log_info("disk: %s: by DMA", disks[i].device->name);
 	return any;
 }
 
