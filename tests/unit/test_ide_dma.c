@@ -205,7 +205,7 @@ static void pages_stay_the_devices_until_it_is_at_rest(void **state)
 {
 	struct block_segment segment = {data, 4096};
 	struct block_request r = {.op = BLOCK_READ, .lba = 0, .count = 8, .segments = &segment, .segment_count = 1};
-	uint64_t start = fake_ata.ticks, late = start + SECONDS(20);
+	uint64_t start = fake_ata.ticks, late = start + SECONDS(25);
 
 	(void)state;
 	memset(fake_ata.drive[0].media, 0x55, 4096);
