@@ -105,6 +105,7 @@ static const char *const help_lines[] = {
 	"console(\"a\" [, bytes])     the end of what it printed",
 	"vm \"a\" { boot = pvh { image = \"...\", cmdline = \"...\" }, mem = { size = MiB(128) } }",
 	"pool \"edge\" { cpu = { shares = 2000, limit = pct(50) } }   and vm \"a\" { pool = \"edge\", ... }",
+	"volume \"data\" { ram = MiB(64) }   and vm \"a\" { disk = { root = virtio { volume = \"data\" } }, ... }",
 	"get \"host.mem.free\"        a counter or setting; set(\"a.b\", v, { why = \"...\", for_ = sec(60) })",
 	"unset \"path\"  why \"path\"   takes changes of a setting back; says where its value comes from",
 	"host()  check()  files()   the machine, its invariants, the store",

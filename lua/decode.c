@@ -93,38 +93,73 @@ static enum status read_count(struct decoder *d, const char *key, struct cbor_va
 	return ST_OK;
 }
 
+/* What a number of some unit is called, and how a script writes it. */
+static const struct unit_words {
+	const char *what, *wire;
+} unit_words[UNIT_KINDS] = {
+	[UNIT_BYTES] = {"a size such as MiB(128)", "a number of bytes"},
+	[UNIT_TIME] = {"a time such as ms(5)", "a number of nanoseconds"},
+	[UNIT_SHARE] = {"a share", "a number of millionths"},
+};
+
 /* The unit function that a person who wrote the bare number @n may have meant. */
-static enum status needs_unit(struct decoder *d, const char *key, uint64_t n)
+static enum status needs_unit(struct decoder *d, const char *key, enum unit_kind kind, uint64_t n)
 {
 	uint64_t mib = n >= BIT(20) && is_aligned(n, BIT(20)) ? n >> 20 : n;
 
+	if (kind == UNIT_TIME)
+		return decode_refuse(d, ST_INVALID, "%s%s needs a unit: write ms(%llu), not %llu", d->path, key,
+				     (unsigned long long)n, (unsigned long long)n);
 	return decode_refuse(d, ST_INVALID, "%s%s needs a unit: write MiB(%llu), not %llu", d->path, key,
 			     (unsigned long long)mib, (unsigned long long)n);
 }
 
-/* A size in bytes: from a script a quantity, on the wire an integer. */
-enum status decode_size(struct decoder *d, const char *key, struct cbor_value v, uint64_t *out)
+/* A size in bytes or a time in nanoseconds: from a script a quantity, on the wire an integer. */
+static enum status read_quantity(struct decoder *d, const char *key, struct cbor_value v, enum unit_kind kind,
+				 uint64_t *out)
 {
-	static const char *const kinds[UNIT_KINDS] = {[UNIT_TIME] = "a time", [UNIT_SHARE] = "a share"};
+	static const char *const kinds[UNIT_KINDS] = {
+		[UNIT_BYTES] = "a size", [UNIT_TIME] = "a time", [UNIT_SHARE] = "a share",
+	};
+	const struct unit_words *words = &unit_words[kind];
 	struct cbor_value content;
 	uint64_t tag, n;
 
 	if (!cbor_get_tag(v, &tag, &content)) {
 		if (!cbor_get_uint(v, &n))
-			return decode_wrong_type(d, key, d->src->units ? "a size such as MiB(128)" : "a number of bytes", v);
+			return decode_wrong_type(d, key, d->src->units ? words->what : words->wire, v);
 		if (d->src->units)
-			return needs_unit(d, key, n);
+			return needs_unit(d, key, kind, n);
 		*out = n;
 		return ST_OK;
 	}
 	if (!d->src->units || tag < BRIDGE_TAG_QUANTITY || tag >= BRIDGE_TAG_QUANTITY + UNIT_KINDS)
-		return decode_wrong_type(d, key, "a number of bytes", v);
-	if (tag != BRIDGE_TAG_QUANTITY + UNIT_BYTES)
-		return decode_refuse(d, ST_INVALID, "%s%s takes a size such as MiB(128), not %s", d->path, key,
+		return decode_wrong_type(d, key, words->wire, v);
+	if (tag != BRIDGE_TAG_QUANTITY + (uint64_t)kind)
+		return decode_refuse(d, ST_INVALID, "%s%s takes %s, not %s", d->path, key, words->what,
 				     kinds[tag - BRIDGE_TAG_QUANTITY]);
 	if (!cbor_get_uint(content, &n))
 		return decode_refuse(d, ST_INVALID, "%s%s is negative", d->path, key);
 	*out = n;
+	return ST_OK;
+}
+
+enum status decode_size(struct decoder *d, const char *key, struct cbor_value v, uint64_t *out)
+{
+	return read_quantity(d, key, v, UNIT_BYTES, out);
+}
+
+static enum status read_number32(struct decoder *d, const char *key, struct cbor_value v, uint32_t *out)
+{
+	uint64_t n;
+
+	if (cbor_type_of(v) == CBOR_TAG)
+		return decode_refuse(d, ST_INVALID, "%s%s is a plain number and takes no unit", d->path, key);
+	if (!cbor_get_uint(v, &n))
+		return decode_wrong_type(d, key, "a whole number", v);
+	if (n > UINT32_MAX)
+		return decode_refuse(d, ST_INVALID, "%s%s is too large", d->path, key);
+	*out = (uint32_t)n;
 	return ST_OK;
 }
 
@@ -283,6 +318,10 @@ static enum status read_setting(struct decoder *d, const struct setting *row, st
 		return read_rate(d, row->key, v, field);
 	case KIND_BYTE_RATE:
 		return takes_none(row->key, v, field) ? ST_OK : decode_size(d, row->key, v, field);
+	case KIND_NUMBER32:
+		return read_number32(d, row->key, v, field);
+	case KIND_TIME:
+		return read_quantity(d, row->key, v, UNIT_TIME, field);
 	case KIND_CPUS:
 		return read_cpus(d, row->key, v, field);
 	case KIND_CHOICE:

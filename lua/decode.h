@@ -25,6 +25,8 @@ enum decode_kind {
 	KIND_PART,    /* uint64_t, millionths of one CPU; the key limit takes "none" too */
 	KIND_RATE,    /* uint64_t, a plain number; the key limit takes "none" too, here and below */
 	KIND_BYTE_RATE, /* uint64_t, bytes */
+	KIND_NUMBER32, /* uint32_t */
+	KIND_TIME,    /* uint64_t, ns */
 	KIND_CPUS,    /* uint64_t, a bitmap */
 	KIND_CHOICE,  /* unsigned */
 	KIND_OWN,     /* read by a function */

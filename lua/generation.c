@@ -3,7 +3,7 @@
  * A plan (genplan.c) is carried out: its script is kept only at the end. Everything
  * that can fail comes before everything that cannot be undone:
  *
- *	run, compare, check | define what is new, regroup what runs (undone on failure) |
+ *	run, compare, check | make volumes, define what is new, regroup what runs (undone on failure) |
  *	write the text, then the state (the commit) | change, remove, set, swap scripts
  *	(cannot fail)
  */
@@ -20,6 +20,7 @@
 #include "lua/genplan.h"
 #include "lua/genpools.h"
 #include "lua/genstore.h"
+#include "lua/volumes.h"
 
 enum status generation_plan(struct control *c, const char *origin, const char *text, size_t len,
 			    struct cbor_writer *w, struct error *err)
@@ -223,6 +224,22 @@ static enum status change_running(struct control *c, uint64_t number, const char
 	return st;
 }
 
+/* What is new, and what runs; neither, and no volumes, on failure. */
+static enum status define_and_change(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
+				     struct error *err)
+{
+	enum status st = define_new(c, err);
+
+	if (st == ST_OK) {
+		st = change_running(c, number, origin, text, len, err);
+		if (st != ST_OK)
+			undefine(c, genplan.wanted_count);
+	}
+	if (st != ST_OK)
+		volumes_undo_all(c);
+	return st;
+}
+
 static enum status put_in_force(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
 				struct cbor_writer *w, struct error *err)
 {
@@ -231,12 +248,9 @@ static enum status put_in_force(struct control *c, uint64_t number, const char *
 
 	if (st != ST_OK)
 		return st;
-	st = define_new(c, err);
-	if (st == ST_OK) {
-		st = change_running(c, number, origin, text, len, err);
-		if (st != ST_OK)
-			undefine(c, genplan.wanted_count);
-	}
+	st = volumes_do(c, err);
+	if (st == ST_OK)
+		st = define_and_change(c, number, origin, text, len, err);
 	if (st != ST_OK) {
 		genplan_drop(c);
 		return st;

@@ -14,6 +14,7 @@
 #include "lib/format.h"
 #include "lua/control_internal.h"
 #include "lua/genpools.h"
+#include "lua/volumes.h"
 
 #define WANTED_BYTES (VMS_MAX * sizeof(struct vm_config))
 #define ENCODED_MAX 8192u
@@ -365,6 +366,7 @@ enum status genplan_make(struct control *c, uint64_t from, const char *origin, c
 		return st;
 	genuse_begin(c, from);
 	genpools_begin();
+	volumes_begin();
 	st = collect(c, origin, text, len, err);
 	if (st == ST_OK)
 		st = compare(c, err);
@@ -481,6 +483,7 @@ void genplan_put(struct control *c, struct cbor_writer *w)
 		cbor_put_text(w, vm->config.name);
 	cbor_close_array(w, list);
 	genpools_put(c, w);
+	volumes_put_new(c, w);
 	put_settings(w);
 	put_dropped(c, w);
 	command_put_uint(w, "hooks", genplan.script->hook_count);

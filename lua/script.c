@@ -40,6 +40,7 @@ void script_open(lua_State *L, void *ctx)
 	api_open_units(L, ((struct control *)ctx)->cfg.clock->hz);
 	api_open_vm(L, ctx);
 	api_open_pool(L, ctx);
+	api_open_volume(L, ctx);
 	api_open_tree(L, ctx);
 	api_open_host(L, ctx);
 	api_open_store(L, ctx);

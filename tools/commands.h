@@ -10,7 +10,8 @@
 #define WORDS_MAX 64
 
 /* What a command's arguments name: they are completed from the machine. */
-enum ctl_names { NAMES_NONE, NAMES_VMS, NAMES_FILES, NAMES_PATHS, NAMES_SETTINGS, NAMES_POOLS, NAMES_VM_AND_POOL };
+enum ctl_names { NAMES_NONE, NAMES_VMS, NAMES_FILES, NAMES_PATHS, NAMES_SETTINGS, NAMES_POOLS, NAMES_VM_AND_POOL,
+		 NAMES_VOLUMES };
 
 struct ctl_command {
 	const char *words;     /* "vm start" */
@@ -84,6 +85,22 @@ enum exit_status pool_create(struct client *c, int argc, char **argv);
 enum exit_status pool_set(struct client *c, int argc, char **argv);
 enum exit_status pool_delete(struct client *c, int argc, char **argv);
 enum exit_status pool_move(struct client *c, int argc, char **argv);
+
+/* ---- volume.c ---- */
+
+enum exit_status volume_list(struct client *c, int argc, char **argv);
+enum exit_status volume_show(struct client *c, int argc, char **argv);
+enum exit_status volume_create(struct client *c, int argc, char **argv);
+enum exit_status volume_clone(struct client *c, int argc, char **argv);
+enum exit_status volume_snapshot(struct client *c, int argc, char **argv);
+enum exit_status volume_merge(struct client *c, int argc, char **argv);
+enum exit_status volume_delete(struct client *c, int argc, char **argv);
+enum exit_status volume_import(struct client *c, int argc, char **argv);
+enum exit_status volume_resize(struct client *c, int argc, char **argv);
+enum exit_status volume_format(struct client *c, int argc, char **argv);
+enum exit_status volume_set(struct client *c, int argc, char **argv);
+enum exit_status volume_jobs(struct client *c, int argc, char **argv);
+enum exit_status volume_cancel(struct client *c, int argc, char **argv);
 
 /* ---- tree.c ---- */
 

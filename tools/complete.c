@@ -107,6 +107,15 @@ static void offer_paths(struct client *c, struct search *s)
 	(void)page_list_read(c, &list);
 }
 
+static void offer_volumes(struct client *c, struct search *s)
+{
+	struct page_list list = {
+		.group = GROUP_VOLUME, .command = VOLUME_CMD_LIST, .key = "volumes", .each = offer_named, .ctx = s,
+	};
+
+	(void)page_list_read(c, &list);
+}
+
 static void offer_files(struct client *c, struct search *s)
 {
 	const struct page_list list = {
@@ -128,6 +137,8 @@ static void offer_names(struct client *c, enum ctl_names names, struct search *s
 		offer_vms(c, s);
 	else if (names == NAMES_POOLS)
 		offer_pools(c, s);
+	else if (names == NAMES_VOLUMES)
+		offer_volumes(c, s);
 	else if (names == NAMES_FILES)
 		offer_files(c, s);
 	else

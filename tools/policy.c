@@ -115,6 +115,7 @@ static void print_pools(struct cbor_value reply)
 static void print_plan(struct cbor_value reply)
 {
 	print_pools(reply);
+	print_names(reply, "volumes", "+", "volume");
 	print_names(reply, "added", "+", "vm");
 	print_changed(reply, "vm");
 	print_names(reply, "removed", "-", "vm");

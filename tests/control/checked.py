@@ -19,6 +19,8 @@ COMMANDS = {
     64: ("session", dict(enumerate("whoami challenge login logout keys enroll revoke trust audit".split()))),
     65: ("vm", dict(enumerate("list define start stop pause resume destroy info power report".split()))),
     67: ("cpu", dict(enumerate("list trace records pools pool create-pool set-pool remove-pool move".split()))),
+    68: ("volume", dict(enumerate("list show create clone snapshot merge delete import resize format set job jobs "
+                                  "cancel".split()))),
     70: ("policy", dict(enumerate("scripts hooks plan apply run stop generations rollback".split()))),
     71: ("events", dict(enumerate("read attach detach kinds".split()))),
     72: ("console", dict(enumerate("list read attach detach input".split()))),

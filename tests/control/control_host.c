@@ -25,6 +25,7 @@
 
 #include "firmware/uart.h"
 #include "firmware/watchdog.h"
+#include "guest/storage.h"
 #include "lib/log.h"
 #include "lua/control.h"
 #include "tests/fakes/fake_guest.h"
@@ -381,6 +382,8 @@ int main(int argc, char **argv)
 	files_init(&files, &store, "this machine has no disk");
 	mount_store(&files, o.disk);
 	vm_rig.machine.files = &files;
+	if (storage_create(&vm_rig.machine, &err) != ST_OK)
+		stop(err.text);
 	cfg = (struct control_config){
 		.machine = &vm_rig.machine,
 		.log = &log_bytes,

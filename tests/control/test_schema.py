@@ -39,6 +39,35 @@ def disks(client):
     client.write_request(65, 6, {"name": "disks"})
 
 
+def volumes(client):
+    """All of group 68, on a pool that lies on memory; operations are waited for, as one is possible at a time."""
+    def job(command, **arguments):
+        number = client.write_request(68, command, arguments)["job"]
+        while not client.read_request(68, 11, {"job": number})["done"]:
+            time.sleep(0.01)
+        return number
+
+    client.write_request(68, 2, {"name": "m", "config": {"ram": 8 << 20}, "origin": "x"})
+    client.write_request(68, 2, {"name": "slow", "config": {"model": {"base": "m", "iops_max": 9, "service": 5, "depth": 2}}})
+    client.write_request(68, 6, {"volume": "slow"})
+    client.write_request(68, 10, {"volume": "m", "depth_max": 9, "latency_ns": 5000000, "burst": 2})
+    client.write_request(68, 9, {"volume": "m", "confirm": "m"})
+    job(2, name="l", config={"layer": "m", "size": 1 << 20})
+    job(4, volume="l", name="s")
+    job(3, volume="s", name="c")
+    job(6, volume="c")
+    job(5, volume="s")
+    job(8, volume="l", bytes=2 << 20)
+    number = job(7, volume="l", name="i", pool="m")
+    with pytest.raises(smp.SmpError):
+        client.write_request(68, 13, {"job": number})
+    SCHEMA.check("volume-cancel-request", {"job": number})
+    SCHEMA.check("volume-cancel-reply", {})
+    client.read_request(68, 12, {"after": 1})
+    client.read_request(68, 0, {"after": "m", "max": 1})
+    client.read_request(68, 1, {"volume": "m"})
+
+
 def test_no_rule_is_a_dead_letter(host):
     machine = host(vm("a", "say=hi echo end=exit:3", more="autostart = true") + vm("b", "end=crash"))
     client = machine.smp
@@ -102,6 +131,7 @@ def test_no_rule_is_a_dead_letter(host):
         with pytest.raises(smp.SmpError):
             client.exchange(*request).map()
     disks(client)
+    volumes(client)
     client.wait_until(lambda: [2, 1, "stopped", "debug-exit"] in pushes(machine), 10)
     while client.read_request(65, 7, {"name": "b"})["state"] != "crashed":
         time.sleep(0.02)

@@ -258,6 +258,9 @@ static void figures_outlive_their_user(void **state)
 	(void)get(&d, 0);
 	assert_int_equal(storage_disk_figures(s, vm, 0, &f), ST_OK);
 	assert_true(f.requests[BLOCK_WRITE] == 2 && f.requests[BLOCK_READ] == 1 && f.bytes_written == 8192);
+	f.bytes_written = 0;
+	storage_disk_ops.figures(s, &d, &f);
+	assert_true(f.requests[BLOCK_WRITE] == 2 && f.requests[BLOCK_READ] == 1 && f.bytes_written == 8192);
 	close_disk(&d);
 	assert_int_equal(storage_figures(s, "data", &f, &err), ST_OK);
 	assert_true(f.requests[BLOCK_WRITE] == 2 && f.requests[BLOCK_READ] == 1 && f.bytes_written == 8192);
