@@ -5,22 +5,11 @@
  */
 #include <lauxlib.h>
 #include <lua.h>
-#include <string.h>
 
 #include "lib/bits.h"
-#include "lib/format.h"
-#include "lib/log.h"
 #include "lua/api.h"
-#include "lua/bridge.h"
 #include "lua/control_internal.h"
 #include "lua/volumes.h"
-
-#define ARGS_MAX 512
-
-static struct control *control_of(lua_State *L)
-{
-	return lua_touserdata(L, lua_upvalueindex(1));
-}
 
 /* ---- declarations ---- */
 
@@ -47,71 +36,17 @@ static enum status take(struct control *c, const struct volume_config *cfg, stru
 	return volumes_want(c, cfg, &made, err);
 }
 
-/* The table behind volume "name". */
-static int volume_settings(lua_State *L)
+static enum status define(struct control *c, const struct define_source *src, struct cbor_value settings, struct error *err)
 {
-	struct control *c = control_of(L);
-	char origin[VM_PATH_MAX];
-	struct define_source src = {.origin = origin, .units = true};
 	struct volume_config cfg;
-	struct error err;
-	enum status st;
-	size_t len;
+	enum status st = volume_decode(src, settings, &cfg, err);
 
-	src.name = lua_tolstring(L, lua_upvalueindex(2), &src.name_len);
-	api_where(L, origin);
-	if (!lua_istable(L, 1))
-		return luaL_error(L, "volume %s (%s): its settings are a %s, not a table", src.name, origin,
-				  luaL_typename(L, 1));
-	c->unfinished[0] = '\0';
-	len = api_settings_to_cbor(L, c, "volume", src.name, origin);
-	/* The sentences name the place, so none is put before them. */
-	interp_shelter();
-	st = volume_decode(&src, cbor_root(c->script_reply, len), &cfg, &err);
-	if (st == ST_OK)
-		st = take(c, &cfg, &err);
-	interp_unshelter();
-	if (st != ST_OK) {
-		lua_pushstring(L, err.text);
-		return lua_error(L);
-	}
-	return 0;
+	return st == ST_OK ? take(c, &cfg, err) : st;
 }
 
-/* volume "name": waits for the table, as vm "name" does. */
-static int volume_name(lua_State *L)
-{
-	struct control *c = control_of(L);
-	char origin[VM_PATH_MAX], shown[VOLUME_NAME_MAX];
-
-	if (lua_type(L, 1) != LUA_TSTRING)
-		return luaL_error(L, "volume takes a name and a table, as in volume \"name\" { ram = MiB(64) }");
-	if (c->unfinished[0])
-		return luaL_error(L, "%s", c->unfinished);
-	api_where(L, origin);
-	log_clean(shown, sizeof shown, lua_tostring(L, 1), lua_rawlen(L, 1));
-	format(c->unfinished, sizeof c->unfinished, "volume %s (%s): its table of settings is missing", shown, origin);
-	lua_pushlightuserdata(L, c);
-	lua_pushvalue(L, 1);
-	lua_pushcclosure(L, volume_settings, 2);
-	return 1;
-}
+static const struct api_definer definer = {.word = "volume", .kind = "volume", .define = define};
 
 /* ---- commands ---- */
-
-static void put_name(lua_State *L, struct cbor_writer *w, int index, const char *key, const char *verb)
-{
-	size_t len;
-	const char *name;
-
-	if (lua_type(L, index) != LUA_TSTRING)
-		luaL_error(L, "%s takes the name of a volume, not a %s", verb, luaL_typename(L, index));
-	name = lua_tolstring(L, index, &len);
-	if (!cbor_utf8_valid(name, len))
-		luaL_error(L, "there is no volume of that name");
-	cbor_put_text(w, key);
-	cbor_put_text_n(w, name, len);
-}
 
 /* What takes one name or two and answers with a table, in which job is its number when it goes on. */
 static const struct volume_verb {
@@ -128,19 +63,15 @@ static const struct volume_verb {
 static int verb(lua_State *L)
 {
 	const struct volume_verb *v = lua_touserdata(L, lua_upvalueindex(2));
-	uint8_t args[ARGS_MAX];
-	struct cbor_mark map;
-	struct cbor_writer w;
+	struct api_args args;
 
-	cbor_writer_init(&w, args, sizeof args);
-	map = cbor_open(&w);
-	put_name(L, &w, 1, "volume", v->name);
+	api_args_begin(&args);
+	api_put_name(L, &args, 1, "volume", v->name, "volume");
 	if (v->second)
-		put_name(L, &w, 2, v->second, v->name);
+		api_put_name(L, &args, 2, v->second, v->name, "volume");
 	if (v->third && !lua_isnoneornil(L, 3))
-		put_name(L, &w, 3, v->third, v->name);
-	cbor_close_map(&w, map);
-	api_run_command(L, control_of(L), GROUP_VOLUME, v->command, &w);
+		api_put_name(L, &args, 3, v->third, v->name, "volume");
+	api_run_command(L, control_of(L), GROUP_VOLUME, v->command, &args);
 	return 1;
 }
 
@@ -148,17 +79,13 @@ static int verb(lua_State *L)
 static int volume_job(lua_State *L)
 {
 	lua_Integer job = luaL_checkinteger(L, 1);
-	uint8_t args[ARGS_MAX];
-	struct cbor_mark map;
-	struct cbor_writer w;
+	struct api_args args;
 
 	if (job < 1)
 		return luaL_error(L, "volume_job takes the number of a job");
-	cbor_writer_init(&w, args, sizeof args);
-	map = cbor_open(&w);
-	command_put_uint(&w, "job", (uint64_t)job);
-	cbor_close_map(&w, map);
-	api_run_command(L, control_of(L), GROUP_VOLUME, VOLUME_CMD_JOB, &w);
+	api_args_begin(&args);
+	command_put_uint(&args.w, "job", (uint64_t)job);
+	api_run_command(L, control_of(L), GROUP_VOLUME, VOLUME_CMD_JOB, &args);
 	return 1;
 }
 
@@ -184,16 +111,12 @@ static int volumes(lua_State *L)
 	lua_newtable(L);
 	lua_pushnil(L);
 	do {
-		uint8_t args[ARGS_MAX];
-		struct cbor_mark map;
-		struct cbor_writer w;
+		struct api_args args;
 
-		cbor_writer_init(&w, args, sizeof args);
-		map = cbor_open(&w);
+		api_args_begin(&args);
 		if (!lua_isnil(L, 2))
-			put_name(L, &w, 2, "after", "volumes");
-		cbor_close_map(&w, map);
-		api_run_command(L, control_of(L), GROUP_VOLUME, VOLUME_CMD_LIST, &w);
+			api_put_name(L, &args, 2, "after", "volumes", "volume");
+		api_run_command(L, control_of(L), GROUP_VOLUME, VOLUME_CMD_LIST, &args);
 	} while (append_page(L));
 	lua_settop(L, 1);
 	return 1;
@@ -209,7 +132,7 @@ static void set_function(lua_State *L, struct control *c, const char *name, lua_
 
 void api_open_volume(lua_State *L, struct control *c)
 {
-	set_function(L, c, "volume", volume_name, NULL);
+	api_open_definer(L, c, &definer);
 	set_function(L, c, "volumes", volumes, NULL);
 	set_function(L, c, "volume_job", volume_job, NULL);
 	set_function(L, c, "model", model, NULL);
