@@ -10,6 +10,7 @@
 #include <stdalign.h>
 #include <string.h>
 
+#include "guest/cpuid.h"
 #include "guest/machine.h"
 #include "guest/pc.h"
 #include "guest/platform.h"
@@ -29,6 +30,7 @@
 static struct machine machine;
 static struct vm vm;
 static struct vcpu vcpu;
+static struct cpuid_table cpuid;
 static alignas(4096) uint8_t apic_page[4096];
 static alignas(64) uint8_t arena[ARENA_BYTES];
 static uint8_t console_log[CONSOLE_LOG_BYTES], console_input_ring[CONSOLE_INPUT_BYTES];
@@ -72,6 +74,8 @@ static void start(bool hw_delivery)
 	memset(&vcpu, 0, sizeof vcpu);
 	memset(in_service, 0, sizeof in_service);
 	vm.machine = &machine;
+	cpuid.physical_mask = BIT(39) - 1;
+	vm.cpuid = &cpuid;
 	vm.state = VM_RUNNING;
 	vm.config.debug_exit = true;
 	strcpy(vm.config.name, "fuzz");
