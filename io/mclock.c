@@ -393,7 +393,7 @@ struct mclock_request *mclock_pick(struct mclock_pool *root, uint64_t now, uint6
 	struct mclock_request *r;
 	unsigned depth = 0;
 
-	while (n->is_pool) {
+	do {
 		struct mclock_pool *p = as_pool(n);
 
 		release(p, now);
@@ -404,7 +404,7 @@ struct mclock_request *mclock_pick(struct mclock_pool *root, uint64_t now, uint6
 			return NULL;
 		}
 		depth++;
-	}
+	} while (n->is_pool);
 	r = list_entry(as_client(n)->requests.next, struct mclock_request, link);
 	r->by_reservation = due[depth - 1];
 	take_out(r);

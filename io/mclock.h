@@ -124,8 +124,8 @@ void mclock_cancel(struct mclock_request *r, uint64_t now);
 struct mclock_request *mclock_pick(struct mclock_pool *root, uint64_t now, uint64_t *next);
 
 /*
- * The way past the queues, for a request that comes when nothing waits in the tree: charges @r of @client and answers true, or
- * answers false when a limit stands against it, and it must be added.
+ * The way past the queues, for a request that comes when nothing waits in the tree: charges @r of @client and answers
+ * true, or answers false when a limit stands against it, and it must be added.
  */
 bool mclock_pass(struct mclock_client *client, struct mclock_request *r);
 

@@ -129,8 +129,8 @@ struct command_group {
 };
 
 extern const struct command_group os_group, shell_group, enum_group, session_group, vm_group, console_group,
-	inspect_group, cpu_group, volume_group, stat_group, settings_group, tree_group, events_group, file_group, image_group, store_group,
-	policy_group;
+	inspect_group, cpu_group, volume_group, stat_group, settings_group, tree_group, events_group, file_group,
+	image_group, store_group, policy_group;
 
 /* Groups in rising order of number; NULL past the last. */
 const struct command_group *command_group_at(size_t i);

@@ -36,7 +36,8 @@ static const struct other_word words[] = {
 	{"isolated", "exclusive", true}, {"exclusive", NULL, true}, {"low_latency", "latency", true},
 	{"realtime", "latency", true}, {"latency", NULL, true}, {"net", "network", true}, {"bridge", "network", true},
 	{"nic", "network", true}, {"network", NULL, true}, {"disks", "disk", true}, {"volume", "disk", true},
-	{"disk", NULL, true}, {"throughput", "bandwidth", true}, {"bps", "bandwidth", true}, {"cosched", NULL, true}, {"reclaim", NULL, true},
+	{"disk", NULL, true}, {"throughput", "bandwidth", true}, {"bps", "bandwidth", true}, {"cosched", NULL, true},
+	{"reclaim", NULL, true},
 	{"order", NULL, true}, {"needs", NULL, true}, {"alive", NULL, true}, {"log", NULL, true},
 	{"passthrough", NULL, true}, {"uefi", NULL, true},
 };

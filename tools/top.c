@@ -340,7 +340,8 @@ static void put_rows(FILE *out, const struct screen *s)
 {
 	int name_width = s->live && s->width > OTHER_COLUMNS + NAME_WIDTH ? (int)MIN(s->width - OTHER_COLUMNS, 32u)
 									 : NAME_WIDTH;
-	unsigned taken = 5 + pool_lines() + disk_lines(s), fit = s->live && s->height > taken ? s->height - taken : CATALOG_TABLES_MAX;
+	unsigned taken = 5 + pool_lines() + disk_lines(s);
+	unsigned fit = s->live && s->height > taken ? s->height - taken : CATALOG_TABLES_MAX;
 	unsigned shown = MIN(view.count, fit);
 
 	put_line(out, s, true, "%-*s %-7s %6s %5s %5s %5s %5s %4s %8s %7s %8s", name_width, "NAME", "STATE",
