@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/cases.h"
+
 #define CASE __attribute__((noinline, noclone)) static void
 #define ROUNDS 100u
 #define PAIRS 100u
@@ -76,25 +78,6 @@ static inline void check_taken(bool pointers)
 		must(i % CONTENTS != WORDS || taken[i].text_len == sizeof TEXT - 1, "a text is wrong");
 		must(i % CONTENTS != TRUTH || taken[i].truth, "a truth value is wrong");
 	}
-}
-
-struct bench_case {
-	const char *name;
-	unsigned (*run)(void);
-};
-
-/* Without arguments the names of the cases; with one, that case. */
-static inline int bench_main(const struct bench_case *cases, size_t count, int argc, char **argv)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (argc < 2) {
-			printf("%s\n", cases[i].name);
-		} else if (strcmp(cases[i].name, argv[1]) == 0) {
-			printf("rounds %u\n", cases[i].run());
-			return 0;
-		}
-	}
-	return argc < 2 ? 0 : 1;
 }
 
 #endif

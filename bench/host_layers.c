@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/cases.h"
 #include "io/layer.h"
 #include "io/volume.h"
 #include "lib/bits.h"
@@ -201,10 +202,7 @@ static unsigned run_layer_read(void) { return run(BLOCK_READ, 0, case_layer_read
 static unsigned run_layer_write(void) { return run(BLOCK_WRITE, 0, case_layer_write); }
 static unsigned run_layer_read_depth_8(void) { return run(BLOCK_READ, 7, case_layer_read_depth_8); }
 
-static const struct {
-	const char *name;
-	unsigned (*run)(void);
-} cases[] = {
+static const struct bench_case cases[] = {
 	{"device_read", run_device_read},
 	{"device_read_later", run_device_read_later},
 	{"layer_read_parts", run_layer_read_parts},
@@ -215,13 +213,4 @@ static const struct {
 	{"layer_discard_most", run_layer_discard_most},
 };
 
-int main(int argc, char **argv)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		if (argc == 1)
-			printf("%s\n", cases[i].name);
-		else if (strcmp(argv[1], cases[i].name) == 0)
-			printf("rounds %u\n", cases[i].run());
-	}
-	return 0;
-}
+int main(int argc, char **argv) { return bench_main(cases, ARRAY_SIZE(cases), argc, argv); }

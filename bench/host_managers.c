@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "bench/cases.h"
 #include "lib/bits.h"
 #include "memmgr/memmgr.h"
 #include "sched/sched.h"
@@ -392,10 +393,7 @@ static unsigned run_sched_block_and_wake(void)
 	return ROUNDS;
 }
 
-static const struct {
-	const char *name;
-	unsigned (*run)(void);
-} cases[] = {
+static const struct bench_case cases[] = {
 	{"touch_4k_pool", run_touch_4k_pool},
 	{"touch_4k_inline", run_touch_4k_inline},
 	{"touch_4k_new_chunk", run_touch_4k_new_chunk},
@@ -414,13 +412,4 @@ static const struct {
 	{"sched_block_and_wake", run_sched_block_and_wake},
 };
 
-int main(int argc, char **argv)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		if (argc == 1)
-			printf("%s\n", cases[i].name);
-		else if (strcmp(argv[1], cases[i].name) == 0)
-			printf("rounds %u\n", cases[i].run());
-	}
-	return 0;
-}
+int main(int argc, char **argv) { return bench_main(cases, ARRAY_SIZE(cases), argc, argv); }

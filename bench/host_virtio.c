@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/cases.h"
 #include "io/virtio_blk.h"
 #include "lib/bits.h"
 
@@ -213,23 +214,11 @@ static unsigned run_virtio_blk_kick_most(void)
 	return 1;
 }
 
-static const struct {
-	const char *name;
-	unsigned (*run)(void);
-} cases[] = {
+static const struct bench_case cases[] = {
 	{"virtq_pop_push", run_virtq_pop_push},
 	{"virtq_pop_push_indirect", run_virtq_pop_push_indirect},
 	{"virtio_blk_kick", run_virtio_blk_kick},
 	{"virtio_blk_kick_most", run_virtio_blk_kick_most},
 };
 
-int main(int argc, char **argv)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		if (argc == 1)
-			printf("%s\n", cases[i].name);
-		else if (strcmp(argv[1], cases[i].name) == 0)
-			printf("rounds %u\n", cases[i].run());
-	}
-	return 0;
-}
+int main(int argc, char **argv) { return bench_main(cases, ARRAY_SIZE(cases), argc, argv); }

@@ -14,6 +14,7 @@
 #include "io/virtio_rng.h"
 #include "tests/fakes/late_disk.h"
 #include "tests/fakes/virtio_driver.h"
+#include "tests/fuzz/input.h"
 
 #define PAGES 24u
 #define RING_AT(i) (0x0ff0u + 0x1800u * (i))
@@ -24,25 +25,6 @@
 #define SECTORS 64u
 #define STEPS_MAX 1500
 #define ROUNDS_MAX 1000000
-
-#define REQUIRE(cond)            \
-	do {                     \
-		if (!(cond))     \
-			abort(); \
-	} while (0)
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->at < in->end; i++)
-		v |= (uint64_t)*in->at++ << 8 * i;
-	return v;
-}
 
 static struct fake_guest_mem mem;
 static struct driver drv;

@@ -11,6 +11,7 @@
 #include "io/virtq.h"
 #include "lib/bits.h"
 #include "tests/fakes/virtio_driver.h"
+#include "tests/fuzz/input.h"
 
 #define PAGES 8u
 #define RING_AT 0x0ff0u /* in two pages */
@@ -18,25 +19,6 @@
 #define TABLE_ENTRIES 40u
 #define ROOM 64u
 #define STEPS_MAX 3000
-
-#define REQUIRE(cond)            \
-	do {                     \
-		if (!(cond))     \
-			abort(); \
-	} while (0)
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < bytes && in->at < in->end; i++)
-		v |= (uint64_t)*in->at++ << 8 * i;
-	return v;
-}
 
 static struct fake_guest_mem mem;
 static struct virtq q;
