@@ -349,19 +349,14 @@ enum status vm_start(struct vm *vm, struct error *err)
 		vm->machine->starting(vm->machine->starting_ctx, vm);
 	change(vm, DO_START);
 	st = vm_build(vm, err);
+	if (st == ST_OK)
+		st = vm_cpu_add_vcpus(vm, err);
 	if (st != ST_OK) {
 		vm_abandon(vm);
 		change(vm, DO_ABANDON);
 		return st;
 	}
 	state = vm_lock(vm);
-	st = vm_cpu_add_vcpus(vm, err);
-	if (st != ST_OK) {
-		vm_unlock(vm, state);
-		vm_abandon(vm);
-		change(vm, DO_ABANDON);
-		return st;
-	}
 	transition(vm, DO_RUN);
 	vm->reason = REASON_NONE;
 	vm->exit_code = 0;
