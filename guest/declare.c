@@ -323,7 +323,7 @@ CPU_KNOB(affinity, affinity, uint64_t)
 CPU_KNOB(exclusive, exclusive, bool)
 CPU_KNOB(latency, latency, bool)
 
-#define CPU_FUNCTIONS(name) .get = get_cpu_##name, .check = check_cpu_##name, .set = set_cpu_##name
+#define CPU_FUNCTIONS(name) .get = get_cpu_##name, .check = check_cpu_##name, .set = set_cpu_##name, .piecewise = true
 
 static uint64_t get_on_reset(const void *vm)
 {

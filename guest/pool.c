@@ -169,13 +169,34 @@ void regroup_vm(struct regroup *r, struct vm *vm, struct pool *parent, const str
 		add_change(r, &vm->pool, parent, cpu);
 }
 
-enum status regroup_run(struct machine *m, const struct regroup *r, bool commit, struct error *err)
+/* Masked for the commit, and then for a pool at a time: each is short however many there are. */
+static void commit_changes(struct machine *m, const struct sched_change *changes, unsigned count)
 {
 	unsigned long masked = m->host->mask();
-	enum status st = sched_pool_change(m->sched, r->changes, r->count, commit, err);
+	bool more;
 
+	sched_pool_commit(m->sched, changes, count);
 	m->host->unmask(masked);
+	do {
+		masked = m->host->mask();
+		more = sched_pool_settle(m->sched);
+		m->host->unmask(masked);
+	} while (more);
+}
+
+enum status pools_change(struct machine *m, const struct sched_change *changes, unsigned count, bool commit,
+			 struct error *err)
+{
+	enum status st = sched_pool_plan(m->sched, changes, count, err);
+
+	if (st == ST_OK && commit)
+		commit_changes(m, changes, count);
 	return st;
+}
+
+enum status regroup_run(struct machine *m, const struct regroup *r, bool commit, struct error *err)
+{
+	return pools_change(m, r->changes, r->count, commit, err);
 }
 
 /* ---- one ---- */
@@ -318,10 +339,15 @@ enum status pool_change(struct pool *p, const struct pool_config *cfg, struct er
 
 void pool_changed(struct pool *p)
 {
+	struct sched_change change = {.pool = p->cpu, .numbers = p->config.cpu.numbers};
 	struct error err;
 
+	/* A copy that no manager knows, or one that has them already. */
+	if (!p->cpu || rls_same(&p->cpu->numbers, &change.numbers))
+		return;
+	change.parent = p->cpu->parent;
 	/* Each of several changes was checked by itself: together they may be too much. */
-	if (p->cpu && sched_pool_set(p->machine->sched, p->cpu, &p->config.cpu.numbers, &err) != ST_OK)
+	if (pools_change(p->machine, &change, 1, true, &err) != ST_OK)
 		log_error("pool %s: its CPU numbers do not count: %s", p->config.name, err.text);
 }
 
@@ -363,15 +389,14 @@ enum status pool_remove(struct pool *p, struct error *err)
 
 /* ---- figures ---- */
 
-static void add_figures(struct machine *m, const struct sched_pool *node, bool whole, struct pool_info *out)
+typedef void figures_fn(struct sched *s, const struct sched_pool *p, struct sched_figures *out);
+
+static void add_figures(struct machine *m, const struct sched_pool *node, figures_fn *read, struct pool_info *out)
 {
 	unsigned long masked = m->host->mask();
 	struct sched_figures f;
 
-	if (whole)
-		sched_pool_stats(m->sched, node, &f);
-	else
-		sched_pool_own_stats(m->sched, node, &f);
+	read(m->sched, node, &f);
 	m->host->unmask(masked);
 	out->used += f.used;
 	out->waited += f.waited;
@@ -386,10 +411,11 @@ static void add_pools(const struct pool *top, struct pool_info *out)
 {
 	struct machine *m = top->machine;
 
+	add_figures(m, top->cpu, sched_pool_left_stats, out);
 	for (struct pool *p = pool_next(m, NULL); p; p = pool_next(m, p)) {
 		out->pools += pool_parent(p) == top;
 		if (pool_below(p, top))
-			add_figures(m, p->cpu, p->id == POOL_OWN_SYSTEM, out);
+			add_figures(m, p->cpu, sched_pool_own_stats, out);
 	}
 }
 
@@ -402,7 +428,7 @@ static void add_vms(const struct pool *top, struct pool_info *out)
 
 		out->vms += in == top;
 		if (vm_cpu_entered(vm) && pool_below(in, top))
-			add_figures(m, &vm->pool, true, out);
+			add_figures(m, &vm->pool, sched_pool_own_stats, out);
 	}
 }
 

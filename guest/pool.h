@@ -98,7 +98,7 @@ MUST_CHECK enum status pool_define(struct machine *m, const struct pool_config *
 MUST_CHECK enum status pool_check(struct pool *p, const struct pool_config *cfg, struct error *err);
 /* Gives it another place and other numbers, all of it or nothing. */
 MUST_CHECK enum status pool_change(struct pool *p, const struct pool_config *cfg, struct error *err);
-/* The config's numbers have changed to what was checked. Masked. */
+/* The config's numbers have changed to what was checked. Not masked. */
 void pool_changed(struct pool *p);
 /* ST_BUSY while it has VMs, running or not, or pools: the sentence names one. Else the pointer is dead. */
 MUST_CHECK enum status pool_remove(struct pool *p, struct error *err);
@@ -117,8 +117,14 @@ struct regroup {
 void regroup_pool(struct regroup *r, struct pool *p, struct pool *parent, const struct rls *cpu);
 /* One that is built; others have nothing that managers know. */
 void regroup_vm(struct regroup *r, struct vm *vm, struct pool *parent, const struct rls *cpu);
-/* All of it, or nothing. @commit false: says only whether. Configs are the caller's. */
+/*
+ * All of it, or nothing. @commit false: says only whether. Configs are the caller's. Not masked: it masks itself, for
+ * short sections.
+ */
 MUST_CHECK enum status regroup_run(struct machine *m, const struct regroup *r, bool commit, struct error *err);
+/* The same for changes that the caller has put together. */
+MUST_CHECK enum status pools_change(struct machine *m, const struct sched_change *changes, unsigned count, bool commit,
+				    struct error *err);
 
 extern const struct counter_table pool_counters;
 extern const struct knob_table pool_knobs;

@@ -66,7 +66,7 @@ CPU_KNOB(shares, uint32_t)
 CPU_KNOB(reservation, uint64_t)
 CPU_KNOB(limit, uint64_t)
 
-#define CPU_FUNCTIONS(name) .get = get_cpu_##name, .check = check_cpu_##name, .set = set_cpu_##name
+#define CPU_FUNCTIONS(name) .get = get_cpu_##name, .check = check_cpu_##name, .set = set_cpu_##name, .piecewise = true
 
 static const struct knob knob_rows[] = {
 	{

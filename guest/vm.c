@@ -343,9 +343,11 @@ static void set_running(struct vm *vm)
 /* The worker of devices that have none would only be in others' way. */
 static enum status add_entities(struct vm *vm, struct error *err)
 {
+	unsigned long masked = vm_mask(vm);
 	struct error why = {""};
 	enum status st = vm->io.count ? vm_io_start(&vm->io, &why) : ST_OK;
 
+	vm_unmask(vm, masked);
 	if (st != ST_OK)
 		return fail(err, st, "VM %s: its I/O worker: %.150s", vm->config.name, why.text);
 	return vm_cpu_add_vcpus(vm, err);
@@ -372,19 +374,14 @@ enum status vm_start(struct vm *vm, struct error *err)
 		vm->machine->starting(vm->machine->starting_ctx, vm);
 	change(vm, DO_START);
 	st = vm_build(vm, err);
+	if (st == ST_OK)
+		st = add_entities(vm, err);
 	if (st != ST_OK) {
 		vm_abandon(vm);
 		change(vm, DO_ABANDON);
 		return st;
 	}
 	state = vm_lock(vm);
-	st = add_entities(vm, err);
-	if (st != ST_OK) {
-		vm_unlock(vm, state);
-		vm_abandon(vm);
-		change(vm, DO_ABANDON);
-		return st;
-	}
 	transition(vm, DO_RUN);
 	vm->reason = REASON_NONE;
 	vm->exit_code = 0;

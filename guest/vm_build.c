@@ -18,7 +18,7 @@
 #include "lib/assert.h"
 #include "lib/checked.h"
 
-#define RELEASE_PAGES 256 /* pages taken from a guest in one masked step */
+#define RELEASE_PAGES 128 /* pages taken from a guest in one masked step */
 
 /* ---- admission ---- */
 
@@ -94,60 +94,63 @@ static enum status add_ram(struct vm *vm, const struct guest_layout *layout)
 	return gpmap_add_ram(vm->memory, gpa_to_gfn(gpa(LAYOUT_HIGH_START)), layout->ram_high / PAGE_SIZE);
 }
 
-/* Masked by the caller. */
 static enum status make_memory(struct vm *vm, const struct guest_layout *layout)
 {
 	struct machine *m = vm->machine;
+	unsigned long masked = vm_mask(vm);
 	enum status st = m->engine->vm_create(vm);
 
-	if (st != ST_OK)
-		return st;
-	st = gpmap_create(m->mm, vm->id, map_pages(vm->config.memory.size), m->engine->stage2, vm->stage2, &vm->memory);
-	if (st != ST_OK)
-		return st;
-	vm->memory_generation = gpmap_generation(vm->memory);
-	return add_ram(vm, layout);
+	if (st == ST_OK)
+		st = gpmap_create(m->mm, vm->id, map_pages(vm->config.memory.size), m->engine->stage2, vm->stage2, &vm->memory);
+	if (st == ST_OK) {
+		vm->memory_generation = gpmap_generation(vm->memory);
+		st = add_ram(vm, layout);
+	}
+	vm_unmask(vm, masked);
+	return st;
 }
 
-/* Masked by the caller. */
-static enum status make_vcpus(struct vm *vm)
+static enum status make_vcpu(struct vm *vm, unsigned i)
 {
-	const struct engine *engine = vm->machine->engine;
+	unsigned long masked = vm_mask(vm);
+	void *storage = arena_alloc(&vm->arena, vcpu_bytes(), PAGE_SIZE);
+	enum status st;
 
-	for (unsigned i = 0; i < vm->config.cpu.count; i++) {
-		void *storage = arena_alloc(&vm->arena, vcpu_bytes(), PAGE_SIZE);
-		enum status st;
-
-		ASSERT(storage);
-		vm->vcpus[i] = vcpu_init(storage, vm, i);
-		st = engine->vcpu_create(vm->vcpus[i]);
-		if (st != ST_OK)
-			return st;
+	ASSERT(storage);
+	vm->vcpus[i] = vcpu_init(storage, vm, i);
+	st = vm->machine->engine->vcpu_create(vm->vcpus[i]);
+	if (st == ST_OK)
 		vm->vcpu_count = i + 1;
-	}
+	vm_unmask(vm, masked);
+	return st;
+}
+
+/* What they tell of themselves. */
+static void describe_vcpus(struct vm *vm)
+{
+	unsigned long masked = vm_mask(vm);
+
 	vm->cpuid = arena_alloc(&vm->arena, sizeof *vm->cpuid, sizeof(uint64_t));
 	ASSERT(vm->cpuid);
-	engine->load(vm->vcpus[0]);
+	vm->machine->engine->load(vm->vcpus[0]);
 	cpuid_build(vm);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		msr_settle(vm->vcpus[i]);
-	return ST_OK;
+	vm_unmask(vm, masked);
 }
 
 static enum status make_machine(struct vm *vm, const struct guest_layout *layout, struct error *err)
 {
-	unsigned long masked = vm_mask(vm);
 	enum status st = make_memory(vm, layout);
 
-	if (st == ST_OK) {
-		vm_time_init(&vm->time, vm->machine->host->clock);
-		vm->wall_msr = 0;
-		vm->tsc_apart = false;
-		st = make_vcpus(vm);
-	}
-	vm_unmask(vm, masked);
+	vm_time_init(&vm->time, vm->machine->host->clock);
+	vm->wall_msr = 0;
+	vm->tsc_apart = false;
+	for (unsigned i = 0; i < vm->config.cpu.count && st == ST_OK; i++)
+		st = make_vcpu(vm, i);
 	if (st != ST_OK)
 		return no_machine(vm, st, err);
+	describe_vcpus(vm);
 	return ST_OK;
 }
 

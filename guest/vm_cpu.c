@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Changes are tried before they are made: the scheduler is given the new numbers
- * and then the old ones again, which it had admitted. Between that and the
- * change itself nobody else changes anything, because all of it is the control
- * task's.
+ * Changes are tried before they are made: numbers and places as a plan, attributes
+ * by giving the scheduler the new ones and then the old ones again, which it had
+ * admitted. Between that and the change itself nobody else changes anything,
+ * because all of it is the control task's.
  */
 #include "guest/vm_cpu.h"
 
@@ -100,39 +100,66 @@ static void name_vcpu(const struct vcpu *v, char name[SCHED_NAME_MAX])
 		format(name, SCHED_NAME_MAX, "%.*s/%u", SCHED_NAME_MAX - 4, vm->config.name, v->id);
 }
 
+static enum status add_vcpu(struct vcpu *v, struct error *err)
+{
+	struct vm *vm = v->vm;
+	struct sched_attr attr = attributes(&vm->config);
+	unsigned long state = vm_mask(vm);
+	char name[SCHED_NAME_MAX];
+	enum status st;
+
+	name_vcpu(v, name);
+	st = sched_add(vm->machine->sched, &v->entity, &vm->pool, name, &attr, vm->machine->host->clock->ticks(), err);
+	vm_unmask(vm, state);
+	return st;
+}
+
+static void take_vcpu_off(struct vcpu *v)
+{
+	unsigned long state = vm_mask(v->vm);
+	bool gone = sched_remove(v->vm->machine->sched, &v->entity);
+
+	ASSERT(gone); /* nobody has woken it */
+	vm_unmask(v->vm, state);
+}
+
 enum status vm_cpu_add_vcpus(struct vm *vm, struct error *err)
 {
-	struct sched *s = vm->machine->sched;
-	struct sched_attr attr = attributes(&vm->config);
 	struct error why = {""};
-	char name[SCHED_NAME_MAX];
 	enum status st = ST_OK;
 	unsigned n = 0;
 
-	for (; n < vm->vcpu_count && st == ST_OK; n++) {
-		name_vcpu(vm->vcpus[n], name);
-		st = sched_add(s, &vm->vcpus[n]->entity, &vm->pool, name, &attr, vm->machine->host->clock->ticks(), &why);
-	}
+	for (; n < vm->vcpu_count && st == ST_OK; n++)
+		st = add_vcpu(vm->vcpus[n], &why);
 	if (st == ST_OK)
 		return ST_OK;
-	for (n--; n-- > 0;) { /* without the one that failed */
-		bool gone = sched_remove(s, &vm->vcpus[n]->entity);
-
-		ASSERT(gone); /* nobody has woken it */
-	}
+	for (n--; n-- > 0;) /* without the one that failed */
+		take_vcpu_off(vm->vcpus[n]);
 	return refuse(vm, st, &why, err);
 }
 
 /* ---- changing ---- */
 
+static bool is_same(const struct sched_attr *a, const struct sched_attr *b)
+{
+	return memcmp(&a->affinity, &b->affinity, sizeof a->affinity) == 0 && a->exclusive == b->exclusive &&
+	       a->latency == b->latency && a->gang == b->gang;
+}
+
+/* Masked for each by itself: what is promised to all is added up. */
 static enum status set_attributes_of(struct vcpu *v, const struct vm_config *cfg, struct error *err)
 {
 	struct sched_attr attr = attributes(cfg);
+	unsigned long state;
+	enum status st;
 
 	attr.gang = v->vm->vcpu_count > 1;
-	if (v->entity.state == SCHED_DETACHED)
+	if (v->entity.state == SCHED_DETACHED || is_same(&attr, &v->entity.attr))
 		return ST_OK;
-	return sched_set_attr(v->vm->machine->sched, &v->entity, &attr, v->host->clock->ticks(), err);
+	state = vm_mask(v->vm);
+	st = sched_set_attr(v->vm->machine->sched, &v->entity, &attr, v->host->clock->ticks(), err);
+	vm_unmask(v->vm, state);
+	return st;
 }
 
 static enum status set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err)
@@ -164,36 +191,37 @@ static void note_put_back(const struct vm *vm, enum status back, const struct er
 enum status vm_cpu_set_attributes(struct vm *vm, const struct vm_config *cfg, struct error *err)
 {
 	enum status st = check_affinity(vm, cfg, err), back;
-	unsigned long state;
 	struct error none;
 
 	if (st != ST_OK)
 		return st;
-	state = vm_mask(vm);
 	st = set_attributes(vm, cfg, err);
 	if (st != ST_OK) {
 		back = reset_attributes(vm, &none);
 		note_put_back(vm, back, &none);
 	}
-	vm_unmask(vm, state);
 	return st;
 }
 
 void vm_cpu_reset_attributes(struct vm *vm)
 {
-	unsigned long state = vm_mask(vm);
 	struct error why;
 
 	note_put_back(vm, reset_attributes(vm, &why), &why);
-	vm_unmask(vm, state);
 }
 
+/* With its place. Nothing is done about what is so already. */
 static enum status set_numbers(struct vm *vm, const struct vm_config *cfg, bool commit, struct error *err)
 {
+	struct sched *s = vm->machine->sched;
 	struct sched_change change = {.pool = &vm->pool, .numbers = cfg->cpu.numbers};
 	enum status st = find_parent(vm, cfg, &change.parent, err);
 
-	return st == ST_OK ? sched_pool_change(vm->machine->sched, &change, 1, commit, err) : st;
+	if (st != ST_OK)
+		return st;
+	if (rls_same(&vm->pool.numbers, &change.numbers) && vm->pool.parent == (change.parent ? change.parent : sched_root(s)))
+		return ST_OK;
+	return pools_change(vm->machine, &change, 1, commit, err);
 }
 
 static enum status set_all(struct vm *vm, const struct vm_config *cfg, struct error *err)
@@ -209,22 +237,30 @@ static enum status try_at_rest(struct vm *vm, const struct vm_config *cfg, struc
 	static struct sched_pool probe; /* the control task's */
 	struct sched_pool *parent;
 	enum status st = find_parent(vm, cfg, &parent, err), removed;
+	unsigned long state;
 	struct error none;
 
-	if (st == ST_OK)
-		st = sched_pool_add(vm->machine->sched, &probe, parent, cfg->name, &cfg->cpu.numbers, err);
 	if (st != ST_OK)
 		return st;
-	removed = sched_pool_remove(vm->machine->sched, &probe, &none);
-	ASSERT(removed == ST_OK);
-	return ST_OK;
+	state = vm_mask(vm);
+	st = sched_pool_add(vm->machine->sched, &probe, parent, cfg->name, &cfg->cpu.numbers, err);
+	if (st == ST_OK) {
+		removed = sched_pool_remove(vm->machine->sched, &probe, &none);
+		ASSERT(removed == ST_OK);
+	}
+	vm_unmask(vm, state);
+	return st;
 }
 
 static enum status try_running(struct vm *vm, const struct vm_config *cfg, struct error *err)
 {
-	enum status st = set_all(vm, cfg, err), back;
+	enum status st, back;
 	struct error none;
 
+	/* What else could stand in the way is known without doing it. */
+	if (vm_cpu_same_attributes(cfg, &vm->config))
+		return set_numbers(vm, cfg, false, err);
+	st = set_all(vm, cfg, err);
 	back = reset_attributes(vm, &none);
 	if (back == ST_OK)
 		back = set_numbers(vm, &vm->config, true, &none);
@@ -235,14 +271,10 @@ static enum status try_running(struct vm *vm, const struct vm_config *cfg, struc
 enum status vm_cpu_check(struct vm *vm, const struct vm_config *cfg, struct error *err)
 {
 	enum status st = check_affinity(vm, cfg, err);
-	unsigned long state;
 
 	if (st != ST_OK)
 		return st;
-	state = vm_mask(vm);
-	st = vm_cpu_entered(vm) ? try_running(vm, cfg, err) : try_at_rest(vm, cfg, err);
-	vm_unmask(vm, state);
-	return st;
+	return vm_cpu_entered(vm) ? try_running(vm, cfg, err) : try_at_rest(vm, cfg, err);
 }
 
 void vm_cpu_changed(struct vm *vm)
@@ -258,16 +290,13 @@ enum status vm_cpu_move(struct vm *vm, const char *pool, struct error *err)
 {
 	static struct vm_config after; /* the control task's; too large for its stack */
 	struct error why = {""};
-	unsigned long state;
 	enum status st;
 
 	after = vm->config;
 	format(after.pool, sizeof after.pool, "%s", strcmp(pool, POOL_ROOT) == 0 ? "" : pool);
-	state = vm_mask(vm);
 	st = vm_cpu_entered(vm) ? set_numbers(vm, &after, true, &why) : try_at_rest(vm, &after, &why);
 	if (st == ST_OK)
 		memcpy(vm->config.pool, after.pool, sizeof after.pool);
-	vm_unmask(vm, state);
 	return st == ST_OK ? ST_OK : refuse(vm, st, &why, err);
 }
 

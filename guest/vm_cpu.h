@@ -20,12 +20,19 @@ void vm_cpu_leave(struct vm *vm);
 /* Is it in the scheduler's tree? */
 static inline bool vm_cpu_entered(const struct vm *vm) { return vm->pool.name[0] != '\0'; }
 
-/* Adds its vcpus, BLOCKED, masked; none of them when one is not admitted. */
+/* Adds its vcpus, BLOCKED; none of them when one is not admitted. Not masked: it is, for one at a time. */
 MUST_CHECK enum status vm_cpu_add_vcpus(struct vm *vm, struct error *err);
+
+/* Affinity and classes. */
+static inline bool vm_cpu_same_attributes(const struct vm_config *a, const struct vm_config *b)
+{
+	return a->cpu.affinity == b->cpu.affinity && a->cpu.exclusive == b->cpu.exclusive &&
+	       a->cpu.latency == b->cpu.latency;
+}
 
 /* Would @cfg's pool, numbers, affinity and classes be admitted instead of the present ones? Changes nothing. */
 MUST_CHECK enum status vm_cpu_check(struct vm *vm, const struct vm_config *cfg, struct error *err);
-/* The definition's numbers and attributes have changed, to what was checked with nothing in between. Masked. */
+/* The definition's numbers and attributes have changed, to what was checked with nothing in between. Not masked. */
 void vm_cpu_changed(struct vm *vm);
 /*
  * Its vcpus get @cfg's affinity and classes, all or none of them. Its pool and numbers go with those of others, by

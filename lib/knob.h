@@ -50,6 +50,7 @@ struct knob {
 	/* Rules beyond type and range; may be NULL. */
 	enum status (*check)(const void *object, uint64_t value, struct error *err);
 	void (*set)(void *object, uint64_t value);
+	bool piecewise;         /* set() takes too long to be masked as a whole: it masks by itself, piece by piece */
 };
 
 struct knob_table {

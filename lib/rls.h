@@ -24,4 +24,9 @@ static inline bool rls_valid(const struct rls *r)
 	return r->reservation <= r->limit && r->shares >= 1 && r->shares <= RLS_SHARES_MAX;
 }
 
+static inline bool rls_same(const struct rls *a, const struct rls *b)
+{
+	return a->reservation == b->reservation && a->limit == b->limit && a->shares == b->shares;
+}
+
 #endif

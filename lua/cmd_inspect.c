@@ -138,14 +138,16 @@ static enum status host_apply(struct control *c, struct command_args *a, struct 
 	return ST_OK;
 }
 
-/* Masked as a whole, but for the store, which nobody but this task touches. */
+/* Masked for each room as a whole, but for the store, which nobody but this task touches. */
 static enum status walk(struct control *c, struct error *err)
 {
 	const struct kvlog *kv = c->cfg.machine->files->kv;
 	unsigned long state = control_mask(c);
-	bool memory = memmgr_check(c->cfg.machine->mm, err);
-	bool queues = sched_check(c->cfg.machine->sched);
+	bool memory = memmgr_check(c->cfg.machine->mm, err), queues;
 
+	control_unmask(c, state);
+	state = control_mask(c);
+	queues = sched_check(c->cfg.machine->sched);
 	control_unmask(c, state);
 	if (!memory)
 		return ST_CORRUPT;

@@ -74,8 +74,8 @@ static void redefine(struct control *c, struct vm *vm, const struct vm_config *c
 	}
 	control_unmask(c, masked);
 	settings_redefined(c, vm);
-	masked = control_mask(c);
 	vm_cpu_changed(vm); /* the scheduler has it already, with what lies above the definition */
+	masked = control_mask(c);
 	vm_disks_changed(vm);
 	control_unmask(c, masked);
 	log_info("VM %s: defined anew (%s)", cfg->name, cfg->origin);

@@ -297,12 +297,6 @@ static enum status collect_vms(struct control *c, struct error *err)
 	return ST_OK;
 }
 
-static bool same_attributes(const struct vm_config *a, const struct vm_config *b)
-{
-	return a->cpu.affinity == b->cpu.affinity && a->cpu.exclusive == b->cpu.exclusive &&
-	       a->cpu.latency == b->cpu.latency;
-}
-
 /* Affinity and classes of those before @count as they were, by the way they came: each step was admitted. */
 static void attributes_back(unsigned count)
 {
@@ -330,7 +324,7 @@ static enum status attributes_there(struct control *c, struct error *err)
 		if (!is_live(i))
 			continue;
 		live = live_config(c, i);
-		if (same_attributes(live, &genplan.vms[i]->config))
+		if (vm_cpu_same_attributes(live, &genplan.vms[i]->config))
 			continue;
 		st = vm_cpu_set_attributes(genplan.vms[i], live, &why);
 		if (st == ST_OK)
@@ -400,9 +394,7 @@ static void redefine(struct control *c, unsigned i)
 	p->config = plan.wanted[i];
 	control_unmask(c, masked);
 	settings_pool_redefined(c, p);
-	masked = control_mask(c);
 	pool_changed(p);
-	control_unmask(c, masked);
 }
 
 void genpools_commit(struct control *c)

@@ -124,9 +124,10 @@ static void turn(struct control *c, const struct tree_item *item)
 	if (!top)
 		return;
 	if (k->get(item->table.object) != top->value) {
-		state = control_mask(c);
+		state = k->piecewise ? 0 : control_mask(c);
 		k->set(item->table.object, top->value);
-		control_unmask(c, state);
+		if (!k->piecewise)
+			control_unmask(c, state);
 	}
 	if (top->ground)
 		settings_remove(&c->settings, top);

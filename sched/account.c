@@ -61,12 +61,10 @@ void sched_stats(struct sched *s, const struct sched_entity *e, struct sched_fig
 	lock_release(&c->lock);
 }
 
-/* What @p's own entities have come to, those that left too. */
-static void add_own(struct sched *s, const struct sched_pool *p, struct sched_figures *out)
+void pool_sum_own(struct sched *s, const struct sched_pool *p, struct sched_figures *out)
 {
 	struct sched_figures one;
 
-	figures_add(out, &p->departed);
 	list_for_each(leaf, &p->leaves) {
 		sched_stats(s, list_entry(leaf, struct sched_entity, leaf), &one);
 		figures_add(out, &one);
@@ -77,30 +75,32 @@ void sched_pool_own_stats(struct sched *s, const struct sched_pool *p, struct sc
 {
 	*out = (struct sched_figures){0};
 	lock_acquire(&s->lock);
-	add_own(s, p, out);
+	pool_sum_own(s, p, out);
 	lock_release(&s->lock);
 }
 
-void pool_sum(struct sched *s, const struct sched_pool *top, struct sched_figures *out)
+void sched_pool_left_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out)
 {
-	*out = (struct sched_figures){0};
+	lock_acquire(&s->lock);
+	*out = p->departed;
+	lock_release(&s->lock);
+}
+
+void sched_pool_stats(struct sched *s, const struct sched_pool *top, struct sched_figures *out)
+{
+	lock_acquire(&s->lock);
+	*out = top->departed;
 	/* A VM's pool has none below it: looking at all pools for each VM would be the square of their number. */
-	if (top->children == 0) {
-		add_own(s, top, out);
+	if (top->children == 0 && !s->unsettled) {
+		pool_sum_own(s, top, out);
 	} else {
 		list_for_each(it, &s->pools) {
 			const struct sched_pool *p = list_entry(it, struct sched_pool, node);
 
-			if (pool_is_below(p, top))
-				add_own(s, p, out);
+			if (pool_counts_in(&p->counted, top))
+				pool_sum_own(s, p, out);
 		}
 	}
-}
-
-void sched_pool_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out)
-{
-	lock_acquire(&s->lock);
-	pool_sum(s, p, out);
 	lock_release(&s->lock);
 }
 

@@ -413,7 +413,7 @@ void affinity_settle(struct sched *s, uint64_t capacity)
 static enum status admit_mask(struct sched *s, const struct mask *m, struct error *err)
 {
 	uint64_t offered = (uint64_t)usable_cpus(s, &m->cpus) * SCHED_ONE_CPU;
-	uint64_t sum = sum_within(s, m, offsetof(struct mask, wanted));
+	uint64_t sum = sum_within(s, m, offsetof(struct mask, reserved));
 
 	if (!offered)
 		return fail(err, ST_NOT_ADMITTED, "the CPUs of an affinity belong to others exclusively");
@@ -429,7 +429,7 @@ static void count_reserved(struct sched *s, const struct sched_entity *e, unsign
 
 	m->in_common = true;
 	/* The root's reservation is the machine itself: its own leaves have none. */
-	m->wanted += e->pool->parent ? e->pool->numbers.reservation / e->pool->leaf_count : 0;
+	m->reserved += e->pool->parent ? numbers_then(e->pool)->reservation / e->pool->leaf_count : 0;
 }
 
 enum status affinity_admit(struct sched *s, struct error *err)
@@ -437,7 +437,7 @@ enum status affinity_admit(struct sched *s, struct error *err)
 	enum status st = ST_OK;
 
 	for (unsigned i = 0; i < s->masks; i++) {
-		s->mask[i].wanted = 0;
+		s->mask[i].reserved = 0;
 		s->mask[i].in_common = false;
 	}
 	list_for_each(it, &s->restricted) {

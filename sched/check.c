@@ -67,6 +67,19 @@ static bool check_entity(struct sched *s, const struct sched_entity *e, const st
 	return e->gang_index == SCHED_GANG_MAX || p->gang.entity[e->gang_index] == e;
 }
 
+/* Figures count in all above, or where they did before a change that is not settled. */
+static bool counts_well(const struct sched *s, const struct sched_pool *p)
+{
+	const struct sched_pool *at = p;
+
+	if (p->unsettled)
+		return s->unsettled && p->counted.count && p->counted.in[p->counted.count - 1] == &s->root;
+	for (unsigned i = 0; i < p->counted.count; i++, at = at->parent)
+		if (p->counted.in[i] != at)
+			return false;
+	return at == NULL;
+}
+
 static bool check_pool(struct sched *s, const struct sched_pool *p, uint64_t *used, unsigned *entities)
 {
 	unsigned leaves = 0, demand = 0;
@@ -80,32 +93,34 @@ static bool check_pool(struct sched *s, const struct sched_pool *p, uint64_t *us
 		demand += (e->state == SCHED_READY || e->state == SCHED_RUNNING) && !e->attr.exclusive;
 		*used += e->figures.used;
 	}
-	*used += p->departed.used;
 	*entities += leaves;
-	return leaves == p->leaf_count && demand == demand_of(p) && (!p->parent || p->depth == p->parent->depth + 1);
+	return leaves == p->leaf_count && demand == demand_of(p) && (!p->parent || p->depth == p->parent->depth + 1) &&
+	       counts_well(s, p);
 }
 
-/* Children's reservations fit, and parents come first in the list. */
+/* Children's reservations fit, and parents come first in the list. Uses what a plan, which is not under way, uses too. */
 static bool check_tree(struct sched *s)
 {
 	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		p->promised = p->depth_then = 0;
+	}
+	list_for_each(it, &s->pools) {
+		struct sched_pool *p = list_entry(it, struct sched_pool, node), *parent = p->parent;
+
+		if (p != &s->root && !parent->depth_then)
+			return false;
+		p->depth_then = 1; /* seen; then a child more each */
+		if (!parent)
+			continue;
+		parent->promised += p->numbers.reservation;
+		parent->depth_then++;
+	}
+	list_for_each(it, &s->pools) {
 		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
-		uint64_t reserved = 0;
-		unsigned children = 0;
-		bool passed = false;
 
-		list_for_each(other, &s->pools) {
-			const struct sched_pool *child = list_entry(other, struct sched_pool, node);
-
-			passed |= child == p;
-			if (child->parent != p)
-				continue;
-			if (!passed)
-				return false;
-			children++;
-			reserved += child->numbers.reservation;
-		}
-		if (children != p->children || reserved > p->numbers.reservation)
+		if (p->promised > p->numbers.reservation || p->depth_then != p->children + 1)
 			return false;
 	}
 	return true;
@@ -130,7 +145,7 @@ static void let_all_go(struct sched *s)
 
 static bool check_all(struct sched *s)
 {
-	uint64_t used = 0, busy = 0;
+	uint64_t used = s->root.departed.used, busy = 0;
 	unsigned entities = 0;
 	int64_t changed = 0;
 

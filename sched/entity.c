@@ -61,6 +61,7 @@ static void init_root(struct sched *s)
 	format(root->name, sizeof root->name, "root");
 	list_init(&root->leaves);
 	list_push_back(&s->pools, &root->node);
+	pool_set_counted(root);
 }
 
 struct sched *sched_init(void *storage, const struct sched_config *cfg)
@@ -370,7 +371,8 @@ static void detach(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 /* What the tree knows of it. */
 static void forget(struct sched *s, struct sched_entity *e)
 {
-	figures_add(&e->pool->departed, &e->figures);
+	for (unsigned i = 0; i < e->pool->counted.count; i++)
+		figures_add(&e->pool->counted.in[i]->departed, &e->figures);
 	give_core_back(s, e);
 	affinity_unuse(s, e->mask);
 	list_remove(&e->restricted);

@@ -116,8 +116,10 @@ struct mask {
 	unsigned users;
 	bool is_union;          /* of overlapping ones in use, see affinity.c */
 	uint64_t within[MASK_WORDS]; /* masks that are subsets of this one, itself included */
-	/* Scratch of division and admission. */
+	/* Scratch of the division. */
 	uint64_t wanted, taken, promised;
+	/* Scratch of admission. */
+	uint64_t reserved;
 	bool in_common;         /* used by some that have no core of their own */
 };
 
@@ -133,6 +135,9 @@ struct sched {
 	void *ctx;
 	struct list pools, restricted;
 	struct sched_pool root;
+	const struct sched_change *planned; /* may be committed, with the pools in this order */
+	struct sched_pool *order;
+	bool unsettled;         /* some pool is */
 	unsigned masks;         /* those in use are below this */
 	uint16_t core_of[SCHED_MAX_CPUS], llc_of[SCHED_MAX_CPUS];
 	const struct sched_entity *owner[SCHED_MAX_CPUS]; /* of an exclusive core; atomic */
@@ -376,7 +381,25 @@ static inline uint64_t limit_window_end(const struct sched *s, uint64_t now) { r
 
 /* ---- pool.c ---- */
 
-bool pool_is_below(const struct sched_pool *p, const struct sched_pool *top);
+/* What the CPUs offer to the pools below the root, ppm. */
+uint64_t pool_offered(const struct sched *s);
+MUST_CHECK enum status pool_check_numbers(const struct rls *n, struct error *err);
+enum status pool_does_not_fit(const struct sched_pool *p, uint64_t others, uint64_t wanted, uint64_t room,
+			      struct error *err);
+/* What a pool with @numbers may use in a window. */
+uint64_t pool_limit_ticks(const struct sched *s, const struct rls *numbers);
+/* Of @p, whose parent's are right: the nearest limited pool; the pools that its figures count in. */
+void pool_set_limited(struct sched_pool *p);
+void pool_set_counted(struct sched_pool *p);
+bool pool_counts_in(const struct sched_counted *counted, const struct sched_pool *p);
+
+/* ---- change.c ---- */
+
+/* While a change is being planned: what @p is to have. */
+static inline const struct rls *numbers_then(const struct sched_pool *p)
+{
+	return p->change ? &p->change->numbers : &p->numbers;
+}
 
 /* ---- balance.c ---- */
 
@@ -457,7 +480,7 @@ void account_wake_latency(struct sched_entity *e, uint64_t ticks);
 void figures_add(struct sched_figures *sum, const struct sched_figures *more);
 /* May go below 0: sums come out right, because they wrap. */
 void figures_subtract(struct sched_figures *from, const struct sched_figures *less);
-/* Of all below @top; under s->lock. */
-void pool_sum(struct sched *s, const struct sched_pool *top, struct sched_figures *out);
+/* Adds what the entities in @p have come to; under s->lock. */
+void pool_sum_own(struct sched *s, const struct sched_pool *p, struct sched_figures *out);
 
 #endif

@@ -63,7 +63,9 @@ static void correct(struct sched_pool *p, uint64_t number, int64_t change)
 
 static struct sched_pool *next_limited(const struct sched_pool *p)
 {
-	return p->parent ? peek(&p->parent->limited) : NULL;
+	const struct sched_pool *parent = peek(&p->parent);
+
+	return parent ? peek(&parent->limited) : NULL;
 }
 
 void limit_changed(struct sched_pool *p)

@@ -113,10 +113,19 @@ struct sched_pool {
 	uint64_t floor;                /* of its rate, what reservations promise */
 	uint32_t wanting, free_leaves, below;
 	struct sched_part *parts;
-	/* Scratch of sched_pool_change(). */
+	/* Scratch of a change of many, see change.c. */
 	const struct sched_change *change; /* what is asked for; NULL: as it is */
-	struct rls before;
 	uint64_t promised, newest;     /* reservations of its children then, and the last changed one of them */
+	struct sched_pool *next_then;  /* parents before children */
+	uint64_t limit_then;
+	unsigned depth_then;
+	bool moves;
+	bool unsettled;                /* what its entities have come to counts as it did before a change */
+	/* The pools that what its entities use counts in: itself and all above it. */
+	struct sched_counted {
+		struct sched_pool *in[SCHED_DEPTH_MAX];
+		unsigned count;
+	} counted;
 	/* Those of its leaves that are a gang. entity[i] may be followed under the lock of the CPU it belongs to only. */
 	struct sched_gang {
 		uint32_t size;         /* entries in use are below this; atomic */
@@ -125,7 +134,7 @@ struct sched_pool {
 		uint32_t where[SCHED_GANG_MAX];   /* state and CPU, see cosched.c; atomic */
 		uint64_t clock[SCHED_GANG_MAX];   /* progress in ticks at the pool's common rate; atomic */
 	} gang;
-	struct sched_figures departed; /* of entities and pools that left */
+	struct sched_figures departed; /* of entities that left it, or anything below it */
 };
 
 struct sched_entity {
@@ -242,15 +251,28 @@ struct sched_change {
 };
 /*
  * Many pools at once, each at most once: it is what they are together that must be admitted, not any order of getting
- * there, and no CPU ever sees a part of it. The errors of the two above, and nothing is changed then. @commit false:
- * only says whether it would be.
+ * there. The plan says whether it would be, with the errors of the two above. It takes no lock and may take long:
+ * interrupts need not be masked, as the caller is the one who adds, changes and removes pools and entities.
  */
-MUST_CHECK enum status sched_pool_change(struct sched *s, const struct sched_change *changes, unsigned count, bool commit,
+MUST_CHECK enum status sched_pool_plan(struct sched *s, const struct sched_change *changes, unsigned count, struct error *err);
+/* What has just been planned, all at one moment; what else has been added or removed since then is a mistake (ASSERT). */
+void sched_pool_commit(struct sched *s, const struct sched_change *changes, unsigned count);
+/*
+ * After a commit, until it returns false: settles what was used before, of one pool that has entities at a time. Until
+ * its step, what a pool uses counts where it did before. No pool is removed meanwhile (ASSERT).
+ */
+bool sched_pool_settle(struct sched *s);
+/* All of these at once, under one lock for who has nobody to keep waiting. */
+MUST_CHECK enum status sched_pool_change(struct sched *s, const struct sched_change *changes, unsigned count,
 					 struct error *err);
 /* ST_BUSY while it has children or entities. */
 MUST_CHECK enum status sched_pool_remove(struct sched *s, struct sched_pool *p, struct error *err);
 void sched_pool_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out);
-/* The same without the pools below it: a part of the sum for who has no time to be masked for all of it. */
+/*
+ * Parts of that sum for who has no time to be masked for all of it: of those who have left @p or anything below it, and
+ * of the entities that are in @p itself.
+ */
+void sched_pool_left_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out);
 void sched_pool_own_stats(struct sched *s, const struct sched_pool *p, struct sched_figures *out);
 void sched_pool_levels(struct sched *s, const struct sched_pool *p, struct sched_levels *out);
 

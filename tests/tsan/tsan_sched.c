@@ -18,6 +18,8 @@
 
 #define CPUS 4u
 #define POOLS 5u
+#define MOVED 2u /* pools more, whose places change and whose numbers do not */
+#define ALL (POOLS + MOVED)
 #define ENTITIES 24u
 #define TURNS 6000u
 #define SLICE 5000ull
@@ -33,7 +35,7 @@ struct subject {
 };
 
 static struct sched *s;
-static struct sched_pool pool[POOLS];
+static struct sched_pool pool[ALL];
 static struct subject subject[ENTITIES];
 static uint64_t ticks;
 static bool resched[CPUS];
@@ -84,6 +86,16 @@ static void set_numbers(struct random_state *r)
 		return;
 }
 
+/* By one CPU, like all that changes places. The two may come to be below each other, either way round. */
+static void move_some(struct random_state *r)
+{
+	struct sched_pool *p = &pool[POOLS + random_below(r, MOVED)], *to = random_below(r, 4) ? &pool[random_below(r, ALL)] : NULL;
+	struct error err;
+
+	if (sched_pool_move(s, p, to, &err) != ST_OK)
+		return;
+}
+
 static void set_attr(struct random_state *r)
 {
 	struct subject *x = some(r);
@@ -106,8 +118,8 @@ static void read_figures(struct random_state *r)
 	struct sched_cpu_stats c;
 	struct sched_levels levels;
 
-	sched_pool_stats(s, &pool[random_below(r, POOLS)], &f);
-	sched_pool_levels(s, &pool[random_below(r, POOLS)], &levels);
+	sched_pool_stats(s, &pool[random_below(r, ALL)], &f);
+	sched_pool_levels(s, &pool[random_below(r, ALL)], &levels);
 	sched_cpu_stats(s, (unsigned)random_below(r, CPUS), &c);
 	pass(1 + (f.used + c.busy + levels.allowed) % 2);
 }
@@ -143,7 +155,7 @@ static void add(struct subject *x, struct random_state *r)
 	set(&x->leave, false);
 	x->used = 0;
 	lock_acquire(&x->gate);
-	x->present = sched_add(s, &x->e, &pool[random_below(r, POOLS)], "vcpu", &attr, now(), &err) == ST_OK;
+	x->present = sched_add(s, &x->e, &pool[random_below(r, ALL)], "vcpu", &attr, now(), &err) == ST_OK;
 	if (x->present)
 		sched_wake(s, &x->e, now());
 	lock_release(&x->gate);
@@ -250,6 +262,8 @@ static void cpu_loop(struct thread *t)
 		elsewhere[random_below(&t->random, ARRAY_SIZE(elsewhere))](&t->random);
 		if (t->cpu == 0)
 			replace_one(&leaving, &t->random);
+		if (t->cpu == 0 && i % 8 == 0)
+			move_some(&t->random);
 		(void)sched_others_ready(s, t->cpu);
 	}
 	running = __atomic_sub_fetch(&busy_cpus, 1, __ATOMIC_ACQ_REL);
@@ -278,7 +292,7 @@ static void start(uint64_t seed)
 	removed_used = 0;
 	busy_cpus = CPUS;
 	s = sched_init(aligned_alloc(64, (sched_bytes(CPUS, ENTITIES) + 63) / 64 * 64), &cfg);
-	for (unsigned i = 0; i < POOLS; i++)
+	for (unsigned i = 0; i < ALL; i++)
 		assert_int_equal(sched_pool_add(s, &pool[i], i > 2 ? &pool[0] : NULL, "pool", &n, &err), ST_OK);
 	for (unsigned i = 0; i < ENTITIES; i++) {
 		lock_init(&subject[i].gate, LOCK_VM);

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pools: the rules of their definitions, the registry, what VMs in them get and
- * leave behind, and random changes of many at once against a reference that only adds
- * up and walks upwards.
+ * leave behind.
  */
 #include "tests/cmocka_all.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "guest/machine.h"
 #include "guest/vm_cpu.h"
 #include "tests/fakes/fake_pc.h"
-#include "tests/fakes/sched_rig.h"
 #include "tests/fakes/vm_rig.h"
-#include "tests/model/random.h"
 
 #define RAM (64ull << 20)
 #define GUEST_BYTES (4ull << 20)
@@ -234,101 +230,7 @@ static void a_reservation_is_the_pools(void **state)
 	assert_string_equal(b->config.pool, "");
 }
 
-/* ---- many at once, at random ---- */
-
-#define POOLS 10u
-#define ROUNDS 4000u
-
-/* What there should be: parents by index, POOLS for the root. */
-struct tree {
-	unsigned parent[POOLS];
-	uint64_t reservation[POOLS];
-};
-
-static unsigned depth(const struct tree *t, unsigned i)
-{
-	unsigned steps = 0;
-
-	for (; i != POOLS && steps <= POOLS; steps++)
-		i = t->parent[i];
-	return steps;
-}
-
-static bool possible(const struct tree *t)
-{
-	for (unsigned p = 0; p <= POOLS; p++) {
-		uint64_t sum = 0;
-
-		for (unsigned i = 0; i < POOLS; i++)
-			sum += t->parent[i] == p ? t->reservation[i] : 0;
-		if (sum > (p == POOLS ? CPU : t->reservation[p]))
-			return false;
-	}
-	for (unsigned i = 0; i < POOLS; i++)
-		if (depth(t, i) >= SCHED_DEPTH_MAX)
-			return false;
-	return true;
-}
-
-static void random_changes(struct random_state *r, struct tree *t, struct sched_change *out, unsigned *count,
-			   struct sched_pool *nodes)
-{
-	uint64_t seen = 0;
-
-	*count = 0;
-	for (unsigned n = 1 + (unsigned)random_below(r, 4); n > 0; n--) {
-		unsigned i = (unsigned)random_below(r, POOLS);
-
-		if (seen & BIT(i))
-			continue;
-		seen |= BIT(i);
-		t->parent[i] = random_below(r, 3) ? t->parent[i] : (unsigned)random_below(r, POOLS + 1);
-		t->reservation[i] = random_below(r, 3) ? random_below(r, 5) * CPU / 8 : 0;
-		out[(*count)++] = (struct sched_change){
-			.pool = &nodes[i], .parent = t->parent[i] == POOLS ? NULL : &nodes[t->parent[i]],
-			.numbers = {.reservation = t->reservation[i], .limit = SCHED_NO_LIMIT, .shares = 1 + (uint32_t)random_below(r, 9)},
-		};
-	}
-}
-
-static void many_at_once(void **state)
-{
-	struct sched *s = sched_rig_new(1, 1000);
-	static struct sched_pool nodes[POOLS];
-	struct random_state r = random_seed(7);
-	struct tree now, then;
-	unsigned done = 0, not = 0;
-
-	(void)state;
-	for (unsigned i = 0; i < POOLS; i++) {
-		memset(&nodes[i], 0, sizeof nodes[i]);
-		assert_int_equal(sched_pool_add(s, &nodes[i], NULL, "p", &(struct rls){.limit = SCHED_NO_LIMIT, .shares = 1},
-						&err), ST_OK);
-		now.parent[i] = POOLS;
-		now.reservation[i] = 0;
-	}
-	for (unsigned round = 0; round < ROUNDS; round++) {
-		struct sched_change changes[4];
-		unsigned count;
-		enum status st;
-
-		then = now;
-		random_changes(&r, &then, changes, &count, nodes);
-		st = sched_pool_change(s, changes, count, false, &err);
-		assert_int_equal(st == ST_OK, possible(&then));
-		assert_int_equal(sched_pool_change(s, changes, count, true, &err), st);
-		now = st == ST_OK ? then : now;
-		done += st == ST_OK;
-		not += st != ST_OK;
-		assert_true(sched_check(s));
-		for (unsigned i = 0; i < POOLS; i++) {
-			assert_ptr_equal(nodes[i].parent, now.parent[i] == POOLS ? sched_root(s) : &nodes[now.parent[i]]);
-			assert_true(nodes[i].numbers.reservation == now.reservation[i]);
-		}
-	}
-	assert_true(done > ROUNDS / 20 && not > ROUNDS / 20);
-	free(s);
-}
+/* ---- many at once; at random in tests/model/model_pools.c ---- */
 
 static void two_change_sides(void **state)
 {
@@ -357,7 +259,7 @@ int main(void)
 #define ONE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		ONE(rules), ONE(the_registry), ONE(without_memory_there_is_no_pool), ONE(what_was_used_stays_where_it_was),
-		ONE(a_reservation_is_the_pools), cmocka_unit_test(many_at_once), ONE(two_change_sides),
+		ONE(a_reservation_is_the_pools), ONE(two_change_sides),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
