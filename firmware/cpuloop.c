@@ -189,11 +189,14 @@ static enum sched_end task_turn(struct sched_entity *e, uint64_t slice_end)
 	struct host_task *t = container_of(e, struct host_task, entity);
 	struct percpu *p = this_cpu();
 	struct cputrace *trace = trace_of(&p->host);
-	uint64_t begin = trace ? host_clock.ticks() : 0;
+	uint64_t begin = host_clock.ticks();
 	enum task_end end;
 
-	/* Also when nobody waits: what a task does about being interrupted is due then (struct task). */
-	p->turn_end = MIN(slice_end, host_clock.ticks() + mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
+	/*
+	 * As long as was picked, from here on. Also when nobody waits: what a task does about being interrupted is due
+	 * then (struct task).
+	 */
+	p->turn_end = begin + MIN(slice_end - e->since, mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
 	arm_timer(p);
 	end = task_run(&t->task);
 	p->turn_end = TIMERQ_NEVER;

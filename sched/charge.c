@@ -42,10 +42,17 @@ static void block(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
 		end_advance(e, c->now);
 		lag = lag_of(c, e);
 	}
-	e->lag = clamp_time(lag, most);
+	lag = clamp_time(lag, most);
+	if (in_gang(e) && lag < 0) {
+		debt_leave(s, e, -lag);
+		lag = 0;
+	}
+	e->lag = lag;
 	e->marks &= (uint8_t)~MARK_BOOSTED;
 	set_state(e, c, SCHED_BLOCKED);
 	count_demand(s, e, -1);
+	if (in_gang(e))
+		debt_sleep(e, c->now);
 }
 
 /* READY again. The next pick, which follows at once, queues it or takes it again; or it is queued for a reason. */
@@ -72,6 +79,18 @@ static void wake_again(struct sched *s, struct sched_cpu *c, struct sched_entity
 	cpu_requeue(s, c, e);
 }
 
+/* Siblings that sleep may have left @e what they had too much. */
+static void take_debt(struct sched *s, struct sched_cpu *c, struct sched_entity *e)
+{
+	int64_t debt;
+
+	if (likely(!peek(&e->pool->gang.debt)))
+		return;
+	debt = debt_take(s, e, lag_of(c, e));
+	e->eligible = later(e->eligible, stretch_of(e, (uint64_t)debt));
+	poke(&c->behind, c->behind - debt);
+}
+
 /* The rest of a charge, when it is not only that one of many has had its turn. */
 NOINLINE static void end_turn(struct sched *s, struct sched_cpu *c, struct sched_entity *e, uint64_t ran, enum sched_end end)
 {
@@ -80,8 +99,10 @@ NOINLINE static void end_turn(struct sched *s, struct sched_cpu *c, struct sched
 	if (is_boosted(e) && ran >= e->left)
 		e->marks &= (uint8_t)~MARK_BOOSTED;
 	serve(s, e, ran);
-	if (in_gang(e))
+	if (in_gang(e)) {
 		gang_progress(e, ran);
+		take_debt(s, c, e);
+	}
 	if (c->favoured)
 		gang_favoured(s, c, e);
 	if (end == SCHED_END_READY)

@@ -204,6 +204,13 @@ static int64_t mean_lag(struct sched *s, uint64_t now)
 		behind += cpu_behind(c, now);
 		rate += peek(&c->rate);
 	}
+	list_for_each(it, &s->pools) {
+		const struct sched_pool *p = list_entry(it, struct sched_pool, node);
+
+		/* Siblings will take it over. */
+		if (demand_noted(p))
+			behind -= (int64_t)peek(&p->gang.debt);
+	}
 	return rate > RATE_MIN ? clamp_time(behind / 2, TIME_CAP) * (int64_t)RATE_ONE / (int64_t)rate : 0;
 }
 
@@ -354,17 +361,22 @@ static int64_t short_of_promise(struct sched_entity *e, uint64_t now, int64_t mo
 	return e->promised;
 }
 
-/* The lag that it had at virtual time @at stays, the clock runs at another rate from then on. */
+/*
+ * The lag that it had at virtual time @at stays, the clock runs at another rate from then on. What it is owed is cut to
+ * @most, and what it had too many too; but who is yielded to comes to two slices and its turn by right (cosched.c), and
+ * has to pay all of it, or a VM that spins would have more than its part.
+ */
 static void change_rate(const struct sched *s, struct sched_entity *e, uint32_t rate, int64_t at, int64_t most)
 {
-	int64_t lag = clamp_time(served(apart(at, e->eligible), e->rate), TIME_CAP);
+	int64_t lag = clamp_time(served(apart(at, e->eligible), e->rate), TIME_CAP), cut;
 
-	if (rate == e->rate && lag <= most && lag >= -most && lag == lag_forgiven(e, lag))
+	cut = MAX(MIN(lag, most), in_gang(e) ? MIN(-3 * (int64_t)peek(&s->slice), -most) : -most);
+	if (rate == e->rate && cut == lag && lag == lag_forgiven(e, lag))
 		return;
 	if (e->advance)
 		e->advance = (uint32_t)MAX((int64_t)e->advance + rate - e->rate, 0);
 	set_rate(s, e, rate);
-	e->eligible = apart(at, stretch(lag_forgiven(e, clamp_time(lag, most)), rate));
+	e->eligible = apart(at, stretch(lag_forgiven(e, cut), rate));
 }
 
 void entity_adopt(struct sched *s, const struct sched_cpu *c, struct sched_entity *e)

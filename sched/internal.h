@@ -474,6 +474,16 @@ void gang_yield(struct sched *s, struct sched_cpu *c, struct sched_entity *e);
 /* Whom to prefer to the first of the queue: for whom the last one yielded, or beside whom siblings run. NULL: nobody. */
 struct sched_entity *gang_prefer(struct sched *s, struct sched_cpu *c);
 
+/* ---- debt.c; of one in a gang ---- */
+
+/* @e, which blocks, had @debt ticks more than it was due. */
+void debt_leave(const struct sched *s, struct sched_entity *e, int64_t debt);
+/* What @e, which is owed @lag or had that much more, takes over of what its siblings left. */
+int64_t debt_take(const struct sched *s, struct sched_entity *e, int64_t lag);
+/* @e counts no longer as demand, or not yet. */
+void debt_sleep(struct sched_entity *e, uint64_t now);
+void debt_wake(struct sched_entity *e, uint64_t now);
+
 /* ---- account.c ---- */
 
 void account_wake_latency(struct sched_entity *e, uint64_t ticks);

@@ -7,6 +7,7 @@
  */
 #include "sched/queue.h"
 
+#define TURN_PART 8u          /* of a slice: the shortest turn */
 #define PARKS_PER_PICK 16u    /* how many may be found held back before the CPU looks again later */
 
 /*
@@ -102,6 +103,15 @@ static inline bool is_alone(const struct sched *s, const struct sched_cpu *c)
 	return !(c->ready.count | c->future.count | c->parked.count) && s->cpus == 1;
 }
 
+/*
+ * What is left of its request; but turns end late, so that may be next to nothing, and nobody is switched to for that.
+ * What it takes beyond it is taken off the next one.
+ */
+static inline uint64_t rest_of_request(const struct sched *s, const struct sched_entity *e)
+{
+	return MAX(e->left, peek(&s->slice) / TURN_PART);
+}
+
 static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
 {
 	bool alone = is_alone(s, c);
@@ -109,7 +119,7 @@ static uint64_t turn_of(struct sched *s, struct sched_cpu *c, const struct sched
 	poke(&c->long_turn, alone);
 	if (alone)
 		return peek(&s->slice) * SCHED_ALONE_SLICES;
-	return c->favoured == FAVOUR_SHORT ? MIN(e->left, gang_favour(s, e)) : e->left;
+	return c->favoured == FAVOUR_SHORT ? MIN(e->left, gang_favour(s, e)) : rest_of_request(s, e);
 }
 
 /*
@@ -358,7 +368,7 @@ struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uin
 	if (unlikely(!e || may_be_held(e)))
 		return end_pick(s, c, e, false, slice_end);
 	waiting = c->ready.count + c->future.count;
-	turn = e->left;
+	turn = rest_of_request(s, e);
 	poke(&c->long_turn, false);
 	if (unlikely(!waiting))
 		turn = turn_of(s, c, e);

@@ -133,6 +133,8 @@ struct sched_pool {
 		struct sched_entity *entity[SCHED_GANG_MAX];
 		uint32_t where[SCHED_GANG_MAX];   /* state and CPU, see cosched.c; atomic */
 		uint64_t clock[SCHED_GANG_MAX];   /* progress in ticks at the pool's common rate; atomic */
+		uint64_t debt;         /* ticks that those who sleep had too many, see debt.c; atomic */
+		uint64_t asleep_since; /* when the last of them that wanted anything blocked; atomic */
 	} gang;
 	struct sched_figures departed; /* of entities that left it, or anything below it */
 };
@@ -300,9 +302,9 @@ MUST_CHECK bool sched_remove(struct sched *s, struct sched_entity *e);
 void sched_wake(struct sched *s, struct sched_entity *e, uint64_t now);
 
 /*
- * Picks for the calling CPU, marks RUNNING and held; NULL when the CPU has nothing to do. *slice_end: when the turn
- * ends; with NULL: when to call again though nobody kicks (UINT64_MAX: never). The turn before has been charged
- * (ASSERT).
+ * Picks for the calling CPU, marks RUNNING and held; NULL when the CPU has nothing to do. *slice_end: when a turn that
+ * begins at once ends: who gets to it later ends it as much later than its entity's `since`. With NULL: when to call
+ * again though nobody kicks (UINT64_MAX: never). The turn before has been charged (ASSERT).
  */
 struct sched_entity *sched_pick(struct sched *s, unsigned cpu, uint64_t now, uint64_t *slice_end);
 

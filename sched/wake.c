@@ -200,12 +200,16 @@ static void wake_up(struct sched *s, struct sched_cpu *home, struct sched_entity
 {
 	int64_t lag = lag_after_sleep(s, e, home->now);
 
+	if (unlikely(in_gang(e)))
+		debt_wake(e, home->now);
 	note_change(s, e, 1);
 	take_rate(s, e, home->now);
 	lag = lag_forgiven(e, lag);
 	e->floor = 0;
-	if (unlikely(in_gang(e)))
+	if (unlikely(in_gang(e))) {
+		lag -= debt_take(s, e, lag);
 		gang_wake(e);
+	}
 	e->marks |= MARK_WOKEN;
 	e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
 	bump(&e->figures.wakes, 1);

@@ -16,7 +16,7 @@ static void machine(unsigned cpus, unsigned off)
 {
 	struct sched_config cfg = {.cpus = cpus, .off = off};
 
-	sim_start(&sim, &cfg, 7);
+	sim_start(&sim, &cfg, 4);
 	sim.check_every = 7;
 }
 

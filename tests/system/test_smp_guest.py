@@ -10,6 +10,8 @@ import pytest
 import smp
 import vms
 
+TREE, GET, SET = 76, 1, 2
+SLICE = "host.cpu.slice"
 MODELS = {"icelake": (bochs.ICELAKE, ""), "novid": (bochs.HASWELL, "novid")}
 
 
@@ -69,6 +71,20 @@ def test_pause_and_resume(operator):
         assert operator.state("s") == "paused"
         operator.resume("s")
     assert operator.state("s") == "running"
+
+
+def test_slices_hardly_longer_than_a_switch(operator):
+    """All its processors on one of ours, each turn a few thousand instructions: the guest goes on, and so does the operator."""
+    usual = operator.client.read_request(TREE, GET, {"path": SLICE})["value"]
+    operator.client.write_request(TREE, SET, {"path": SLICE, "value": 500_000})
+    operator.define(vms.guest("s", "smp", "cpus=4 spin", more='cpu = { count = 4, affinity = "0" }'))
+    operator.start("s")
+    operator.wait_output("s", b"spinning", seconds=120)
+    began = operator.info("s")["uptime_ns"]
+    for _ in range(3):
+        operator.host()
+    assert operator.info("s")["uptime_ns"] - began < 4_000_000_000
+    operator.client.write_request(TREE, SET, {"path": SLICE, "value": usual})
 
 
 @pytest.mark.parametrize("words, sign", [("spin", "spinning"), ("storm", "storming"), ("timers", "setting timers"),

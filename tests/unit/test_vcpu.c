@@ -118,6 +118,28 @@ static void runs_until_the_slice_ends(void **state)
 	assert_int_equal(fake_host.polls, 1);
 }
 
+/* What the host did from the pick on is no part of it, though it is charged. */
+static void a_turn_is_counted_from_where_it_begins(void **state)
+{
+	static const struct fake_step script[] = {{{.kind = EXIT_CPUID, .length = 2}, 100, NULL}};
+	struct sched *s = vm_rig.machine.sched;
+	unsigned long masked = fake_host.ops.mask();
+	uint64_t start = host_now(), cap;
+	enum sched_end end;
+
+	(void)state;
+	fake_play(v, script, ARRAY_SIZE(script));
+	assert_ptr_equal(sched_pick(s, 0, start, &cap), &v->entity);
+	fake_host.cpu.need_resched = false;
+	hand_clock_advance(3000);
+	end = v->entity.run(&v->entity, start + 2500);
+	sched_rig_end(s, 0, &v->entity, host_now(), end);
+	fake_host.ops.unmask(masked);
+	assert_int_equal(end, SCHED_END_READY);
+	assert_int_equal(v->exits[EXIT_CPUID], 1);
+	assert_int_equal(host_now(), start + 3000 + 2500);
+}
+
 static void gives_way_when_asked(void **state)
 {
 	static const struct fake_step script[] = {{{.kind = EXIT_IRQ, .u.irq.vector = 0x51}, 100, NULL}};
@@ -800,6 +822,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TV(name) cmocka_unit_test_setup_teardown(name, setup_virtual, teardown)
 		T(runs_until_the_slice_ends),
+		T(a_turn_is_counted_from_where_it_begins),
 		T(gives_way_when_asked),
 		T(host_interrupt_is_handled_and_may_end_the_turn),
 		T(a_host_timer_runs_within_a_turn),
