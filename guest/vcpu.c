@@ -51,7 +51,7 @@ static void wake_alarm_expired(struct timer *t, uint64_t now)
 	host_alarm_done(&v->wake_alarm);
 }
 
-static enum disposition run_here(struct vcpu *v, uint64_t picked, uint64_t slice_end);
+static enum disposition run_here(struct vcpu *v, uint64_t slice_end);
 
 /* BLOCK and STOP alike leave the queue; a stopped vcpu is never woken again. */
 static enum sched_end end_of(enum disposition d) { return d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED; }
@@ -60,7 +60,7 @@ static __attribute__((noinline)) enum sched_end recorded_turn(struct vcpu *v, ui
 {
 	struct cputrace *trace = trace_of(v->cpu);
 	uint64_t begin = v->host->clock->ticks();
-	enum sched_end end = end_of(run_here(v, v->entity.since, slice_end));
+	enum sched_end end = end_of(run_here(v, slice_end));
 
 	trace_turn(trace, v->vm->id, v->id, begin, v->host->clock->ticks(), end);
 	return end;
@@ -72,7 +72,7 @@ static enum sched_end turn(struct sched_entity *e, uint64_t slice_end)
 
 	if (unlikely(trace_of(v->cpu = v->host->this_cpu()) != NULL))
 		return recorded_turn(v, slice_end);
-	return end_of(run_here(v, v->entity.since, slice_end));
+	return end_of(run_here(v, slice_end));
 }
 
 static void put(struct sched_entity *e)
@@ -205,14 +205,22 @@ static void take_requests(struct vcpu *v)
 
 static bool vm_runs(const struct vm *vm) { return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_RUNNING; }
 
-static enum disposition prepare(struct vcpu *v, uint64_t now, uint64_t slice_end)
+/*
+ * When a turn @begins it is as long as was picked from here on: what it took to get here is charged, but who shares his
+ * CPU in slices that are hardly longer than that must not have spent them before he does anything.
+ */
+static enum disposition prepare(struct vcpu *v, uint64_t *end, bool begins)
 {
-	uint64_t guest_now = now + v->vm->time.offset;
+	const struct host_ops *host = v->host;
+	uint64_t now = host->clock->ticks();
+	uint64_t guest_now = now + v->vm->time.offset, slice_end = *end;
 
 	if (unlikely(!vm_runs(v->vm)))
 		return STOP;
 	/* What wakes by this and does not ask for the CPU waits for the end of the turn. */
 	host_run_timers(v->cpu, now);
+	if (begins)
+		*end = slice_end += now - v->entity.since;
 	if (v->cpu->need_resched || now >= slice_end)
 		return YIELD;
 	if (v->requests & REQ_MAIL)
@@ -288,15 +296,9 @@ static exit_handler exits_of(const struct vcpu *v)
 /* Events move no deadline, and the one that stands ends the next entry if it has passed. */
 static bool only_events(const struct vcpu *v) { return v->requests == REQ_EVENT && !v->halted; }
 
-/*
- * A turn is as long as was picked from here on: what it took to get here is charged, but who shares his CPU in slices
- * that are hardly longer than that must not have spent them before he does anything.
- */
-static enum disposition run_turn(struct vcpu *v, uint64_t picked, uint64_t slice_end)
+static enum disposition run_turn(struct vcpu *v, uint64_t slice_end)
 {
-	const struct clock *clock = v->host->clock;
-	uint64_t now = clock->ticks();
-	enum disposition d = prepare(v, now, slice_end += now - picked);
+	enum disposition d = prepare(v, &slice_end, true);
 
 	while (d == RESUME) {
 		/* Delivery and timers may have posted again. */
@@ -305,7 +307,7 @@ static enum disposition run_turn(struct vcpu *v, uint64_t picked, uint64_t slice
 		if (d != RESUME)
 			break;
 		if (!only_events(v)) {
-			d = prepare(v, clock->ticks(), slice_end);
+			d = prepare(v, &slice_end, false);
 			continue;
 		}
 		__atomic_fetch_and(&v->requests, ~REQ_EVENT, __ATOMIC_ACQ_REL);
@@ -328,8 +330,8 @@ static void arm_wake_alarm(struct vcpu *v)
 	host_alarm_set(host, &v->wake_alarm, deadline);
 }
 
-/* On v->cpu, the caller's; @slice_end was said at host tick @picked. */
-static enum disposition run_here(struct vcpu *v, uint64_t picked, uint64_t slice_end)
+/* On v->cpu, the caller's. */
+static enum disposition run_here(struct vcpu *v, uint64_t slice_end)
 {
 	enum disposition d;
 
@@ -343,7 +345,7 @@ static enum disposition run_here(struct vcpu *v, uint64_t picked, uint64_t slice
 	__atomic_fetch_or(&v->requests, 0, __ATOMIC_SEQ_CST);
 	if (v->pvtime.steal_msr)
 		pvtime_show_steal(v);
-	d = run_turn(v, picked, slice_end);
+	d = run_turn(v, slice_end);
 	if (v->pvtime.steal_msr)
 		pvtime_show_preempted(v, d);
 	if (d == BLOCK) {
@@ -358,5 +360,5 @@ static enum disposition run_here(struct vcpu *v, uint64_t picked, uint64_t slice
 enum disposition vcpu_run(struct vcpu *v, uint64_t slice_end)
 {
 	v->cpu = v->host->this_cpu();
-	return run_here(v, v->host->clock->ticks(), slice_end);
+	return run_here(v, slice_end);
 }
