@@ -234,6 +234,8 @@ class Soak:
         elif self.attempt("resume", self.operator.resume, name):
             self.states[name] = "running"
             self.books.resumed(name)
+        else:
+            self.books.not_resumed(name)
 
     def end(self, name):
         """Stops what runs or is paused; a guest that ended by itself just before has ended in one of its ways."""

@@ -65,6 +65,10 @@ class Books:
         self.changes[name] += 1
         self.frozen.pop(name, None)
 
+    def not_resumed(self, name):
+        """Its first processors were there, and asleep, until the last one was not admitted."""
+        self.frozen.get(name, {}).pop("blocked_ns", None)
+
     # ---- processors ----
 
     def look_at_cpus(self):
@@ -99,8 +103,9 @@ class Books:
         self.need(held <= cpu["ready_ns"] + vcpus * 1000, "VM %s was held back for longer than it waited: %r", name, info)
         figures = {key: info[key] for key in ("cpu_ns", "uptime_ns", "exits", "injected", "starts")}
         figures["turns"], figures["blocked_ns"] = cpu["turns"], cpu["blocked_ns"]
-        before = self.frozen.setdefault(name, figures)
-        self.need(before == figures, "VM %s is paused, but went from %r to %r", name, before, figures)
+        before = self.frozen.get(name, figures)
+        self.need(before == {key: figures[key] for key in before}, "VM %s is paused, but went from %r to %r", name, before, figures)
+        self.frozen[name] = figures
 
     def look_at_promises(self, infos):
         """Reservations fit beside exclusive cores, and those who have one are entitled to it."""
