@@ -90,11 +90,12 @@ class Books:
 
     def look_at_vm(self, name, info):
         vcpus, cpu = info["config"]["cpu"]["count"], info["cpu"]
-        slack = CHANGE_NS * vcpus * (1 + self.changes[name])
-        there = vcpus * info["uptime_ns"] + slack
+        entities = vcpus + 1  # the worker of its devices
+        slack = CHANGE_NS * entities * (1 + self.changes[name])
+        there = entities * info["uptime_ns"] + slack
         spent = info["cpu_ns"] + cpu["ready_ns"] + cpu["blocked_ns"]
-        self.need(spent <= there, "VM %s: its %d vcpus spent %d ns of %d: %r", name, vcpus, spent, there, info)
-        self.need(info["cpu_ns"] <= min(vcpus, self.cpus) * info["uptime_ns"] + slack, "VM %s ran on more than there is: %r",
+        self.need(spent <= there, "VM %s: its %d entities spent %d ns of %d: %r", name, entities, spent, there, info)
+        self.need(info["cpu_ns"] <= min(entities, self.cpus) * info["uptime_ns"] + slack, "VM %s ran on more than there is: %r",
                   name, info)
         if info["state"] != "paused":
             self.frozen.pop(name, None)
