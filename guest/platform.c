@@ -298,6 +298,17 @@ enum status platform_plug(struct vm *vm, struct error *err)
 	return vm_virtio_create(vm, &vm->platform->pci, &vm->platform->virtio, err);
 }
 
+bool platform_quiesce(struct vm *vm, uint64_t until, const struct vm_disk **held)
+{
+	struct vm_virtio *v = platform_virtio(vm);
+
+	*held = NULL;
+	if (!v || vm_virtio_quiesce(v, until))
+		return true;
+	*held = vm_virtio_held(v);
+	return false;
+}
+
 void platform_stop(struct vm *vm)
 {
 	if (vm->platform && vm->platform->virtio)

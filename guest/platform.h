@@ -15,6 +15,7 @@
 #include "lib/error.h"
 
 struct vm;
+struct vm_disk;
 struct vm_config;
 struct vm_virtio;
 struct platform;
@@ -33,9 +34,12 @@ void platform_resumed(struct vm *vm);
 /* Its virtio devices; NULL while they are not there: not built, or taken apart. */
 struct vm_virtio *platform_virtio(const struct vm *vm);
 /*
- * Ends what its devices have under way in the VM's memory, and gives its volumes back; what of it was made, if
- * anything. Waits for disks: the control task, interrupts enabled. No vcpu and no worker of the VM runs any more.
+ * Ends what its devices have under way in the VM's memory, waiting for disks until host tick @until at most. False: not
+ * all has ended; *held is a disk that is the reason. Control task, interrupts enabled; no vcpu and no worker of the VM
+ * runs any more.
  */
+MUST_CHECK bool platform_quiesce(struct vm *vm, uint64_t until, const struct vm_disk **held);
+/* The same, for as long as it takes, and gives its volumes back; what of it was made, if anything. */
 void platform_stop(struct vm *vm);
 /* What its PCI host bridge forwards above 4 GiB. */
 struct vpci_high platform_pci_high(const struct vm *vm);

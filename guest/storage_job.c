@@ -237,8 +237,9 @@ static bool look_at_op(struct storage_job *j)
 	bool done = j->op.done;
 
 	if (j->phase == JOB_OPERATION && j->info.order.op != STORAGE_IMPORT) {
-		j->info.steps = j->op.steps;
+		/* Passes over what is empty are steps too. */
 		j->info.steps_total = j->op.steps_total;
+		j->info.steps = done ? j->op.steps_total : MIN(j->op.steps, j->op.steps_total);
 	}
 	storage_domain_leave(d, state);
 	if (done)

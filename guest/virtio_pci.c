@@ -385,7 +385,8 @@ static void defer(void *ctx)
 	vm_io_ask(&p->work);
 }
 
-static const struct virtio_transport_ops transport_ops = {.interrupt = interrupt, .defer = defer};
+/* Whoever stops the VM may wait for it. */
+static const struct virtio_transport_ops transport_ops = {.interrupt = interrupt, .defer = defer, .reset_done = defer};
 
 static bool step(struct vm_io_work *w)
 {

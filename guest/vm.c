@@ -19,6 +19,7 @@
 #include "lib/log.h"
 
 #define TAKE_OFF_NS 1000000000ull /* who has not left its CPU by then is on one that is stuck */
+#define QUIESCE_NS 1000000000ull  /* a disk that is well has ended what it was asked by then */
 
 /* ---- states ---- */
 
@@ -425,20 +426,29 @@ static void tell_fault(struct machine *m, const struct error *err)
 		m->fault(m->fault_ctx, err->text);
 }
 
-/* Nobody is told twice. */
-static enum status note_held(struct vm *vm, const struct vcpu *held, struct error *err)
+/* What vm->held_by says keeps a VM from being taken apart. Nobody is told twice. */
+static enum status note_held(struct vm *vm, bool known, struct error *err)
 {
-	bool known = vm->lingers;
-
-	vm->lingers = held;
-	if (!held)
-		return ST_OK;
 	vm->machine->lingering = true;
-	(void)fail(err, ST_BUSY, "VM %s is %s, but CPU %u is stuck and does not let go of its vcpu %u", vm->config.name,
-		   vm_state_name(vm->state), held->cpu->id, held->id);
+	(void)fail(err, ST_BUSY, "VM %s is %s, but %s", vm->config.name, vm_state_name(vm->state), vm->held_by);
 	if (!known)
 		tell_fault(vm->machine, err);
 	return ST_BUSY;
+}
+
+/* A CPU does not let go of @vcpu, NULL: of the VM's worker. */
+static enum status note_cpu(struct vm *vm, const struct vcpu *vcpu, struct error *err)
+{
+	bool known = vm->lingers;
+	unsigned cpu = vcpu ? vcpu->cpu->id : __atomic_load_n(&vm->io.entity.cpu, __ATOMIC_RELAXED);
+	size_t n = format(vm->held_by, sizeof vm->held_by, "CPU %u is stuck and does not let go of its ", cpu);
+
+	if (vcpu)
+		format(vm->held_by + n, sizeof vm->held_by - n, "vcpu %u", vcpu->id);
+	else
+		format(vm->held_by + n, sizeof vm->held_by - n, "I/O worker");
+	vm->lingers = true;
+	return note_held(vm, known, err);
 }
 
 enum status vm_take_off(struct vm *vm, struct error *err)
@@ -447,6 +457,7 @@ enum status vm_take_off(struct vm *vm, struct error *err)
 	unsigned long state = vm_mask(vm);
 	uint64_t until = clock->ticks() + (vm->lingers ? 0 : ns_to_ticks(TAKE_OFF_NS, clock->hz));
 	const struct vcpu *held = NULL;
+	bool worker_off;
 
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], REQ_PAUSE);
@@ -455,8 +466,30 @@ enum status vm_take_off(struct vm *vm, struct error *err)
 		if (!take_off(vm->vcpus[i], until) && !held)
 			held = vm->vcpus[i];
 	}
-	vm_io_take_off(&vm->io);
-	return note_held(vm, held, err);
+	worker_off = vm_io_take_off(&vm->io, until);
+	if (held || !worker_off)
+		return note_cpu(vm, held, err);
+	vm->lingers = false;
+	vm->held_by[0] = '\0';
+	return ST_OK;
+}
+
+enum status vm_quiesce(struct vm *vm, struct error *err)
+{
+	const struct clock *clock = vm->machine->host->clock;
+	uint64_t until = clock->ticks() + (vm->disk_lingers ? 0 : ns_to_ticks(QUIESCE_NS, clock->hz));
+	const struct vm_disk *held;
+	bool known = vm->disk_lingers;
+
+	vm->disk_lingers = !platform_quiesce(vm, until, &held);
+	if (!vm->disk_lingers) {
+		vm->held_by[0] = '\0';
+		return ST_OK;
+	}
+	/* Nothing but disks takes time. */
+	format(vm->held_by, sizeof vm->held_by, "its disk %s has not come back with what is under way in its memory: volume %.40s",
+	       held ? held->name : "?", held ? held->volume : "?");
+	return note_held(vm, known, err);
 }
 
 /* A paused VM's vcpus leave their CPUs; then its time stands. */
@@ -515,7 +548,7 @@ enum status vm_resume(struct vm *vm, struct error *err)
 	}
 	vm_unlock(vm, state);
 	if (take_worker)
-		vm_io_take_off(&vm->io);
+		vm->lingers = !vm_io_take_off(&vm->io, 0);
 	if (st == ST_OK)
 		platform_resumed(vm);
 	return st;
@@ -566,14 +599,14 @@ static void log_end(const struct vm *vm)
 static void reap(struct vm *vm)
 {
 	struct error err;
-	bool again = vm->restart_due, known = vm->lingers;
+	bool again = vm->restart_due, known = vm->lingers || vm->disk_lingers;
 
 	if (!known)
 		log_end(vm);
 	if (vm_release(vm, &err) != ST_OK)
 		return; /* told, and looked at again */
 	if (known)
-		log_info("VM %s: its CPU has let go of it", vm->config.name);
+		log_info("VM %s: what held it has let go of it", vm->config.name);
 	if (again && vm_start(vm, &err) != ST_OK)
 		log_error("VM %s did not start again: %s", vm->config.name, err.text);
 }
@@ -589,14 +622,14 @@ static void pause_full(struct vm *vm)
 	log_warn("VM %s is paused: a volume of its disks is full; it goes on when there is space", vm->config.name);
 }
 
-/* Those that a stuck CPU has something of: whoever finds that it goes on wakes the control task. */
+/* Those that a stuck CPU or a disk has something of: whoever finds that it goes on wakes the control task. */
 static void reap_lingering(struct machine *m)
 {
 	if (likely(!m->lingering))
 		return;
 	m->lingering = false;
 	for (struct vm *vm = vm_next(m, NULL); vm; vm = vm_next(m, vm)) {
-		if (vm->lingers && vm->state != VM_PAUSED)
+		if ((vm->lingers || vm->disk_lingers) && vm->state != VM_PAUSED)
 			reap(vm);
 	}
 }
@@ -610,7 +643,7 @@ bool vm_reap(struct machine *m)
 	for (struct vm *vm = vm_next(m, NULL); vm; vm = vm_next(m, vm)) {
 		if (__atomic_exchange_n(&vm->pause_due, false, __ATOMIC_ACQ_REL))
 			pause_full(vm);
-		if (__atomic_load_n(&vm->teardown_due, __ATOMIC_ACQUIRE) && !vm->lingers) {
+		if (__atomic_load_n(&vm->teardown_due, __ATOMIC_ACQUIRE) && !vm->lingers && !vm->disk_lingers) {
 			reap(vm);
 			__atomic_store_n(&m->teardown_due, true, __ATOMIC_RELEASE); /* one VM a call: others may wait */
 			return true;

@@ -26,6 +26,7 @@
 
 #define VM_REPORT_MAX 8192
 #define VM_TIMERS_MAX 16
+#define VM_HELD_MAX 120
 
 enum vm_state { VM_DEFINED, VM_LOADING, VM_RUNNING, VM_PAUSED, VM_STOPPED, VM_CRASHED, VM_STATES };
 
@@ -89,7 +90,9 @@ struct vm {
 	bool teardown_due;      /* left the running state; the control task releases its parts */
 	bool restart_due;       /* and starts it again */
 	bool pause_due;         /* asked by a device; the control task does it; atomic */
-	bool lingers;           /* left the running state, but a CPU has not let go of one of its vcpus */
+	bool lingers;           /* left the running state, but a CPU has not let go of one of its vcpus, or of its worker */
+	bool disk_lingers;      /* left it, but a disk has not let go of its memory */
+	char held_by[VM_HELD_MAX]; /* what that is, in words; empty: nothing holds it */
 	bool paused_full;       /* and it has: a volume of its disks is full. Until it is resumed; the control task's */
 	enum vm_state before;   /* state that a failed start returns to */
 	uint64_t starts;
@@ -143,8 +146,9 @@ struct vm *vm_next(struct machine *m, const struct vm *prev);
 enum status vm_start(struct vm *vm, struct error *err);
 /*
  * running, paused -> stopped at once, like pulling the plug; the parts are released before return. ST_BUSY: it is
- * stopped, but a CPU, named in @err, is stuck and does not let go of a vcpu. Its memory is released by vm_reap() once
- * that CPU goes on; until then it can be neither started nor destroyed.
+ * stopped, but a CPU, named in @err, is stuck and does not let go of a vcpu, or a disk has not come back with what is
+ * under way in the VM's memory. That is released by vm_reap() once it does; until then the VM can be neither started nor
+ * destroyed.
  */
 enum status vm_stop(struct vm *vm, struct error *err);
 /*

@@ -273,8 +273,9 @@ static void release_rest(struct vm *vm)
 void vm_abandon(struct vm *vm)
 {
 	unsigned long masked;
+	bool off = vm_io_take_off(&vm->io, UINT64_MAX); /* it is off, or nobody has asked anything of it yet */
 
-	vm_io_take_off(&vm->io);
+	ASSERT(off);
 	platform_stop(vm);
 	masked = vm_mask(vm);
 	vm_keep_figures(vm);
@@ -291,6 +292,8 @@ enum status vm_release(struct vm *vm, struct error *err)
 {
 	enum status st = vm_take_off(vm, err);
 
+	if (st == ST_OK)
+		st = vm_quiesce(vm, err);
 	if (st == ST_OK)
 		vm_abandon(vm);
 	return st;

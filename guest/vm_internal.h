@@ -14,7 +14,7 @@
  * for vm_abandon(), which takes any half-built VM apart.
  */
 MUST_CHECK enum status vm_build(struct vm *vm, struct error *err);
-/* ST_BUSY: as vm_take_off(), and nothing has been released; else everything is, and nobody else's error is left. */
+/* ST_BUSY: as vm_take_off() or vm_quiesce(), and nothing has been released; else everything is, and nobody else's error is left. */
 MUST_CHECK enum status vm_release(struct vm *vm, struct error *err);
 /* The same for a VM whose vcpus no CPU has had yet. */
 void vm_abandon(struct vm *vm);
@@ -25,6 +25,11 @@ void vm_abandon(struct vm *vm);
  * within a second; the VM lingers from then on, and is not waited for again: each further call just looks.
  */
 MUST_CHECK enum status vm_take_off(struct vm *vm, struct error *err);
+/*
+ * Its devices end what is under way in its memory. ST_BUSY: a disk, which @err names, still has some of it after a
+ * second; the VM lingers as above.
+ */
+MUST_CHECK enum status vm_quiesce(struct vm *vm, struct error *err);
 
 /* Remembers for vm_info() what the VM has come to; called before it is taken apart. */
 void vm_keep_figures(struct vm *vm);

@@ -75,9 +75,14 @@ void vm_io_ask(struct vm_io_work *w)
 	struct vm_io *io = w->io;
 	const struct machine *m = io->vm->machine;
 
-	/* Who has asked and not been served has woken it. */
-	if (__atomic_fetch_or(&io->asked, BIT(w->index), __ATOMIC_SEQ_CST) & BIT(w->index))
+	bool asked = __atomic_fetch_or(&io->asked, BIT(w->index), __ATOMIC_SEQ_CST) & BIT(w->index);
+
+	if (__atomic_load_n(&io->off, __ATOMIC_SEQ_CST)) {
+		m->host->notify(); /* a VM that was stopped may have waited for just that */
 		return;
+	}
+	if (asked)
+		return; /* who has asked and not been served has woken it */
 	__atomic_fetch_add(&io->asks, 1, __ATOMIC_RELAXED);
 	sched_wake(m->sched, &io->entity, m->host->clock->ticks());
 }
@@ -90,22 +95,25 @@ enum status vm_io_start(struct vm_io *io, struct error *err)
 	enum status st;
 
 	format(name, sizeof name, "%.*s/io", SCHED_NAME_MAX - 4, io->vm->config.name);
-	__atomic_store_n(&io->off, false, __ATOMIC_RELEASE);
+	__atomic_store_n(&io->off, false, __ATOMIC_SEQ_CST);
 	st = sched_add(m->sched, &io->entity, &io->vm->pool, name, NULL, now, err);
 	if (st == ST_OK && __atomic_load_n(&io->asked, __ATOMIC_SEQ_CST))
 		sched_wake(m->sched, &io->entity, now);
 	return st;
 }
 
-void vm_io_take_off(struct vm_io *io)
+bool vm_io_take_off(struct vm_io *io, uint64_t until)
 {
+	const struct machine *m = io->vm->machine;
 	unsigned long masked = vm_mask(io->vm);
+	bool off = io->entity.state == SCHED_DETACHED;
 
 	__atomic_store_n(&io->off, true, __ATOMIC_RELEASE);
-	while (io->entity.state != SCHED_DETACHED && !sched_remove(io->vm->machine->sched, &io->entity)) {
+	while (!off && !(off = sched_remove(m->sched, &io->entity)) && m->host->clock->ticks() < until) {
 		vm_unmask(io->vm, masked);
 		__builtin_ia32_pause();
 		masked = vm_mask(io->vm);
 	}
 	vm_unmask(io->vm, masked);
+	return off;
 }

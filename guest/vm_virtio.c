@@ -210,33 +210,59 @@ void vm_virtio_retry(struct vm_virtio *v)
 
 /* ---- the end ---- */
 
-/* Disks end what they have begun by themselves; nobody cuts them off. */
-static void quiesce(struct vm *vm, struct virtio_device *d)
+/*
+ * Disks end what they have begun by themselves; nobody cuts them off. What came back while we had the lock was left to
+ * the worker, which is off.
+ */
+static bool is_quiet(struct vm *vm, struct virtio_device *d)
 {
 	unsigned long masked = vm_mask(vm);
-	bool done;
+	bool quiet;
 
 	lock_acquire(&d->lock);
-	done = virtio_reset(d);
+	quiet = virtio_reset(d);
+	(void)virtio_work(d, 0);
+	quiet |= virtio_status(d) == 0;
 	lock_release(&d->lock);
-	while (!done) {
-		vm_unmask(vm, masked);
-		__builtin_ia32_pause();
-		masked = vm_mask(vm);
-		lock_acquire(&d->lock);
-		done = virtio_status(d) == 0;
-		lock_release(&d->lock);
-	}
 	vm_unmask(vm, masked);
+	return quiet;
+}
+
+/* Those of @v that are quiet are none of its devices any more. */
+static bool all_quiet(struct vm_virtio *v)
+{
+	for (unsigned i = v->device_count; i-- > 0;)
+		if (is_quiet(v->vm, v->devices[i]))
+			v->devices[i] = v->devices[--v->device_count];
+	return v->device_count == 0;
+}
+
+bool vm_virtio_quiesce(struct vm_virtio *v, uint64_t until)
+{
+	const struct clock *clock = v->vm->machine->host->clock;
+
+	while (!all_quiet(v)) {
+		if (clock->ticks() >= until)
+			return false;
+		__builtin_ia32_pause();
+	}
+	return true;
+}
+
+const struct vm_disk *vm_virtio_held(const struct vm_virtio *v)
+{
+	for (unsigned i = 0; v->device_count && i < VM_DISKS_MAX; i++)
+		if (v->disks[i] && v->disks[i]->blk && virtio_blk_device(v->disks[i]->blk) == v->devices[0])
+			return &v->vm->config.disks[i];
+	return NULL;
 }
 
 void vm_virtio_stop(struct vm_virtio *v)
 {
 	const struct machine *m = v->vm->machine;
+	bool quiet = vm_virtio_quiesce(v, UINT64_MAX);
 
-	for (unsigned i = 0; i < v->device_count; i++)
-		quiesce(v->vm, v->devices[i]);
-	v->device_count = 0;
+	ASSERT(quiet);
 	for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
 		if (v->disks[i] && v->disks[i]->opened)
 			m->disk_ops->close(m->disk_ctx, &v->disks[i]->source);

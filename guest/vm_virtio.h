@@ -55,9 +55,14 @@ uint64_t vm_virtio_bytes(const struct vm_config *cfg);
  */
 MUST_CHECK enum status vm_virtio_create(struct vm *vm, struct vpci *bus, struct vm_virtio **out, struct error *err);
 /*
- * Resets the devices and waits until nothing is under way in the VM's memory; closes the volumes. Control task,
+ * Resets the devices, and waits until nothing is under way in the VM's memory, until host tick @until at most. False:
+ * something still is; when it ends the control task gets a round, in which this can be called again. Control task,
  * interrupts enabled; neither a vcpu nor vm->io runs.
  */
+MUST_CHECK bool vm_virtio_quiesce(struct vm_virtio *v, uint64_t until);
+/* A disk for which that is so, NULL when it is another device. */
+const struct vm_disk *vm_virtio_held(const struct vm_virtio *v);
+/* The same, for as long as it takes; closes the volumes. Otherwise as vm_virtio_quiesce(). */
 void vm_virtio_stop(struct vm_virtio *v);
 /* Requests that waited for space are tried again. Control task, no lock. */
 void vm_virtio_retry(struct vm_virtio *v);

@@ -209,7 +209,8 @@ static enum turn delete_next(struct job *j)
 	struct layer_pool *p = j->pool;
 	struct record *r = record_at_work(p);
 	struct page *page, *above;
-	enum turn t = next_leaf(j, p->work, &p->work_index, &page);
+	uint32_t next = p->work_index; /* behind a node, which may have to wait and then is still to be found */
+	enum turn t = next_leaf(j, p->work, &next, &page);
 
 	if (t != GO)
 		return t;
@@ -223,7 +224,7 @@ static enum turn delete_next(struct job *j)
 		above = &p->pages[page->above];
 		layer_drop_page(p, page);
 		layer_mark_dirty(p, above);
-		return next_cluster(j, p->work_index);
+		return next_cluster(j, next);
 	}
 	if (r->page)
 		layer_drop_page(p, page);

@@ -94,6 +94,11 @@ enum status platform_plug(struct vm *vm, struct error *err)
 }
 
 void platform_stop(struct vm *vm) { (void)vm; }
+bool platform_quiesce(struct vm *vm, uint64_t until, const struct vm_disk **held)
+{
+	(void)vm, (void)until, (void)held;
+	return true;
+}
 void platform_resumed(struct vm *vm) { (void)vm; }
 
 enum status platform_create(struct vm *vm, struct error *err)

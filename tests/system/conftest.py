@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "board")]
 sys.path.append(os.path.join(ROOT, "tests", "control"))  # stock.py and checked.py; behind, since it has a conftest too
 
-pytest.register_assert_rewrite("smp", "vms", "debian", "locks", "checked", "cddl")
+pytest.register_assert_rewrite("smp", "vms", "volumes", "debian", "locks", "checked", "cddl")
 
 import bochs  # noqa: E402
 import mkcpio  # noqa: E402

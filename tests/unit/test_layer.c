@@ -743,6 +743,43 @@ static void late_requests_keep_their_clusters(void **state)
 	assert_int_equal(stats().clusters_free, 0);
 }
 
+/* A commit for somebody else begins at each moment of a deletion, which has to wait for pages that this one writes. */
+static void a_deletion_among_commits(void **state)
+{
+	struct block_device *a, *b;
+	unsigned polls = 100;
+
+	(void)state;
+	for (unsigned at = 0; at < polls; at++) {
+		struct block_segment s = {back, 4096};
+		struct block_request w = {.op = BLOCK_WRITE, .count = 8, .segments = &s, .segment_count = 1},
+				     f = {.op = BLOCK_FLUSH};
+
+		a = create("a", 32 * MIB, false);
+		must(run(a, BLOCK_WRITE, 0, 4096, data));
+		must(run(a, BLOCK_WRITE, 16 * MIB, 4096, data));
+		b = create("b", MIB, false);
+		must(run(b, BLOCK_FLUSH, 0, 0, NULL));
+		close_layer(a);
+		close_layer(b);
+		reopen(); /* leaves are loaded one by one */
+		b = open_layer("b", NULL);
+		b->ops->submit(b, &w);
+		must(layer_delete(pool, "a", &op, &err));
+		for (polls = 0; !op.done && polls < 1000; polls++) {
+			if (polls == at)
+				b->ops->submit(b, &f);
+			layer_pool_poll(pool);
+		}
+		while (!w.done || (polls > at && !f.done))
+			layer_pool_poll(pool);
+		assert_true(op.done);
+		must(op.status);
+		close_layer(b);
+		must(finish(layer_delete(pool, "b", &op, &err)));
+	}
+}
+
 /* A snapshot waits for what is under way, and holds what comes meanwhile. */
 static void a_snapshot_among_requests(void **state)
 {
@@ -884,6 +921,7 @@ int main(void)
 		WITH_POOL(a_disk_that_fails_writes),
 		WITH_POOL(a_disk_with_garbage),
 		WITH_POOL(late_requests_keep_their_clusters),
+		WITH_POOL(a_deletion_among_commits),
 		WITH_POOL(a_snapshot_among_requests),
 		WITH_POOL(sectors_of_4096),
 		WITH_POOL(many_at_a_time),

@@ -182,6 +182,45 @@ static void a_stopped_vm_does_no_more_work(void **state)
 	assert_int_equal(vm->io.asked, 0);
 }
 
+static void (*real_unmask)(unsigned long state);
+static void unmask_and_wait(unsigned long state)
+{
+	real_unmask(state);
+	hand_clock_advance(VM_RIG_HZ / 1000);
+}
+
+/* Its turn begins on a CPU that does not go on. */
+static void a_stuck_cpu_with_the_worker_does_not_hold_up_a_stop(void **state)
+{
+	uint64_t slice, began;
+	unsigned long masked;
+	struct error err;
+
+	(void)state;
+	ask(0, 100);
+	masked = fake_host.ops.mask();
+	assert_ptr_equal(sched_pick(vm_rig.machine.sched, 0, fake_host.ops.clock->ticks(), &slice), &vm->io.entity);
+	fake_host.ops.unmask(masked);
+	real_unmask = fake_host.ops.unmask;
+	fake_host.ops.unmask = unmask_and_wait;
+	began = fake_host.ops.clock->ticks();
+	assert_int_equal(vm_stop(vm, &err), ST_BUSY);
+	assert_string_equal(err.text, "VM a is stopped, but CPU 0 is stuck and does not let go of its I/O worker");
+	assert_in_range(fake_host.ops.clock->ticks() - began, VM_RIG_HZ, VM_RIG_HZ + VM_RIG_HZ / 10);
+	assert_non_null(vm->memory);
+	fake_host.ops.unmask = real_unmask;
+	/* It goes on, and has nothing to do any more. */
+	masked = fake_host.ops.mask();
+	assert_int_equal(vm->io.entity.run(&vm->io.entity, slice), SCHED_END_BLOCKED);
+	sched_charge(vm_rig.machine.sched, 0, fake_host.ops.clock->ticks(), SCHED_END_BLOCKED);
+	sched_release(vm_rig.machine.sched, 0, &vm->io.entity);
+	fake_host.ops.unmask(masked);
+	assert_int_equal(works[0].steps, 0);
+	(void)vm_reap(&vm_rig.machine);
+	assert_null(vm->memory);
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+}
+
 static void a_full_volume_pauses_the_vm(void **state)
 {
 	struct error err;
@@ -223,6 +262,7 @@ int main(void)
 		CASE(a_turn_ends_when_the_cpu_is_wanted),
 		CASE(what_is_asked_in_a_pause_waits),
 		CASE(a_stopped_vm_does_no_more_work),
+		CASE(a_stuck_cpu_with_the_worker_does_not_hold_up_a_stop),
 		CASE(a_full_volume_pauses_the_vm),
 		CASE(there_is_room_for_so_many),
 	};

@@ -15,6 +15,8 @@
 #include "guest/vm_disk.h"
 #include "guest/vm_devices.h"
 #include "io/virtio.h"
+#include "guest/platform.h"
+#include "tests/fakes/hand_clock.h"
 #include "tests/fakes/no_boot.h"
 #include "tests/fakes/ram_disks.h"
 #include "tests/fakes/vm_rig.h"
@@ -438,6 +440,98 @@ static void a_stop_waits_for_what_a_disk_has_begun(void **state)
 	assert_int_equal(ram_disks.disk[0].opened, 0);
 }
 
+#define WAIT_STEP (VM_RIG_HZ / 1000)
+
+static void unmask_and_wait(unsigned long state)
+{
+	real_unmask(state);
+	hand_clock_advance(WAIT_STEP);
+}
+
+static unsigned faults;
+static void count_fault(void *ctx, const char *text)
+{
+	(void)ctx;
+	faults++;
+	assert_string_equal(text, err.text);
+}
+
+/* Nothing lands anywhere else: until it has come back the memory is nobody else's. */
+static void a_stop_does_not_wait_for_a_disk_that_is_dead(void **state)
+{
+	uint64_t began, committed;
+
+	(void)state;
+	add("root", "one");
+	start();
+	drive(1);
+	ram_disks.hold = ram_disks.begun = true;
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 0, 512), UNTOUCHED);
+	put_vcpu();
+	faults = 0;
+	vm_rig.machine.fault = count_fault;
+	real_unmask = fake_host.ops.unmask;
+	fake_host.ops.unmask = unmask_and_wait;
+	committed = vm_rig.machine.committed;
+	began = fake_host.ops.clock->ticks();
+	assert_int_equal(vm_stop(vm, &err), ST_BUSY);
+	assert_string_equal(err.text, "VM a is stopped, but its disk root has not come back with what is under way in its "
+				      "memory: volume one");
+	assert_in_range(fake_host.ops.clock->ticks() - began, VM_RIG_HZ, VM_RIG_HZ + VM_RIG_HZ / 10);
+	assert_string_equal(vm->held_by, strstr(err.text, "its disk"));
+	assert_int_equal(vm->state, VM_STOPPED);
+	assert_int_equal(vm_rig.machine.committed, committed);
+	assert_int_equal(ram_disks.disk[0].opened, 1);
+	/* Told once, and nobody waits again. */
+	began = fake_host.ops.clock->ticks();
+	assert_int_equal(vm_start(vm, &err), ST_BUSY);
+	assert_int_equal(vm_destroy(vm, &err), ST_BUSY);
+	assert_false(vm_reap(&vm_rig.machine));
+	assert_true(fake_host.ops.clock->ticks() - began < VM_RIG_HZ / 10);
+	assert_int_equal(faults, 1);
+	fake_host.ops.unmask = real_unmask;
+	/* Whoever ends it asks for a round of the control task, which finds that nothing holds the VM. */
+	fake_host.notifies = 0;
+	assert_int_equal(ram_disks_answer(10), 1);
+	assert_true(fake_host.notifies > 0);
+	assert_non_null(vm->memory);
+	assert_false(vm_reap(&vm_rig.machine));
+	assert_null(vm->memory);
+	assert_string_equal(vm->held_by, "");
+	assert_int_equal(ram_disks.disk[0].opened, 0);
+	ram_disks.hold = false;
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+	in_turn();
+}
+
+/* The completion meets whoever looks at the device, and is left to a worker that does not run any more. */
+static void meet(unsigned long state)
+{
+	real_unmask(state);
+	if (++waits != 50)
+		return;
+	lock_acquire(&virtio_blk_device(vm_virtio_disk(platform_virtio(vm), 0))->lock);
+	assert_int_equal(ram_disks_answer(10), 1);
+	lock_release(&virtio_blk_device(vm_virtio_disk(platform_virtio(vm), 0))->lock);
+}
+
+static void what_comes_back_while_one_looks_is_not_lost(void **state)
+{
+	(void)state;
+	add("root", "one");
+	start();
+	drive(1);
+	ram_disks.hold = ram_disks.begun = true;
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 0, 512), UNTOUCHED);
+	put_vcpu();
+	waits = 0;
+	real_unmask = fake_host.ops.unmask;
+	fake_host.ops.unmask = meet;
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+	fake_host.ops.unmask = real_unmask;
+	assert_int_equal(ram_disks.disk[0].opened, 0);
+}
+
 static void a_request_not_begun_is_called_back(void **state)
 {
 	(void)state;
@@ -467,6 +561,8 @@ int main(void)
 		CASE(numbers_reach_the_volume_at_once),
 		CASE(disks_are_found_by_name),
 		CASE(a_stop_waits_for_what_a_disk_has_begun),
+		CASE(a_stop_does_not_wait_for_a_disk_that_is_dead),
+		CASE(what_comes_back_while_one_looks_is_not_lost),
 		CASE(a_request_not_begun_is_called_back),
 	};
 
