@@ -9,6 +9,7 @@
 #include "guest/storage_internal.h"
 #include "lib/assert.h"
 #include "lib/format.h"
+#include "lib/log.h"
 
 #define CACHE_PAGES 1024u /* metadata in memory: maps 4 GiB of clusters at once */
 
@@ -92,6 +93,27 @@ static enum status open_through(struct storage_pool *p, struct storage_volume *v
 	return ST_OK;
 }
 
+/* The partition may have become larger since the pool was made, or opened last. */
+static void take_new_space(struct storage_pool *p)
+{
+	struct block_range all = {&p->part.device, 0, p->part.device.sectors};
+	unsigned long state = storage_domain_enter(p->on->domain);
+	struct layer_pool_stats before, after;
+	struct error err;
+	enum status st;
+
+	layer_pool_stats(p->pool, &before);
+	st = before.writable ? layer_pool_grow(p->pool, &all, &err) : ST_OK;
+	layer_pool_stats(p->pool, &after);
+	storage_domain_leave(p->on->domain, state);
+	if (st != ST_OK)
+		log_warn("volume %s: its pool cannot take the space that is new: %s", p->on->volume.name, err.text);
+	else if (after.clusters > before.clusters)
+		log_info("volume %s: its pool has grown from %llu to %llu KiB", p->on->volume.name,
+			 (unsigned long long)before.clusters * (LAYER_CLUSTER_BYTES >> 10),
+			 (unsigned long long)after.clusters * (LAYER_CLUSTER_BYTES >> 10));
+}
+
 static enum status make_pool(struct storage *s, const char *volume, const uint64_t *id, struct error *err)
 {
 	struct storage_pool *p = free_pool(s);
@@ -114,6 +136,7 @@ static enum status make_pool(struct storage *s, const char *volume, const uint64
 	if (st != ST_OK)
 		return st;
 	storage_domain_poll(storage_volume_of(v), true);
+	take_new_space(p);
 	storage_domain_ask_masked(storage_volume_of(v)->domain);
 	return ST_OK;
 }

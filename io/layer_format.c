@@ -60,9 +60,9 @@ enum status layer_super_decode(const uint8_t *p, struct super *out)
 		.meta_blocks = get_le32(p + S_META_BLOCKS), .clusters = get_le32(p + S_CLUSTERS),
 	};
 
-	if (is_zero(p, SUPER_BYTES))
+	if (get_le64(p + S_MAGIC) != SUPER_MAGIC)
 		return ST_NOT_FOUND;
-	if (get_le64(p + S_MAGIC) != SUPER_MAGIC || get_le32(p + S_CRC) != crc32c(0, p, S_CRC))
+	if (get_le32(p + S_CRC) != crc32c(0, p, S_CRC))
 		return ST_CORRUPT;
 	/* What an unknown incompatible feature does to the rest nobody knows. */
 	*out = s;
@@ -135,8 +135,9 @@ void layer_record_encode(const struct record *r, uint8_t *p)
 	put_le64(p + R_CREATED, r->created);
 	put_le32(p + R_STATE, r->state);
 	put_entry(p + R_ROOT, &r->root);
-	memcpy(p + R_NAME, r->name, LAYER_NAME_MAX);
-	memcpy(p + R_BASE, r->base, LAYER_NAME_MAX);
+	/* Behind a name's end may be the end of a longer one that the layer had before. */
+	memcpy(p + R_NAME, r->name, strlen(r->name));
+	memcpy(p + R_BASE, r->base, strlen(r->base));
 }
 
 /* 1 to 63 printable characters, zeroes behind. */

@@ -246,7 +246,7 @@ struct layer_pool {
 /* ---- layer_format.c ---- */
 
 void layer_super_encode(const struct super *s, uint8_t *p);
-/* ST_NOT_FOUND: zeroes; ST_CORRUPT; ST_UNSUPPORTED. */
+/* ST_NOT_FOUND: it does not say that it is one; ST_CORRUPT; ST_UNSUPPORTED. */
 enum status layer_super_decode(const uint8_t *p, struct super *out);
 void layer_record_encode(const struct record *r, uint8_t *p);
 /* What is wrong with it, NULL: nothing. */

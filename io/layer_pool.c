@@ -317,6 +317,8 @@ enum status layer_pool_grow(struct layer_pool *p, const struct block_range *rang
 		return fail(err, ST_INVALID, "a pool grows at its end");
 	more = space_extend(&p->clusters, (uint32_t)MIN(clusters, (uint64_t)SPACE_MAX));
 	p->range = *range;
+	if (more == 0)
+		return ST_OK;
 	p->super.clusters = before + more;
 	/* The directory is as it was; the superblock is what has news. */
 	p->directory_dirty |= 1;

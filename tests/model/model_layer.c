@@ -419,7 +419,12 @@ static void close_vol(struct vol *v)
 	v->layer = NULL;
 }
 
-static void new_name(struct vol *v) { snprintf(v->name, sizeof v->name, "v%u", names++); }
+/* Of any length: a snapshot's may be shorter than its volume's. */
+static void new_name(struct vol *v)
+{
+	snprintf(v->name, sizeof v->name, "%.*s%u", (int)(names * 5 % 17 + 1), "a-volume-of-mine.", names);
+	names++;
+}
 
 static void do_create(void)
 {

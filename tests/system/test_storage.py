@@ -105,3 +105,153 @@ def test_layers_under_a_guest_that_goes_on(machine, operator):
     operator.end("d")
     v.do(DELETE, volume="live")
     assert "live" not in v.list()
+
+
+def again(machine, boot):
+    """The same disk in a machine that is switched on; its storage."""
+    machine = boot(disk=machine.disk, keep=True)
+    machine.log.wait_for(r"\] ready", 240)
+    return machine, Volumes(machine.smp)
+
+
+def test_what_is_written_is_there_after_a_reset(boot):
+    disk = boot.make_disk(conftest.guest_store("disk"), "", False, None, 8, None)
+    part, pool = volumes.add_partition(disk, 2), volumes.add_partition(disk, 8)
+    machine = boot(disk=disk, keep=True)
+    end = machine.log.wait_for(r"\] ready", 240).end()
+    v = Volumes(machine.smp)
+    v.make_pool(pool)
+    v.layer("data", 4)
+    for name, volume in (("p", part), ("l", "data")):
+        guest = Disk(machine.operator, name, volume)
+        guest.start()
+        guest.write(0, 256, 1, step=64)
+        guest.flush()
+    v.do(SNAPSHOT, volume="data", name="data@1")
+    guest.write(64, 8, 2)
+    guest.flush()
+    machine.smp.write_request(smp.OS, smp.RESET)
+    machine.log.wait_for(r"\] ready", 240, start=end)
+    v = Volumes(machine.smp)
+    assert v.list()["data"]["parent"] == "data@1"
+    v.do(CLONE, volume="data@1", name="then")
+    for name, volume, now in (("p", part, 1), ("l", "data", 2), ("t", "then", 1)):
+        guest = Disk(machine.operator, name, volume)
+        guest.start()
+        guest.check(0, 64, 1, step=32)
+        guest.check(64, 8, now)
+        guest.check(72, 184, 1, step=32)
+        guest.quit()
+
+
+def seen(text, what):
+    return [int(n) for n in re.findall(rb"disk: %s (\d+)\r" % what, text)]
+
+
+@pytest.mark.parametrize("cmdline", ["", "noflush"])
+def test_what_was_acknowledged_is_there_after_a_power_cut(boot, cmdline):
+    """Two guests write version after version, on a layer that is snapshotted and merged, and on a partition."""
+    disk = boot.make_disk(conftest.guest_store("disk"), "", False, None, 8, None)
+    part, pool = volumes.add_partition(disk, 2), volumes.add_partition(disk, 8)
+    machine = boot(disk=disk, keep=True)
+    machine.log.wait_for(r"\] ready", 240)
+    v = Volumes(machine.smp)
+    v.make_pool(pool)
+    v.layer("data", 4)
+    guests = [("p", part), ("l", "data")]
+    for name, volume in guests:
+        guest = Disk(machine.operator, name, volume, cmdline=cmdline)
+        guest.start()
+        guest.begin("journal 0 512 1 16")
+    durable = {}
+    for n in range(2):
+        v.do(SNAPSHOT, volume="data", name="s%d" % n)
+        guest.wait(rb"disk: durable \d+\r", machine.operator.head("l"))
+        if n == 0:
+            v.do(MERGE, volume="s0")
+    v.begin(MERGE, volume="s1")  # under way when the power goes
+    for name, _ in guests:
+        durable[name] = max(seen(machine.operator.output(name), b"durable"))
+    machine.cut_power()
+
+    machine, v = again(machine, boot)
+    for name, volume in guests:
+        guest = Disk(machine.operator, name, volume)
+        guest.start()
+        found = re.fullmatch(r"disk: check done, versions (\d+) to (\d+)", guest.order("check 0 512"))
+        assert found, guest.operator.output(name)
+        assert durable[name] <= int(found[1]) <= int(found[2]) <= int(found[1]) + 1
+        guest.quit()
+    # The merge went on by itself.
+    assert {n for n, x in v.list().items() if x["kind"] == "layer"} in ({"data"}, {"data", "s1"})
+
+
+def events(machine, start, kinds="vm"):
+    return machine.smp.read_request(71, 0, {"from": start, "kinds": kinds, "wait": 0})["events"]
+
+
+def test_a_full_volume_pauses_its_guest(boot):
+    """It goes on when a snapshot's space has come back, with nothing lost, and its neighbour has noticed nothing."""
+    disk = boot.make_disk(conftest.guest_store("disk"), "", False, None, 8, None)
+    part, pool = volumes.add_partition(disk, 2), volumes.add_partition(disk, 8)
+    machine = boot(disk=disk, keep=True)
+    machine.log.wait_for(r"\] ready", 240)
+    operator, v = machine.operator, Volumes(machine.smp)
+    v.make_pool(pool)
+    v.layer("old", 16)
+    other = Disk(operator, "o", "old")
+    other.start()
+    other.write(0, 8192, 1, step=128)
+    other.quit()
+    v.layer("data", 16)
+    neighbour = Disk(operator, "n", part)
+    neighbour.start()
+    neighbour.begin("live 0 1024 0 8")
+    guest = Disk(operator, "g", "data")
+    guest.start()
+    head = machine.smp.read_request(71, 0, {"last": 1})["head"]
+    at = guest.begin("write 0 12288 1 64")
+    operator.wait_state("g", ("paused",))
+    assert machine.log.wait_for(r"VM g is paused: a volume of its disks is full", 20)
+    assert [e["kind"] for e in events(machine, head) if e["name"] == "g"] == ["vm.paused"]
+    assert v.show(pool)["pool_state"]["full"] > 0
+    neighbour.wait(rb"disk: alive \d+\r", operator.head("n"))
+    operator.destroy("o")
+    v.do(DELETE, volume="old")
+    assert guest.wait(rb"disk: write done\r", at)
+    assert operator.state("g") == "running"
+    guest.check(0, 12288, 1, step=128)
+    guest.flush()
+    neighbour.stop_going_on(rb"disk: lived \d+ requests")
+    for g in (guest, neighbour):
+        g.quit()
+
+
+def test_a_pool_takes_what_its_partition_has_gained(boot):
+    """What did not fit before fits once the table says that the partition is larger."""
+    disk = boot.make_disk(conftest.guest_store("disk"), "", False, None, 8, None)
+    pool = volumes.add_partition(disk, 5, room=3)
+    machine = boot(disk=disk, keep=True)
+    machine.log.wait_for(r"\] ready", 240)
+    v = Volumes(machine.smp)
+    v.make_pool(pool)
+    v.layer("data", 16)
+    guest = Disk(machine.operator, "g", "data")
+    guest.start()
+    guest.write(0, 2048, 1, step=128)
+    guest.flush()
+    guest.begin("write 2048 10240 1 128")
+    machine.operator.wait_state("g", ("paused",))
+    small = v.show(pool)["pool_state"]["size"]
+    machine.cut_power()
+    volumes.resize_partition(disk, pool, 8)
+
+    machine, v = again(machine, boot)
+    assert machine.log.wait_for(r"volume %s: its pool has grown from %d to \d+ KiB" % (pool, small >> 10), 20)
+    assert v.show(pool)["pool_state"]["size"] == small + (3 << 20)
+    guest = Disk(machine.operator, "g", "data")
+    guest.start()
+    guest.check(0, 2048, 1, step=128)
+    guest.write(2048, 10240, 2, step=128)
+    guest.check(2048, 10240, 2, step=128)
+    guest.quit()

@@ -251,6 +251,24 @@ static void snapshots_stay(void **state)
 }
 
 /* A merge while the child is in use: clusters are handed over, or their blocks copied; the child does not notice. */
+/* A volume's old name becomes its snapshot's, whatever their lengths. */
+static void names_of_any_length(void **state)
+{
+	static const char *const names[] = {"a-volume-with-a-long-name", "s", "snapshot", "t@1"};
+	struct block_device *d = create(names[0], MIB, false);
+
+	(void)state;
+	must(run(d, BLOCK_WRITE, 0, 4096, data));
+	for (unsigned i = 1; i < ARRAY_SIZE(names); i++) {
+		must(finish(layer_snapshot(pool, names[0], names[i], &op, &err)));
+		close_layer(d);
+		reopen();
+		d = open_layer(names[0], NULL);
+		assert_holds(d, 0, data, 4096);
+		assert_string_equal(info_of(names[0]).parent, names[i]);
+	}
+}
+
 static void merging(void **state)
 {
 	struct block_device *d = create("v", 4 * MIB, true);
@@ -905,6 +923,7 @@ int main(void)
 		WITH_POOL(a_small_write_copies_little),
 		WITH_POOL(a_clone_writes_two_blocks),
 		WITH_POOL(snapshots_stay),
+		WITH_POOL(names_of_any_length),
 		WITH_POOL(merging),
 		WITH_POOL(deleting_frees),
 		WITH_POOL(long_discards),

@@ -600,6 +600,34 @@ static void layers_are_made_cloned_and_deleted(void **state)
 	close_disk(&d);
 }
 
+#define LARGE_SECTORS 20480u
+
+/* A partition that was made larger, as its table says at the next start. */
+static void a_pool_takes_what_its_partition_has_gained(void **state)
+{
+	struct block_range before = {&disk.device, PART_FIRST, LARGE_SECTORS / 4 * 3};
+	struct layer_pool_stats stats;
+	struct storage_domain *d;
+
+	(void)state;
+	fault_disk_init(&disk, DISK_BYTES, SECTOR);
+	table_gpt(disk.view, DISK_SECTORS, SECTOR, 128, PART_FIRST, PART_FIRST + LARGE_SECTORS - 1);
+	assert_int_equal(layer_pool_format(&before, 7, &err), ST_OK);
+	assert_int_equal(storage_add_domain(s, "ide0", &d, &err), ST_OK);
+	assert_int_equal(storage_add_disk(s, d, "disk0", &disk.device, &err), ST_OK);
+	run();
+	assert_int_equal(storage_pool_stats(s, "disk0:1", &stats, &err), ST_OK);
+	assert_true(stats.clusters * LAYER_CLUSTER_BYTES > LARGE_SECTORS / 4 * 3 * SECTOR);
+	assert_int_equal(stats.clusters_free, stats.clusters);
+	assert_true(stats.commits > 0);
+	/* And has it from then on. */
+	assert_int_equal(storage_close_pool(s, "disk0:1", &err), ST_OK);
+	assert_int_equal(storage_open_pool(s, "disk0:1", &err), ST_OK);
+	run();
+	assert_int_equal(storage_pool_stats(s, "disk0:1", &stats, &err), ST_OK);
+	assert_int_equal(stats.commits, 0);
+}
+
 static void a_layer_grows_while_it_is_used(void **state)
 {
 	struct vm_disk_source d;
@@ -792,7 +820,7 @@ int main(void)
 		T(figures_outlive_their_user), T(a_limit_holds_and_may_change), T(a_pool_is_limited_as_a_whole),
 		T(a_pools_limit_may_change), T(a_model_is_as_slow_as_it_says), D(partitions_are_volumes),
 		D(a_disk_that_fails_says_so), D(the_host_goes_beside_vms), T(layers_are_made_cloned_and_deleted),
-		T(a_layer_grows_while_it_is_used), T(the_list_has_everything_once), T(an_import_copies_what_is_there),
+		T(a_layer_grows_while_it_is_used), D(a_pool_takes_what_its_partition_has_gained), T(the_list_has_everything_once), T(an_import_copies_what_is_there),
 		D(an_import_that_fails_leaves_nothing), T(a_layer_stands_on_memory_of_another_domain),
 		T(a_full_volume_gets_space_and_its_vm_goes_on),
 	};
