@@ -487,8 +487,9 @@ enum status vm_quiesce(struct vm *vm, struct error *err)
 		return ST_OK;
 	}
 	/* Nothing but disks takes time. */
-	format(vm->held_by, sizeof vm->held_by, "its disk %s has not come back with what is under way in its memory: volume %.40s",
-	       held ? held->name : "?", held ? held->volume : "?");
+	format(vm->held_by, sizeof vm->held_by,
+	       "its disk %s has not come back with what is under way in its memory: volume %.40s", held ? held->name : "?",
+	       held ? held->volume : "?");
 	return note_held(vm, known, err);
 }
 

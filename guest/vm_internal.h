@@ -14,7 +14,10 @@
  * for vm_abandon(), which takes any half-built VM apart.
  */
 MUST_CHECK enum status vm_build(struct vm *vm, struct error *err);
-/* ST_BUSY: as vm_take_off() or vm_quiesce(), and nothing has been released; else everything is, and nobody else's error is left. */
+/*
+ * ST_BUSY: as vm_take_off() or vm_quiesce(), and nothing has been released; else everything is, and nobody else's error
+ * is left.
+ */
 MUST_CHECK enum status vm_release(struct vm *vm, struct error *err);
 /* The same for a VM whose vcpus no CPU has had yet. */
 void vm_abandon(struct vm *vm);
