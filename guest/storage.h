@@ -119,8 +119,8 @@ MUST_CHECK enum status storage_remove(struct storage *s, const char *name, struc
 /* Writes an empty pool over all of @volume, and opens it. ST_BUSY: the volume is in use, or is a pool already. */
 MUST_CHECK enum status storage_format_pool(struct storage *s, const char *volume, uint64_t id, struct error *err);
 /*
- * Opens the pool on @volume, for which the volume is divided until storage_close_pool(). What the volume has gained at its
- * end since then is the pool's.
+ * Opens the pool on @volume, for which the volume is divided until storage_close_pool(). What the volume has gained at
+ * its end since then is the pool's.
  */
 MUST_CHECK enum status storage_open_pool(struct storage *s, const char *volume, struct error *err);
 /* ST_BUSY: one of its layers is in use, or an operation is under way. */

@@ -147,8 +147,8 @@ enum status vm_start(struct vm *vm, struct error *err);
 /*
  * running, paused -> stopped at once, like pulling the plug; the parts are released before return. ST_BUSY: it is
  * stopped, but a CPU, named in @err, is stuck and does not let go of a vcpu, or a disk has not come back with what is
- * under way in the VM's memory. That is released by vm_reap() once it does; until then the VM can be neither started nor
- * destroyed.
+ * under way in the VM's memory. That is released by vm_reap() once it does; until then the VM can be neither started
+ * nor destroyed.
  */
 enum status vm_stop(struct vm *vm, struct error *err);
 /*

@@ -44,8 +44,8 @@ void vm_io_init(struct vm_io *io, struct vm *vm);
 /* Adds @w, with step set; before the VM runs. ST_OVER_LIMIT. */
 MUST_CHECK enum status vm_io_add(struct vm_io *io, struct vm_io_work *w);
 /*
- * @w has work: its step will be called. While the worker is off the control task is told instead. Any CPU, masked; locks
- * before LOCK_SCHED may be held.
+ * @w has work: its step will be called. While the worker is off the control task is told instead. Any CPU, masked;
+ * locks before LOCK_SCHED may be held.
  */
 void vm_io_ask(struct vm_io_work *w);
 
@@ -55,7 +55,8 @@ void vm_io_ask(struct vm_io_work *w);
  * enabled.
  */
 MUST_CHECK enum status vm_io_start(struct vm_io *io, struct error *err);
-/* False: the CPU that has it does not let go of it before host tick @until; it does nothing more, and may be tried again. */
+/* False: the CPU that has it does not let go of it before host tick @until; it does nothing more, and may be tried
+ * again. */
 MUST_CHECK bool vm_io_take_off(struct vm_io *io, uint64_t until);
 
 #endif

@@ -64,7 +64,8 @@ struct blk {
 
 /*
  * The block device at place @index of those on the bus, reset and made ready with those of @features that it offers;
- * its completions come as @vector to this processor. False: there is none. Ends the guest when the device breaks a rule.
+ * its completions come as @vector to this processor. False: there is none. Ends the guest when the device breaks a
+ * rule.
  */
 bool blk_open(struct blk *b, unsigned index, uint8_t vector, uint64_t features);
 /* A free slot, or BLK_SLOTS. */
