@@ -240,6 +240,8 @@ void storage_resume_starved(struct storage *s);
 
 /* ---- operations: storage_job.c ---- */
 
+/* ST_BUSY: @name is a layer that an import has not filled yet. */
+MUST_CHECK enum status storage_check_whole(struct storage *s, const char *name, struct error *err);
 /* A bounded step of each; true when one can go on at once. */
 bool storage_jobs_step(struct storage *s);
 

@@ -65,6 +65,17 @@ enum status storage_next_job(struct storage *s, uint32_t job, struct storage_job
 	return ST_OK;
 }
 
+enum status storage_check_whole(struct storage *s, const char *name, struct error *err)
+{
+	for (unsigned i = 0; i < STORAGE_JOBS_MAX; i++) {
+		const struct storage_job *j = &s->jobs[i];
+
+		if (is_active(j) && j->info.order.op == STORAGE_IMPORT && strcmp(j->info.order.name, name) == 0)
+			return fail(err, ST_BUSY, "volume '%s' is still being imported", name);
+	}
+	return ST_OK;
+}
+
 /* ---- the pool's operations ---- */
 
 /* Under the lock of the domain, on any CPU. */
@@ -142,11 +153,16 @@ static void undo(struct storage_job *j, enum status st, const char *why)
 
 /* ---- the copy ---- */
 
+/* Nobody else has it: storage_check_whole(). */
 static enum status open_target(struct storage_job *j, struct error *err)
 {
 	struct storage_volume *v;
-	enum status st = storage_volume_get(j->storage, j->info.order.name, &v, err);
+	struct storage_pool *p;
+	struct layer_info info;
+	enum status st = storage_layer_find(j->storage, j->info.order.name, &p, &info, err);
 
+	if (st == ST_OK)
+		st = storage_layer_open(j->storage, p, &info, &v, err);
 	if (st != ST_OK)
 		return st;
 	st = storage_gate_open(v, VOLUME_WRITE, "an import", &j->to, err);
@@ -295,6 +311,9 @@ static enum status check_order(struct storage_job *j, struct error *err)
 		return st;
 	if (o->op == STORAGE_CREATE || o->op == STORAGE_IMPORT)
 		return storage_pool_named(s, o->pool, &j->pool, err);
+	st = storage_check_whole(s, o->volume, err);
+	if (st != ST_OK)
+		return st;
 	return storage_layer_find(s, o->volume, &j->pool, &info, err);
 }
 
