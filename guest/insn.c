@@ -252,18 +252,18 @@ static enum status execute(struct insn_context *c, const struct insn *insn)
 
 /*
  * Does the operand begin where the fault was? Asked where the fault may be that of its second page. FS and GS have a
- * base: those go the long way.
+ * base, and the engine has RSP: those go the long way.
  */
-static __attribute__((noinline)) bool begins_at_fault(struct vcpu *v, const struct insn *insn)
+static bool begins_at_fault(const struct vcpu *v, const struct insn *insn)
 {
 	uint64_t linear = (uint64_t)insn->disp;
 
-	if (insn->segment > SEG_DS)
+	if (insn->segment > SEG_DS || insn->base == GPR_RSP)
 		return false;
 	if (insn->base == BASE_RIP)
 		linear += v->exit.rip + insn->length;
 	else if (insn->base != NO_REG)
-		linear += vcpu_get_gpr(v, insn->base);
+		linear += v->gpr[insn->base];
 	if (insn->index != NO_REG)
 		linear += v->gpr[insn->index] << insn->scale;
 	return (linear & insn_mask(insn->address_size)) == v->exit.u.fault.linear;
@@ -343,13 +343,17 @@ static __attribute__((noinline)) bool decode_here(struct decoded *d, const uint8
 
 enum disposition insn_mmio_exit(struct vcpu *v)
 {
-	const struct code_page *p = page_slot(v);
-	struct decoded *d = decoded_slot(v);
-	uint64_t offset = v->exit.rip & PAGE_MASK;
+	const struct code_page *p;
+	struct decoded *d;
 	struct code_mode m;
+	uint64_t offset;
 	const uint8_t *at;
 
+	/* First, so that nothing has to be kept across the call. */
 	v->engine->get_code(v, &m);
+	p = page_slot(v);
+	d = decoded_slot(v);
+	offset = v->exit.rip & PAGE_MASK;
 	if (unlikely(!page_holds(p, v, &m) || offset > PAGE_SIZE - CODE_BYTES))
 		return emulate_exit(v, NULL);
 	at = p->page + offset;
