@@ -175,6 +175,12 @@ static bool can_come(struct sched *s, const struct sched_entity *e, const struct
 	return (!held || held == c->id + 1) && may_run_on(s, e, c->id);
 }
 
+/* Would only be parked where it comes to: a limit lets it have no more than it has had. */
+static bool is_paced(const struct sched_cpu *from, const struct sched_entity *e)
+{
+	return may_be_limited(e) && peek(&e->pool->strict) && e->eligible > virtual_now(from);
+}
+
 /* Among the first of a heap. Whoever has a sibling here comes only if nobody else can. */
 static struct sched_entity *choose(struct sched *s, const struct sched_cpu *c, const struct sched_cpu *from,
 				   const struct heap *h, int64_t most)
@@ -186,7 +192,8 @@ static struct sched_entity *choose(struct sched *s, const struct sched_cpu *c, c
 
 		if (it.passed == LOOK_ENTITIES)
 			break;
-		if (!can_come(s, e, c) || lag_of(from, e) > most || (h->id == HEAP_READY && e->eligible > virtual_now(from)))
+		if (!can_come(s, e, c) || is_paced(from, e) || lag_of(from, e) > most ||
+		    (h->id == HEAP_READY && e->eligible > virtual_now(from)))
 			continue;
 		if (!is_on(s, SCHED_OFF_SPREAD) || !gang_on_cpu(e, c->id))
 			return e;

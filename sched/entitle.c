@@ -482,19 +482,27 @@ static void forget(struct sched *s, struct sched_cpu *c, uint64_t rate, int64_t 
 	*behind -= excess;
 }
 
+/*
+ * When the division was made, or when those who are here came to an empty CPU after that: what they were owed before
+ * they were there is nothing.
+ */
+static uint64_t adopted_at(const struct sched *s, const struct sched_cpu *c)
+{
+	uint64_t divided = peek(&s->divided);
+
+	return MIN((int64_t)(c->peopled - divided) > 0 ? c->peopled : divided, c->now);
+}
+
 void cpu_adopt(struct sched *s, struct sched_cpu *c)
 {
 	uint64_t epoch = __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE), rate = 0;
-	int64_t behind = 0, at;
+	int64_t behind = 0, at = virtual_now(c);
 
 	ASSERT(!c->running && !c->back);
-	at = virtual_at(c, MIN(peek(&s->divided), c->now));
-	if (epoch == c->epoch)
-		at = virtual_now(c);
-	else {
+	if (epoch != c->epoch) {
 		c->omega = later(c->omega, peek(&s->shift));
 		keep_reserved(c, peek(&s->shift));
-		at = virtual_at(c, MIN(peek(&s->divided), c->now));
+		at = virtual_at(c, adopted_at(s, c));
 	}
 	c->epoch = epoch;
 	c->charges = (int)(CHARGES_PER_SUM + CHARGES_PER_ENTITY * (c->ready.count + c->future.count + c->parked.count));

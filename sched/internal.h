@@ -72,11 +72,12 @@ struct sched_cpu {
 	bool yielded;           /* the running entity spins and gives way to a sibling */
 	unsigned yield_index;   /* in its gang; SCHED_GANG_MAX: the one furthest behind */
 	uint64_t started, now;  /* first and latest time seen */
-	uint64_t returned;      /* when somebody who woke was put first */
+	uint64_t returned;      /* until then those who woke and were put first have used up that right */
 	uint64_t balanced;      /* when it last looked at other CPUs */
 	uint64_t pulled;
 	int64_t omega;          /* host time less virtual time */
 	uint64_t epoch;         /* of the division whose rates are in use here */
+	uint64_t peopled;       /* since when somebody with demand has belonged here */
 	unsigned cursor;        /* where the next look at other CPUs begins */
 	int charges;           /* before `behind` is summed up anew */
 	uint32_t hint;          /* 1 + a CPU where such a one waits; atomic */

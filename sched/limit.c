@@ -3,8 +3,9 @@
  * Limits: a cap on use in each window of host time, the same windows for all. An
  * entity takes its turn's ticks out of the window of each limited pool above it
  * before it runs, and gives back what it did not use: several of them on as many
- * CPUs cannot pass the cap together. The pace within the window is not made here:
- * who is bound by a limit is due that much and never runs ahead (PARK_PACE).
+ * CPUs cannot pass the cap together, not even by turns that end late. The pace
+ * within the window is not made here: who is bound by a limit is due that much and
+ * never runs ahead (PARK_PACE).
  *
  * The window's number and its use share a word, so that taking is one
  * compare-and-swap and a new window needs no timer.
@@ -73,12 +74,28 @@ void limit_changed(struct sched_pool *p)
 	poke(&p->window, FRESH);
 }
 
+/* What a turn may end late, held for it: a 32nd of a tick, but not the most of what a small limit lets it have. */
+static uint64_t reserve_of(const struct sched *s, const struct sched_entity *e)
+{
+	uint64_t reserve = s->tick / 32;
+
+	for (const struct sched_pool *p = peek(&e->pool->limited); p; p = next_limited(p))
+		reserve = MIN(reserve, peek(&p->limit_ticks) / 8);
+	return reserve;
+}
+
+static void give_back(struct sched_entity *e, uint64_t ticks)
+{
+	for (struct sched_pool *p = peek(&e->pool->limited); p; p = next_limited(p))
+		correct(p, e->granted_in, -(int64_t)ticks);
+}
+
 uint64_t limit_take(struct sched *s, struct sched_entity *e, uint64_t now, uint64_t want)
 {
-	uint64_t number = now / s->window;
+	uint64_t number = now / s->window, reserve = reserve_of(s, e);
 
 	/* A turn ends with the window, so that its use is of one window only. */
-	want = MIN(want, limit_window_end(s, now) - now);
+	want = MIN(want, limit_window_end(s, now) - now) + reserve;
 	e->granted_in = number;
 	for (struct sched_pool *p = peek(&e->pool->limited); p && want; p = next_limited(p)) {
 		uint64_t got = take(s, p, now, want);
@@ -87,8 +104,11 @@ uint64_t limit_take(struct sched *s, struct sched_entity *e, uint64_t now, uint6
 			correct(below, number, (int64_t)got - (int64_t)want);
 		want = got;
 	}
-	e->grant = want;
-	return want;
+	e->grant = want > reserve ? want : 0;
+	if (e->grant)
+		return want - reserve;
+	give_back(e, want);
+	return 0;
 }
 
 /* Turns end a little late: what @e ran of the next window, up to @now, is taken out of that one. */

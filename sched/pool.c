@@ -73,12 +73,11 @@ static enum status check_depth(const struct sched_pool *parent, struct error *er
 
 /* ---- what a pool's place and numbers come to ---- */
 
-/* A little is kept back, for turns that end late just when nothing is left: a 64th of a tick per CPU. */
 uint64_t pool_limit_ticks(const struct sched *s, const struct rls *numbers)
 {
 	if (numbers->limit == SCHED_NO_LIMIT)
 		return NO_LIMIT_TICKS;
-	return MAX(mul_div(numbers->limit, s->window - s->tick / 64, SCHED_ONE_CPU), 1);
+	return MAX(mul_div(numbers->limit, s->window, SCHED_ONE_CPU), 1);
 }
 
 void pool_set_limited(struct sched_pool *p)

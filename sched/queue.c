@@ -56,6 +56,8 @@ void cpu_drift(struct sched_cpu *c)
 void cpu_join(struct sched_cpu *c, const struct sched_entity *e, int64_t lag)
 {
 	cpu_drift(c);
+	if (!c->rate)
+		c->peopled = c->now;
 	poke(&c->rate, c->rate + e->rate);
 	poke(&c->behind, c->behind + lag);
 }
@@ -104,10 +106,24 @@ static void unpark(struct sched_cpu *c, struct sched_entity *e)
 }
 
 /*
+ * Who goes first for a short request uses up what time it takes until that is due at his rate; a CPU has a slice of it
+ * in advance. Rates that the last division gave sum to one, so that nobody due his part is refused for long; of a crowd
+ * that wakes with rates that are guesses most are, or they would keep off those who run.
+ */
+static bool may_return(struct sched_cpu *c, const struct sched_entity *e, uint64_t slice)
+{
+	int64_t unused = apart((int64_t)c->now, (int64_t)c->returned);
+
+	if (unused < 0)
+		return false;
+	c->returned = c->now - MIN((uint64_t)unused, slice) + (uint64_t)stretch_of(e, e->left);
+	return true;
+}
+
+/*
  * The latency class goes first as long as it is within its share and a slice more. So does who wakes and is due a good
- * part of the CPU, if he has not had more than that, for his first short request: what was lent comes back at once. But
- * only one in a slice on each CPU, or a crowd that wakes would keep off those who run. Whose turn ends before that
- * request is served is still first.
+ * part of the CPU, if he has not had more than that, for his first short request: what was lent comes back at once.
+ * Whose turn ends before that request is served is still first.
  */
 static bool goes_first(const struct sched *s, struct sched_cpu *c, const struct sched_entity *e)
 {
@@ -119,10 +135,7 @@ static bool goes_first(const struct sched *s, struct sched_cpu *c, const struct 
 		return true;
 	if (e->rate < RETURN_RATE || !is_on(s, SCHED_OFF_CREDIT))
 		return false;
-	if (e->eligible > virtual_now(c) || c->now - c->returned < slice)
-		return false;
-	c->returned = c->now;
-	return true;
+	return e->eligible <= virtual_now(c) && may_return(c, e, slice);
 }
 
 /* What its marks say about its place: true when it goes before all others. Who yields does so once. */
