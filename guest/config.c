@@ -22,6 +22,8 @@
 
 const char *const reset_action_names[] = {[ON_RESET_RESTART] = "restart", [ON_RESET_STOP] = "stop", NULL};
 
+const char *const console_kind_names[] = {[CONSOLE_UART] = "uart", [CONSOLE_VIRTIO] = "virtio", NULL};
+
 const char *const vm_disk_unit_names[] = {[VM_DISK_IOPS] = "iops", [VM_DISK_BYTES] = "bandwidth", NULL};
 
 void vm_disk_init(struct vm_disk *disk)
@@ -38,6 +40,7 @@ void vm_config_init(struct vm_config *cfg)
 	cfg->on_reset = ON_RESET_RESTART;
 	cfg->acpi = true;
 	cfg->rng = true;
+	cfg->balloon = true;
 }
 
 size_t config_length(const char *text, size_t size)
@@ -186,6 +189,21 @@ static enum status check_boot(const struct vm_config *cfg, struct error *err)
 	return ST_OK;
 }
 
+static enum status check_balloon(const struct vm_config *cfg, struct error *err)
+{
+	uint64_t size = cfg->memory.size, balloon = cfg->memory.balloon;
+
+	if (balloon && !cfg->balloon)
+		return refuse(cfg, err, ST_INVALID, "mem.balloon conflicts with balloon = false: it has none to fill");
+	if (balloon > size)
+		return refuse(cfg, err, ST_INVALID, "mem.balloon (%llu bytes) is above mem.size (%llu bytes)",
+			      (unsigned long long)balloon, (unsigned long long)size);
+	if (!is_aligned(balloon, PAGE_SIZE))
+		return refuse(cfg, err, ST_INVALID, "mem.balloon is %llu bytes, not a multiple of 4096",
+			      (unsigned long long)balloon);
+	return ST_OK;
+}
+
 static enum status check_memory(const struct vm_config *cfg, struct error *err)
 {
 	uint64_t size = cfg->memory.size, reservation = cfg->memory.reservation;
@@ -208,7 +226,7 @@ static enum status check_memory(const struct vm_config *cfg, struct error *err)
 		return refuse(cfg, err, ST_UNSUPPORTED,
 			      "mem.reservation (%llu bytes) must equal mem.size (%llu bytes) in this version",
 			      (unsigned long long)reservation, (unsigned long long)size);
-	return ST_OK;
+	return check_balloon(cfg, err);
 }
 
 static enum status check_cpu(const struct vm_config *cfg, struct error *err)
@@ -338,6 +356,8 @@ static enum status check_rest(const struct vm_config *cfg, struct error *err)
 {
 	if ((unsigned)cfg->on_reset > ON_RESET_STOP)
 		return refuse(cfg, err, ST_INVALID, "on_reset action %u is unknown", (unsigned)cfg->on_reset);
+	if ((unsigned)cfg->console > CONSOLE_VIRTIO)
+		return refuse(cfg, err, ST_INVALID, "console %u is unknown", (unsigned)cfg->console);
 	return ST_OK;
 }
 

@@ -34,6 +34,13 @@ enum reset_action { ON_RESET_RESTART, ON_RESET_STOP };
 /* Their words, by number; NULL at the end. */
 extern const char *const reset_action_names[];
 
+/*
+ * Which device has what is typed at the VM's console. Both print to it: the UART is there in any case, the virtio
+ * console with CONSOLE_VIRTIO, and until a driver listens at it the UART has the input.
+ */
+enum console_kind { CONSOLE_UART, CONSOLE_VIRTIO };
+extern const char *const console_kind_names[];
+
 struct boot_module {
 	char image[VM_PATH_MAX]; /* name in the store */
 	char cmdline[VM_PATH_MAX];
@@ -77,10 +84,13 @@ struct vm_config {
 	struct {
 		uint64_t size;        /* bytes, a multiple of 4 KiB */
 		uint64_t reservation; /* bytes; equals size in this version: memory is not overcommitted yet */
+		uint64_t balloon;     /* bytes that the guest is asked to give away, a multiple of 4 KiB */
 	} memory;
 	struct vm_disk disks[VM_DISKS_MAX]; /* in the order in which the guest finds them */
 	unsigned disk_count;
 	bool rng;        /* a virtio entropy device; default true */
+	bool balloon;    /* a virtio memory balloon; default true */
+	enum console_kind console;
 	enum reset_action on_reset;
 	bool autostart;
 	bool acpi;       /* ACPI tables are given to the guest; default true */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "guest/machine.h"
+#include "guest/vm_balloon.h"
 #include "guest/vm_cpu.h"
 #include "lib/bits.h"
 
@@ -146,6 +147,7 @@ const struct knob_table machine_cpu_knobs = {
 
 struct vm_figures {
 	struct vm_info info;
+	struct vm_balloon_figures balloon;
 	uint64_t state, starts, printed, report_bytes;
 };
 
@@ -158,6 +160,7 @@ static void vm_figures(const void *object, void *out)
 	};
 
 	vm_info(vm, &f.info);
+	vm_balloon_figures(vm, &f.balloon);
 	memcpy(out, &f, sizeof f);
 }
 
@@ -182,6 +185,8 @@ static const char *bucket_name(unsigned i)
 static const struct counter_family buckets = {.label = "bucket", .count = SCHED_WAKE_BUCKETS, .name = bucket_name};
 
 #define VM(field, name, kind, measure, help) COUNTER(struct vm_figures, field, name, kind, measure, help)
+
+#define GUEST(stat, name, kind, measure, help) VM(balloon.values[stat], name, kind, measure, help)
 
 static const struct counter vm_rows[] = {
 	{
@@ -210,6 +215,23 @@ static const struct counter vm_rows[] = {
 	VM(info.memory_present, "mem.present", COUNTER_GAUGE, MEASURE_BYTES, "Memory that the guest has touched"),
 	VM(info.overhead, "mem.overhead", COUNTER_GAUGE, MEASURE_BYTES,
 	   "Host memory promised to it while it runs, besides the guest's own"),
+	VM(balloon.held, "mem.ballooned", COUNTER_GAUGE, MEASURE_BYTES, "What the guest says it has given away by its balloon"),
+	VM(balloon.freed, "mem.given_back", COUNTER_TOTAL, MEASURE_BYTES,
+	   "Memory that was taken from the guest because it gave it away"),
+	VM(balloon.refused, "mem.balloon_refused", COUNTER_TOTAL, MEASURE_BYTES,
+	   "What it gave away and could not be taken: a device uses it, or it is none of its memory"),
+	GUEST(VIRTIO_BALLOON_S_MEMTOT, "mem.guest.total", COUNTER_GAUGE, MEASURE_BYTES, "Memory as the guest counts it"),
+	GUEST(VIRTIO_BALLOON_S_MEMFREE, "mem.guest.free", COUNTER_GAUGE, MEASURE_BYTES, "Of that, what it uses for nothing"),
+	GUEST(VIRTIO_BALLOON_S_AVAIL, "mem.guest.available", COUNTER_GAUGE, MEASURE_BYTES,
+	      "And what it could give to programs without swapping"),
+	GUEST(VIRTIO_BALLOON_S_CACHES, "mem.guest.caches", COUNTER_GAUGE, MEASURE_BYTES, "And what it caches files in"),
+	GUEST(VIRTIO_BALLOON_S_SWAP_IN, "mem.guest.swapped_in", COUNTER_TOTAL, MEASURE_BYTES, "What it has swapped in"),
+	GUEST(VIRTIO_BALLOON_S_SWAP_OUT, "mem.guest.swapped_out", COUNTER_TOTAL, MEASURE_BYTES, "And out"),
+	GUEST(VIRTIO_BALLOON_S_MAJFLT, "mem.guest.major_faults", COUNTER_TOTAL, MEASURE_COUNT,
+	      "Its page faults that waited for a disk"),
+	GUEST(VIRTIO_BALLOON_S_MINFLT, "mem.guest.minor_faults", COUNTER_TOTAL, MEASURE_COUNT, "And the others"),
+	VM(balloon.told, "mem.guest.told", COUNTER_TOTAL, MEASURE_COUNT,
+	   "Times that the guest told these; reading them asks anew when the last time is a second ago"),
 	VM(info.exits, "exits", COUNTER_TOTAL, MEASURE_COUNT, "Exits from the guest in this start"),
 	COUNTER_OF(struct vm_figures, info.exits_by_kind, "exits_by_kind", COUNTER_TOTAL, MEASURE_COUNT, &kinds,
 		   "Exits from the guest in this start, by kind"),
@@ -355,6 +377,29 @@ static void set_debug_exit(void *vm, uint64_t on)
 	((struct vm *)vm)->config.debug_exit = on != 0;
 }
 
+/* ---- what the guest is asked to give ---- */
+
+static uint64_t get_balloon(const void *vm)
+{
+	return ((const struct vm *)vm)->config.memory.balloon;
+}
+
+static void change_balloon(void *vm, uint64_t bytes)
+{
+	((struct vm *)vm)->config.memory.balloon = bytes;
+}
+
+static enum status check_balloon(const void *vm, uint64_t bytes, struct error *err)
+{
+	return check_with(vm, change_balloon, bytes, err);
+}
+
+static void set_balloon(void *vm, uint64_t bytes)
+{
+	change_balloon(vm, bytes);
+	vm_balloon_changed(vm);
+}
+
 static const struct knob vm_knob_rows[] = {
 	{
 		.name = "mem.size", .type = KNOB_NUMBER, .measure = MEASURE_BYTES, .when = KNOB_AT_START,
@@ -410,6 +455,11 @@ static const struct knob vm_knob_rows[] = {
 	{
 		.name = "debug_exit", .type = KNOB_BOOL, .when = KNOB_AT_START, .get = get_debug_exit,
 		.set = set_debug_exit, .help = "Whether a write to port 0xf4 ends the VM",
+	},
+	{
+		.name = "mem.balloon", .type = KNOB_NUMBER, .measure = MEASURE_BYTES, .max = VM_MEMORY_MAX,
+		.step = PAGE_SIZE, .get = get_balloon, .check = check_balloon, .set = set_balloon,
+		.help = "Memory that the guest is asked to give back, into its balloon",
 	},
 };
 

@@ -190,7 +190,10 @@ static void console_has_input(void *ctx)
 {
 	struct platform *p = ctx;
 
-	vuart_input(&p->uart);
+	if (console_has_port(&p->vm->console))
+		vm_virtio_console_typed(p->virtio);
+	else
+		vuart_input(&p->uart);
 }
 
 /* ---- creation ---- */

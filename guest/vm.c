@@ -13,6 +13,7 @@
 #include "guest/vm_cpu.h"
 #include "guest/vm_devices.h"
 #include "guest/vm_internal.h"
+#include "guest/vm_virtio.h"
 #include "lib/assert.h"
 #include "lib/checked.h"
 #include "lib/format.h"
@@ -233,8 +234,7 @@ enum status vm_define(struct machine *m, const struct vm_config *cfg, struct vm 
 		vm->disk_places[i] = (struct vm_disk_place){.vm = vm, .index = i};
 	lock_init(&vm->lock, LOCK_VM);
 	vm_io_init(&vm->io, vm);
-	bytelog_init(&vm->console.out, log, CONSOLE_LOG_BYTES);
-	ring_init(&vm->console.in, vm + 1, CONSOLE_INPUT_BYTES);
+	console_init(&vm->console, log, vm + 1);
 	m->committed += vm_definition_bytes();
 	m->vms[slot] = vm;
 	note_change(m);
@@ -575,12 +575,22 @@ size_t vm_console_input(struct vm *vm, const void *data, size_t len)
 	size_t taken;
 
 	vm_enter_devices(vm);
-	taken = ring_write(&vm->console.in, data, len);
-	if (taken && vm->console.input)
-		vm->console.input(vm->console.input_ctx);
+	taken = console_input(&vm->console, data, len);
 	vm_leave_devices(vm);
 	vm_unmask(vm, masked);
 	return taken;
+}
+
+void vm_console_size(struct vm *vm, uint16_t columns, uint16_t rows)
+{
+	struct vm_virtio *v = platform_virtio(vm);
+	unsigned long masked = vm_mask(vm);
+
+	vm->console.columns = columns;
+	vm->console.rows = rows;
+	if (v)
+		vm_virtio_console_size(v);
+	vm_unmask(vm, masked);
 }
 
 /* ---- what left by itself ---- */

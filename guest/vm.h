@@ -83,7 +83,7 @@ struct vm {
 	uint16_t id;            /* 1.., stable for life; memmgr's owner id */
 	struct vm_config config;
 	struct vm_disk_place disk_places[VM_DISKS_MAX];
-	struct lock lock;       /* LOCK_VM: state, devices, console; its vcpus take it for those alone */
+	struct lock lock;       /* LOCK_VM: state, devices; its vcpus take it for those alone */
 	enum vm_state state;    /* changed under the lock, read without */
 	enum vm_reason reason;  /* these two before the state: see vm_outcome() */
 	uint32_t exit_code;
@@ -193,5 +193,7 @@ void vm_usage(const struct vm *vm, struct vm_usage *out);
 
 /* Console input from the operator; returns how many bytes fitted. */
 size_t vm_console_input(struct vm *vm, const void *data, size_t len);
+/* The size of the operator's terminal, 0 for not known. A guest with a virtio console is told, now and when it starts. */
+void vm_console_size(struct vm *vm, uint16_t columns, uint16_t rows);
 
 #endif

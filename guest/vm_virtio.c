@@ -5,11 +5,14 @@
 #include "guest/guest_mem.h"
 #include "guest/machine.h"
 #include "guest/virtio_pci.h"
+#include "guest/vm_balloon.h"
+#include "guest/vm_console.h"
 #include "guest/vm_internal.h"
 #include "io/virtio_rng.h"
 #include "lib/assert.h"
 #include "lib/format.h"
 
+#define OTHERS_MAX 3u /* devices that are no disks */
 #define DISK_LARGE 8u /* of a disk's requests, those that may have many pieces at a time */
 
 struct rng_device {
@@ -27,8 +30,10 @@ struct disk_device {
 struct vm_virtio {
 	struct vm *vm;
 	struct rng_device *rng;
+	struct vm_console *console; /* NULL: it has none; likewise the next */
+	struct vm_balloon *balloon;
 	struct disk_device *disks[VM_DISKS_MAX];
-	struct virtio_device *devices[VM_DISKS_MAX + 1]; /* those that are plugged in */
+	struct virtio_device *devices[VM_DISKS_MAX + OTHERS_MAX]; /* those that are plugged in */
 	unsigned device_count;
 };
 
@@ -54,6 +59,10 @@ uint64_t vm_virtio_bytes(const struct vm_config *cfg)
 
 	if (cfg->rng)
 		bytes += padded(sizeof(struct rng_device));
+	if (cfg->console == CONSOLE_VIRTIO)
+		bytes += padded(sizeof(struct vm_console));
+	if (cfg->balloon)
+		bytes += padded(sizeof(struct vm_balloon));
 	for (unsigned i = 0; i < cfg->disk_count; i++) {
 		struct virtio_blk_config c = blk_config(cfg, &cfg->disks[i]);
 
@@ -106,6 +115,36 @@ static enum status add_rng(struct vm_virtio *v, struct vpci *bus, struct error *
 	v->rng = take(v->vm, sizeof *v->rng);
 	virtio_rng_init(&v->rng->rng, &mem, &rng_ops, v->vm);
 	return plug(v, &v->rng->pci, bus, &v->rng->rng.device, err);
+}
+
+/* ---- console and balloon ---- */
+
+static enum status add_console(struct vm_virtio *v, struct vpci *bus, struct error *err)
+{
+	v->console = take(v->vm, sizeof *v->console);
+	vm_console_init(v->console, v->vm);
+	return plug(v, &v->console->pci, bus, &v->console->port.device, err);
+}
+
+static enum status add_balloon(struct vm_virtio *v, struct vpci *bus, struct error *err)
+{
+	v->balloon = take(v->vm, sizeof *v->balloon);
+	vm_balloon_init(v->balloon, v->vm);
+	return plug(v, &v->balloon->pci, bus, &v->balloon->balloon.device, err);
+}
+
+struct vm_balloon *vm_virtio_balloon(struct vm_virtio *v) { return v->balloon; }
+
+void vm_virtio_console_typed(struct vm_virtio *v)
+{
+	if (v->console)
+		vm_console_typed(v->console);
+}
+
+void vm_virtio_console_size(struct vm_virtio *v)
+{
+	if (v->console)
+		vm_console_resized(v->console, v->vm);
 }
 
 /* ---- disks ---- */
@@ -169,7 +208,11 @@ enum status vm_virtio_create(struct vm *vm, struct vpci *bus, struct vm_virtio *
 	/* Disks first: what boots is where most look first. */
 	for (unsigned i = 0; i < vm->config.disk_count && st == ST_OK; i++)
 		st = add_disk(v, bus, i, err);
-	return st == ST_OK && vm->config.rng ? add_rng(v, bus, err) : st;
+	if (st == ST_OK && vm->config.rng)
+		st = add_rng(v, bus, err);
+	if (st == ST_OK && vm->config.console == CONSOLE_VIRTIO)
+		st = add_console(v, bus, err);
+	return st == ST_OK && vm->config.balloon ? add_balloon(v, bus, err) : st;
 }
 
 struct virtio_blk *vm_virtio_disk(struct vm_virtio *v, unsigned index)
@@ -268,4 +311,7 @@ void vm_virtio_stop(struct vm_virtio *v)
 			m->disk_ops->close(m->disk_ctx, &v->disks[i]->source);
 		v->disks[i] = NULL;
 	}
+	v->console = NULL;
+	v->balloon = NULL;
+	console_port_listens(&v->vm->console, false);
 }

@@ -19,6 +19,7 @@
 #define VM_DISK_REQUESTS 64u /* of a disk at a time, over all its queues; the memory that a request takes is its own */
 
 struct vm;
+struct vm_balloon;
 struct vm_virtio;
 struct vpci;
 
@@ -70,6 +71,12 @@ void vm_virtio_retry(struct vm_virtio *v);
 struct virtio_blk *vm_virtio_disk(struct vm_virtio *v, unsigned index);
 /* The numbers of disk @index in the definition have changed, and count now. Masked, no lock. */
 void vm_virtio_renumber(struct vm_virtio *v, unsigned index);
+/* Its balloon; NULL when it has none. */
+struct vm_balloon *vm_virtio_balloon(struct vm_virtio *v);
+/* Something was typed for its virtio console. Masked; the VM's lock may be held. */
+void vm_virtio_console_typed(struct vm_virtio *v);
+/* The size in the VM's console has changed. Masked, no lock. */
+void vm_virtio_console_size(struct vm_virtio *v);
 /* What the scheduler has counted for disk @index: zeroes when nobody does. Masked, no lock. */
 void vm_virtio_figures(struct vm_virtio *v, unsigned index, struct iosched_figures *out);
 

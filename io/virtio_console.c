@@ -79,12 +79,29 @@ static enum virtio_progress receive(struct virtio_console *c, unsigned *budget)
 	return VIRTIO_MORE;
 }
 
-static enum virtio_progress work(struct virtio_device *d, unsigned index, unsigned *budget)
+static void listens(struct virtio_console *c, bool on)
 {
-	return index == VIRTIO_CONSOLE_TRANSMIT ? transmit(console(d), budget) : receive(console(d), budget);
+	if (c->heard == on)
+		return;
+	c->heard = on;
+	if (c->ops->listens)
+		c->ops->listens(c->ctx, on);
 }
 
-static void stop(struct virtio_device *d, unsigned index) { virtio_job_stop(d, index, &console(d)->jobs[index]); }
+static enum virtio_progress work(struct virtio_device *d, unsigned index, unsigned *budget)
+{
+	if (index == VIRTIO_CONSOLE_TRANSMIT)
+		return transmit(console(d), budget);
+	listens(console(d), true);
+	return receive(console(d), budget);
+}
+
+static void stop(struct virtio_device *d, unsigned index)
+{
+	if (index == VIRTIO_CONSOLE_RECEIVE)
+		listens(console(d), false);
+	virtio_job_stop(d, index, &console(d)->jobs[index]);
+}
 
 /* 5.3.6.4: one character, at any time after the features are settled. */
 static void config_write(struct virtio_device *d, uint32_t offset, unsigned bytes, uint64_t value)

@@ -31,6 +31,8 @@ struct virtio_console_ops {
 	void (*write)(void *ctx, const uint8_t *data, size_t bytes);
 	/* Up to @max bytes of what was typed, returns how many; 0: nothing now. */
 	size_t (*read)(void *ctx, uint8_t *out, size_t max);
+	/* A driver waits for what is typed, from now on or no more. May be NULL. */
+	void (*listens)(void *ctx, bool on);
 };
 
 struct virtio_console {
@@ -38,6 +40,7 @@ struct virtio_console {
 	struct virtio_queue queues[VIRTIO_CONSOLE_QUEUES];
 	const struct virtio_console_ops *ops;
 	void *ctx;
+	bool heard; /* the driver waits for input, and its owner knows */
 	uint8_t config[VIRTIO_CONSOLE_CFG_BYTES];
 	struct virtio_job jobs[VIRTIO_CONSOLE_QUEUES];
 	struct virtq_buffer buffers[VIRTIO_CONSOLE_QUEUES][VIRTIO_CONSOLE_QUEUE_SIZE];

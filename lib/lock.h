@@ -22,6 +22,7 @@ enum lock_rank {
 	LOCK_VM = 1,     /* one VM's platform devices, console and lifecycle */
 	LOCK_DEVICE,     /* one device with a lock of its own: a virtio device's queues and state */
 	LOCK_IO,         /* one I/O scheduler: the requests for one backing store */
+	LOCK_CONSOLE,    /* one VM's console: what was printed and what was typed */
 	LOCK_VECTOR,     /* one MSI-X vector; held while its message is posted */
 	LOCK_STAGE2,     /* one VM's page map and second-stage tables */
 	LOCK_TIMERS,     /* one CPU's timers; held while they expire */

@@ -162,6 +162,25 @@ static enum status input_apply(struct control *c, struct command_args *a, struct
 	return ST_OK;
 }
 
+/* A terminal is larger than this nowhere, and 0 is one that nobody knows. */
+static enum status size_decode(struct control *c, struct command_args *a, struct failure *f)
+{
+	(void)c;
+	if (!a->vm)
+		return fail(&f->error, ST_UNSUPPORTED, "the log has no size");
+	if (a->columns.value > UINT16_MAX || a->rows.value > UINT16_MAX)
+		return fail(&f->error, ST_INVALID, "a terminal of %llu columns and %llu rows is not possible: at most %u each",
+			    (unsigned long long)a->columns.value, (unsigned long long)a->rows.value, UINT16_MAX);
+	return ST_OK;
+}
+
+static enum status size_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
+{
+	(void)c, (void)w, (void)f;
+	vm_console_size(a->vm, (uint16_t)a->columns.value, (uint16_t)a->rows.value);
+	return ST_OK;
+}
+
 #define TARGET_ARGS {"name", ARG_TEXT, ARG_OF(name), false}, {"id", ARG_NUMBER, ARG_OF(id), false}
 
 static const struct arg list_args[] = {{"after", ARG_NUMBER, ARG_OF(after), false}};
@@ -179,6 +198,8 @@ static const struct arg attach_args[] = {
 	{"last", ARG_NUMBER, ARG_OF(last), false},
 	{"credit", ARG_NUMBER, ARG_OF(credit), false},
 };
+static const struct arg size_args[] = {
+	TARGET_ARGS, {"columns", ARG_NUMBER, ARG_OF(columns), true}, {"rows", ARG_NUMBER, ARG_OF(rows), true}};
 static const struct arg input_args[] = {TARGET_ARGS, {"data", ARG_DATA, ARG_OF(data), true}};
 
 static const struct command console_commands[] = {
@@ -207,6 +228,11 @@ static const struct command console_commands[] = {
 		.id = CONSOLE_INPUT, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .target = TARGET_CONSOLE, .name = "input",
 		.help = "types into a VM's console", .args = input_args, .arg_count = ARRAY_SIZE(input_args),
 		.decode = input_decode, .apply = input_apply,
+	},
+	{
+		.id = CONSOLE_SIZE, .ops = BIT(SMP_WRITE), .role = ROLE_OPERATOR, .unaudited = true,
+		.target = TARGET_CONSOLE, .name = "size", .help = "tells a VM how large the terminal at its console is",
+		.args = size_args, .arg_count = ARRAY_SIZE(size_args), .decode = size_decode, .apply = size_apply,
 	},
 };
 

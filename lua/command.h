@@ -50,6 +50,7 @@ struct command_args {
 	struct arg_number id, after, max, from, last, credit, offset, index;
 	struct arg_value config, groups, argv, message, key, vms, on;
 	bool as_text;
+	struct arg_number columns, rows;
 	/* the tree of counters and settings */
 	struct arg_text path, prefix, group, why, val;
 	struct arg_number for_ns, max_size;

@@ -91,6 +91,7 @@ static const struct setting cpu_rows[] = {
 static const struct setting mem_rows[] = {
 	{"size", KIND_SIZE, AT(memory.size), 0, NULL, NULL},
 	{"reservation", KIND_OWN, AT(memory.reservation), 0, NULL, read_reservation},
+	{"balloon", KIND_SIZE, AT(memory.balloon), 0, NULL, NULL},
 };
 
 static const struct section boot_section = DECODE_ROWS(boot_rows);
@@ -103,6 +104,8 @@ static const struct setting top_rows[] = {
 	{"mem", KIND_SECTION, 0, 0, &mem_section, NULL},
 	{"disk", KIND_OWN, 0, 0, NULL, define_read_disks},
 	{"rng", KIND_BOOL, AT(rng), 0, NULL, NULL},
+	{"balloon", KIND_BOOL, AT(balloon), 0, NULL, NULL},
+	{"console", KIND_CHOICE, AT(console), 0, console_kind_names, NULL},
 	TEXT("pool", pool),
 	{"on_reset", KIND_CHOICE, AT(on_reset), 0, reset_action_names, NULL},
 	{"autostart", KIND_BOOL, AT(autostart), 0, NULL, NULL},
@@ -111,8 +114,8 @@ static const struct setting top_rows[] = {
 };
 static const struct section top_section = DECODE_ROWS(top_rows);
 
-_Static_assert(sizeof(enum boot_protocol) == sizeof(unsigned) && sizeof(enum reset_action) == sizeof(unsigned),
-	       "KIND_CHOICE writes an unsigned");
+_Static_assert(sizeof(enum boot_protocol) == sizeof(unsigned) && sizeof(enum reset_action) == sizeof(unsigned) &&
+	       sizeof(enum console_kind) == sizeof(unsigned), "KIND_CHOICE writes an unsigned");
 
 /* ---- the whole ---- */
 
@@ -196,9 +199,13 @@ void define_encode(const struct vm_config *cfg, struct cbor_writer *w)
 	sub = cbor_open(w);
 	encode_number(w, "size", cfg->memory.size);
 	encode_number(w, "reservation", cfg->memory.reservation);
+	if (cfg->memory.balloon)
+		encode_number(w, "balloon", cfg->memory.balloon);
 	cbor_close_map(w, sub);
 	define_put_disks(cfg, w);
 	encode_flag(w, "rng", cfg->rng);
+	encode_flag(w, "balloon", cfg->balloon);
+	encode_text(w, "console", console_kind_names[cfg->console]);
 	encode_text(w, "on_reset", reset_action_names[cfg->on_reset]);
 	encode_flag(w, "autostart", cfg->autostart);
 	encode_flag(w, "acpi", cfg->acpi);

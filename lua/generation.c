@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "guest/vm_balloon.h"
 #include "guest/vm_cpu.h"
 #include "guest/vm_disk.h"
 #include "lib/bits.h"
@@ -77,6 +78,7 @@ static void redefine(struct control *c, struct vm *vm, const struct vm_config *c
 	vm_cpu_changed(vm); /* the scheduler has it already, with what lies above the definition */
 	masked = control_mask(c);
 	vm_disks_changed(vm);
+	vm_balloon_changed(vm);
 	control_unmask(c, masked);
 	log_info("VM %s: defined anew (%s)", cfg->name, cfg->origin);
 }

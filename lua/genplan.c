@@ -109,7 +109,7 @@ static void note_any(void *ctx, const char *key)
 /* What a running VM's machine was built from: all but what genplan_take_live() takes. */
 static void note_fixed(void *ctx, const char *key)
 {
-	static const char *const live[] = {"on_reset", "autostart", "pool", "cpu", "disk"};
+	static const char *const live[] = {"on_reset", "autostart", "pool", "cpu", "mem", "disk"};
 	char *out = ctx;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
@@ -130,6 +130,7 @@ void genplan_take_live(struct vm_config *cfg, const struct vm_config *from)
 	memcpy(cfg->pool, from->pool, sizeof cfg->pool);
 	cfg->cpu = from->cpu;
 	cfg->cpu.count = count;
+	cfg->memory.balloon = from->memory.balloon;
 	for (unsigned i = 0; i < cfg->disk_count; i++) {
 		cfg->disks[i].numbers = from->disks[i].numbers;
 		cfg->disks[i].given = from->disks[i].given;
@@ -177,6 +178,8 @@ static void note_fixed_part(struct control *c, struct vm *vm, const struct vm_co
 	settings_definition(c, vm, &present);
 	if (present.cpu.count != cfg->cpu.count)
 		format(key, KEY_MAX, "cpu.count");
+	else if (present.memory.size != cfg->memory.size || present.memory.reservation != cfg->memory.reservation)
+		format(key, KEY_MAX, "mem.size");
 	else if (present.disk_count != cfg->disk_count)
 		format(key, KEY_MAX, "disk");
 	for (unsigned i = 0; !key[0] && i < cfg->disk_count; i++)

@@ -25,17 +25,24 @@ const struct bytelog *console_log(const struct control *c, const struct vm *vm)
 	return vm ? &vm->console.out : c->cfg.log;
 }
 
-size_t console_read(const struct control *c, struct vm *vm, uint64_t *seq, void *out, size_t max)
+static size_t log_read(const struct control *c, uint64_t *seq, void *out, size_t max)
 {
-	unsigned long state = control_mask(c);
-	struct lock *lock = vm ? &vm->lock : c->cfg.log_lock;
+	struct lock *lock = c->cfg.log_lock;
 	size_t len;
 
 	if (lock)
 		lock_acquire(lock);
-	len = bytelog_read(console_log(c, vm), seq, out, max);
+	len = bytelog_read(c->cfg.log, seq, out, max);
 	if (lock)
 		lock_release(lock);
+	return len;
+}
+
+size_t console_read(const struct control *c, struct vm *vm, uint64_t *seq, void *out, size_t max)
+{
+	unsigned long state = control_mask(c);
+	size_t len = vm ? console_read_output(&vm->console, seq, out, max) : log_read(c, seq, out, max);
+
 	control_unmask(c, state);
 	return len;
 }
@@ -65,10 +72,7 @@ static void listen(struct control *c, unsigned id, bool on)
 	if (!vm)
 		return;
 	state = control_mask(c);
-	lock_acquire(&vm->lock);
-	vm->console.output_ctx = c;
-	vm->console.output = on ? on_output : NULL;
-	lock_release(&vm->lock);
+	console_listen(&vm->console, on ? on_output : NULL, c);
 	control_unmask(c, state);
 }
 

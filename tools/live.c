@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ struct live {
 	bool raw;          /* its bytes go to the terminal as they are */
 	bool lasting;      /* a line that drops is opened again */
 	long long renewed, heard; /* ms */
+	unsigned short columns, rows; /* that the guest was told */
 };
 
 static long long now_ms(void)
@@ -275,6 +277,30 @@ static enum exit_status take_input(struct live *l, bool *open, bool *leave)
 	return st == EXIT_REFUSED ? EXIT_OK : st;
 }
 
+/* The guest is told how large the terminal is, when that has changed. Not every key may tell it, and none has to. */
+static void tell_size(struct live *l)
+{
+	struct cbor_value reply;
+	struct winsize size;
+	struct request r;
+	bool quiet = l->c->quiet, json = l->c->json;
+
+	if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 ||
+	    (size.ws_col == l->columns && size.ws_row == l->rows))
+		return;
+	l->columns = size.ws_col;
+	l->rows = size.ws_row;
+	request_begin(&r);
+	request_text(&r, "name", l->name);
+	request_uint(&r, "columns", size.ws_col);
+	request_uint(&r, "rows", size.ws_row);
+	l->c->quiet = true;
+	l->c->json = false;
+	(void)!client_request(l->c, CLIENT_WRITE, GROUP_CONSOLE, CONSOLE_SIZE, &r, &reply);
+	l->c->quiet = quiet;
+	l->c->json = json;
+}
+
 static enum exit_status console_loop(struct live *l)
 {
 	bool open = true, leave = false, typed;
@@ -282,6 +308,7 @@ static enum exit_status console_loop(struct live *l)
 
 	while (st == EXIT_OK && !leave && !l->gone && !terminal_interrupted()) {
 		typed = false;
+		tell_size(l);
 		if (!wait_any(l, open ? STDIN_FILENO : -1, &typed))
 			st = EXIT_UNREACHABLE;
 		if (st == EXIT_OK && typed)

@@ -239,7 +239,7 @@ def test_apply_does_it_all(host):
     (vm("a") + "start 'a'", "a definition cannot start a VM"),
     (vm("a") + "apply 'kernel'", "a definition cannot apply"),
     (vm("b"), "VM a is not in the text, and it is running: stop it first"),
-    (vm("a", "echo", size="MiB(4)"), "VM a (site.lua:1): mem differs, and it is running: stop it first"),
+    (vm("a", "echo", size="MiB(4)"), "VM a (site.lua:1): mem.size differs, and it is running: stop it first"),
     (vm("a") + "set('log.level', 'loud')", "log.level"),
     (vm("a") + "while true do end", "stopped: it used up its"),
     (vm("a") + "string.rep('x', 1e9)", "not enough memory"),

@@ -67,7 +67,7 @@ static size_t con_read(void *ctx, uint8_t *out, size_t max)
 	memset(out, 't', n);
 	return n;
 }
-static const struct virtio_console_ops con_ops = {con_write, con_read};
+static const struct virtio_console_ops con_ops = {.write = con_write, .read = con_read};
 
 static bool on_inflate(void *ctx, gfn_t f)
 {

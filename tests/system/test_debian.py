@@ -19,11 +19,13 @@ import pytest
 import vms
 
 NAMES = ("alpha", "beta")
+CONSOLE, SIZE, TREE, GET, SET = 72, 5, 76, 1, 2  # docs/protocol.md
 # at this speed a kernel's timer tick comes every 200,000 instructions, and the boots take half the time
 IPS = 50_000_000
 TWO_VCPUS = "cpu = { count = 2 }, autostart = true"
 TWO_EACH = debian.vm("alpha", "pvh", "vmlinux", TWO_VCPUS) + debian.vm("beta", "pvh", "vmlinux", TWO_VCPUS)
-BOTH_PROTOCOLS = debian.vm("alpha", "pvh", "vmlinux", TWO_VCPUS) + debian.vm("beta", "linux", "vmlinuz", TWO_VCPUS)
+BOTH_PROTOCOLS = (debian.vm("alpha", "pvh", "vmlinux", TWO_VCPUS) +
+                  debian.vm("beta", "linux", "vmlinuz", 'console = "virtio", ' + TWO_VCPUS))
 
 
 def store_of(script):
@@ -139,6 +141,50 @@ def test_pci_and_what_is_on_it(guests, name):
     first, second = guest.run(read), guest.run(read)
     assert first != second and "d41d8cd98f00b204e9800998ecf8427e" not in first
     assert interrupts() > before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_virtio_device_has_its_driver(operator, guests, name):
+    """Debian's own modules: entropy, balloon, and a console where the definition has one, which its shell is at."""
+    console = operator.info(name)["config"]["console"]
+    bound = guests[name].run("cd /sys/bus/virtio/drivers; for d in *; do for v in $d/virtio*; do [ -e $v ] && echo $d; done; done; true")
+    assert sorted(bound.split()) == sorted(["virtio_rng", "virtio_balloon"] + ["virtio_console"] * (console == "virtio"))
+    assert guests[name].run("tty").strip() == {"uart": "/dev/ttyS0", "virtio": "/dev/hvc0"}[console]
+    if console == "virtio":
+        operator.client.write_request(CONSOLE, SIZE, {"name": name, "columns": 111, "rows": 33})
+        assert guests[name].run("stty size").strip() == "33 111"
+
+
+def test_the_balloon_takes_and_gives_back(operator, guests):
+    """The guest gives up what it is asked for, which is the host's then, and has it again when asked for nothing."""
+    def counted(name):
+        return operator.client.read_request(TREE, GET, {"path": "vm.alpha.mem." + name})["value"]
+
+    def ask(size):
+        operator.client.write_request(TREE, SET, {"path": "vm.alpha.mem.balloon", "value": size})
+        deadline = time.monotonic() + 60
+        while counted("ballooned") != size:
+            assert time.monotonic() < deadline, counted("ballooned")
+            time.sleep(0.1)
+
+    alpha, size = guests["alpha"], 8 * vms.MIB
+    alpha.run("dd if=/dev/zero of=/tmp/fill bs=64k count=256 2>/dev/null; rm /tmp/fill")  # pages that it has touched
+    present, free = counted("present"), operator.host()["memory"]["free"]
+    ask(size)
+    given = counted("given_back")
+    assert given + counted("balloon_refused") >= size / 2 and given > size / 4, (given, counted("balloon_refused"))
+    assert present - counted("present") > given / 2 and operator.host()["memory"]["free"] - free > given / 2
+    ask(0)
+    assert alpha.run("dd if=/dev/zero of=/tmp/fill bs=64k count=256 2>/dev/null; md5sum </tmp/fill; rm /tmp/fill").split()[0] == \
+        hashlib.md5(bytes(16 * vms.MIB)).hexdigest()
+    operator.check()
+    # what the guest says of its memory, and what its kernel shows
+    told, deadline = counted("guest.told"), time.monotonic() + 60
+    while counted("guest.told") == told:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    total = int(re.search(r"MemTotal:\s+(\d+) kB", alpha.run("cat /proc/meminfo"))[1]) * 1024
+    assert counted("guest.total") == total and 0 < counted("guest.free") < total
 
 
 @pytest.mark.parametrize("name", NAMES)

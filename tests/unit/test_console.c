@@ -72,11 +72,30 @@ static void input_is_refused_when_full(void **state)
 	assert_false(console_getc(&con, &byte));
 }
 
+/* The UART gets nothing then, and what is left when the driver is gone. */
+static void a_port_has_what_is_typed(void **state)
+{
+	char text[8];
+	uint8_t byte;
+
+	(void)state;
+	assert_int_equal(console_input(&con, "abc", 3), 3);
+	console_port_listens(&con, true);
+	assert_false(console_getc(&con, &byte));
+	assert_int_equal(console_take(&con, text, 2), 2);
+	assert_memory_equal(text, "ab", 2);
+	console_port_listens(&con, false);
+	assert_true(console_getc(&con, &byte));
+	assert_int_equal(byte, 'c');
+	assert_int_equal(console_take(&con, text, sizeof text), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(output_is_kept_by_sequence_number, setup),
 		cmocka_unit_test_setup(input_is_refused_when_full, setup),
+		cmocka_unit_test_setup(a_port_has_what_is_typed, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

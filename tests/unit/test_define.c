@@ -187,11 +187,11 @@ static void unknown_words(void **state)
 	assert_refused("{ " BOOT ", " MEM ", autostrat = true }", "unknown setting autostrat; did you mean autostart?");
 	assert_refused("{ boot = { kernel = 'k' }, " MEM " }", "unknown setting boot.kernel; it is called boot.image");
 	assert_refused("{ " BOOT ", " MEM ", colour = 'red' }",
-		       "unknown setting colour; known here: boot, cpu, mem, disk, rng, pool, on_reset, autostart, acpi, "
-		       "debug_exit");
+		       "unknown setting colour; known here: boot, cpu, mem, disk, rng, balloon, console, pool, on_reset, "
+		       "autostart, acpi, debug_exit");
 	assert_refused("{ " BOOT ", " MEM ", ['a\\nb'] = 1 }",
-		       "unknown setting a?b; known here: boot, cpu, mem, disk, rng, pool, on_reset, autostart, acpi, "
-		       "debug_exit");
+		       "unknown setting a?b; known here: boot, cpu, mem, disk, rng, balloon, console, pool, on_reset, "
+		       "autostart, acpi, debug_exit");
 }
 
 static void wrong_kinds(void **state)

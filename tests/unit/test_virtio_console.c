@@ -45,7 +45,15 @@ static size_t on_read(void *ctx, uint8_t *out, size_t max)
 	return n;
 }
 
-static const struct virtio_console_ops ops = {on_write, on_read};
+static bool heard;
+static void on_listens(void *ctx, bool on)
+{
+	(void)ctx;
+	assert_int_not_equal(on, heard);
+	heard = on;
+}
+
+static const struct virtio_console_ops ops = {.write = on_write, .read = on_read, .listens = on_listens};
 
 static void bring_up(void)
 {
@@ -63,6 +71,7 @@ static int setup(void **state)
 	(void)state;
 	typed = "";
 	printed_bytes = longest = 0;
+	heard = false;
 	fake_guest_mem_init(&mem, PAGES, 1);
 	virtio_console_init(&con, &mem.mem, &ops, printed);
 	driver_attach(&drv, &con.device);
@@ -262,6 +271,17 @@ static void the_configuration_space(void **state)
 	expect_printed("");
 }
 
+/* What is typed goes elsewhere while no driver waits for it. */
+static void the_owner_knows_whether_a_driver_listens(void **state)
+{
+	(void)state;
+	assert_true(heard);
+	driver_status(&drv, 0);
+	assert_false(heard);
+	bring_up();
+	assert_true(heard);
+}
+
 static void resets(void **state)
 {
 	(void)state;
@@ -297,7 +317,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(it_prints), T(a_long_text), T(a_buffer_with_nothing_to_print), T(it_is_typed_at), T(memory_comes_later),
-		T(buffers_outside_memory), T(the_configuration_space), T(resets),
+		T(buffers_outside_memory), T(the_configuration_space),
+		T(the_owner_knows_whether_a_driver_listens), T(resets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

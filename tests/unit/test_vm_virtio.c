@@ -12,6 +12,8 @@
 #include "guest/gmem.h"
 #include "guest/pc.h"
 #include "guest/virtio_pci.h"
+#include "guest/vm_balloon.h"
+#include "guest/vm_console.h"
 #include "guest/vm_disk.h"
 #include "guest/vm_devices.h"
 #include "io/virtio.h"
@@ -37,6 +39,7 @@ static struct vm *vm;
 static struct vcpu *v;
 static struct error err;
 static uint16_t offered;
+static unsigned queue; /* that drive() brings up */
 
 static struct vm_disk *add(const char *name, const char *volume)
 {
@@ -58,6 +61,7 @@ static int setup(void **state)
 	cfg = vm_rig_config("a", GUEST_BYTES);
 	vm = NULL;
 	offered = 0;
+	queue = 0;
 	return 0;
 }
 
@@ -99,6 +103,12 @@ static void wr(uint64_t at, unsigned size, uint64_t value) { vcpu_mmio_write(v, 
 static uint32_t id_of(unsigned slot) { return (uint32_t)rd(PC_ECAM_BASE + slot * 0x8000, 4); }
 static uint64_t bar(unsigned slot, unsigned n) { return rd(PC_ECAM_BASE + slot * 0x8000 + VPCI_BAR0 + n * 4, 4) & ~0xfull; }
 
+static uint16_t port(unsigned slot, unsigned n)
+{
+	return (uint16_t)(rd(PC_ECAM_BASE + slot * 0x8000 + VPCI_BAR0 + VIRTIO_PCI_IO_BAR * 4, 4) & ~3u) +
+	       (uint16_t)(n * VIRTIO_PCI_NOTIFY_STEP);
+}
+
 static void work(void)
 {
 	fake_host.cpu.need_resched = false;
@@ -118,6 +128,7 @@ static void drive(unsigned slot)
 		wr(common + 12, 4, rd(common + 4, 4) & ~(half ? 0 : VIRTIO_F_EVENT_IDX));
 	}
 	wr(common + 20, 1, 0xb);
+	wr(common + 22, 2, queue);
 	wr(common + 24, 2, SIZE);
 	for (unsigned i = 0; i < 3; i++)
 		wr(common + 32 + i * 8, 4, at[i]);
@@ -162,8 +173,29 @@ static uint8_t request(unsigned slot, uint32_t type, uint64_t sector, uint32_t b
 	assert_int_equal(gmem_write(vm, gpa(AVAIL + 4 + offered % SIZE * 2u), &zero, 2), ST_OK);
 	offered++;
 	assert_int_equal(gmem_write(vm, gpa(AVAIL + 2), &offered, 2), ST_OK);
-	vm_port_write(vm, (uint16_t)(bar(slot, VIRTIO_PCI_IO_BAR)), 2, 0);
+	vm_port_write(vm, port(slot, 0), 2, 0);
 	return status_of();
+}
+
+/* One buffer at DATA, and a kick. */
+static void offer(unsigned slot, uint32_t bytes, uint16_t flags)
+{
+	uint16_t zero = 0;
+
+	put_desc(0, DATA, bytes, flags);
+	assert_int_equal(gmem_write(vm, gpa(AVAIL + 4 + offered % SIZE * 2u), &zero, 2), ST_OK);
+	offered++;
+	assert_int_equal(gmem_write(vm, gpa(AVAIL + 2), &offered, 2), ST_OK);
+	vm_port_write(vm, port(slot, queue), 2, 0);
+	work();
+}
+
+static uint16_t used(void)
+{
+	uint16_t index;
+
+	assert_int_equal(gmem_read(vm, gpa(USED + 2), &index, 2), ST_OK);
+	return index;
 }
 
 /* ---- building ---- */
@@ -177,9 +209,10 @@ static void disks_come_first_in_order(void **state)
 	assert_int_equal(id_of(1), 0x10421af4);
 	assert_int_equal(id_of(2), 0x10421af4);
 	assert_int_equal(id_of(3), 0x10441af4);
-	assert_int_equal(id_of(4), UINT32_MAX);
+	assert_int_equal(id_of(4), 0x10451af4);
+	assert_int_equal(id_of(5), UINT32_MAX);
 	assert_true(ram_disks.disk[0].opened == 1 && ram_disks.disk[1].opened == 1);
-	assert_int_equal(vm->io.count, 3);
+	assert_int_equal(vm->io.count, 4);
 	assert_int_equal(rd(bar(1, VIRTIO_PCI_MEMORY_BAR) + VIRTIO_PCI_DEVICE_AT, 8), RAM_DISK_BYTES / 512);
 }
 
@@ -212,7 +245,7 @@ static void its_memory_is_counted(void **state)
 	assert_true(vm_virtio_bytes(&cfg) > bytes + VM_DISKS_MAX * sizeof(struct virtio_pci));
 	assert_true(vm_overhead_bytes(&vm_rig.machine, &cfg) > without);
 	start();
-	assert_int_equal(vm->io.count, VM_DISKS_MAX + 1);
+	assert_int_equal(vm->io.count, VM_DISKS_MAX + 2);
 	assert_int_equal(rd(bar(VM_DISKS_MAX, VIRTIO_PCI_MEMORY_BAR) + 18, 2), VM_DISK_QUEUES_MAX);
 }
 
@@ -406,6 +439,183 @@ static void disks_are_found_by_name(void **state)
 	assert_int_equal(vm_disk_index(&cfg, "other"), 2);
 }
 
+/* ---- the console ---- */
+
+#define CONSOLE_SLOT 2u /* behind the entropy device */
+
+static void it_prints_into_the_vms_console(void **state)
+{
+	uint64_t seq = 0;
+	char text[16];
+
+	(void)state;
+	cfg.console = CONSOLE_VIRTIO;
+	queue = VIRTIO_CONSOLE_TRANSMIT;
+	start();
+	assert_int_equal(id_of(CONSOLE_SLOT), 0x10431af4);
+	drive(CONSOLE_SLOT);
+	assert_int_equal(gmem_write(vm, gpa(DATA), "hello", 5), ST_OK);
+	offer(CONSOLE_SLOT, 5, 0);
+	vm_port_write(vm, PC_PORT_COM1, 1, '!');
+	assert_int_equal(used(), 1);
+	assert_int_equal(console_read_output(&vm->console, &seq, text, sizeof text), 6);
+	assert_memory_equal(text, "hello!", 6);
+}
+
+/* By the UART until a driver waits at the virtio console, and again when that is reset. */
+static void what_is_typed_goes_where_somebody_listens(void **state)
+{
+	char text[8] = "";
+
+	(void)state;
+	cfg.console = CONSOLE_VIRTIO;
+	queue = VIRTIO_CONSOLE_RECEIVE;
+	start();
+	assert_int_equal(vm_console_input(vm, "u", 1), 1);
+	assert_int_equal(vm_port_read(vm, PC_PORT_COM1, 1), 'u');
+	drive(CONSOLE_SLOT);
+	assert_int_equal(vm_console_input(vm, "v", 1), 1);
+	assert_int_equal(vm_port_read(vm, PC_PORT_COM1, 1), 0);
+	offer(CONSOLE_SLOT, 8, VIRTQ_DESC_F_WRITE);
+	assert_int_equal(used(), 1);
+	offer(CONSOLE_SLOT, 8, VIRTQ_DESC_F_WRITE);
+	assert_int_equal(vm_console_input(vm, "xyz", 3), 3);
+	work();
+	assert_int_equal(used(), 2);
+	assert_int_equal(gmem_read(vm, gpa(DATA), text, 3), ST_OK);
+	assert_string_equal(text, "xyz");
+	wr(bar(CONSOLE_SLOT, VIRTIO_PCI_MEMORY_BAR) + 20, 1, 0);
+	assert_int_equal(vm_console_input(vm, "w", 1), 1);
+	assert_int_equal(vm_port_read(vm, PC_PORT_COM1, 1), 'w');
+}
+
+static void the_terminals_size_reaches_the_guest(void **state)
+{
+	uint64_t at;
+
+	(void)state;
+	cfg.console = CONSOLE_VIRTIO;
+	assert_int_equal(vm_define(&vm_rig.machine, &cfg, &vm, &err), ST_OK);
+	vm_console_size(vm, 80, 25);
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+	in_turn();
+	at = bar(CONSOLE_SLOT, VIRTIO_PCI_MEMORY_BAR) + VIRTIO_PCI_DEVICE_AT;
+	assert_true(rd(at, 2) == 80 && rd(at + 2, 2) == 25);
+	vm_console_size(vm, 132, 50);
+	assert_true(rd(at, 2) == 132 && rd(at + 2, 2) == 50);
+}
+
+/* ---- the balloon ---- */
+
+#define BALLOON_SLOT 2u
+#define GIVEN 0x200000u /* a page that the guest gives away */
+
+static uint64_t vm_counted(const char *name)
+{
+	_Alignas(8) uint8_t figures[COUNTER_FIGURES_MAX];
+
+	vm_counters.figures(vm, figures);
+	for (size_t i = 0; i < vm_counters.count; i++)
+		if (strcmp(vm_counters.rows[i].name, name) == 0)
+			return counter_value(&vm_counters.rows[i], figures, 0);
+	fail_msg("no counter %s", name);
+	return 0;
+}
+
+static void give(const uint32_t *pages, unsigned count)
+{
+	uint8_t list[4 * 8];
+
+	for (unsigned i = 0; i < count; i++)
+		put_le32(list + 4 * i, pages[i]);
+	assert_int_equal(gmem_write(vm, gpa(DATA), list, 4 * count), ST_OK);
+	offer(BALLOON_SLOT, 4 * count, 0);
+	while (used() < offered)
+		work();
+}
+
+static void pages_given_away_are_the_hosts(void **state)
+{
+	const uint32_t pages[] = {GIVEN / 4096, GIVEN / 4096, GUEST_BYTES / 4096, DESC / 4096, UINT32_MAX};
+	struct gpmap_stats before, after;
+	struct memmgr_stats host_before, host_after;
+	uint8_t byte = 0;
+
+	(void)state;
+	start();
+	assert_int_equal(id_of(BALLOON_SLOT), 0x10451af4);
+	drive(BALLOON_SLOT);
+	assert_int_equal(gmem_fill(vm, gpa(GIVEN), 0x5a, 4096), ST_OK);
+	gpmap_stats(vm->memory, &before);
+	memmgr_stats(vm_rig.machine.mm, &host_before);
+	give(pages, ARRAY_SIZE(pages));
+	gpmap_stats(vm->memory, &after);
+	memmgr_stats(vm_rig.machine.mm, &host_after);
+	/* Once, however often it is named; what is no memory, or a ring, stays. */
+	assert_int_equal(after.present_pages, before.present_pages - 1);
+	assert_int_equal(host_after.promised, host_before.promised + 1);
+	assert_int_equal(vm_counted("mem.given_back"), 4096);
+	assert_int_equal(vm_counted("mem.balloon_refused"), 3 * 4096);
+	/* It may be touched again, told or not, and has nothing of what was there. */
+	assert_int_equal(gmem_read(vm, gpa(GIVEN), &byte, 1), ST_OK);
+	assert_int_equal(byte, 0);
+	gpmap_stats(vm->memory, &after);
+	assert_int_equal(after.present_pages, before.present_pages);
+}
+
+static void the_guest_is_asked_for_memory(void **state)
+{
+	const struct knob *k = NULL;
+	uint64_t at;
+
+	(void)state;
+	cfg.memory.balloon = 1 << 20;
+	start();
+	drive(BALLOON_SLOT);
+	at = bar(BALLOON_SLOT, VIRTIO_PCI_MEMORY_BAR) + VIRTIO_PCI_DEVICE_AT;
+	assert_int_equal(rd(at, 4), 256);
+	for (size_t i = 0; i < vm_knobs.count; i++)
+		if (strcmp(vm_knobs.rows[i].name, "mem.balloon") == 0)
+			k = &vm_knobs.rows[i];
+	assert_non_null(k);
+	assert_int_equal(knob_check(k, vm, 2 << 20, &err), ST_OK);
+	k->set(vm, 2 << 20);
+	assert_int_equal(rd(at, 4), 512);
+	assert_int_equal(knob_check(k, vm, GUEST_BYTES + 4096, &err), ST_INVALID);
+	assert_non_null(strstr(err.text, "mem.balloon (4198400 bytes) is above mem.size (4194304 bytes)"));
+	wr(at + 4, 4, 100);
+	assert_int_equal(vm_counted("mem.ballooned"), 100 * 4096);
+}
+
+static void statistics_are_asked_for_by_who_reads(void **state)
+{
+	uint8_t record[20];
+
+	(void)state;
+	queue = VIRTIO_BALLOON_STATSQ;
+	start();
+	drive(BALLOON_SLOT);
+	put_le16(record, VIRTIO_BALLOON_S_MEMFREE);
+	put_le64(record + 2, 1 << 20);
+	put_le16(record + 10, VIRTIO_BALLOON_S_MAJFLT);
+	put_le64(record + 12, 7);
+	assert_int_equal(gmem_write(vm, gpa(DATA), record, sizeof record), ST_OK);
+	offer(BALLOON_SLOT, sizeof record, 0);
+	assert_int_equal(used(), 0); /* it is kept for the next question */
+	assert_int_equal(vm_counted("mem.guest.free"), 1 << 20);
+	assert_int_equal(vm_counted("mem.guest.told"), 1);
+	assert_int_equal(vm_counted("mem.guest.major_faults"), 7);
+	assert_int_equal(used(), 1); /* the first reading asked */
+	put_le64(record + 2, 2 << 20);
+	assert_int_equal(gmem_write(vm, gpa(DATA), record, sizeof record), ST_OK);
+	offer(BALLOON_SLOT, sizeof record, 0);
+	assert_int_equal(vm_counted("mem.guest.free"), 2 << 20);
+	assert_int_equal(used(), 1); /* not twice within a second */
+	fake_host_advance(fake_host.ops.clock->hz);
+	(void)vm_counted("mem.guest.free");
+	assert_int_equal(used(), 2);
+}
+
 /* ---- the end ---- */
 
 static unsigned waits;
@@ -560,6 +770,12 @@ int main(void)
 		CASE(figures_of_the_device_and_of_the_scheduler),
 		CASE(numbers_reach_the_volume_at_once),
 		CASE(disks_are_found_by_name),
+		CASE(it_prints_into_the_vms_console),
+		CASE(what_is_typed_goes_where_somebody_listens),
+		CASE(the_terminals_size_reaches_the_guest),
+		CASE(pages_given_away_are_the_hosts),
+		CASE(the_guest_is_asked_for_memory),
+		CASE(statistics_are_asked_for_by_who_reads),
 		CASE(a_stop_waits_for_what_a_disk_has_begun),
 		CASE(a_stop_does_not_wait_for_a_disk_that_is_dead),
 		CASE(what_comes_back_while_one_looks_is_not_lost),
