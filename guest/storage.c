@@ -317,20 +317,8 @@ void storage_client_keep_figures(struct storage_client *c)
 	add_figures(&c->volume->gone, &f);
 }
 
-enum status storage_figures(struct storage *s, const char *name, struct iosched_figures *out, struct error *err)
+void storage_volume_figures(struct storage_volume *v, struct iosched_figures *out)
 {
-	struct storage_volume *v;
-	struct storage_info info;
-	struct volume *found;
-
-	if (volume_find(&s->volumes, name, &found, NULL) != ST_OK) {
-		enum status st = storage_find(s, name, &info, err);
-
-		if (st == ST_OK) /* a layer that nobody uses */
-			*out = (struct iosched_figures){.failed = 0};
-		return st;
-	}
-	v = storage_volume_of(found);
 	*out = v->gone;
 	list_for_each(it, &v->domain->clients) {
 		struct storage_client *c = list_entry(it, struct storage_client, in_domain);
@@ -341,6 +329,21 @@ enum status storage_figures(struct storage *s, const char *name, struct iosched_
 		client_figures(c, &f);
 		add_figures(out, &f);
 	}
+}
+
+enum status storage_figures(struct storage *s, const char *name, struct iosched_figures *out, struct error *err)
+{
+	struct storage_info info;
+	struct volume *found;
+
+	if (volume_find(&s->volumes, name, &found, NULL) != ST_OK) {
+		enum status st = storage_find(s, name, &info, err);
+
+		if (st == ST_OK) /* a layer that nobody uses */
+			*out = (struct iosched_figures){.failed = 0};
+		return st;
+	}
+	storage_volume_figures(storage_volume_of(found), out);
 	return ST_OK;
 }
 

@@ -29,7 +29,9 @@
 #include "io/layer.h"
 #include "io/model.h"
 #include "io/volume.h"
+#include "lib/counter.h"
 #include "lib/error.h"
+#include "lib/knob.h"
 
 #define STORAGE_DOMAINS_MAX 64u
 #define STORAGE_VOLUMES_MAX 256u   /* known at a time: layers count while somebody uses them */
@@ -206,6 +208,28 @@ MUST_CHECK enum status storage_figures(struct storage *s, const char *name, stru
 /* The same of disk @index of @vm, since it has opened it. ST_BAD_STATE: it is not open. */
 MUST_CHECK enum status storage_disk_figures(struct storage *s, const struct vm *vm, unsigned index,
 					    struct iosched_figures *out);
+
+/* ---- for the tree of counters and settings ---- */
+
+struct storage_volume;
+
+/* Volume or domain number @place, below the bounds above; NULL: there is none. Its place is its own as long as it is there. */
+struct storage_volume *storage_volume_at(struct storage *s, unsigned place);
+const char *storage_volume_name(const struct storage_volume *v);
+struct storage_domain *storage_domain_at(struct storage *s, unsigned place);
+const char *storage_domain_name(const struct storage_domain *d);
+/* The domain that volume @name is in, and its place. */
+MUST_CHECK enum status storage_domain_of(struct storage *s, const char *name, unsigned *place, struct error *err);
+
+/* Of a struct storage_volume, a struct storage_domain. They take locks of their own. */
+extern const struct counter_table storage_volume_counters;
+extern const struct counter_table storage_domain_counters;
+extern const struct knob_table storage_domain_knobs;
+
+/* iosched_figures.latency as a family: names of its places. */
+extern const struct counter_family storage_latency_buckets;
+/* Within how many ticks @part of a hundred requests ended, a power of two; 0: there were none. */
+uint64_t storage_percentile(const uint64_t buckets[IOSCHED_LATENCY_BUCKETS], unsigned part);
 
 struct storage_totals {
 	uint64_t memory;            /* bytes of host memory that storage has taken */

@@ -62,6 +62,7 @@ struct storage_volume {
 	struct storage_pool *pool;  /* that it is a layer of, or that lies on it */
 	struct layer *layer;        /* of a layer */
 	struct iosched_figures gone; /* of users that have closed it */
+	unsigned place;             /* among storage.places, from its name on */
 	void *memory;               /* of RAM, and of a qcow2 image */
 	uint64_t memory_bytes;
 	union {
@@ -126,6 +127,7 @@ struct storage {
 	struct machine *machine;
 	struct volumes volumes;
 	struct storage_domain *domains[STORAGE_DOMAINS_MAX];
+	struct storage_volume *places[STORAGE_VOLUMES_MAX]; /* those that have a name */
 	struct storage_pool pools[STORAGE_POOLS_MAX];
 	struct storage_job jobs[STORAGE_JOBS_MAX];
 	uint32_t last_job;
@@ -144,6 +146,9 @@ static inline struct storage_volume *storage_volume_of(struct volume *v)
 {
 	return container_of(v, struct storage_volume, volume);
 }
+
+/* All that its users have done, those that have closed it included. */
+void storage_volume_figures(struct storage_volume *v, struct iosched_figures *out);
 
 /* ---- domains and their clients: storage_domain.c ---- */
 

@@ -55,9 +55,14 @@ enum status storage_volume_add(struct storage_volume *v, const char *name, enum 
 {
 	enum status st = volume_add(&v->storage->volumes, &v->volume, name, kind, device, err);
 
-	if (st != ST_OK)
+	if (st != ST_OK) {
 		storage_volume_discard(v);
-	return st;
+		return st;
+	}
+	while (v->storage->places[v->place]) /* storage_volume_new() has seen that there is one */
+		v->place++;
+	v->storage->places[v->place] = v;
+	return ST_OK;
 }
 
 /* What it stood on, if that is open for it alone. */
@@ -81,6 +86,7 @@ void storage_volume_drop(struct storage_volume *v)
 	unsigned long state;
 
 	ASSERT(volume_users(&v->volume) == 0);
+	v->storage->places[v->place] = NULL;
 	storage_domain_poll(v, false);
 	state = storage_domain_enter(v->domain);
 	if (v->layer)
@@ -535,5 +541,16 @@ enum status storage_set_settings(struct storage *s, const char *volume, const st
 	masked = storage_mask(s);
 	st = iosched_set(&d->sched, set, err);
 	storage_unmask(s, masked);
+	return st;
+}
+
+enum status storage_domain_of(struct storage *s, const char *name, unsigned *place, struct error *err)
+{
+	struct storage_domain *d;
+	enum status st = domain_named(s, name, &d, err);
+
+	for (unsigned i = 0; st == ST_OK && i < STORAGE_DOMAINS_MAX; i++)
+		if (s->domains[i] == d)
+			*place = i;
 	return st;
 }

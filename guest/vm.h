@@ -21,6 +21,8 @@
 #include "guest/vcpu.h"
 #include "guest/vm_io.h"
 #include "guest/vtime.h"
+#include "io/iosched.h"
+#include "io/virtio_blk.h"
 #include "lib/arena.h"
 #include "memmgr/memmgr.h"
 
@@ -78,6 +80,12 @@ struct vm_disk_place {
 	unsigned index;
 };
 
+/* What a disk has done in one start. */
+struct vm_disk_figures {
+	struct virtio_blk_figures blk;
+	struct iosched_figures sched;
+};
+
 struct vm {
 	struct machine *machine;
 	uint16_t id;            /* 1.., stable for life; memmgr's owner id */
@@ -104,6 +112,8 @@ struct vm {
 	uint64_t committed;     /* bytes promised while it is built: RAM and overhead */
 	struct sched_pool pool; /* of its vcpus, while it is built; pool.name[0] says that the scheduler has it */
 	struct vm_info last;    /* what it had come to when it was taken apart */
+	struct vm_disk_figures last_disks[VM_DISKS_MAX]; /* and its disks then, */
+	char last_disk_names[VM_DISKS_MAX][VM_DISK_NAME_MAX]; /* which were these; "": none */
 
 	/* From here on valid from LOADING until teardown. */
 	struct arena arena;

@@ -9,6 +9,7 @@
 
 #include "guest/machine.h"
 #include "guest/platform.h"
+#include "guest/storage.h"
 #include "guest/vm_virtio.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -56,94 +57,102 @@ void vm_disks_changed(struct vm *vm)
 
 /* ---- counters ---- */
 
+/* What the table has: vm_disk_figures, and what follows from it. */
 struct disk_figures {
-	struct virtio_blk_figures blk;
-	struct iosched_figures sched;
+	struct vm_disk_figures is;
 	uint64_t latency;      /* ticks, of all requests together */
 	uint64_t p50, p99;     /* ticks: an upper bound, a power of two */
 };
 
-/* Within how many ticks @part of a hundred requests ended; 0: there were none. */
-static uint64_t percentile(const uint64_t *buckets, unsigned part)
+static void read_figures(const struct vm_disk_place *p, struct vm_virtio *v, struct vm_disk_figures *out)
 {
-	uint64_t all = 0, below = 0;
-	unsigned i;
+	struct virtio_blk *blk = vm_virtio_disk(v, p->index);
 
-	for (i = 0; i < IOSCHED_LATENCY_BUCKETS; i++)
-		all += buckets[i];
-	if (all == 0)
-		return 0;
-	for (i = 0; i + 1 < IOSCHED_LATENCY_BUCKETS; i++) {
-		below += buckets[i];
-		if (below * 100 >= all * part)
-			break;
+	memset(out, 0, sizeof *out);
+	if (!blk)
+		return;
+	virtio_blk_figures(blk, &out->blk);
+	vm_virtio_figures(v, p->index, &out->sched);
+}
+
+void vm_disks_keep_figures(struct vm *vm)
+{
+	struct vm_virtio *v = platform_virtio(vm);
+
+	for (unsigned i = 0; v && i < vm->config.disk_count; i++) {
+		struct vm_disk_figures *kept = &vm->last_disks[i];
+
+		read_figures(&vm->disk_places[i], v, kept);
+		memcpy(vm->last_disk_names[i], vm->config.disks[i].name, VM_DISK_NAME_MAX);
+		/* Nothing is under way any more. */
+		kept->blk.in_flight = kept->blk.waiting_for_space = 0;
+		kept->sched.waiting = kept->sched.at_device = 0;
 	}
-	return BIT(i);
+	for (unsigned i = vm->config.disk_count; v && i < VM_DISKS_MAX; i++)
+		vm->last_disk_names[i][0] = '\0';
+}
+
+/* Of a VM that is not built: what the disk of that name did in its last start, wherever it was then. */
+static void last_figures(const struct vm_disk_place *p, struct vm_disk_figures *out)
+{
+	const char *name = vm_disk_at(p)->name;
+
+	for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
+		if (strcmp(p->vm->last_disk_names[i], name) != 0)
+			continue;
+		*out = p->vm->last_disks[i];
+		return;
+	}
 }
 
 static void figures(const void *object, void *out)
 {
 	const struct vm_disk_place *p = object;
 	struct vm_virtio *v = platform_virtio(p->vm);
-	struct virtio_blk *blk = v ? vm_virtio_disk(v, p->index) : NULL;
 	struct disk_figures *f = out;
 
 	memset(f, 0, sizeof *f);
-	if (!blk)
-		return;
-	virtio_blk_figures(blk, &f->blk);
-	vm_virtio_figures(v, p->index, &f->sched);
-	f->latency = f->sched.queued + f->sched.service;
-	f->p50 = percentile(f->sched.latency, 50);
-	f->p99 = percentile(f->sched.latency, 99);
+	if (v)
+		read_figures(p, v, &f->is);
+	else
+		last_figures(p, &f->is);
+	f->latency = f->is.sched.queued + f->is.sched.service;
+	f->p50 = storage_percentile(f->is.sched.latency, 50);
+	f->p99 = storage_percentile(f->is.sched.latency, 99);
 }
-
-static const char *bucket_name(unsigned i)
-{
-	static const char *const names[IOSCHED_LATENCY_BUCKETS] = {
-		"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18", "19",
-		"20", "21", "22", "23", "24", "25", "26", "27", "28", "29", "30", "31",
-	};
-
-	return names[i];
-}
-
-static const struct counter_family buckets = {
-	.label = "bucket", .count = IOSCHED_LATENCY_BUCKETS, .name = bucket_name,
-};
 
 #define DISK(field, name, kind, measure, help) COUNTER(struct disk_figures, field, name, kind, measure, help)
 
 static const struct counter counter_rows[] = {
-	DISK(blk.reads, "reads", COUNTER_TOTAL, MEASURE_COUNT, "Reads that ended in this start"),
-	DISK(blk.writes, "writes", COUNTER_TOTAL, MEASURE_COUNT, "Writes that ended"),
-	DISK(blk.flushes, "flushes", COUNTER_TOTAL, MEASURE_COUNT, "Flushes that ended"),
-	DISK(blk.discards, "discards", COUNTER_TOTAL, MEASURE_COUNT, "Discards that ended"),
-	DISK(blk.write_zeroes, "write_zeroes", COUNTER_TOTAL, MEASURE_COUNT, "Requests to write zeroes that ended"),
-	DISK(blk.read_bytes, "read", COUNTER_TOTAL, MEASURE_BYTES, "What the guest read"),
-	DISK(blk.written_bytes, "written", COUNTER_TOTAL, MEASURE_BYTES, "What the guest wrote"),
-	DISK(blk.errors, "errors", COUNTER_TOTAL, MEASURE_COUNT, "Requests that the guest was told have failed"),
-	DISK(blk.unsupported, "unsupported", COUNTER_TOTAL, MEASURE_COUNT,
+	DISK(is.blk.reads, "reads", COUNTER_TOTAL, MEASURE_COUNT, "Reads that ended in this start"),
+	DISK(is.blk.writes, "writes", COUNTER_TOTAL, MEASURE_COUNT, "Writes that ended"),
+	DISK(is.blk.flushes, "flushes", COUNTER_TOTAL, MEASURE_COUNT, "Flushes that ended"),
+	DISK(is.blk.discards, "discards", COUNTER_TOTAL, MEASURE_COUNT, "Discards that ended"),
+	DISK(is.blk.write_zeroes, "write_zeroes", COUNTER_TOTAL, MEASURE_COUNT, "Requests to write zeroes that ended"),
+	DISK(is.blk.read_bytes, "read", COUNTER_TOTAL, MEASURE_BYTES, "What the guest read"),
+	DISK(is.blk.written_bytes, "written", COUNTER_TOTAL, MEASURE_BYTES, "What the guest wrote"),
+	DISK(is.blk.errors, "errors", COUNTER_TOTAL, MEASURE_COUNT, "Requests that the guest was told have failed"),
+	DISK(is.blk.unsupported, "unsupported", COUNTER_TOTAL, MEASURE_COUNT,
 	     "Requests that the guest was told are not supported"),
-	DISK(blk.parked, "parked", COUNTER_TOTAL, MEASURE_COUNT, "Times that a request waited for the guest's memory"),
-	DISK(blk.held, "interrupts_saved", COUNTER_TOTAL, MEASURE_COUNT,
+	DISK(is.blk.parked, "parked", COUNTER_TOTAL, MEASURE_COUNT, "Times that a request waited for the guest's memory"),
+	DISK(is.blk.held, "interrupts_saved", COUNTER_TOTAL, MEASURE_COUNT,
 	     "Requests for whose end no interrupt was sent at once"),
-	DISK(blk.in_flight, "in_flight", COUNTER_GAUGE, MEASURE_COUNT, "Requests of the guest under way now"),
-	DISK(blk.waiting_for_space, "waiting_for_space", COUNTER_GAUGE, MEASURE_COUNT,
+	DISK(is.blk.in_flight, "in_flight", COUNTER_GAUGE, MEASURE_COUNT, "Requests of the guest under way now"),
+	DISK(is.blk.waiting_for_space, "waiting_for_space", COUNTER_GAUGE, MEASURE_COUNT,
 	     "Requests that wait until the volume has space"),
-	DISK(sched.waiting, "queue.waiting", COUNTER_GAUGE, MEASURE_COUNT, "Of those under way, those not at the device yet"),
-	DISK(sched.at_device, "queue.at_device", COUNTER_GAUGE, MEASURE_COUNT, "And those at the device"),
-	DISK(sched.straight, "queue.straight", COUNTER_TOTAL, MEASURE_COUNT, "Requests that waited for nobody"),
-	DISK(sched.by_reservation, "queue.by_reservation", COUNTER_TOTAL, MEASURE_COUNT,
+	DISK(is.sched.waiting, "queue.waiting", COUNTER_GAUGE, MEASURE_COUNT, "Of those under way, those not at the device yet"),
+	DISK(is.sched.at_device, "queue.at_device", COUNTER_GAUGE, MEASURE_COUNT, "And those at the device"),
+	DISK(is.sched.straight, "queue.straight", COUNTER_TOTAL, MEASURE_COUNT, "Requests that waited for nobody"),
+	DISK(is.sched.by_reservation, "queue.by_reservation", COUNTER_TOTAL, MEASURE_COUNT,
 	     "Requests whose turn came because a reservation was due"),
-	DISK(sched.failed, "queue.failed", COUNTER_TOTAL, MEASURE_COUNT, "Requests that the volume failed"),
-	DISK(sched.queued, "time.queued", COUNTER_TOTAL, MEASURE_TICKS,
+	DISK(is.sched.failed, "queue.failed", COUNTER_TOTAL, MEASURE_COUNT, "Requests that the volume failed"),
+	DISK(is.sched.queued, "time.queued", COUNTER_TOTAL, MEASURE_TICKS,
 	     "Time of all requests together until they went to the device"),
-	DISK(sched.throttled, "time.throttled", COUNTER_TOTAL, MEASURE_TICKS,
+	DISK(is.sched.throttled, "time.throttled", COUNTER_TOTAL, MEASURE_TICKS,
 	     "Of that, until a limit let them: the disk's own or a pool's"),
-	DISK(sched.service, "time.service", COUNTER_TOTAL, MEASURE_TICKS, "Time of all requests together at the device"),
+	DISK(is.sched.service, "time.service", COUNTER_TOTAL, MEASURE_TICKS, "Time of all requests together at the device"),
 	DISK(latency, "time.latency", COUNTER_TOTAL, MEASURE_TICKS, "Both together, from arrival to end"),
-	COUNTER_HISTOGRAM_OF(struct disk_figures, sched.latency, "latency", &buckets, "time.latency",
+	COUNTER_HISTOGRAM_OF(struct disk_figures, is.sched.latency, "latency", &storage_latency_buckets, "time.latency",
 			     "Requests by the time from arrival to end"),
 	DISK(p50, "latency_p50", COUNTER_GAUGE, MEASURE_TICKS,
 	     "Half of the requests ended within this time; a power of two in ticks"),

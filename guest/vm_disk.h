@@ -27,6 +27,11 @@ const struct vm_disk *vm_disk_at(const struct vm_disk_place *p);
 const struct vm_disk_place *vm_disk_find(const struct vm *vm, const char *name, size_t len);
 /* The place that @name has in @cfg, or disk_count. */
 unsigned vm_disk_index(const struct vm_config *cfg, const char *name);
+/*
+ * @vm is about to be taken apart, and its disks have nothing under way: what they did is kept until its next start.
+ * Masked, no lock.
+ */
+void vm_disks_keep_figures(struct vm *vm);
 /* The numbers in @vm's definition were replaced: all its disks go by the new ones. Masked, no lock. */
 void vm_disks_changed(struct vm *vm);
 

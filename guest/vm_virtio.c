@@ -7,6 +7,7 @@
 #include "guest/virtio_pci.h"
 #include "guest/vm_balloon.h"
 #include "guest/vm_console.h"
+#include "guest/vm_disk.h"
 #include "guest/vm_internal.h"
 #include "io/virtio_rng.h"
 #include "lib/assert.h"
@@ -300,12 +301,23 @@ const struct vm_disk *vm_virtio_held(const struct vm_virtio *v)
 	return NULL;
 }
 
+/* A start that failed has come to nothing. */
+static void keep_figures(struct vm *vm)
+{
+	unsigned long masked = vm_mask(vm);
+
+	if (vm->state != VM_LOADING)
+		vm_disks_keep_figures(vm);
+	vm_unmask(vm, masked);
+}
+
 void vm_virtio_stop(struct vm_virtio *v)
 {
 	const struct machine *m = v->vm->machine;
 	bool quiet = vm_virtio_quiesce(v, UINT64_MAX);
 
 	ASSERT(quiet);
+	keep_figures(v->vm);
 	for (unsigned i = 0; i < VM_DISKS_MAX; i++) {
 		if (v->disks[i] && v->disks[i]->opened)
 			m->disk_ops->close(m->disk_ctx, &v->disks[i]->source);

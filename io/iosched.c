@@ -14,9 +14,7 @@
 #define PASS_BYTES (256u << 10)
 #define EPOCH_MIN 32u /* ended requests before the depth is looked at */
 #define EPOCH_MS 100u
-#define DEPTH_DEFAULT 64u
 #define LIMIT_SLACK_MS 10u /* docs/io-scheduling.md: above a few service times of a slow disk, 1 % of a second */
-#define BURST_DEFAULT 2u
 
 static uint64_t now_of(const struct iosched *s)
 {
@@ -31,7 +29,7 @@ static uint64_t ms(const struct iosched *s, uint64_t n)
 
 void iosched_settings_init(struct iosched_settings *set)
 {
-	*set = (struct iosched_settings){.depth_max = DEPTH_DEFAULT, .burst = BURST_DEFAULT};
+	*set = (struct iosched_settings){.depth_max = IOSCHED_DEPTH_DEFAULT, .burst = IOSCHED_BURST_DEFAULT};
 }
 
 static void next_turn(struct timer *t, uint64_t now)
@@ -42,7 +40,7 @@ static void next_turn(struct timer *t, uint64_t now)
 
 void iosched_init(struct iosched *s, const struct iosched_config *cfg)
 {
-	*s = (struct iosched){.cfg = *cfg, .told = TIMERQ_NEVER, .depth = DEPTH_DEFAULT};
+	*s = (struct iosched){.cfg = *cfg, .told = TIMERQ_NEVER, .depth = IOSCHED_DEPTH_DEFAULT};
 	lock_init(&s->lock, LOCK_IO);
 	iosched_settings_init(&s->settings);
 	s->mclock_cfg = (struct mclock_config){.hz = cfg->clock->hz,
@@ -438,11 +436,11 @@ enum status iosched_set(struct iosched *s, const struct iosched_settings *set, s
 {
 	if (set->depth_max == 0 || set->depth_max > IOSCHED_DEPTH_MAX)
 		return fail(err, ST_INVALID, "depth_max is %u, it can be 1 to %u", set->depth_max, IOSCHED_DEPTH_MAX);
-	if (set->latency_ns > 60000000000ull)
+	if (set->latency_ns > IOSCHED_LATENCY_MAX_NS)
 		return fail(err, ST_INVALID, "a latency of %llu ns is more than a minute",
 			    (unsigned long long)set->latency_ns);
-	if (set->burst > 1000)
-		return fail(err, ST_INVALID, "burst is %u requests, it can be 1000 at most", set->burst);
+	if (set->burst > IOSCHED_BURST_MAX)
+		return fail(err, ST_INVALID, "burst is %u requests, it can be %u at most", set->burst, IOSCHED_BURST_MAX);
 	iosched_enter(s);
 	s->settings = *set;
 	s->mclock_cfg.burst = set->burst;

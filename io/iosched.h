@@ -28,6 +28,10 @@
 #include "lib/timerq.h"
 
 #define IOSCHED_DEPTH_MAX 256u /* requests at the device */
+#define IOSCHED_DEPTH_DEFAULT 64u
+#define IOSCHED_LATENCY_MAX_NS 60000000000ull
+#define IOSCHED_BURST_DEFAULT 2u
+#define IOSCHED_BURST_MAX 1000u
 #define IOSCHED_TIMERS_MAX 8u  /* ours and those of the domain's devices */
 #define IOSCHED_LATENCY_BUCKETS 32u
 

@@ -223,6 +223,8 @@ uint32_t virtio_balloon_actual(const struct virtio_balloon *b)
 void virtio_balloon_ask(struct virtio_balloon *b)
 {
 	lock_acquire(&b->device.lock);
+	if (b->stats_held) /* while the buffer was here the driver was not to kick: now it is */
+		virtio_resume(&b->device, VIRTIO_BALLOON_STATSQ);
 	ask(b);
 	lock_release(&b->device.lock);
 }

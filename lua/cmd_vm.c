@@ -335,16 +335,41 @@ static enum status decode_config(struct control *c, const struct command_args *a
 	return st;
 }
 
-static enum status define_decode_args(struct control *c, struct command_args *a, struct failure *f)
+/* ---- what is being defined: 16 definitions are too much to keep a place for ---- */
+
+#define PENDING_BYTES (DEFINE_MAX * sizeof(struct vm_config))
+#define PENDING_ORDER (bit_highest(PENDING_BYTES - 1) + 1 - PAGE_SHIFT)
+
+static enum status take_pending(struct control *c, struct error *err)
+{
+	unsigned long masked = control_mask(c);
+	hfn_t frame;
+	enum status st = memmgr_alloc(c->cfg.machine->mm, PENDING_ORDER, &frame);
+
+	control_unmask(c, masked);
+	if (st != ST_OK)
+		return fail(err, st, "there is no memory for a definition");
+	c->pending = memmgr_va(c->cfg.machine->mm, frame);
+	c->pending_max = DEFINE_MAX;
+	c->pending_count = 0;
+	return ST_OK;
+}
+
+static void give_pending(struct control *c)
+{
+	unsigned long masked = control_mask(c);
+
+	memmgr_free(c->cfg.machine->mm, memmgr_hfn(c->cfg.machine->mm, c->pending), PENDING_ORDER);
+	control_unmask(c, masked);
+	c->pending = NULL;
+	c->pending_max = c->pending_count = 0;
+}
+
+static enum status decode_all(struct control *c, const struct command_args *a, struct failure *f)
 {
 	char origin[VM_PATH_MAX];
 	enum status st;
 
-	c->pending_count = 0;
-	if (a->text.given == a->config.given)
-		return fail(&f->error, ST_INVALID, "define needs either text, or name and config");
-	if (a->config.given != a->name.given)
-		return fail(&f->error, ST_INVALID, "define takes name together with config");
 	if (a->config.given)
 		return decode_config(c, a, f);
 	copy_origin(&a->origin, "define", origin);
@@ -355,14 +380,33 @@ static enum status define_decode_args(struct control *c, struct command_args *a,
 	return st;
 }
 
+static enum status define_decode_args(struct control *c, struct command_args *a, struct failure *f)
+{
+	enum status st;
+
+	if (a->text.given == a->config.given)
+		return fail(&f->error, ST_INVALID, "define needs either text, or name and config");
+	if (a->config.given != a->name.given)
+		return fail(&f->error, ST_INVALID, "define takes name together with config");
+	st = take_pending(c, &f->error);
+	if (st != ST_OK)
+		return st;
+	st = decode_all(c, a, f);
+	if (st != ST_OK)
+		give_pending(c);
+	return st;
+}
+
 static enum status define_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
 	enum status st = vm_apply_definitions(c, c->pending, c->pending_count, &f->error);
 	struct cbor_mark list;
 
 	(void)a;
-	if (st != ST_OK)
+	if (st != ST_OK) {
+		give_pending(c);
 		return st;
+	}
 	cbor_put_text(w, "vms");
 	list = cbor_open(w);
 	for (unsigned i = 0; i < c->pending_count; i++) {
@@ -376,6 +420,7 @@ static enum status define_apply(struct control *c, struct command_args *a, struc
 			 vm->config.origin[0] ? vm->config.origin : "by request");
 	}
 	cbor_close_array(w, list);
+	give_pending(c);
 	return ST_OK;
 }
 

@@ -10,6 +10,7 @@
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "lua/change.h"
 #include "lua/control_internal.h"
 #include "lua/volumes.h"
 
@@ -330,7 +331,7 @@ static enum status delete_apply(struct control *c, struct command_args *a, struc
 		return st;
 	if (v.kind == VOLUME_LAYER)
 		return begin(c, a, STORAGE_DELETE, w, f);
-	st = storage_remove(c->cfg.machine->storage, v.name, &f->error);
+	st = volumes_remove(c, v.name, &f->error);
 	if (st == ST_OK)
 		log_info("volume %s: deleted", v.name);
 	return st == ST_DENIED ? ST_BAD_STATE : st; /* denied is for roles */
@@ -369,51 +370,66 @@ static enum status format_apply(struct control *c, struct command_args *a, struc
 
 /* ---- set ---- */
 
-/* What the request asks for above what there is. */
-static enum status read_settings(struct control *c, const struct command_args *a, struct storage_info *v,
-				 struct iosched_settings *out, struct failure *f)
-{
-	enum status st = find(c, a, v, f);
+#define SETTINGS 3u
 
-	if (st != ST_OK)
-		return st;
-	if (!a->depth_max.given && !a->latency_ns.given && !a->burst.given)
+/* Settings of the tree, as an operator's for good: the numbers that the request has. */
+static enum status read_settings(struct control *c, const struct command_args *a, struct setting_change changes[SETTINGS],
+				 unsigned *count, struct failure *f)
+{
+	const struct { const char *name; const struct arg_number *arg; } rows[SETTINGS] = {
+		{"depth_max", &a->depth_max}, {"latency", &a->latency_ns}, {"burst", &a->burst},
+	};
+	struct storage_info v;
+	unsigned place = 0;
+	enum status st = find(c, a, &v, f);
+
+	*count = 0;
+	if (st == ST_OK)
+		st = storage_domain_of(c->cfg.machine->storage, v.name, &place, &f->error);
+	for (unsigned i = 0; i < SETTINGS && st == ST_OK; i++) {
+		struct setting_change *change = &changes[*count];
+
+		if (!rows[i].arg->given)
+			continue;
+		*change = (struct setting_change){
+			.item = {.table = tree_domain_knobs(c, place)}, .value = rows[i].arg->value, .origin = ORIGIN_OPERATOR,
+		};
+		while (strcmp(item_knob(&change->item)->name, rows[i].name) != 0)
+			change->item.row++;
+		++*count;
+		st = settings_check(c, change, &f->error);
+	}
+	if (st == ST_OK && *count == 0)
 		return fail(&f->error, ST_INVALID, "set needs one of depth_max, latency_ns and burst");
-	if (a->depth_max.value > UINT32_MAX || a->burst.value > UINT32_MAX)
-		return fail(&f->error, ST_INVALID, "%s is too large", a->burst.value > UINT32_MAX ? "burst" : "depth_max");
-	st = storage_get_settings(c->cfg.machine->storage, v->name, out, &f->error);
-	if (a->depth_max.given)
-		out->depth_max = (uint32_t)a->depth_max.value;
-	if (a->latency_ns.given)
-		out->latency_ns = a->latency_ns.value;
-	if (a->burst.given)
-		out->burst = (uint32_t)a->burst.value;
-	return st;
+	return st == ST_OK ? settings_check_room(c, changes, *count, &f->error) : st;
 }
 
 static enum status set_decode(struct control *c, struct command_args *a, struct failure *f)
 {
-	struct iosched_settings set;
-	struct storage_info v;
+	struct setting_change changes[SETTINGS];
+	unsigned count;
 
 	audit_on(c, a->volume.text, a->volume.len);
-	return read_settings(c, a, &v, &set, f);
+	return read_settings(c, a, changes, &count, f);
 }
 
 static enum status set_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
+	struct setting_change changes[SETTINGS];
 	struct iosched_settings set;
 	struct storage_info v;
-	enum status st = read_settings(c, a, &v, &set, f);
+	unsigned count;
+	enum status st = read_settings(c, a, changes, &count, f);
 
+	for (unsigned i = 0; i < count && st == ST_OK; i++)
+		change_apply(c, &changes[i]);
 	if (st == ST_OK)
-		st = storage_set_settings(c->cfg.machine->storage, v.name, &set, &f->error);
-	if (st != ST_OK)
-		return st;
-	log_info("volume %s: its domain has at most %u requests at the device, %llu ns aimed at, bursts of %u", v.name,
-		 set.depth_max, (unsigned long long)set.latency_ns, set.burst);
-	put_settings(&set, w);
-	return ST_OK;
+		st = find(c, a, &v, f);
+	if (st == ST_OK)
+		st = storage_get_settings(c->cfg.machine->storage, v.name, &set, &f->error);
+	if (st == ST_OK)
+		put_settings(&set, w);
+	return st;
 }
 
 /* ---- jobs ---- */

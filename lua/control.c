@@ -53,8 +53,6 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	cfg->machine->fault_ctx = c;
 	settings_init(c);
 	host_alarm_init(&c->wake_alarm, on_time);
-	c->pending = c->own_pending;
-	c->pending_max = DEFINE_MAX;
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
 	keystore_load(c);
 	audit_init(c);

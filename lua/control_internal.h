@@ -150,8 +150,7 @@ struct control {
 	bool collect;                       /* vm{} collects into pending[] */
 	bool planning;                      /* and set{} into the plan: generation.c */
 	bool booting;                       /* a generation that is kept is brought up */
-	struct vm_config own_pending[DEFINE_MAX];
-	struct vm_config *pending;          /* those, or a plan's */
+	struct vm_config *pending;          /* of a definition while it is taken, or of a plan; else NULL */
 	unsigned pending_max;
 	unsigned pending_count;
 	char unfinished[ERROR_TEXT_MAX];    /* a vm "name" that still wants its table */

@@ -346,9 +346,8 @@ static enum status collect(struct control *c, const char *origin, const char *te
 	c->collect = false;
 	c->planning = false;
 	genplan.wanted_count = c->pending_count;
-	c->pending = c->own_pending;
-	c->pending_max = DEFINE_MAX;
-	c->pending_count = 0;
+	c->pending = NULL;
+	c->pending_max = c->pending_count = 0;
 	return st;
 }
 

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "guest/storage.h"
 #include "guest/vm_disk.h"
 #include "lib/addr.h"
 #include "lib/bits.h"
@@ -19,6 +20,7 @@
 #include "lua/hint.h"
 
 #define TABLES_EACH 2u /* of a VM and of a disk: counters and knobs */
+#define DOMAIN_TABLES 2u
 #define POOL_TABLES 3u /* and two tables of knobs */
 #define VM_TABLES (TABLES_EACH * (1 + VM_DISKS_MAX))
 #define DISKS ".disk." /* between the name of a VM and that of its disk */
@@ -70,11 +72,13 @@ static unsigned fixed_tables(const struct control *c)
 
 static unsigned table_count(const struct control *c)
 {
-	return fixed_tables(c) + VM_TABLES * VMS_MAX + POOL_TABLES * POOL_IDS;
+	return fixed_tables(c) + VM_TABLES * VMS_MAX + POOL_TABLES * POOL_IDS + STORAGE_VOLUMES_MAX +
+	       DOMAIN_TABLES * STORAGE_DOMAINS_MAX;
 }
 
-_Static_assert(VMS_MAX < BIT(TREE_OWNER_DISK_SHIFT) && VM_DISKS_MAX < TREE_OWNER_POOL >> TREE_OWNER_DISK_SHIFT,
-	       "tree_owner() has place for both");
+_Static_assert(VMS_MAX < BIT(TREE_OWNER_DISK_SHIFT) && VM_DISKS_MAX < TREE_OWNER_VOLUME >> TREE_OWNER_DISK_SHIFT &&
+	       STORAGE_VOLUMES_MAX < TREE_OWNER_VOLUME && STORAGE_DOMAINS_MAX < TREE_OWNER_VOLUME,
+	       "tree_owner() has place for all");
 
 static struct tree_table disk_counters(struct vm *vm, unsigned index)
 {
@@ -134,6 +138,52 @@ static bool pool_table(struct control *c, unsigned i, struct tree_table *out)
 	return true;
 }
 
+static bool volume_table(struct control *c, unsigned place, struct tree_table *out)
+{
+	struct storage *s = c->cfg.machine->storage;
+	struct storage_volume *v = s ? storage_volume_at(s, place) : NULL;
+
+	if (!v)
+		return false;
+	*out = (struct tree_table){.counters = &storage_volume_counters, .object = v, .volume = place + 1};
+	return true;
+}
+
+struct tree_table tree_domain_knobs(struct control *c, unsigned place)
+{
+	return (struct tree_table){
+		.knobs = &storage_domain_knobs, .object = storage_domain_at(c->cfg.machine->storage, place),
+		.domain = place + 1,
+	};
+}
+
+static bool domain_table(struct control *c, unsigned i, struct tree_table *out)
+{
+	struct storage *s = c->cfg.machine->storage;
+	unsigned place = i / DOMAIN_TABLES;
+
+	if (!s || !storage_domain_at(s, place))
+		return false;
+	*out = tree_domain_knobs(c, place);
+	if (i % DOMAIN_TABLES)
+		return true;
+	out->knobs = NULL;
+	out->counters = &storage_domain_counters;
+	return true;
+}
+
+/* Of the tables behind the machine's own. */
+static bool owned_table(struct control *c, unsigned i, struct tree_table *out)
+{
+	if (i < VM_TABLES * VMS_MAX)
+		return vm_table(c, i, out);
+	i -= VM_TABLES * VMS_MAX;
+	if (i < POOL_TABLES * POOL_IDS)
+		return pool_table(c, i, out);
+	i -= POOL_TABLES * POOL_IDS;
+	return i < STORAGE_VOLUMES_MAX ? volume_table(c, i, out) : domain_table(c, i - STORAGE_VOLUMES_MAX, out);
+}
+
 /* Table @i; false when there is none of that number now. */
 static bool table_at(struct control *c, unsigned i, struct tree_table *out)
 {
@@ -151,8 +201,7 @@ static bool table_at(struct control *c, unsigned i, struct tree_table *out)
 		*out = (struct tree_table){.knobs = c->cfg.knobs[i].table, .object = c->cfg.knobs[i].object};
 		return true;
 	}
-	i -= c->cfg.knob_count;
-	return i < VM_TABLES * VMS_MAX ? vm_table(c, i, out) : pool_table(c, i - VM_TABLES * VMS_MAX, out);
+	return owned_table(c, i - c->cfg.knob_count, out);
 }
 
 static size_t row_count(const struct tree_table *t)
@@ -187,7 +236,8 @@ bool tree_kind(struct control *c, unsigned i, struct tree_table *out)
 		{.counters = &vm_counters}, {.knobs = &vm_knobs}, {.counters = &vm_disk_counters},
 		{.knobs = &vm_disk_knobs[VM_DISK_IOPS]}, {.knobs = &vm_disk_knobs[VM_DISK_BYTES]},
 		{.counters = &pool_counters}, {.knobs = &pool_knobs}, {.knobs = &pool_io_knobs[VM_DISK_IOPS]},
-		{.knobs = &pool_io_knobs[VM_DISK_BYTES]},
+		{.knobs = &pool_io_knobs[VM_DISK_BYTES]}, {.counters = &storage_volume_counters},
+		{.counters = &storage_domain_counters}, {.knobs = &storage_domain_knobs},
 	};
 	unsigned fixed = fixed_tables(c);
 
@@ -242,9 +292,13 @@ bool tree_next(struct control *c, uint32_t *cursor, struct tree_item *out)
 
 /* ---- names ---- */
 
-/* Of the VM or the pool; "": the machine. */
+/* Of the VM, the pool, the volume or the domain; "": the machine. */
 static const char *owner_name(const struct tree_table *t)
 {
+	if (t->volume)
+		return storage_volume_name(t->object);
+	if (t->domain)
+		return storage_domain_name(t->object);
 	return t->vm ? t->vm->config.name : t->pool ? t->pool->config.name : "";
 }
 
@@ -262,6 +316,10 @@ const char *tree_instance(const struct tree_table *t, char out[TREE_INSTANCE_MAX
 
 unsigned tree_owner(const struct tree_table *t)
 {
+	if (t->volume)
+		return TREE_OWNER_VOLUME | (t->volume - 1);
+	if (t->domain)
+		return TREE_OWNER_DOMAIN | (t->domain - 1);
 	return t->vm ? t->disk << TREE_OWNER_DISK_SHIFT | t->vm->id : t->pool ? TREE_OWNER_POOL | t->pool->id : 0;
 }
 
@@ -493,6 +551,27 @@ static enum status unknown_pool(struct control *c, const char *path, struct erro
 	return fail(err, ST_NOT_FOUND, "%s: there is no pool called %s%s", path, word, advice);
 }
 
+/* Likewise of a volume or a domain. */
+static enum status unknown_storage(struct control *c, const char *path, bool volume, struct error *err)
+{
+	struct storage *s = c->cfg.machine->storage;
+	const char *place = volume ? "volume." : "domain.";
+	struct names names = {.count = 0};
+	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
+
+	first_word(path, place, word);
+	for (unsigned i = 0; s && i < STORAGE_VOLUMES_MAX && names.count < NAMES_MAX; i++) {
+		struct storage_volume *v = volume ? storage_volume_at(s, i) : NULL;
+		struct storage_domain *d = volume ? NULL : storage_domain_at(s, i);
+
+		if (v || d)
+			names.name[names.count++] = v ? storage_volume_name(v) : storage_domain_name(d);
+	}
+	hint_nearest(word, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	return fail(err, ST_NOT_FOUND, "%s: %s %s%s", path,
+		    volume ? "nobody uses a volume called" : "storage has no domain called", word, advice);
+}
+
 /* True when some name is below @path. */
 static bool is_place(struct control *c, const char *path, size_t len)
 {
@@ -544,6 +623,8 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 		return unknown_vm(c, clean, err);
 	if (place_len == 0 && starts_with(clean, "pool."))
 		return unknown_pool(c, clean, err);
+	if (place_len == 0 && (starts_with(clean, "volume.") || starts_with(clean, "domain.")))
+		return unknown_storage(c, clean, starts_with(clean, "volume."), err);
 	if (place_len == 0)
 		add_places(c, &names);
 	place[0] = '\0';
@@ -619,6 +700,23 @@ static bool find_in_pools(struct control *c, const char *path, size_t len, struc
 	return false;
 }
 
+/* Among volumes and domains. */
+static bool find_in_storage(struct control *c, const char *path, size_t len, struct tree_item *out)
+{
+	const char *volume = after(path, len, storage_volume_counters.group);
+	const char *domain = after(path, len, storage_domain_counters.group);
+	struct tree_table t;
+
+	for (unsigned i = 0; volume && i < STORAGE_VOLUMES_MAX; i++)
+		if (volume_table(c, i, &t) && find_in(&t, NULL, volume, len - (size_t)(volume - path), out))
+			return true;
+	for (unsigned i = 0; domain && i < STORAGE_DOMAINS_MAX; i++)
+		if (domain_table(c, i * DOMAIN_TABLES, &t) &&
+		    find_in(&t, &storage_domain_knobs, domain, len - (size_t)(domain - path), out))
+			return true;
+	return false;
+}
+
 enum status tree_find(struct control *c, const char *path, size_t len, struct tree_item *out, struct error *err)
 {
 	struct tree_table t;
@@ -630,7 +728,7 @@ enum status tree_find(struct control *c, const char *path, size_t len, struct tr
 		if (rest && find_row(&t, rest, len - (size_t)(rest - path), out))
 			return ST_OK;
 	}
-	if (find_in_vms(c, path, len, out) || find_in_pools(c, path, len, out))
+	if (find_in_vms(c, path, len, out) || find_in_pools(c, path, len, out) || find_in_storage(c, path, len, out))
 		return ST_OK;
 	return unknown(c, path, len, err);
 }

@@ -6,7 +6,7 @@
  *	host.mem.free    control.frames    vm.alpha.cpu.used    vm.alpha.exits_by_kind.hlt
  *
  * A VM's are below vm.NAME, those of its disks below vm.NAME.disk.DISK, a pool's
- * below pool.NAME. Nothing is stored here: a name is looked up in the tables, and a
+ * below pool.NAME, of storage below volume.NAME and domain.NAME. Nothing is stored here: a name is looked up in the tables, and a
  * walk goes through them in their order, by a cursor that any number of changes in
  * between leaves usable. docs/knobs.md lists what there is.
  */
@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "guest/config.h"
+#include "io/volume.h"
 #include "lib/counter.h"
 #include "lib/error.h"
 #include "lib/knob.h"
@@ -36,17 +37,24 @@ struct tree_table {
 	struct vm *vm;     /* whose it is; both NULL: of the machine */
 	struct pool *pool;
 	unsigned disk;     /* of the VM's disks, from 1 on; 0: of none */
+	unsigned volume, domain; /* of storage: their places, from 1 on; 0: of none */
 };
 
-#define TREE_INSTANCE_MAX (VM_NAME_MAX + VM_DISK_NAME_MAX)
-/* The name of the VM or pool whose table it is, "VM/DISK" of a disk's; "": the machine's. Returns @out. */
+#define TREE_INSTANCE_MAX VOLUME_NAME_MAX
+/* The name of the VM, pool, volume or domain whose table it is, "VM/DISK" of a disk's; "": the machine's. Returns @out. */
 const char *tree_instance(const struct tree_table *t, char out[TREE_INSTANCE_MAX]);
-/* Tells the VMs, their disks and the pools that there are apart; 0: the machine. */
+/* Tells the VMs, their disks, pools, volumes and domains that there are apart; 0: the machine. */
 unsigned tree_owner(const struct tree_table *t);
 #define TREE_OWNER_POOL 0x8000u
+#define TREE_OWNER_DOMAIN 0x4000u
+#define TREE_OWNER_VOLUME 0x2000u
+#define TREE_OWNER_OTHERS (TREE_OWNER_POOL | TREE_OWNER_DOMAIN | TREE_OWNER_VOLUME) /* all that are no VM's */
 #define TREE_OWNER_DISK_SHIFT 8 /* below it the VM */
 /* The knobs of disk @index of @vm. */
 struct tree_table tree_disk_knobs(struct vm *vm, unsigned index);
+
+/* The knobs of the domain at @place, which is there. */
+struct tree_table tree_domain_knobs(struct control *c, unsigned place);
 
 /* One counter (one of its values, when it has many) or one knob. */
 struct tree_item {

@@ -170,7 +170,7 @@ void settings_redefining(struct control *c, const struct vm *vm, const struct vm
 		struct setting_entry *e = &s->entries[i];
 		unsigned disk = e->owner >> TREE_OWNER_DISK_SHIFT, at;
 
-		if (e->owner & TREE_OWNER_POOL || disk == 0 || e->owner != disk_owner(vm, disk - 1)) {
+		if (e->owner & TREE_OWNER_OTHERS || disk == 0 || e->owner != disk_owner(vm, disk - 1)) {
 			i++;
 			continue;
 		}
@@ -317,7 +317,7 @@ void settings_pool_redefined(struct control *c, struct pool *p)
 static bool is_of(unsigned entry, unsigned owner)
 {
 	return entry == owner ||
-	       (!(entry & TREE_OWNER_POOL) && (entry & (BIT(TREE_OWNER_DISK_SHIFT) - 1)) == owner);
+	       (!(entry & TREE_OWNER_OTHERS) && (entry & (BIT(TREE_OWNER_DISK_SHIFT) - 1)) == owner);
 }
 
 void settings_forget(struct control *c, unsigned owner)

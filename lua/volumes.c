@@ -280,11 +280,24 @@ enum status volumes_want(struct control *c, const struct volume_config *cfg, boo
 	return explain(cfg, st, &why, err);
 }
 
+enum status volumes_remove(struct control *c, const char *name, struct error *err)
+{
+	struct storage *s = c->cfg.machine->storage;
+	unsigned place = 0;
+	enum status st = storage_domain_of(s, name, &place, err);
+
+	if (st == ST_OK)
+		st = storage_remove(s, name, err);
+	if (st == ST_OK && !storage_domain_at(s, place))
+		settings_forget(c, TREE_OWNER_DOMAIN | place);
+	return st;
+}
+
 void volumes_undo(struct control *c, const struct volume_config *cfg)
 {
 	struct error err;
 
-	if (storage_remove(c->cfg.machine->storage, cfg->name, &err) != ST_OK)
+	if (volumes_remove(c, cfg->name, &err) != ST_OK)
 		log_error("volume %s: cannot be taken back: %s", cfg->name, err.text);
 }
 

@@ -47,6 +47,10 @@ MUST_CHECK enum status volumes_create(struct control *c, const struct volume_con
  * new numbers. *made: there is something that volumes_undo() can take back.
  */
 MUST_CHECK enum status volumes_want(struct control *c, const struct volume_config *cfg, bool *made, struct error *err);
+/*
+ * A volume that no layer is, with what was set for its domain when that goes with it. As storage_remove().
+ */
+MUST_CHECK enum status volumes_remove(struct control *c, const char *name, struct error *err);
 void volumes_undo(struct control *c, const struct volume_config *cfg);
 /* ST_UNSUPPORTED with the sentence for a machine that has none. */
 MUST_CHECK enum status volumes_storage(struct control *c, struct storage **out, struct error *err);

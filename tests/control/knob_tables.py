@@ -35,7 +35,7 @@ def shown(value, unit):
 def place(group):
     if group == "vm.disk":
         return "vm.NAME.disk.DISK"
-    return group + ".NAME" if group in ("vm", "pool") else group
+    return group + ".NAME" if group in ("vm", "pool", "volume", "domain") else group
 
 
 def counters(declarations):

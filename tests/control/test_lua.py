@@ -144,7 +144,7 @@ def test_the_prompt_recovers_from_a_lack_of_memory(host):
     """A deep stack leaves what is free in pieces: then the prompt begins anew, and says so. Else its variables stay."""
     machine = host()
     need = "#('0123456789abcdef'):rep(6144), kept"
-    short = "not enough memory for the script: it has 303 KiB"
+    short = "not enough memory for the script: it has 352 KiB"
     assert lua(machine, "kept = 'here'") == ("", 0)
     assert lua(machine, "local s = 'x' while true do s = s .. s end") == (short + "\n", 1)
     assert lua(machine, need) == ("98304\nhere\n", 0)

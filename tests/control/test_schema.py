@@ -79,6 +79,7 @@ def test_no_rule_is_a_dead_letter(host):
         (WRITE, 72, 2, {"name": "a", "last": 100, "credit": 60}), (WRITE, 72, 2, {"id": 2, "from": 0}),
         (WRITE, 65, 2, {"name": "b"}),
         (WRITE, 72, 4, {"name": "a", "data": b"q"}), (READ, 72, 0, {"after": 0}),
+        (WRITE, 72, 5, {"name": "a", "columns": 80, "rows": 25}),
         (READ, 72, 1, {"id": 1, "from": 0, "max": 5, "text": True}), (READ, 72, 1, {"name": "corbel", "last": 10}),
         (READ, 65, 0, {"after": 0, "max": 1}), (READ, 65, 7, {"id": 1}), (READ, 65, 9, {"id": 2, "offset": 0}),
         (WRITE, 65, 1, {"text": vm("c"), "origin": "x"}),

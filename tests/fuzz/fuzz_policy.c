@@ -110,7 +110,7 @@ static void check_idle(void)
 {
 	struct error why;
 
-	if (c()->planning || c()->collect || c()->booting || c()->policy.running || c()->pending != c()->own_pending)
+	if (c()->planning || c()->collect || c()->booting || c()->policy.running || c()->pending)
 		abort();
 	for (unsigned i = 0; i < SCRIPTS_MAX; i++)
 		if (c()->policy.scripts[i].state == SCRIPT_LOADING)
