@@ -23,7 +23,7 @@ COMMANDS = {
                                   "cancel".split()))),
     70: ("policy", dict(enumerate("scripts hooks plan apply run stop generations rollback".split()))),
     71: ("events", dict(enumerate("read attach detach kinds".split()))),
-    72: ("console", dict(enumerate("list read attach detach input".split()))),
+    72: ("console", dict(enumerate("list read attach detach input size".split()))),
     74: ("inspect", dict(enumerate("host check".split()))),
     77: ("store", dict(enumerate("list info delete format".split()))),
     76: ("tree", dict(enumerate("list get set unset why describe values".split()))),
