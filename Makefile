@@ -330,8 +330,7 @@ image: $(B)/corbel.img ## a bootable disk with GRUB, the ELF and the store, $(B)
 MODEL_CPU ?= corei7_icelake_u
 MEGS ?= 512
 CPUS ?= 1
-# the emulator's virtual interrupts go wrong with several CPUs (docs/testing.md)
-CMDLINE ?= $(if $(filter-out 1,$(CPUS)),novid)
+CMDLINE ?=
 STORE ?=
 SECONDS ?= 20
 PORT ?= 18892

@@ -74,6 +74,16 @@ static inline int highest(const struct vlapic *l, uint32_t base, uint8_t words)
 int vlapic_highest_irr(const struct vlapic *l) { return highest(l, APIC_REG_IRR, l->irr_words); }
 int vlapic_highest_isr(const struct vlapic *l) { return highest(l, APIC_REG_ISR, l->isr_words); }
 
+bool vlapic_others_wait(const struct vlapic *l, uint8_t vector)
+{
+	uint32_t others = vlapic_reg(l, word_reg(APIC_REG_IRR, vector >> 5)) & ~(1u << (vector & 31));
+
+	for (unsigned word = 0; word < WORDS; word++)
+		if (word != vector >> 5)
+			others |= vlapic_reg(l, word_reg(APIC_REG_IRR, word));
+	return others != 0;
+}
+
 /* ---- priority ---- */
 
 uint8_t vlapic_ppr(const struct vlapic *l)
@@ -103,6 +113,15 @@ void vlapic_accept(struct vlapic *l, uint8_t vector)
 	ASSERT(vector_test(l, APIC_REG_IRR, vector));
 	vector_clear(l, APIC_REG_IRR, &l->irr_words, vector);
 	vector_set(l, APIC_REG_ISR, &l->isr_words, vector);
+}
+
+bool vlapic_unaccept(struct vlapic *l, uint8_t vector)
+{
+	if (!vector_test(l, APIC_REG_ISR, vector))
+		return false;
+	vector_clear(l, APIC_REG_ISR, &l->isr_words, vector);
+	vector_set(l, APIC_REG_IRR, &l->irr_words, vector);
+	return true;
 }
 
 int vlapic_take(struct vlapic *l)

@@ -137,12 +137,16 @@ bool vlapic_listens(const struct vlapic *l);
 /* Highest requested / in-service vector, -1 for none. */
 int vlapic_highest_irr(const struct vlapic *l);
 int vlapic_highest_isr(const struct vlapic *l);
+/* Is anything requested besides @vector? */
+bool vlapic_others_wait(const struct vlapic *l, uint8_t vector);
 /* Processor priority: task priority or the class in service, whichever is higher (SDM 11.8.3.1). */
 uint8_t vlapic_ppr(const struct vlapic *l);
 /* Highest requested vector if its class is above the processor priority, else -1 (also when software-disabled). */
 int vlapic_deliverable(const struct vlapic *l);
-/* Moves @vector from requested to in service: it is being delivered (engines without virtual interrupts). */
+/* Moves @vector from requested to in service: it is being delivered by injection. */
 void vlapic_accept(struct vlapic *l, uint8_t vector);
+/* The reverse: it was not delivered after all. False: it is not in service. */
+bool vlapic_unaccept(struct vlapic *l, uint8_t vector);
 /* Both at once for the highest deliverable vector: that, or -1. */
 int vlapic_take(struct vlapic *l);
 /* EOI by register write; @hw_vector >= 0: the engine has done the EOI of that vector, only the IO-APIC is to be told.

@@ -136,12 +136,14 @@ bool vmx_interrupt_due(struct vcpu *vcpu) { return outranks(hw_of(vcpu)); }
 /*
  * The window of event_hold_virtual_interrupt() closes. If it opened, IF is set and nothing shadows: what was held
  * back is delivered by the next entry, and needs no holding any more unless something is staged before it, which
- * comes with another vmx_sync_apic().
+ * comes with another vmx_sync_apic(), or another waits behind it.
  */
 static void end_hold(struct vmx_vcpu *hw)
 {
+	unsigned rvi = STATUS_RVI(vmcs_read16(VMCS_GUEST_INTERRUPT_STATUS));
+
 	hw->window_quirk = false;
-	if (hw->vcpu->exit.kind == EXIT_IRQ_WINDOW && !is_staged() && outranks(hw))
+	if (hw->vcpu->exit.kind == EXIT_IRQ_WINDOW && !is_staged() && outranks(hw) && !vlapic_others_wait(&hw->vcpu->lapic, rvi))
 		drop_work(hw, WORK_RVI);
 }
 
@@ -177,27 +179,87 @@ bool vmx_offer_interrupt(struct vcpu *vcpu)
 	return false;
 }
 
+/* ---- virtual interrupts that wait ---- */
+
+static void set_eoi_exit(struct vmx_vcpu *hw, unsigned vector, bool on)
+{
+	unsigned i = vector / 64;
+
+	hw->eoi_exits[i] = (hw->eoi_exits[i] & ~BIT(vector % 64)) | (on ? BIT(vector % 64) : 0);
+	vmwrite(VMCS_EOI_EXIT_BITMAP_0 + 2 * i, hw->eoi_exits[i]);
+}
+
+/* The end of @vector exits, and that of the one before no longer, unless they do anyway. 0: none. */
+static void watch_eoi(struct vmx_vcpu *hw, unsigned vector)
+{
+	if (vector == hw->eoi_watched)
+		return;
+	if (hw->eoi_watched)
+		set_eoi_exit(hw, hw->eoi_watched, false);
+	hw->eoi_watched = 0;
+	if (!vector || (hw->eoi_exits[vector / 64] & BIT(vector % 64)))
+		return;
+	hw->eoi_watched = (uint8_t)vector;
+	set_eoi_exit(hw, vector, true);
+}
+
+/* As the processor would deliver it, but by the entry's injection, which an interrupt window does not suppress. */
+static void inject_virtual(struct vmx_vcpu *hw, unsigned vector)
+{
+	struct vlapic *l = &hw->vcpu->lapic;
+
+	vlapic_accept(l, (uint8_t)vector);
+	vmcs_write16(VMCS_GUEST_INTERRUPT_STATUS,
+		     (uint16_t)(vector << STATUS_SVI_SHIFT | (unsigned)vlapic_highest_irr(l)));
+	vmx_inject_interrupt(hw->vcpu, (uint8_t)vector);
+}
+
 /*
- * A virtual interrupt waits for IF in a guest that is about to run with IF clear.
- * The emulator would deliver it there as soon as a physical interrupt arrives, so
+ * True: a window holds @rvi back. If it can be delivered at once, the processor does so as the guest is entered, and
+ * none is needed; but others behind it would then wait for the end of a handler that runs with interrupts off. If it
+ * waits for the end of one in service, interrupts being on, it is looked at again when that ends.
+ */
+static bool needs_window(struct vmx_vcpu *hw, unsigned rvi, unsigned svi)
+{
+	bool open = (vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
+		    !(vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & SHADOW) && !is_staged();
+	bool first = outranks(hw);
+
+	watch_eoi(hw, open && !first && svi >> 4 >= rvi >> 4 ? svi : 0);
+	if (!open)
+		return true;
+	if (!first || !vlapic_others_wait(&hw->vcpu->lapic, rvi))
+		return false;
+	inject_virtual(hw, rvi);
+	return true;
+}
+
+/*
+ * A virtual interrupt waits in a guest that is about to run. The emulator would
+ * deliver it in spite of IF being clear as soon as a physical interrupt arrives, so
  * an interrupt window holds it back: with that control set nothing is delivered
  * virtually, and the exit comes when the guest sets IF.
  */
 void event_hold_virtual_interrupt(struct vmx_vcpu *hw)
 {
-	bool waiting = STATUS_RVI(vmcs_read16(VMCS_GUEST_INTERRUPT_STATUS)) != 0;
-	bool masked = !(vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
+	uint16_t status = vmcs_read16(VMCS_GUEST_INTERRUPT_STATUS);
+	unsigned rvi = STATUS_RVI(status);
 
-	if (!waiting)
+	hw->window_quirk = false;
+	if (!rvi) {
+		watch_eoi(hw, 0);
 		drop_work(hw, WORK_RVI);
-	else
+	} else {
 		event_settle_shadow(hw->vcpu);
-	hw->window_quirk = waiting && masked && vmx.host->held_interrupt_quirk;
+		if (vmx.host->held_interrupt_quirk)
+			hw->window_quirk = needs_window(hw, rvi, status >> STATUS_SVI_SHIFT);
+	}
 	update_proc(hw, PROC_INTERRUPT_WINDOW, hw->window_wanted || hw->window_quirk);
 }
 
 static void write_eoi_exits(struct vmx_vcpu *hw, const uint64_t eoi_exits[4])
 {
+	hw->eoi_watched = 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(hw->eoi_exits); i++) {
 		if (hw->eoi_exits[i] == eoi_exits[i])
 			continue;

@@ -85,6 +85,7 @@ struct vmx_vcpu {
 	bool window_quirk;      /* and by the quirk */
 	bool nmi_free;          /* no NMI injected since NMIs were last known to be unblocked: see event_note_nmi() */
 	uint8_t tpr_watch;      /* priority class below which the guest must exit, 0: none */
+	uint8_t eoi_watched;    /* vector whose end exits because of the quirk; 0: none */
 	uint32_t spec_ctrl;     /* the guest's IA32_SPEC_CTRL */
 	uint64_t eoi_exits[4];  /* as in the VMCS */
 	uint64_t apic_page;     /* host-physical, as in the VMCS; 0: not set yet */
@@ -206,6 +207,10 @@ void event_block_nmi(struct vmx_vcpu *hw);
 void event_note_nmi(struct vmx_vcpu *hw);
 /* Before entry with WORK_RVI: opens or closes the window that the quirk needs. */
 void event_hold_virtual_interrupt(struct vmx_vcpu *hw);
+/* take_back.c: after an exit that may have come with a virtual interrupt that should have been held. */
+void event_take_back(struct vmx_vcpu *hw);
+/* The same for one whose delivery this exit cut short; false: it is not one of those. */
+bool event_take_back_cut_short(struct vmx_vcpu *hw, uint32_t idt_info);
 /* Before entry with WORK_TPR: the threshold, which must not lie above the task priority (26.2.1.1). */
 void event_watch_tpr(struct vmx_vcpu *hw);
 /* The instruction at exit.rip was completed by us: its STI or MOV SS shadow is over. */

@@ -152,10 +152,13 @@ RARE static void exited_with_details(struct vcpu *vcpu, uint64_t reason)
 	exit_decode(&raw, &vcpu->exit);
 	if (nmi_unblocking_undone(&raw, &vcpu->exit))
 		event_block_nmi(hw_of(vcpu));
+	if (vcpu->exit.kind == EXIT_IRQ)
+		event_take_back(hw_of(vcpu));
 	if (vcpu->exit.kind == EXIT_EXCEPTION)
 		note_exception(&vcpu->exit);
 	/* An exception that cut a delivery short takes its place; anything else lets it happen again. */
-	else if ((raw.idt_info & INTR_VALID) && vcpu->exit.kind != EXIT_TASK_SWITCH)
+	else if ((raw.idt_info & INTR_VALID) && vcpu->exit.kind != EXIT_TASK_SWITCH &&
+		 !event_take_back_cut_short(hw_of(vcpu), raw.idt_info))
 		event_restage(raw.idt_info, raw.idt_error);
 }
 
@@ -212,6 +215,8 @@ static bool exited_between(struct vcpu *vcpu, enum exit_kind kind)
 	vcpu->exit.kind = kind;
 	vcpu->exit.length = 0;
 	vcpu->exit.rip = vmcs_readn(VMCS_GUEST_RIP);
+	if (kind == EXIT_TIMER)
+		event_take_back(hw_of(vcpu));
 	return true;
 }
 

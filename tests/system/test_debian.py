@@ -48,11 +48,9 @@ class Case:
         self.idle_seconds = 20 if cpus == 1 else 4
 
 
-# With several CPUs the emulator must not deliver virtual interrupts: when a physical one (our kick) ends a guest's run, it
-# takes along a virtual one that is pending, interrupt flag or not, and Linux is interrupted within its own locks.
 CASES = {
     "icelake": Case(bochs.ICELAKE, ("alpha", "operator")),
-    "haswell-2-novid": Case(bochs.HASWELL, ("alpha", "reboot"), "novid", 2, TWO_EACH),
+    "haswell-2": Case(bochs.HASWELL, ("alpha", "reboot"), "", 2, TWO_EACH),
     "haswell-4-novid-bzimage": Case(bochs.HASWELL, ("beta", "operator"), "novid", 4, BOTH_PROTOCOLS, "linux"),
 }
 

@@ -5,6 +5,7 @@ interrupt controllers and clocks, registers that are switched between guests, me
 import math
 import pathlib
 import re
+import time
 
 import bochs
 import conftest
@@ -17,7 +18,7 @@ MODELS = [(bochs.ICELAKE, ""), (bochs.HASWELL, ""), (bochs.HASWELL, "novid")]
 @pytest.fixture(scope="module", params=MODELS, ids=["icelake", "haswell", "haswell-novid"])
 def machine(request, boot_shared):
     model, cmdline = request.param
-    store = conftest.guest_store("apic", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")
+    store = conftest.guest_store("apic", "held", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")
     store.update({"module": bytes(range(256)) * 20, "two": "x"})
     for form in ("flat", "elf64"):
         store["guests/hello." + form] = pathlib.Path(conftest.BUILD, "guests", "hello." + form)
@@ -137,6 +138,19 @@ def test_stolen_is_what_a_neighbour_took(operator):
     stolen, passed_by = map(int, STOLEN.search(vms.passed(info, console)).groups())
     assert 0.35 * passed_by < stolen < 0.65 * passed_by
     assert 0 <= info["cpu"]["ready_ns"] - stolen < 30_000_000
+
+
+def test_no_interrupt_comes_while_interrupts_are_off(operator):
+    """Whatever one that waits waits for: meanwhile our requests, one after the other, interrupt the host."""
+    operator.define(vms.guest("held"))
+    operator.start("held")
+    deadline = time.monotonic() + 60
+    while operator.state("held") not in vms.ENDED:
+        assert time.monotonic() < deadline
+    info = operator.info("held")
+    console = vms.passed(info, operator.output("held").decode())
+    assert console.count("held: ") == 11, console
+    assert info["exits_by_kind"]["host interrupt"] > 100
 
 
 # ---- registers ----

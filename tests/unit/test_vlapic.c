@@ -291,6 +291,33 @@ static void the_engine_delivers_from_the_page(void **state)
 	assert_int_equal(seen.changed, 1);
 }
 
+static void what_was_delivered_too_early_is_requested_again(void **state)
+{
+	(void)state;
+	enable();
+	lapic.hw_delivery = true;
+	vlapic_post(&lapic, 0x41, false);
+	assert_false(vlapic_others_wait(&lapic, 0x41));
+	assert_true(vlapic_others_wait(&lapic, 0x40));
+	assert_false(vlapic_unaccept(&lapic, 0x41));
+	vlapic_accept(&lapic, 0x41);
+	assert_false(vlapic_others_wait(&lapic, 0x41));
+	vlapic_post(&lapic, 0xef, false);
+	assert_true(vlapic_others_wait(&lapic, 0x41));
+	assert_false(vlapic_others_wait(&lapic, 0xef));
+	assert_true(vlapic_unaccept(&lapic, 0x41));
+	assert_true(vlapic_others_wait(&lapic, 0xef));
+	assert_int_equal(vlapic_highest_isr(&lapic), -1);
+	vlapic_accept(&lapic, 0xef);
+	assert_int_equal(vlapic_highest_irr(&lapic), 0x41);
+	/* Came again meanwhile: once is enough. */
+	vlapic_accept(&lapic, 0x41);
+	vlapic_post(&lapic, 0x41, false);
+	assert_true(vlapic_unaccept(&lapic, 0x41));
+	assert_false(vlapic_unaccept(&lapic, 0x41));
+	assert_int_equal(vlapic_highest_irr(&lapic), 0x41);
+}
+
 static void eoi_evaluates_only_when_something_waits(void **state)
 {
 	(void)state;
@@ -1007,6 +1034,7 @@ int main(void)
 		T(posts_are_coalesced_and_need_an_enabled_apic),
 		T(level_eoi_reaches_the_io_apic),
 		T(the_engine_delivers_from_the_page),
+		T(what_was_delivered_too_early_is_requested_again),
 		T(eoi_evaluates_only_when_something_waits),
 		T(a_lone_request_is_told_by_its_vector),
 		T(changes_are_told),
