@@ -10,7 +10,8 @@
 #define HW_GUARD 48    /* struct vmx_vcpu.guard */
 
 #define HW_TIMER_SHIFT 56 /* struct vmx_vcpu.timer_shift */
-#define HW_SHORT_LIMIT 72 /* struct vmx_vcpu.short_limit */
+#define HW_SPEC_CTRL 60   /* struct vmx_vcpu.spec_ctrl.value */
+#define HW_SHORT_LIMIT 80 /* struct vmx_vcpu.short_limit */
 
 #define GPR(n) (8 * (n))  /* struct vcpu.gpr, at offset 0 */
 #define VCPU_REQUESTS 176 /* struct vcpu.requests */
@@ -30,6 +31,7 @@
 #define GUARD_RSB_LITE 2
 #define GUARD_RSB_FULL 4
 #define GUARD_SPEC_CTRL 8
+#define GUARD_SPEC_PASSED 16
 #define RSB_ENTRIES 32
 #define MSR_SPEC_CTRL 0x48
 

@@ -13,12 +13,13 @@
 static void read_host(struct check_host *h)
 {
 	struct descriptor_ptr gdt, idt;
-	uint64_t debugctl = 0;
+	uint64_t debugctl = 0, spec_ctrl = 0;
 
 	sgdt(&gdt);
 	sidt(&idt);
 	/* Not on every emulator; 0 then. */
 	(void)!rdmsr_safe(MSR_IA32_DEBUGCTL, &debugctl);
+	(void)!rdmsr_safe(MSR_IA32_SPEC_CTRL, &spec_ctrl);
 	*h = (struct check_host){
 		.cr0 = read_cr0(),
 		.cr3 = read_cr3(),
@@ -34,6 +35,7 @@ static void read_host(struct check_host *h)
 		.sysenter_eip = rdmsr(MSR_IA32_SYSENTER_EIP),
 		.dr7 = read_dr7(),
 		.debugctl = debugctl,
+		.spec_ctrl = spec_ctrl,
 		.rflags = read_rflags(),
 		.tr = read_tr(),
 	};

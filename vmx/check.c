@@ -89,6 +89,8 @@ const char *check_host_restored(const struct check_host *before, const struct ch
 	if (now->sysenter_cs != before->sysenter_cs || now->sysenter_esp != before->sysenter_esp ||
 	    now->sysenter_eip != before->sysenter_eip)
 		return "a SYSENTER MSR of the host was not restored by the exit";
+	if (now->spec_ctrl != before->spec_ctrl)
+		return "IA32_SPEC_CTRL of the host was not restored by the exit";
 	if (now->dr7 != DR7_INIT)
 		return "DR7 is not 400h after an exit: a guest's breakpoint could fire in the host";
 	if (now->debugctl != 0)

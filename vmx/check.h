@@ -40,7 +40,7 @@ struct check_host {
 	uint64_t cr0, cr3, cr4, efer, pat;
 	uint64_t fs_base, gs_base, gdt_base, idt_base;
 	uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-	uint64_t dr7, debugctl, rflags;
+	uint64_t dr7, debugctl, rflags, spec_ctrl;
 	uint16_t tr;
 };
 

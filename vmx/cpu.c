@@ -68,12 +68,12 @@ static enum status alloc_page(uint64_t *hpa_out, uint8_t fill, struct error *err
 	return ST_OK;
 }
 
-static enum status build_bitmap(uint64_t *out, bool x2apic, struct error *err)
+static enum status build_bitmap(unsigned kind, struct error *err)
 {
-	enum status st = alloc_page(out, 0, err);
+	enum status st = alloc_page(&vmx.msr_bitmaps[kind], 0, err);
 
 	if (st == ST_OK)
-		msr_bitmap_build(memmgr_va(vmx.host->mm, hpa_to_hfn(hpa(*out))), x2apic);
+		msr_bitmap_build(memmgr_va(vmx.host->mm, hpa_to_hfn(hpa(vmx.msr_bitmaps[kind]))), kind);
 	return st;
 }
 
@@ -87,10 +87,9 @@ static enum status build_shared(struct error *err)
 		return st;
 	if ((st = alloc_page(&vmx.io_bitmap_b, 0xff, err)) != ST_OK)
 		return st;
-	if ((st = build_bitmap(&vmx.msr_bitmap, false, err)) != ST_OK)
-		return st;
-	if ((st = build_bitmap(&vmx.msr_bitmap_x2apic, true, err)) != ST_OK)
-		return st;
+	for (unsigned kind = 0; kind < MSR_BITMAPS; kind++)
+		if ((st = build_bitmap(kind, err)) != ST_OK)
+			return st;
 	vmx.vpids[0] = BIT(0); /* VPID 0 is the host's */
 	return ST_OK;
 }

@@ -182,14 +182,18 @@ entry_refused:
 ENTRY_POINT vmx_exit_entry_guarded
 	SAVE_GUEST
 	mov HW_GUARD - HW_VCPU(%rsp), %esi
-	mov HW_HOST_RSP - HW_VCPU(%rsp), %rsp
 	test $GUARD_SPEC_CTRL, %esi
 	jz 1f
 	mov $MSR_SPEC_CTRL, %ecx
-	mov vmx_host_spec_ctrl(%rip), %eax
+	test $GUARD_SPEC_PASSED, %esi
+	jz 0f
+	rdmsr
+	mov %eax, HW_SPEC_CTRL - HW_VCPU(%rsp)
+0:	mov vmx_host_spec_ctrl(%rip), %eax
 	xor %edx, %edx
 	wrmsr
-1:	test $GUARD_RSB_FULL, %esi
+1:	mov HW_HOST_RSP - HW_VCPU(%rsp), %rsp
+	test $GUARD_RSB_FULL, %esi
 	jz 4f
 	/* Every entry of the return stack predicts the INT3 behind one of these calls. */
 	mov $RSB_ENTRIES / 2, %eax

@@ -315,5 +315,5 @@ void vmx_set_apic_mode(struct vcpu *vcpu, unsigned mode)
 	vmcs_make_current(hw);
 	hw->proc2 = x2apic ? hw->proc2 | (uint32_t)PROC2_X2APIC : hw->proc2 & ~(uint32_t)PROC2_X2APIC;
 	vmcs_write32(VMCS_PROCBASED_CTLS2, hw->proc2);
-	vmcs_write64(VMCS_MSR_BITMAP, x2apic ? vmx.msr_bitmap_x2apic : vmx.msr_bitmap);
+	msr_bitmap_choose(hw);
 }

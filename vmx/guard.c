@@ -42,15 +42,6 @@ void guard_init_cpu(void)
 		wrmsr(MSR_IA32_SPEC_CTRL, vmx.mitigations.host_spec_ctrl);
 }
 
-/*
- * IA32_SPEC_CTRL while the guest runs. With enhanced IBRS the host's bits may stay
- * on under the guest's, which saves two MSR writes for a guest that sets none.
- */
-static uint32_t guest_spec_ctrl(const struct vmx_vcpu *hw)
-{
-	return vmx.mitigations.switch_spec_ctrl ? hw->spec_ctrl : hw->spec_ctrl | vmx.mitigations.host_spec_ctrl;
-}
-
 void guard_update(struct vmx_vcpu *hw)
 {
 	const struct mitigations *m = &vmx.mitigations;
@@ -58,9 +49,8 @@ void guard_update(struct vmx_vcpu *hw)
 
 	hw->guard = (m->verw ? GUARD_VERW : 0) | (m->rsb == RSB_LITE ? GUARD_RSB_LITE : 0) |
 		    (m->rsb == RSB_FULL ? GUARD_RSB_FULL : 0);
-	/* What a guest asks for itself is honoured with mitigations=off too. */
-	if (guest_spec_ctrl(hw) != m->host_spec_ctrl || m->switch_spec_ctrl) {
-		hw->guard |= GUARD_SPEC_CTRL;
+	if (spec_ctrl_is_switched(m, &hw->spec_ctrl)) {
+		hw->guard |= GUARD_SPEC_CTRL | (spec_ctrl_is_passed(&hw->spec_ctrl) ? GUARD_SPEC_PASSED : 0);
 		guarded = true;
 	}
 	if (guarded)
@@ -73,9 +63,15 @@ void guard_update(struct vmx_vcpu *hw)
 void guard_before_entry(const struct vmx_vcpu *hw)
 {
 	if (hw->guard & GUARD_SPEC_CTRL)
-		wrmsr(MSR_IA32_SPEC_CTRL, guest_spec_ctrl(hw));
+		wrmsr(MSR_IA32_SPEC_CTRL, spec_ctrl_in_guest(&vmx.mitigations, &hw->spec_ctrl));
 	if (vmx.mitigations.l1d_flush)
 		wrmsr(MSR_IA32_FLUSH_CMD, FLUSH_CMD_L1D);
+}
+
+void guard_entry_refused(const struct vmx_vcpu *hw)
+{
+	if (hw->guard & GUARD_SPEC_CTRL)
+		wrmsr(MSR_IA32_SPEC_CTRL, vmx_host_spec_ctrl);
 }
 
 void guard_switch_vm(struct vmx_cpu *cpu, struct vmx_vm *next)

@@ -66,6 +66,7 @@ struct vmx_vcpu {
 	uint32_t guard;         /* GUARD_* of vmx/asm.h: what entry.S does against side channels */
 	uint32_t work;          /* WORK_*: change it by add_work() */
 	uint32_t timer_shift;
+	struct spec_ctrl spec_ctrl; /* the guest's; entry.S stores its value */
 	uint64_t timer_limit;   /* the longest entry that the preemption timer can bound, TSC ticks */
 	uint64_t short_limit;   /* the same, or 0 while there is work: one comparison decides run()'s way */
 
@@ -86,7 +87,6 @@ struct vmx_vcpu {
 	bool nmi_free;          /* no NMI injected since NMIs were last known to be unblocked: see event_note_nmi() */
 	uint8_t tpr_watch;      /* priority class below which the guest must exit, 0: none */
 	uint8_t eoi_watched;    /* vector whose end exits because of the quirk; 0: none */
-	uint32_t spec_ctrl;     /* the guest's IA32_SPEC_CTRL */
 	uint64_t eoi_exits[4];  /* as in the VMCS */
 	uint64_t apic_page;     /* host-physical, as in the VMCS; 0: not set yet */
 
@@ -114,6 +114,11 @@ struct vmx_cpu {
 	struct check_host check_host;
 };
 
+/* Which MSR bitmap a vcpu has: bits. */
+#define MSR_BITMAP_X2APIC BIT(0)    /* in x2APIC mode with virtual interrupts */
+#define MSR_BITMAP_SPEC_CTRL BIT(1) /* has IA32_SPEC_CTRL */
+#define MSR_BITMAPS 4u
+
 /* What all CPUs share. */
 struct vmx {
 	const struct vmx_host *host;
@@ -124,8 +129,7 @@ struct vmx {
 	bool ready;
 	bool rdtscp;            /* IA32_TSC_AUX exists */
 	uint64_t io_bitmap_a, io_bitmap_b;
-	uint64_t msr_bitmap;           /* host-physical: outside x2APIC mode */
-	uint64_t msr_bitmap_x2apic;    /* in x2APIC mode with virtual interrupts */
+	uint64_t msr_bitmaps[MSR_BITMAPS]; /* host-physical, by MSR_BITMAP_* */
 	uint64_t vpids[1024];          /* in use, bit per VPID */
 	struct vmx_cpu *cpus[VMX_CPUS_MAX]; /* each in a frame of its own; NULL: not in use */
 };
@@ -156,8 +160,10 @@ void vmx_write_host_state(const struct vmx_cpu *cpu, struct vmx_vcpu *hw);
 /* guest_bits.c: bits of CR4 that this guest may change without an exit. */
 uint64_t guest_owned_cr4(const struct vm *vm);
 
-/* msr_bitmap.c */
-void msr_bitmap_build(void *bitmap, bool x2apic);
+/* msr_bitmap.c: @kind: MSR_BITMAP_* */
+void msr_bitmap_build(void *bitmap, unsigned kind);
+/* The one that fits the vcpu's state. VMCS current. */
+void msr_bitmap_choose(struct vmx_vcpu *hw);
 
 /* vmcs.c: makes the VMCS of @hw current on this CPU. */
 void vmcs_make_current(struct vmx_vcpu *hw);
@@ -235,6 +241,8 @@ void guard_init_cpu(void);
 void guard_update(struct vmx_vcpu *hw);
 /* The last steps before entry that need no assembler, with WORK_GUARD. */
 void guard_before_entry(const struct vmx_vcpu *hw);
+/* The entry failed after that. */
+void guard_entry_refused(const struct vmx_vcpu *hw);
 /* @cpu goes from one VM to another. */
 void guard_switch_vm(struct vmx_cpu *cpu, struct vmx_vm *next);
 

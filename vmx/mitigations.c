@@ -88,6 +88,28 @@ struct mitigations mitigations_decide(const struct cpu_facts *facts, bool on)
 	return m;
 }
 
+void spec_ctrl_written(struct spec_ctrl *s, uint32_t value)
+{
+	s->value = value;
+	if (!spec_ctrl_is_passed(s))
+		s->writes++;
+}
+
+/*
+ * With enhanced IBRS the host's bits may stay on under the guest's, which saves two MSR writes for a guest that sets
+ * none; but who reads the MSR itself must find what it has written.
+ */
+uint32_t spec_ctrl_in_guest(const struct mitigations *m, const struct spec_ctrl *s)
+{
+	return m->switch_spec_ctrl || spec_ctrl_is_passed(s) ? s->value : s->value | m->host_spec_ctrl;
+}
+
+/* What a guest asks for itself is honoured with mitigations=off too. */
+bool spec_ctrl_is_switched(const struct mitigations *m, const struct spec_ctrl *s)
+{
+	return m->switch_spec_ctrl || spec_ctrl_is_passed(s) || spec_ctrl_in_guest(m, s) != m->host_spec_ctrl;
+}
+
 struct item {
 	bool on;
 	const char *name;

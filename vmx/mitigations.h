@@ -38,6 +38,25 @@ struct mitigations {
 
 struct mitigations mitigations_decide(const struct cpu_facts *facts, bool on);
 
+/*
+ * IA32_SPEC_CTRL of a guest. Most write it once, or when a task with a wish of its own runs: those writes exit, and if the
+ * guest's value is the host's nothing is switched. A guest that writes it at every entry of its kernel (IBRS without
+ * IBRS_ALL) soon has it without exits; then each exit must read it back, because the guest may have written it.
+ */
+#define SPEC_CTRL_WRITES_EXIT 32u /* so many of a vcpu's writes exit */
+struct spec_ctrl {
+	uint32_t value;  /* what the guest wrote last, as far as is known */
+	uint32_t writes; /* that exited, up to SPEC_CTRL_WRITES_EXIT: from then on none does */
+};
+
+static inline bool spec_ctrl_is_passed(const struct spec_ctrl *s) { return s->writes >= SPEC_CTRL_WRITES_EXIT; }
+/* The guest has written @value, which exited. */
+void spec_ctrl_written(struct spec_ctrl *s, uint32_t value);
+/* What the MSR must hold while the guest runs. */
+uint32_t spec_ctrl_in_guest(const struct mitigations *m, const struct spec_ctrl *s);
+/* Must it be written at each entry and exit? */
+bool spec_ctrl_is_switched(const struct mitigations *m, const struct spec_ctrl *s);
+
 /* One line for `info`: "mitigations: auto: VERW, ...; not covered: ..." Returns its length. */
 size_t mitigations_describe(const struct mitigations *m, char *buf, size_t size);
 

@@ -7,6 +7,7 @@
  */
 #include "lib/x86_regs.h"
 #include "vmx/internal.h"
+#include "vmx/vmx_asm.h"
 
 #define HIGH_MSRS 0xc0000000u
 #define READ_LOW 0u
@@ -36,6 +37,9 @@ static const struct pass always[] = {
 	{MSR_IA32_STAR, MSR_IA32_FMASK, READ | WRITE},
 	{MSR_IA32_KERNEL_GS_BASE, MSR_IA32_KERNEL_GS_BASE, READ | WRITE},
 };
+
+/* Switched at entry and exit (guard.c). */
+static const struct pass spec_ctrl = {MSR_IA32_SPEC_CTRL, MSR_IA32_SPEC_CTRL, READ | WRITE};
 
 static const struct pass tsc_aux = {MSR_IA32_TSC_AUX, MSR_IA32_TSC_AUX, READ | WRITE};
 
@@ -80,12 +84,22 @@ static void pass_rows(uint8_t *bitmap, const struct pass *rows, unsigned count)
 			pass_one(bitmap, msr, rows[i].how);
 }
 
-void msr_bitmap_build(void *bitmap, bool x2apic)
+void msr_bitmap_build(void *bitmap, unsigned kind)
 {
 	memset(bitmap, 0xff, PAGE_SIZE);
 	pass_rows(bitmap, always, ARRAY_SIZE(always));
 	if (vmx.rdtscp)
 		pass_rows(bitmap, &tsc_aux, 1);
-	if (x2apic)
+	if (kind & MSR_BITMAP_X2APIC)
 		pass_rows(bitmap, x2apic_mode, ARRAY_SIZE(x2apic_mode));
+	if (kind & MSR_BITMAP_SPEC_CTRL)
+		pass_rows(bitmap, &spec_ctrl, 1);
+}
+
+void msr_bitmap_choose(struct vmx_vcpu *hw)
+{
+	unsigned kind = (hw->proc2 & PROC2_X2APIC ? MSR_BITMAP_X2APIC : 0) |
+			(spec_ctrl_is_passed(&hw->spec_ctrl) ? MSR_BITMAP_SPEC_CTRL : 0);
+
+	vmcs_write64(VMCS_MSR_BITMAP, vmx.msr_bitmaps[kind]);
 }

@@ -17,6 +17,7 @@ _Static_assert(offsetof(struct vmx_vcpu, vcpu) == HW_VCPU, "entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, host_rsp) == HW_HOST_RSP, "entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, guard) == HW_GUARD && MSR_SPEC_CTRL == MSR_IA32_SPEC_CTRL, "entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, timer_shift) == HW_TIMER_SHIFT, "entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, spec_ctrl.value) == HW_SPEC_CTRL, "entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, short_limit) == HW_SHORT_LIMIT, "entry.S");
 _Static_assert(offsetof(struct vcpu, requests) == VCPU_REQUESTS && offsetof(struct vcpu, hw) == VCPU_HW, "entry.S");
 _Static_assert(offsetof(struct vcpu, deadline) == VCPU_DEADLINE && offsetof(struct vcpu, entered) == VCPU_ENTERED,
@@ -254,6 +255,7 @@ enum disposition vmx_entry_refused(struct vcpu *vcpu)
 {
 	struct vmx_vcpu *hw = hw_of(vcpu);
 
+	guard_entry_refused(hw);
 	hw->failed_instruction = vmcs_read32(VMCS_INSTRUCTION_ERROR);
 	vcpu->exit = (struct exit){
 		.kind = EXIT_ENTRY_FAILED,

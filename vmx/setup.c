@@ -110,7 +110,7 @@ static void write_controls(struct vmx_vcpu *hw)
 	vmcs_write32(VMCS_ENTRY_CTLS, c->entry);
 	vmcs_write64(VMCS_IO_BITMAP_A, vmx.io_bitmap_a);
 	vmcs_write64(VMCS_IO_BITMAP_B, vmx.io_bitmap_b);
-	vmcs_write64(VMCS_MSR_BITMAP, vmx.msr_bitmap);
+	msr_bitmap_choose(hw);
 	vmcs_write64(VMCS_EPT_POINTER, ept_pointer(&hw->vmx_vm->stage2));
 	vmcs_write16(VMCS_VPID, hw->vpid);
 	if (hw->proc2 & PROC2_PAUSE_LOOP) {

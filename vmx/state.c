@@ -329,8 +329,9 @@ static enum status write_spec_ctrl(struct vmx_vcpu *hw, uint64_t value)
 	if (value > UINT32_MAX || !wrmsr_safe(MSR_IA32_SPEC_CTRL, value))
 		return ST_INVALID;
 	wrmsr(MSR_IA32_SPEC_CTRL, host);
-	hw->spec_ctrl = (uint32_t)value;
+	spec_ctrl_written(&hw->spec_ctrl, (uint32_t)value);
 	guard_update(hw);
+	msr_bitmap_choose(hw);
 	return ST_OK;
 }
 
@@ -360,8 +361,10 @@ enum status vmx_get_msr(struct vcpu *vcpu, uint32_t index, uint64_t *out)
 	case MSR_IA32_SYSENTER_EIP: *out = vmcs_readn(VMCS_GUEST_SYSENTER_EIP); return ST_OK;
 	case MSR_IA32_EFER: *out = vmcs_read64(VMCS_GUEST_EFER); return ST_OK;
 	case MSR_IA32_PAT: *out = vmcs_read64(VMCS_GUEST_PAT); return ST_OK;
-	case MSR_IA32_SPEC_CTRL: *out = hw->spec_ctrl; return ST_OK;
+	case MSR_IA32_SPEC_CTRL: *out = hw->spec_ctrl.value; return ST_OK;
 	case MSR_IA32_XSS: *out = 0; return ST_OK;
+	/* CPUID says whether there is one. */
+	case MSR_IA32_ARCH_CAPABILITIES: return rdmsr_safe(index, out) ? ST_OK : ST_NOT_FOUND;
 	default: return ST_NOT_FOUND;
 	}
 }

@@ -18,7 +18,7 @@ MODELS = [(bochs.ICELAKE, ""), (bochs.HASWELL, ""), (bochs.HASWELL, "novid")]
 @pytest.fixture(scope="module", params=MODELS, ids=["icelake", "haswell", "haswell-novid"])
 def machine(request, boot_shared):
     model, cmdline = request.param
-    store = conftest.guest_store("apic", "held", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")
+    store = conftest.guest_store("apic", "held", "spec", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")
     store.update({"module": bytes(range(256)) * 20, "two": "x"})
     for form in ("flat", "elf64"):
         store["guests/hello." + form] = pathlib.Path(conftest.BUILD, "guests", "hello." + form)
@@ -174,6 +174,22 @@ def test_registers_beside_one_that_spins(operator):
     operator.define(vms.guest("busy", "spin"))
     operator.start("busy")
     vms.passed(*operator.run(vms.guest("fpu", cmdline="seed=5 rounds=20 spin=300000")))
+
+
+def test_speculation_control_is_each_guests_own(machine, operator):
+    """Three guests that write it as often as some kernels do, and read it back: soon without exits, and nobody finds another's."""
+    names = ["s1", "s2", "s3"]
+    operator.define("".join(vms.guest(name, "spec", cmdline="seed=%d %s" % (seed, "zero" * (seed == 3)))
+                            for seed, name in enumerate(names, 1)))
+    for name in names:
+        operator.start(name)
+    present = "IBRS" in machine.log.wait_for(r"mitigations: .*\n", 10)[0].decode()
+    for name in names:
+        info = operator.wait_state(name, vms.ENDED, 120)
+        console = vms.passed(info, operator.output(name).decode())
+        assert ("4000 rounds" if present else "absent") in console
+        assert not present or 32 <= info["exits_by_kind"]["wrmsr"] < 60, info["exits_by_kind"]
+        assert info["exits_by_kind"].get("rdmsr", 0) < 60
 
 
 # ---- memory ----

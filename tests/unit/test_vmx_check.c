@@ -169,6 +169,7 @@ static void the_host_is_restored(void **state)
 	BROKEN_HOST(sysenter_eip, 9, "SYSENTER");
 	BROKEN_HOST(dr7, 0x401, "DR7");
 	BROKEN_HOST(debugctl, 1, "DEBUGCTL");
+	BROKEN_HOST(spec_ctrl, 4, "SPEC_CTRL");
 	BROKEN_HOST(rflags, RFLAGS_FIXED1 | RFLAGS_IF, "RFLAGS");
 	BROKEN_HOST(rflags, RFLAGS_FIXED1 | RFLAGS_TF, "RFLAGS");
 }

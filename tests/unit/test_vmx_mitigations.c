@@ -138,6 +138,59 @@ static void described_in_one_line(void **state)
 	assert_int_equal(strlen(buf), 19);
 }
 
+/* ---- a guest's own ---- */
+
+static struct spec_ctrl written(uint32_t value, unsigned times)
+{
+	struct spec_ctrl s = {0};
+
+	for (unsigned i = 0; i < times; i++)
+		spec_ctrl_written(&s, value);
+	return s;
+}
+
+static void a_value_that_is_the_hosts_costs_nothing(void **state)
+{
+	const struct mitigations m = without(0);
+	struct spec_ctrl s = written(SPEC_CTRL_IBRS, 1);
+
+	(void)state;
+	assert_false(spec_ctrl_is_switched(&m, &(struct spec_ctrl){0}));
+	assert_int_equal(spec_ctrl_in_guest(&m, &(struct spec_ctrl){0}), SPEC_CTRL_IBRS);
+	assert_false(spec_ctrl_is_switched(&m, &s));
+	s = written(SPEC_CTRL_SSBD, 2);
+	assert_true(spec_ctrl_is_switched(&m, &s));
+	assert_int_equal(spec_ctrl_in_guest(&m, &s), SPEC_CTRL_SSBD | SPEC_CTRL_IBRS);
+}
+
+static void plain_ibrs_is_always_switched(void **state)
+{
+	const struct mitigations m = without(ARCH_CAP_IBRS_ALL);
+	const struct spec_ctrl s = written(SPEC_CTRL_IBRS, 1);
+
+	(void)state;
+	assert_true(spec_ctrl_is_switched(&m, &s));
+	assert_int_equal(spec_ctrl_in_guest(&m, &s), SPEC_CTRL_IBRS);
+	assert_int_equal(spec_ctrl_in_guest(&m, &(struct spec_ctrl){0}), 0);
+}
+
+static void who_writes_often_has_the_msr_itself(void **state)
+{
+	const struct mitigations m = without(0), off = {.off = true};
+	struct spec_ctrl s = written(0, SPEC_CTRL_WRITES_EXIT - 1);
+
+	(void)state;
+	assert_false(spec_ctrl_is_passed(&s) || spec_ctrl_is_switched(&m, &s) || spec_ctrl_is_switched(&off, &s));
+	spec_ctrl_written(&s, 0);
+	/* It must find the value it wrote, and the host must read what it writes, whatever that was. */
+	assert_true(spec_ctrl_is_passed(&s) && spec_ctrl_is_switched(&m, &s) && spec_ctrl_is_switched(&off, &s));
+	assert_int_equal(spec_ctrl_in_guest(&m, &s), 0);
+	assert_int_equal(spec_ctrl_in_guest(&off, &s), 0);
+	spec_ctrl_written(&s, SPEC_CTRL_STIBP);
+	assert_int_equal(s.writes, SPEC_CTRL_WRITES_EXIT);
+	assert_int_equal(spec_ctrl_in_guest(&m, &s), SPEC_CTRL_STIBP);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,6 +202,9 @@ int main(void)
 		cmocka_unit_test(buffers_by_later_bits),
 		cmocka_unit_test(bhi_control_is_used),
 		cmocka_unit_test(described_in_one_line),
+		cmocka_unit_test(a_value_that_is_the_hosts_costs_nothing),
+		cmocka_unit_test(plain_ibrs_is_always_switched),
+		cmocka_unit_test(who_writes_often_has_the_msr_itself),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
