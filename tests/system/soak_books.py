@@ -18,6 +18,7 @@ SYSTEM = ONE_CPU // 5       # reserved for the host's tasks
 ROUNDING = 50               # ppm: of rates, which are in 2^-30 of a CPU
 START_NS = 1_000_000_000    # from the first processor's first turn to the control plane's zero, and less
 CHANGE_NS = 2_000_000       # for each vcpu, from when the scheduler has it to when its VM's clock goes
+WORKER_NS = 100_000_000     # and for the worker of its devices, which is there before all of them
 LOOKED_AT = 150             # records of each processor
 TRIES = 50                  # looks until what is under way has come to its end
 TURN = 0
@@ -91,7 +92,7 @@ class Books:
     def look_at_vm(self, name, info):
         vcpus, cpu = info["config"]["cpu"]["count"], info["cpu"]
         entities = vcpus + 1  # the worker of its devices
-        slack = CHANGE_NS * entities * (1 + self.changes[name])
+        slack = (CHANGE_NS * vcpus + WORKER_NS) * (1 + self.changes[name])
         there = entities * info["uptime_ns"] + slack
         spent = info["cpu_ns"] + cpu["ready_ns"] + cpu["blocked_ns"]
         self.need(spent <= there, "VM %s: its %d entities spent %d ns of %d: %r", name, entities, spent, there, info)
