@@ -37,7 +37,12 @@ ROWS = {
     "touch_in_2m_mapped": (1, None, None, None),
     "touch_4k_inline": (1000, 2632, None, None),
     "touch_worst": (20000, None, None, None),
+    # IA32_SPEC_CTRL without exits, then the cost of an exit of who has it so: one RDMSR and two WRMSR more
+    "wrmsr_spec_ctrl": (1, None, None, None),
+    "rdmsr_spec_ctrl": (1, None, None, None),
+    "cpuid_with_spec_ctrl": (None, None, None, ("cpuid_exit", 340)),
 }
+SPEC_CTRL = ("wrmsr_spec_ctrl", "rdmsr_spec_ctrl", "cpuid_with_spec_ctrl")
 # Sent with interrupts off, taken after STI, and ended by an EOI: three exits without virtual-interrupt delivery (docs/bench.md).
 THREE_EXITS = ("self_ipi_msr", "self_ipi_icr")
 CASES = [
@@ -66,6 +71,8 @@ def run():
         figures = measure(model, args)
         for name, (bar, kvm, kvm_default, traced) in ROWS.items():
             note = ""
+            if name in SPEC_CTRL and model != lab.bochs.ICELAKE:
+                continue  # the processor has none
             if name in THREE_EXITS and "novid" in args:
                 note = "3 exits"
             if traced and model == lab.bochs.ICELAKE and args == "mitigations=off":
