@@ -301,7 +301,7 @@ $(B)/guests/%.elf64: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/sta
 # Guests with several processors take more of the library.
 $(patsubst %,$(B)/guests/%.elf64,smp locks pvtime greedy unruly flush guest_ipis): $(B)/guest/tests/guests/lib/smp.o \
 	$(B)/guest/tests/guests/lib/ap.o
-$(B)/guests/disk.elf64: $(B)/guest/tests/guests/lib/blk.o
+$(B)/guests/disk.elf64 $(B)/guests/reads.elf64: $(B)/guest/tests/guests/lib/blk.o
 $(B)/guests/guest_%.elf64: $(B)/guest/bench/guest_%.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
 	$(call say,LINK,$@)
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)

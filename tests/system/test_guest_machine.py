@@ -11,6 +11,7 @@ import bochs
 import conftest
 import pytest
 import vms
+import volumes
 
 MODELS = [(bochs.ICELAKE, ""), (bochs.HASWELL, ""), (bochs.HASWELL, "novid")]
 
@@ -18,7 +19,7 @@ MODELS = [(bochs.ICELAKE, ""), (bochs.HASWELL, ""), (bochs.HASWELL, "novid")]
 @pytest.fixture(scope="module", params=MODELS, ids=["icelake", "haswell", "haswell-novid"])
 def machine(request, boot_shared):
     model, cmdline = request.param
-    store = conftest.guest_store("apic", "held", "spec", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")
+    store = conftest.guest_store("apic", "held", "reads", "spec", "fpu", "dump", "hello", "echo", "spin", "memory", "pvtime")
     store.update({"module": bytes(range(256)) * 20, "two": "x"})
     for form in ("flat", "elf64"):
         store["guests/hello." + form] = pathlib.Path(conftest.BUILD, "guests", "hello." + form)
@@ -151,6 +152,20 @@ def test_no_interrupt_comes_while_interrupts_are_off(operator):
     console = vms.passed(info, operator.output("held").decode())
     assert console.count("held: ") == 11, console
     assert info["exits_by_kind"]["host interrupt"] > 100
+
+
+def test_no_completion_of_a_disk_is_lost(machine, operator):
+    """Requests as fast as they go, beside a timer, while the host is interrupted."""
+    v = volumes.Volumes(machine.smp)
+    v.do(volumes.CREATE, name="v", config={"ram": 1 << 20})
+    operator.define(vms.guest("reads", cmdline="count=2000", mem="MiB(8)", more='disk = { d = virtio { volume = "v" } }'))
+    operator.start("reads")
+    deadline = time.monotonic() + 120
+    while operator.state("reads") not in vms.ENDED:
+        assert time.monotonic() < deadline
+    vms.passed(operator.info("reads"), operator.output("reads").decode())
+    operator.destroy("reads")
+    v.do(volumes.DELETE, volume="v")
 
 
 # ---- registers ----
