@@ -272,6 +272,17 @@ $(B)/guests/busybox.cpio: board/mkcpio.py $(wildcard tests/guests/initramfs/*) |
 	$(call say,CPIO,$@)
 	$(Q)BUSYBOX=$(DEPS)/guests/busybox MODULES=$(DEPS)/guests/modules $(PYTHON) board/mkcpio.py $@ --list tests/guests/initramfs/list
 
+# Guests' root file systems, of Debian's packages as they are: a small one, and one that has fio too.
+ROOT_NEEDS := board/mkroot.py $(shell find board/debian -type f) | $(DEPS)/manifest.txt
+$(B)/guests/root.ext4: $(ROOT_NEEDS)
+	@mkdir -p $(@D)
+	$(call say,ROOT,$@)
+	$(Q)$(PYTHON) board/mkroot.py $@ --mib 64 --overlay board/debian/root $(DEPS)/rootfs/root
+$(B)/guests/fio.ext4: $(ROOT_NEEDS)
+	@mkdir -p $(@D)
+	$(call say,ROOT,$@)
+	$(Q)$(PYTHON) board/mkroot.py $@ --mib 160 --overlay board/debian/root $(DEPS)/rootfs/root $(DEPS)/rootfs/fio
+
 # Small test guests: one C file each on a shared start, 64-bit code in a 32-bit multiboot 1 ELF that has a PVH
 # note too. hello also comes as a flat image and as a 64-bit ELF.
 GUESTS := $(patsubst tests/guests/%.c,$(B)/guests/%.elf,$(wildcard tests/guests/*.c)) \
@@ -316,14 +327,14 @@ $(B)/store.cpio: board/mkcpio.py $(B)/guests/busybox.cpio $(shell find scripts -
 	$(Q)$(PYTHON) board/mkcpio.py $@ scripts=scripts debian/vmlinux=$(DEPS)/guests/vmlinux \
 		debian/vmlinuz=$(DEPS)/guests/vmlinuz debian/initrd=$(B)/guests/busybox.cpio
 
-$(B)/corbel.img: $(B)/corbel.elf $(B)/store.cpio board/mkimage.py board/grub.cfg
+$(B)/corbel.img: $(B)/corbel.elf $(B)/store.cpio $(B)/guests/root.ext4 board/mkimage.py board/parts.py board/grub.cfg
 	$(call say,IMAGE,$@)
-	$(Q)$(PYTHON) board/mkimage.py $@ --elf $(B)/corbel.elf --store $(B)/store.cpio
+	$(Q)$(PYTHON) board/mkimage.py $@ --elf $(B)/corbel.elf --store $(B)/store.cpio --base $(B)/guests/root.ext4
 
 .PHONY: elf image guests
 elf: $(B)/corbel.elf ## link the image, $(B)/corbel.elf
-guests: $(GUESTS) $(B)/guests/busybox.cpio ## what the system tests run as guests
-image: $(B)/corbel.img ## a bootable disk with GRUB, the ELF and the store, $(B)/corbel.img
+guests: $(GUESTS) $(B)/guests/busybox.cpio $(B)/guests/root.ext4 $(B)/guests/fio.ext4 ## what the system tests run as guests
+image: $(B)/corbel.img ## a bootable disk with GRUB, the ELF, the store and guests' disks, $(B)/corbel.img
 
 # ---- running it --------------------------------------------------------------------------------
 
@@ -337,11 +348,15 @@ PORT ?= 18892
 EMULATE = $(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.elf \
 	--model $(MODEL_CPU) --cpus $(CPUS) --megs $(MEGS) --cmdline '$(CMDLINE)' --port $(PORT)
 
+# What `make run` is made of, and how it starts.
+RUN_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/guests/root.ext4 $(B)/corbelctl
+RUN_STARTS = --store $(B)/store.cpio --base $(B)/guests/root.ext4 --ready '] ready' --prompt $(B)/corbelctl
+
 .PHONY: run boot picture
-run: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## start the emulator with the default script and open a prompt; CPUS (1)
-	$(Q)$(EMULATE) --store $(B)/store.cpio --keep $(B)/run.img --ready '] ready' --prompt $(B)/corbelctl
-picture: $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl ## draw docs/run.svg, a session of what `make run` starts; CPUS (1)
-	$(Q)$(PYTHON) docs/picture.py $(EMULATE) --store $(B)/store.cpio --seconds 1800 --ready '] ready' --prompt $(B)/corbelctl
+run: $(RUN_NEEDS) ## start the emulator with the default script and open a prompt; CPUS (1)
+	$(Q)$(EMULATE) $(RUN_STARTS) --keep $(B)/run.img
+picture: $(RUN_NEEDS) ## draw docs/run.svg, a session of what `make run` starts; CPUS (1)
+	$(Q)$(PYTHON) docs/picture.py $(EMULATE) $(RUN_STARTS) --seconds 1800
 boot: $(B)/corbel.elf $(B)/sector.bin ## show the boot log for SECONDS (20); STORE, CMDLINE, MODEL_CPU, CPUS, MEGS
 	$(Q)$(EMULATE) --seconds $(SECONDS) $(if $(STORE),--store $(STORE))
 
@@ -405,7 +420,7 @@ $(B)/corbelctl.1: tools/manpage.py tools/corbelctl.1.in $(B)/corbelctl
 corbelctl: $(B)/corbelctl $(B)/corbelctl.1 ## the operator's command, $(B)/corbelctl, and its manual page
 
 # What the emulator's machines are made of.
-SYSTEM_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/corbelctl $(B)/corbelctl.1 $(GUESTS)
+SYSTEM_NEEDS := $(RUN_NEEDS) $(B)/corbelctl.1 $(GUESTS) $(B)/guests/fio.ext4
 
 # ---- figures and endurance ---------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ import time
 
 import bochs
 import mkdisk
+import parts
 import relay
 
 
@@ -45,7 +46,9 @@ def disk_for(options, directory):
     if os.path.exists(path + ".lock"):
         raise SystemExit("emulate: %s is in use by another emulator; if there is none, remove %s.lock" % (path, path))
     modules = [(options.store, "store")] if options.store else []
-    mkdisk.make_disk(path, options.loader, options.elf, modules, options.cmdline, keep=options.keep)
+    if options.keep and options.base and parts.other_base(path, options.base):
+        print("emulate: %s keeps guests' disks that stand on another root file system; without it they begin anew" % path, flush=True)
+    mkdisk.make_disk(path, options.loader, options.elf, modules, options.cmdline, keep=options.keep, base=options.base)
     return path
 
 
@@ -65,12 +68,13 @@ def interact(machine, options):
 
 def main():
     parser = argparse.ArgumentParser(description="Runs Corbel in the emulator.")
-    parser.add_argument("--disk", help="a bootable disk image; else one is made of the next four")
+    parser.add_argument("--disk", help="a bootable disk image; else one is made of the next five")
     parser.add_argument("--loader", default="build/sector.bin")
     parser.add_argument("--elf", default="build/corbel.elf")
     parser.add_argument("--store")
+    parser.add_argument("--base", metavar="IMAGE", help="what guests' disks stand on")
     parser.add_argument("--cmdline", default="")
-    parser.add_argument("--keep", metavar="DISK", help="where the disk is made; what the writable store on it holds stays")
+    parser.add_argument("--keep", metavar="DISK", help="where the disk is made; what the writable store and guests' disks on it hold stays")
     parser.add_argument("--model", default=bochs.ICELAKE)
     parser.add_argument("--megs", type=int, default=512)
     parser.add_argument("--cpus", type=int, default=1)

@@ -1,16 +1,20 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""mkdisk.py OUT --loader BIN --elf ELF [--store FILE] [--cmdline TEXT] [--module FILE[:TEXT]]... [--keep DISK]
+"""mkdisk.py OUT --loader BIN --elf ELF [--store FILE] [--cmdline TEXT] [--module FILE[:TEXT]]... [--base IMAGE] [--keep DISK]
 
 A disk image that boots ELF through board/sector.S. The work that wants a real language happens
 here: reading program headers and the PVH note, laying the segments out on sectors, and writing
 the table that the loader walks, which ends in a finished struct hvm_start_info. Behind what is
-booted lies a partition for the writable store, blank or as it is on another disk. The image is
+booted lies a partition for the writable store, blank or as it is on another disk; and when guests
+have disks, one with the base that theirs stand on and one with an empty pool of layers (parts.py). The image is
 padded to whole cylinders of 16 heads and 63 sectors, which is what Bochs insists on.
 """
 import argparse
 import os
 import struct
+
+import parts
+from parts import up
 
 SECTOR = 512
 CYLINDER = 16 * 63 * SECTOR
@@ -28,12 +32,7 @@ XEN_ELFNOTE_PHYS32_ENTRY = 18
 # Modules go here unless the image is in the way: above what the first 16 MiB are wanted for.
 MODULES_AT = 16 << 20
 PAGE = 4096
-# The partition of the writable store: io/partition.h has its type.
-WRITABLE_TYPE = 0xCB
-WRITABLE_MIB = 8
-PARTITION_TABLE = 446
-PARTITION_ALIGN = 2048
-MBR_ENTRY = struct.Struct("<B3sB3sII")
+WRITABLE_MIB = parts.WRITABLE_MIB
 
 
 class Elf:
@@ -70,10 +69,6 @@ class Elf:
 
     def end(self):
         return max(paddr + memsz for paddr, _, memsz in self.segments)
-
-
-def up(value, unit):
-    return (value + unit - 1) // unit * unit
 
 
 class Layout:
@@ -116,55 +111,20 @@ def table(layout, elf, modules, cmdline):
     return bytes(out)
 
 
-def partition_entry(kind, first, count, active=False):
-    """An entry of a master boot record; its CHS fields say "use the LBA"."""
-    chs = b"\xfe\xff\xff"
-    return MBR_ENTRY.pack(0x80 if active else 0, chs, kind, chs, first, count)
-
-
-def writable_partition(path):
-    """(first sector, sectors) of the writable store on the disk image @path, None when it has none."""
-    with open(path, "rb") as f:
-        sector = f.read(SECTOR)
-    for at in range(PARTITION_TABLE, PARTITION_TABLE + 4 * MBR_ENTRY.size, MBR_ENTRY.size):
-        _, _, kind, _, first, count = MBR_ENTRY.unpack_from(sector, at)
-        if kind == WRITABLE_TYPE and sector[510:512] == b"\x55\xaa":
-            return first, count
-    return None
-
-
-def writable_content(path):
-    """The writable store on the disk image @path, as bytes; None when there is none."""
-    found = writable_partition(path) if path and os.path.exists(path) else None
-    if found is None:
-        return None
-    with open(path, "rb") as f:
-        f.seek(found[0] * SECTOR)
-        return f.read(found[1] * SECTOR)
-
-
-def with_partition(code, first, count):
+def with_partitions(code, table):
     """The boot sector @code with a partition table."""
-    if any(code[PARTITION_TABLE:510]):
+    if any(code[parts.TABLE:510]):
         raise SystemExit("mkdisk.py: the loader's first sector leaves no room for a partition table")
-    return code[:PARTITION_TABLE] + partition_entry(WRITABLE_TYPE, first, count).ljust(64, b"\0") + code[510:]
+    return code[:parts.TABLE] + table + code[510:]
 
 
-def copy_into(out, path):
-    with open(path, "rb") as f:
-        while True:
-            # in the kernel where the file system can, which makes large stores nearly free
-            if not os.sendfile(out.fileno(), f.fileno(), None, 1 << 24):
-                return
-
-
-def make_disk(out_path, loader, elf_path, modules=(), cmdline="", writable=WRITABLE_MIB, keep=None):
+def make_disk(out_path, loader, elf_path, modules=(), cmdline="", writable=WRITABLE_MIB, keep=None, base=None, pool=parts.POOL_MIB):
     """Writes the image; @modules are (path, text). Returns its number of cylinders.
 
-    The partition for the writable store has @writable MiB, 0 for none, unless @keep, a disk image
-    that may be the one that is written over, has one: then it and its content stay.
+    The partition for the writable store has @writable MiB, 0 for none. With @base, the path of an image, there are a
+    partition with it and one of @pool MiB for layers. What @keep has of these, a disk image that may be the one that is
+    written over, stays with its content.
     """
-    kept = writable_content(keep)
     elf = Elf(elf_path)
     layout = Layout()
     for paddr, content, memsz in elf.segments:
@@ -180,23 +140,21 @@ def make_disk(out_path, loader, elf_path, modules=(), cmdline="", writable=WRITA
         code = f.read()
     if len(code) != CODE_SECTORS * SECTOR:
         raise SystemExit("mkdisk.py: %s is not %d sectors long" % (loader, CODE_SECTORS))
-    first = up(layout.lba, PARTITION_ALIGN)
-    count = (len(kept) if kept else writable << 20) // SECTOR
-    if count:
-        code = with_partition(code, first, count)
-    if kept:
-        layout.writes.append((first, kept))
-    end = first + count if count else layout.lba
+    disk_parts = parts.plan(layout.lba, writable, base, pool, keep)
+    end = disk_parts.end if disk_parts.entries else layout.lba
     cylinders = max(2, up(end * SECTOR, CYLINDER) // CYLINDER)
-    with open(out_path, "wb", buffering=0) as out:
-        out.write(code + table(layout, elf, placed, cmdline))
+    # beside the old one, which @keep may be
+    with open(out_path + ".new", "wb", buffering=0) as out:
+        out.write(with_partitions(code, disk_parts.table()) + table(layout, elf, placed, cmdline))
         for lba, content in layout.writes:
             out.seek(lba * SECTOR)
             if isinstance(content, str):
-                copy_into(out, content)
+                parts.copy(content, 0, os.path.getsize(content), out, lba * SECTOR)
             else:
                 out.write(content)
         out.truncate(cylinders * CYLINDER)
+        disk_parts.write(out)
+    os.replace(out_path + ".new", out_path)
     return cylinders
 
 
@@ -209,11 +167,12 @@ def main():
     parser.add_argument("--module", action="append", default=[], metavar="FILE[:TEXT]")
     parser.add_argument("--cmdline", default="")
     parser.add_argument("--writable", type=int, default=WRITABLE_MIB, help="MiB for the writable store, 0 for none")
-    parser.add_argument("--keep", help="a disk image whose writable store is taken over")
+    parser.add_argument("--base", help="the image that guests' disks stand on")
+    parser.add_argument("--keep", help="a disk image whose writable store and guests' disks are taken over")
     options = parser.parse_args()
     modules = [(options.store, "store")] if options.store else []
     modules += [tuple((m + ":").split(":")[:2]) for m in options.module]
-    make_disk(options.out, options.loader, options.elf, modules, options.cmdline, options.writable, options.keep)
+    make_disk(options.out, options.loader, options.elf, modules, options.cmdline, options.writable, options.keep, options.base)
 
 
 if __name__ == "__main__":

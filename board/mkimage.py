@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""mkimage.py OUT --elf ELF --store CPIO [--cmdline TEXT]: a bootable disk with GRUB for BIOS.
+"""mkimage.py OUT --elf ELF --store CPIO [--cmdline TEXT] [--base IMAGE]: a bootable disk with GRUB for BIOS.
 
 Sector 0 holds GRUB's boot.img and a partition table, the sectors behind it GRUB's core.img, and a
 FAT partition from 1 MiB on holds corbel.elf, store.cpio and a copy of the configuration. A second
-partition, blank at first, is for the writable store. The
+partition, blank at first, is for the writable store; with --base there are two more for guests' disks (parts.py). The
 image is written as a file, so no root and no loop device is needed: what grub-install would patch
 into a disk (where core.img lies) is patched here. Same input, same bytes.
 """
@@ -14,7 +14,7 @@ import struct
 import subprocess
 import tempfile
 
-import mkdisk
+import parts
 
 GRUB = "/usr/lib/grub/i386-pc"
 SECTOR = 512
@@ -48,21 +48,18 @@ def core_image(directory, config):
     return core
 
 
-def boot_sector(partition_sectors, writable_sectors):
+def boot_sector(fat_sectors, disk_parts):
     with open(os.path.join(GRUB, "boot.img"), "rb") as f:
         boot = bytearray(f.read(SECTOR))
     struct.pack_into("<Q", boot, BOOT_KERNEL_SECTOR, 1)
     # a hard disk: the BIOS's drive number may be trusted
     boot[BOOT_DRIVE_CHECK : BOOT_DRIVE_CHECK + 2] = b"\x90\x90"
-    table = mkdisk.partition_entry(FAT_TYPE, PARTITION_LBA, partition_sectors, active=True)
-    if writable_sectors:
-        table += mkdisk.partition_entry(mkdisk.WRITABLE_TYPE, PARTITION_LBA + partition_sectors, writable_sectors)
-    boot[0x1BE:0x1FE] = table.ljust(64, b"\0")
+    boot[0x1BE:0x1FE] = disk_parts.table(parts.entry(FAT_TYPE, PARTITION_LBA, fat_sectors, active=True))
     boot[0x1FE:] = b"\x55\xaa"
     return boot
 
 
-def make_image(out_path, elf, store, cmdline="", template=None, writable=mkdisk.WRITABLE_MIB):
+def make_image(out_path, elf, store, cmdline="", template=None, writable=parts.WRITABLE_MIB, base=None):
     template = template or os.path.join(os.path.dirname(os.path.abspath(__file__)), "grub.cfg")
     with tempfile.TemporaryDirectory() as directory, open(template) as f:
         config = os.path.join(directory, "grub.cfg")
@@ -71,15 +68,15 @@ def make_image(out_path, elf, store, cmdline="", template=None, writable=mkdisk.
         files = [(elf, "corbel.elf"), (store, "store.cpio"), (config, "grub.cfg")]
         # room for the files, and for FAT's own tables and a little more
         size = sum(os.path.getsize(path) for path, _ in files) * 102 // 100 + (4 << 20)
-        total = max(20 << 20, size + PARTITION_LBA * SECTOR)
-        partition_sectors = (total + CYLINDER - 1) // CYLINDER * CYLINDER // SECTOR - PARTITION_LBA
-        total = (PARTITION_LBA + partition_sectors) * SECTOR + (writable << 20)
-        total = (total + CYLINDER - 1) // CYLINDER * CYLINDER
-        with open(out_path, "wb") as out:
-            out.write(boot_sector(partition_sectors, (writable << 20) // SECTOR) + core_image(directory, config))
-            out.truncate(total)
+        fat_end = parts.up(max(20 << 20, size + PARTITION_LBA * SECTOR), CYLINDER) // SECTOR
+        fat_sectors = fat_end - PARTITION_LBA
+        disk_parts = parts.plan(fat_end, writable, base, store=parts.STORE)
+        with open(out_path, "wb", buffering=0) as out:
+            out.write(boot_sector(fat_sectors, disk_parts) + core_image(directory, config))
+            out.truncate(parts.up(disk_parts.end * SECTOR, CYLINDER))
+            disk_parts.write(out)
         drive = "%s@@%d" % (out_path, PARTITION_LBA * SECTOR)
-        run("mformat", "-i", drive, "-T", str(partition_sectors), "-h", "16", "-s", "63",
+        run("mformat", "-i", drive, "-T", str(fat_sectors), "-h", "16", "-s", "63",
             "-H", str(PARTITION_LBA), "-c", "8", "-N", "c0bbe100", "-v", "CORBEL", "::")
         for path, name in files:
             run("mcopy", "-i", drive, path, "::" + name)
@@ -91,9 +88,10 @@ def main():
     parser.add_argument("--elf", required=True)
     parser.add_argument("--store", required=True)
     parser.add_argument("--cmdline", default="")
-    parser.add_argument("--writable", type=int, default=mkdisk.WRITABLE_MIB, help="MiB for the writable store, 0 for none")
+    parser.add_argument("--writable", type=int, default=parts.WRITABLE_MIB, help="MiB for the writable store, 0 for none")
+    parser.add_argument("--base", help="the image that guests' disks stand on")
     options = parser.parse_args()
-    make_image(options.out, options.elf, options.store, options.cmdline, writable=options.writable)
+    make_image(options.out, options.elf, options.store, options.cmdline, writable=options.writable, base=options.base)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 #
 # Brings every third-party piece below one directory: sources that are compiled into the image
 # (Lua, libfdt, Zydis, BearSSL), newlib built for the bare machine, what test guests boot (a Debian
-# kernel, busybox), and promtool for a test. Nothing third-party is committed; nothing outside DIR is
+# kernel, busybox, packages for root file systems), and promtool for a test. Nothing third-party is committed; nothing outside DIR is
 # written, apart from the packages that apt installs when some are missing.
 #
 # Usage: deps/setup.sh DIR. Steps that are done leave a mark and are not repeated, so a run on a
@@ -47,6 +47,8 @@ step bearssl source.sh bearssl
 step kernel guests.sh kernel
 step modules modules.sh
 step busybox guests.sh busybox
+step root rootfs.sh root
+step fio rootfs.sh fio
 step promtool promtool.sh
 
 cat "$D"/dl/*.manifest | sort >"$D/manifest.new"

@@ -103,7 +103,9 @@ struct storage_gate {
 };
 
 enum storage_phase {
-	JOB_FREE, JOB_OPERATION, /* the pool's */
+	JOB_FREE,
+	JOB_WAITING, /* a creation behind others of the same pool, which does one operation at a time */
+	JOB_OPERATION, /* the pool's */
 	JOB_COPY, /* of an import */
 	JOB_UNDO, /* what was imported is deleted */
 	JOB_DONE

@@ -121,6 +121,7 @@ static void finish(struct storage_job *j, enum status st)
 	j->info.done = true;
 	j->phase = JOB_DONE;
 	j->pool = NULL;
+	j->storage->machine->host->notify(); /* who waits for the pool is looked at again */
 }
 
 static void release_copy(struct storage_job *j)
@@ -263,32 +264,6 @@ static bool look_at_op(struct storage_job *j)
 	return done;
 }
 
-static bool step(struct storage_job *j)
-{
-	switch (j->phase) {
-	case JOB_FREE:
-	case JOB_DONE: return false;
-	case JOB_OPERATION:
-	case JOB_UNDO: return look_at_op(j);
-	case JOB_COPY: return copy_on(j);
-	}
-	return false;
-}
-
-bool storage_jobs_step(struct storage *s)
-{
-	bool more = false;
-
-	for (unsigned i = 0; i < STORAGE_JOBS_MAX; i++) {
-		unsigned steps = 0;
-
-		while (steps < STEPS_MAX && step(&s->jobs[i]))
-			steps++;
-		more |= steps == STEPS_MAX;
-	}
-	return more;
-}
-
 /* ---- beginning one ---- */
 
 static bool makes_new(enum storage_op op)
@@ -352,6 +327,66 @@ static enum status begin(struct storage_job *j, struct error *err)
 	return st;
 }
 
+/* ---- all of them ---- */
+
+/*
+ * A creation does not take long, and texts declare several layers: it waits for its pool's other operations.
+ */
+static bool is_to_wait(const struct storage_job *j, enum status st)
+{
+	const struct storage *s = j->storage;
+
+	if (st != ST_BUSY || j->info.order.op != STORAGE_CREATE)
+		return false;
+	for (unsigned i = 0; i < STORAGE_JOBS_MAX; i++)
+		if (&s->jobs[i] != j && s->jobs[i].pool == j->pool && is_active(&s->jobs[i]))
+			return true;
+	return false;
+}
+
+static bool try_waiting(struct storage_job *j)
+{
+	struct error err = {""};
+	enum status st = begin(j, &err);
+
+	if (is_to_wait(j, st))
+		return false;
+	if (st == ST_OK) {
+		j->phase = JOB_OPERATION;
+		return true;
+	}
+	format(j->info.why, sizeof j->info.why, "%s", err.text);
+	finish(j, st);
+	return true;
+}
+
+static bool step(struct storage_job *j)
+{
+	switch (j->phase) {
+	case JOB_FREE:
+	case JOB_DONE: return false;
+	case JOB_WAITING: return try_waiting(j);
+	case JOB_OPERATION:
+	case JOB_UNDO: return look_at_op(j);
+	case JOB_COPY: return copy_on(j);
+	}
+	return false;
+}
+
+bool storage_jobs_step(struct storage *s)
+{
+	bool more = false;
+
+	for (unsigned i = 0; i < STORAGE_JOBS_MAX; i++) {
+		unsigned steps = 0;
+
+		while (steps < STEPS_MAX && step(&s->jobs[i]))
+			steps++;
+		more |= steps == STEPS_MAX;
+	}
+	return more;
+}
+
 enum status storage_begin(struct storage *s, const struct storage_order *order, uint32_t *job, struct error *err)
 {
 	struct storage_job *j = place_for(s);
@@ -361,12 +396,10 @@ enum status storage_begin(struct storage *s, const struct storage_order *order, 
 		return fail(err, ST_OVER_LIMIT, "there are %u operations under way", STORAGE_JOBS_MAX);
 	*j = (struct storage_job){.storage = s, .info = {.order = *order}};
 	st = begin(j, err);
-	if (st != ST_OK) {
-		j->phase = JOB_FREE;
+	if (st != ST_OK && !is_to_wait(j, st))
 		return st;
-	}
 	j->info.job = ++s->last_job;
-	j->phase = JOB_OPERATION;
+	j->phase = st == ST_OK ? JOB_OPERATION : JOB_WAITING;
 	*job = j->info.job;
 	s->machine->host->notify(); /* it may have ended inside */
 	return ST_OK;

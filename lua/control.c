@@ -95,11 +95,25 @@ static enum status find_script(const struct control *c, const char *name, struct
 	return st == ST_NOT_FOUND ? loadfile_get(c->cfg.machine, name, out, err) : st;
 }
 
-static void start_automatic(struct control *c)
+/* A layer that a text declares is there a little later, and a VM starts with all its disks. */
+static bool volumes_are_made(const struct control *c)
+{
+	struct storage_totals totals = {.jobs = 0};
+
+	if (c->cfg.machine->storage)
+		storage_totals(c->cfg.machine->storage, &totals);
+	return totals.jobs == 0;
+}
+
+/* VMs that start by themselves, once; true when that was done now. */
+static bool start_automatic(struct control *c)
 {
 	struct vm *vm = NULL;
 	struct error err;
 
+	if (!c->start_due || !volumes_are_made(c))
+		return false;
+	c->start_due = false;
 	while ((vm = vm_next(c->cfg.machine, vm))) {
 		if (!vm->config.autostart || vm->state != VM_DEFINED)
 			continue;
@@ -108,6 +122,7 @@ static void start_automatic(struct control *c)
 		else
 			log_error("VM %s: not started: %s", vm->config.name, err.text);
 	}
+	return true;
 }
 
 /* The seed's script, or the one that the boot arguments name. */
@@ -143,7 +158,8 @@ void control_run_boot_script(struct control *c)
 		run_seed_script(c, name);
 	if (saved_read(c, "", 0, &err) != ST_OK)
 		log_error("saved settings cannot be read: %s", err.text);
-	start_automatic(c);
+	c->start_due = true;
+	(void)start_automatic(c);
 }
 
 /* ---- in ---- */
@@ -447,6 +463,7 @@ static bool keep_house(struct control *c)
 	more |= vm_reap(c->cfg.machine);
 	if (c->cfg.machine->storage)
 		more |= storage_step(c->cfg.machine->storage);
+	more |= start_automatic(c);
 	upload_tick(c, &c->upload);
 	upload_tick(c, &c->slots.upload);
 	watch_vms(c);

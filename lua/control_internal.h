@@ -104,6 +104,7 @@ struct control {
 	uint8_t line[WIRE_LINE_MAX];
 	size_t line_len;
 	bool reset_due;
+	bool start_due; /* VMs that start by themselves wait for the volumes that a text has begun */
 	struct control_counts counters;
 	uint64_t drop_logged; /* ticks: of the last log line on a dropped frame */
 

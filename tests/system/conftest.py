@@ -116,15 +116,15 @@ class Booter:
         self.machines = []
 
     def __call__(self, store=None, cmdline="", grub=False, elf=None, disk=None, writable=mkdisk.WRITABLE_MIB,
-                 take_over=None, **machine):
+                 take_over=None, base=None, **machine):
         if disk is None:
-            disk = self.make_disk(store, cmdline, grub, elf, writable, take_over)
+            disk = self.make_disk(store, cmdline, grub, elf, writable, take_over, base)
         made = Machine(disk, workdir=str(self.directory), **machine)
         self.machines.append(made)
         made.start()
         return made
 
-    def make_disk(self, store, cmdline, grub, elf, writable, take_over):
+    def make_disk(self, store, cmdline, grub, elf, writable, take_over, base):
         number = len(self.machines)
         disk = str(self.directory / ("disk%d.img" % number))
         elf = elf or os.path.join(BUILD, "corbel.elf")
@@ -133,10 +133,10 @@ class Booter:
             write_store(path, store)
             store = path
         if grub:
-            mkimage.make_image(disk, elf, str(store), cmdline, writable=writable)
+            mkimage.make_image(disk, elf, str(store), cmdline, writable=writable, base=base)
         else:
             modules = [(str(store), "store")] if store else []
-            mkdisk.make_disk(disk, os.path.join(BUILD, "sector.bin"), elf, modules, cmdline, writable, take_over)
+            mkdisk.make_disk(disk, os.path.join(BUILD, "sector.bin"), elf, modules, cmdline, writable, take_over, base)
         return disk
 
     def end(self):
@@ -165,7 +165,7 @@ def boot(tmp_path, request):
     """Starts machines that end with the test: boot(store=..., cmdline=..., grub=..., megs=...).
 
     @store is None, the path of a cpio archive, or a map as for write_store(). @disk boots one that is there, such
-    as another machine's .disk; @writable and @take_over are mkdisk's. Other arguments go to
+    as another machine's .disk; @writable, @take_over and @base are mkdisk's. Other arguments go to
     bochs.Bochs. When the test fails, the ends of its machines' logs are shown.
     """
     booter = Booter(tmp_path)

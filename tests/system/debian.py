@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The unmodified Debian guests: their shell by way of the console, and what their kernel's log must say.
 
-A guest is a console on which a busybox shell waits. Each command is framed by two markers that the echo
+A guest is a console on which bash waits. Each command is framed by two markers that the echo
 of the command line cannot be taken for, so that output is told from echo and prompt.
 """
 import re
-
-PROMPT = rb"corbel-guest %s ready"
 
 # What Linux says, one way or another, when the machine is as it was described to it.
 WANTED = [
@@ -75,7 +73,8 @@ class Debian:
 
 
 def vm(name, boot, image, more=""):
-    """Lua text of one Debian guest by protocol @boot; the command line as in scripts/boot.lua."""
-    return ('vm "%s" { boot = %s { image = "debian/%s", initrd = "debian/initrd", cmdline = "console=ttyS0 '
-            'cryptomgr.notests initcall_blacklist=load_system_certificate_list corbel.name=%s" }, mem = { size = MiB(128) }, %s }\n'
-            % (name, boot, image, name, more))
+    """Lua text of one Debian guest by protocol @boot; disk and command line as in scripts/boot.lua."""
+    return ('volume "%s" { layer = "", size = MiB(64), base = "disk0:3" }\n'
+            'vm "%s" { boot = %s { image = "debian/%s", initrd = "debian/initrd", cmdline = "console=ttyS0 root=/dev/vda '
+            'cryptomgr.notests initcall_blacklist=load_system_certificate_list corbel.name=%s" }, mem = { size = MiB(128) }, '
+            'disk = { root = virtio { volume = "%s" } }, %s }\n' % (name, name, boot, image, name, name, more))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two unmodified Debian guests, from power on to user space and in an operator's hands: on both processors
 the script that ships or the same guests with two vcpus each on two CPUs, and on four CPUs without virtual
-interrupts one guest by each boot protocol.
+interrupts one guest by each boot protocol. Their root file system is Debian's, below it a layer for each on one base.
 
 The operator is the tests' own SMP client, beside it corbelctl; both come through the relay, as in `make run`.
 """
@@ -59,7 +59,8 @@ CASES = {
 def machine(request, boot_shared):
     """With .case, a Case."""
     case = CASES[request.param]
-    machine = boot_shared(store=store_of(case.script), megs=512, ips=IPS, model=case.model, cpus=case.cpus, cmdline=case.cmdline)
+    machine = boot_shared(store=store_of(case.script), base=os.path.join(conftest.BUILD, "guests", "root.ext4"), megs=512, ips=IPS,
+                          model=case.model, cpus=case.cpus, cmdline=case.cmdline)
     machine.log.wait_for(r"\] ready", 120)
     machine.case = case
     machine.share_line()
@@ -227,6 +228,35 @@ def test_how_it_was_loaded(machine, operator, guests):
         assert guest.run("ls /sys/firmware/acpi/tables | grep -v data | grep -v dynamic").split() == ["APIC", "DSDT", "FACP", "FACS", "MCFG", "SSDT"]
 
 
+# ---- the disk ----
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_root_file_system(guests, name):
+    """Debian's packages on the guest's own disk, by the kernel's own driver."""
+    guest = guests[name]
+    assert re.search(r"^/dev/vda / ext4 rw,", guest.run("cat /proc/mounts"), re.MULTILINE)
+    assert re.search(r"^12\.\d+$", guest.run("cat /etc/debian_version").strip())
+    assert guest.run("readlink -f /proc/1/exe /proc/$$/exe").split() == ["/usr/sbin/init", "/usr/bin/bash"]
+    assert guest.run("cat /sys/block/vda/serial; cat /sys/block/vda/size").split() == ["root", str(64 * vms.MIB // 512)]
+    assert guest.run("stat -c %U:%G:%a /usr/bin/mount /etc/passwd").split() == ["root:root:4755", "root:root:644"]
+
+
+def test_each_writes_its_own_layer(machine, operator, guests):
+    """What one writes the other does not have, and the base is nobody's."""
+    for name, guest in guests.items():
+        guest.run("echo %s was here >/root/who; dd if=/dev/urandom of=/root/noise bs=64k count=16 2>/dev/null; sync" % name)
+    sums = {name: guest.run("echo 3 >/proc/sys/vm/drop_caches; cat /root/who; md5sum </root/noise", 120) for name, guest in guests.items()}
+    assert all(text.startswith(name + " was here\n") for name, text in sums.items()), sums
+    assert sums["alpha"].split()[-2] != sums["beta"].split()[-2]
+    listed = {v["name"]: v for v in json.loads(machine.ctl("--json", "volume", "list"))["volumes"]}
+    for name in NAMES:
+        assert listed[name].items() >= {"kind": "layer", "pool": "disk0:4", "base": "disk0:3", "state": "live"}.items()
+        assert listed[name]["bytes"] == 64 * vms.MIB
+        assert vms.MIB < json.loads(machine.ctl("--json", "volume", "show", name))["own_bytes"] < 40 * vms.MIB
+    done = json.loads(machine.ctl("--json", "volume", "show", "alpha"))["figures"]
+    assert done["reads"] > 100 and done["writes"] > 16 and done["flushes"] > 0 and done["failed"] == 0
+
+
 # ---- in the operator's hands ----
 
 def test_listed(machine, operator, guests):
@@ -360,6 +390,7 @@ def test_one_comes_up_again_and_the_other_does_not_notice(machine, operator, gue
     other = NAMES[1 - NAMES.index(name)]
     one, two = guests[name], guests[other]
     two.run("X=kept")
+    one.run("echo kept, too >/root/note" + ("; sync" if by == "operator" else ""))
     starts = {each: operator.info(each)["starts"] for each in NAMES}
     uptimes = {each: guests[each].uptime() for each in NAMES}
     head, quiet = operator.head(name), operator.head(other)
@@ -376,6 +407,7 @@ def test_one_comes_up_again_and_the_other_does_not_notice(machine, operator, gue
     assert operator.head(other) == quiet, "something appeared on the other's console"
     assert one.uptime() < uptimes[name] and debian.wrong_in(one.log(), machine.case.vcpus) == []
     assert two.run("echo $X") == "kept\n" and two.uptime() > uptimes[other]
+    assert one.run("cat /root/note") == "kept, too\n"
     assert {each: operator.info(each)["starts"] - starts[each] for each in NAMES} == {name: 1, other: 0}
 
 

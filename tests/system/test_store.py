@@ -3,7 +3,7 @@
 import re
 import time
 
-import mkdisk
+import parts
 import smp
 
 LIST, INFO, FORMAT = 0, 1, 3
@@ -80,12 +80,12 @@ def test_a_partition_that_holds_something_else(boot):
     machine = boot(store=NAMES, keep=True, cmdline="trust=line")
     machine.log.wait_for(r"\] ready", 120)
     machine.stop()
-    first, count = mkdisk.writable_partition(machine.disk)
-    assert count == mkdisk.WRITABLE_MIB << 11
+    first, count = parts.store_on(machine.disk)
+    assert count == parts.WRITABLE_MIB << 11
     with open(machine.disk, "r+b") as f:
         f.seek(first * 512)
         f.write(b"another's data " * 1000)
-    before = mkdisk.writable_content(machine.disk)
+    before = parts.content(machine.disk, first, count)
     machine = boot(disk=machine.disk, keep=True)
     machine.log.wait_for(r"\] ready", 120)
     assert re.search(r"error: store: nothing can be written: drive 0 at 0x1f0: neither superblock, sectors %d and %d, is good"
@@ -93,7 +93,7 @@ def test_a_partition_that_holds_something_else(boot):
     assert files(machine) == {"b": 4, "scripts/boot.lua": 20}
     assert "neither superblock" in machine.smp.read_request(71, 0, {"from": 0, "kinds": "store"})["events"][0]["text"]
     machine.stop()
-    assert mkdisk.writable_content(machine.disk) == before
+    assert parts.content(machine.disk, first, count) == before
     # an owner makes a store of it, over the wire, and it stays one
     machine = boot(disk=machine.disk, keep=True)
     machine.log.wait_for(r"\] ready", 120)

@@ -628,6 +628,44 @@ static void a_pool_takes_what_its_partition_has_gained(void **state)
 	assert_int_equal(stats.commits, 0);
 }
 
+/* A text that declares several layers begins them in one go: a pool does one operation at a time. */
+static void creations_wait_for_each_other(void **state)
+{
+	static const char *const names[] = {"a", "b", "c", "b"};
+	struct storage_order o = {.op = STORAGE_CREATE, .bytes = MIB};
+	struct storage_job_info info;
+	struct storage_totals totals;
+	uint32_t job[ARRAY_SIZE(names)], busy;
+	struct storage_domain *d;
+
+	(void)state;
+	fault_disk_init(&disk, DISK_BYTES, SECTOR);
+	assert_int_equal(storage_add_domain(s, "ide0", &d, &err), ST_OK);
+	assert_int_equal(storage_add_disk(s, d, "disk0", &disk.device, &err), ST_OK);
+	assert_int_equal(storage_format_pool(s, "disk0", 0x1234, &err), ST_OK);
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		strcpy(o.name, names[i]);
+		assert_int_equal(storage_begin(s, &o, &job[i], &err), ST_OK);
+	}
+	storage_totals(s, &totals);
+	assert_int_equal(totals.jobs, ARRAY_SIZE(names));
+	/* What takes long waits for nobody. */
+	o.op = STORAGE_SNAPSHOT;
+	strcpy(o.volume, "a");
+	assert_int_not_equal(storage_begin(s, &o, &busy, &err), ST_OK);
+	run();
+	for (unsigned i = 0; i < 3; i++) {
+		struct storage_info volume;
+
+		assert_int_equal(storage_job(s, job[i], &info), ST_OK);
+		assert_true(info.done && info.status == ST_OK);
+		assert_int_equal(storage_find(s, names[i], &volume, &err), ST_OK);
+	}
+	assert_int_equal(storage_job(s, job[3], &info), ST_OK);
+	assert_true(info.done && info.status == ST_EXISTS);
+	assert_non_null(strstr(info.why, "'b'"));
+}
+
 static void a_layer_grows_while_it_is_used(void **state)
 {
 	struct vm_disk_source d;
@@ -820,7 +858,7 @@ int main(void)
 		T(figures_outlive_their_user), T(a_limit_holds_and_may_change), T(a_pool_is_limited_as_a_whole),
 		T(a_pools_limit_may_change), T(a_model_is_as_slow_as_it_says), D(partitions_are_volumes),
 		D(a_disk_that_fails_says_so), D(the_host_goes_beside_vms), T(layers_are_made_cloned_and_deleted),
-		T(a_layer_grows_while_it_is_used), D(a_pool_takes_what_its_partition_has_gained), T(the_list_has_everything_once), T(an_import_copies_what_is_there),
+		D(creations_wait_for_each_other), T(a_layer_grows_while_it_is_used), D(a_pool_takes_what_its_partition_has_gained), T(the_list_has_everything_once), T(an_import_copies_what_is_there),
 		D(an_import_that_fails_leaves_nothing), T(a_layer_stands_on_memory_of_another_domain),
 		T(a_full_volume_gets_space_and_its_vm_goes_on),
 	};
