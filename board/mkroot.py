@@ -20,7 +20,7 @@ LEFT_OUT = ["./usr/share/" + name + "/*" for name in (
     "doc", "man", "info", "locale", "lintian", "bash-completion", "common-licenses", "icons", "pixmaps", "zsh", "bug")]
 LEFT_OUT += ["./usr/lib/x86_64-linux-gnu/gconv/*", "./etc/cron.d/*", "./usr/share/fio/*", "./usr/share/menu/*"]
 MERGED = ("bin", "sbin", "lib", "lib64")
-FOLDERS = ("dev", "proc", "run", "sys", "tmp", "root", "etc", "var/log")
+FOLDERS = ("dev", "proc", "run", "sys", "tmp", "root", "etc/inittab.d", "var/log")
 UUID = "c0bbe100-0000-4000-8000-000000000001"
 MKFS = ["mkfs.ext4", "-q", "-b", "4096", "-m", "0", "-N", "4096", "-J", "size=4", "-L", "debian", "-U", UUID,
         "-O", "^metadata_csum_seed,^orphan_file", "-E", "hash_seed=%s,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0" % UUID]

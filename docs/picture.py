@@ -20,9 +20,11 @@ COLUMNS = 96
 # what to wait for, how long at most, and what to type then
 SESSION = [
     (r"corbel> $", 1800, "console alpha"),
-    (r"alpha ready[\s\S]*# $", 1800, "uname -srm; nproc"),
+    (r"alpha ready[\s\S]*# $", 1800, "uname -srm; df -h /"),
+    (r"# $", 300, "echo good evening >note; sync"),
     (r"# $", 300, "\x1d"),
     (r"corbel> $", 300, "vm list"),
+    (r"corbel> $", 300, "volume list"),
     (r"corbel> $", 300, "set vm.alpha.cpu.shares 3000 --for 5min --why \"a busy evening\""),
     (r"corbel> $", 300, "why vm.alpha.cpu.shares"),
     (r"corbel> $", 300, "pool create edge --reservation 20% --limit 40%"),
@@ -130,7 +132,7 @@ def spans(line):
     logged = re.match(r"(\[[ 0-9.]+\] )(.*)$", line)
     if logged:
         return [("time", logged[1]), ("log", logged[2])]
-    return [("heading" if re.match(r" *(id|pool|cpu) +\w+ +\w+ ", line) else "said", line)]
+    return [("heading" if re.match(r" *(id|pool|cpu|volume|Filesystem) +\w+ +\w+ ", line) else "said", line)]
 
 
 def text_element(line, y):

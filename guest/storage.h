@@ -157,8 +157,8 @@ struct storage_order {
 
 /*
  * Begins it, or says why not: ST_NOT_FOUND, ST_EXISTS, ST_INVALID: names and sizes; ST_BUSY: in use, or another
- * operation on the pool is under way (a creation waits for it); ST_OVER_LIMIT: too many jobs; and see io/layer.h. A job that has ended is known
- * until its place is needed.
+ * operation on the pool is under way (a creation waits for it); ST_OVER_LIMIT: too many jobs; and see io/layer.h. A job
+ * that has ended is known until its place is needed.
  */
 MUST_CHECK enum status storage_begin(struct storage *s, const struct storage_order *order, uint32_t *job,
 				     struct error *err);

@@ -329,9 +329,7 @@ static enum status begin(struct storage_job *j, struct error *err)
 
 /* ---- all of them ---- */
 
-/*
- * A creation does not take long, and texts declare several layers: it waits for its pool's other operations.
- */
+/* A creation does not take long, and texts declare several layers: it waits for its pool's other operations. */
 static bool is_to_wait(const struct storage_job *j, enum status st)
 {
 	const struct storage *s = j->storage;
