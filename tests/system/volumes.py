@@ -7,7 +7,7 @@ import os
 import time
 
 import bochs
-import mkdisk
+import parts
 import vms
 
 GROUP = 68
@@ -19,37 +19,37 @@ OTHER_TYPE = 0x83  # any but the writable store's
 def add_partition(disk, mib, room=0):
     """A partition of @mib MiB behind all that is on @disk, and then @room MiB of nobody's; its name as a volume of disk0."""
     end = os.path.getsize(disk)
-    first = mkdisk.up(end // SECTOR, mkdisk.PARTITION_ALIGN)
+    first = parts.up(end // SECTOR, parts.ALIGN)
     with open(disk, "r+b") as f:
-        f.truncate(mkdisk.up(first * SECTOR + ((mib + room) << 20), bochs.CYLINDER))
+        f.truncate(parts.up(first * SECTOR + ((mib + room) << 20), bochs.CYLINDER))
         number = next(n for n, entry in enumerate(entries(f)) if not any(entry))
         write_entry(f, number, first, (mib << 20) // SECTOR)
     return "disk0:%d" % (number + 1)
 
 
 def entries(f):
-    f.seek(mkdisk.PARTITION_TABLE)
-    table = f.read(4 * mkdisk.MBR_ENTRY.size)
-    return [table[at : at + mkdisk.MBR_ENTRY.size] for at in range(0, len(table), mkdisk.MBR_ENTRY.size)]
+    f.seek(parts.TABLE)
+    table = f.read(4 * parts.ENTRY.size)
+    return [table[at : at + parts.ENTRY.size] for at in range(0, len(table), parts.ENTRY.size)]
 
 
 def write_entry(f, number, first, count):
-    f.seek(mkdisk.PARTITION_TABLE + number * mkdisk.MBR_ENTRY.size)
-    f.write(mkdisk.partition_entry(OTHER_TYPE, first, count))
+    f.seek(parts.TABLE + number * parts.ENTRY.size)
+    f.write(parts.entry(OTHER_TYPE, first, count))
 
 
 def resize_partition(disk, name, mib):
     """Another end for the partition @name, as an operator's partitioning tool would set it."""
     number = int(name.rpartition(":")[2]) - 1
     with open(disk, "r+b") as f:
-        first = mkdisk.MBR_ENTRY.unpack(entries(f)[number])[4]
+        first = parts.ENTRY.unpack(entries(f)[number])[4]
         write_entry(f, number, first, (mib << 20) // SECTOR)
 
 
 def content(disk, name):
     """What the partition @name of the disk image holds."""
     with open(disk, "rb") as f:
-        _, _, _, _, first, count = mkdisk.MBR_ENTRY.unpack(entries(f)[int(name.rpartition(":")[2]) - 1])
+        _, _, _, _, first, count = parts.ENTRY.unpack(entries(f)[int(name.rpartition(":")[2]) - 1])
         f.seek(first * SECTOR)
         return f.read(count * SECTOR)
 
