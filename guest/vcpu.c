@@ -56,9 +56,9 @@ static enum disposition run_here(struct vcpu *v, uint64_t slice_end);
 /* BLOCK and STOP alike leave the queue; a stopped vcpu is never woken again. */
 static enum sched_end end_of(enum disposition d) { return d == YIELD ? SCHED_END_READY : SCHED_END_BLOCKED; }
 
-static __attribute__((noinline)) enum sched_end recorded_turn(struct vcpu *v, uint64_t slice_end)
+/* @trace is read once: another CPU may end the recording at any time. */
+static __attribute__((noinline)) enum sched_end recorded_turn(struct vcpu *v, struct cputrace *trace, uint64_t slice_end)
 {
-	struct cputrace *trace = trace_of(v->cpu);
 	uint64_t begin = v->host->clock->ticks();
 	enum sched_end end = end_of(run_here(v, slice_end));
 
@@ -69,9 +69,10 @@ static __attribute__((noinline)) enum sched_end recorded_turn(struct vcpu *v, ui
 static enum sched_end turn(struct sched_entity *e, uint64_t slice_end)
 {
 	struct vcpu *v = container_of(e, struct vcpu, entity);
+	struct cputrace *trace = trace_of(v->cpu = v->host->this_cpu());
 
-	if (unlikely(trace_of(v->cpu = v->host->this_cpu()) != NULL))
-		return recorded_turn(v, slice_end);
+	if (unlikely(trace != NULL))
+		return recorded_turn(v, trace, slice_end);
 	return end_of(run_here(v, slice_end));
 }
 
