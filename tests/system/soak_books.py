@@ -18,7 +18,6 @@ SYSTEM = ONE_CPU // 5       # reserved for the host's tasks
 ROUNDING = 50               # ppm: of rates, which are in 2^-30 of a CPU
 START_NS = 1_000_000_000    # from the first processor's first turn to the control plane's zero, and less
 CHANGE_NS = 2_000_000       # for each vcpu, from when the scheduler has it to when its VM's clock goes
-WORKER_NS = 100_000_000     # and for the worker of its devices, which is there before all of them
 LOOKED_AT = 150             # records of each processor
 TRIES = 50                  # looks until what is under way has come to its end
 TURN = 0
@@ -91,11 +90,13 @@ class Books:
 
     def look_at_vm(self, name, info):
         vcpus, cpu = info["config"]["cpu"]["count"], info["cpu"]
-        entities = vcpus + 1  # the worker of its devices
-        slack = (CHANGE_NS * vcpus + WORKER_NS) * (1 + self.changes[name])
+        entities = vcpus + 1  # the worker of its devices, which sleeps there before the VM's clock goes
+        slack = CHANGE_NS * entities * (1 + self.changes[name])
         there = entities * info["uptime_ns"] + slack
-        spent = info["cpu_ns"] + cpu["ready_ns"] + cpu["blocked_ns"]
-        self.need(spent <= there, "VM %s: its %d entities spent %d ns of %d: %r", name, entities, spent, there, info)
+        spent = info["cpu_ns"] + cpu["ready_ns"]
+        self.need(spent <= there, "VM %s: its %d entities ran and waited for %d ns of %d: %r", name, entities, spent, there, info)
+        spent += cpu["blocked_ns"]
+        self.need(spent >= vcpus * info["uptime_ns"] - slack, "VM %s: its %d vcpus spent %d ns only: %r", name, vcpus, spent, info)
         self.need(info["cpu_ns"] <= min(entities, self.cpus) * info["uptime_ns"] + slack, "VM %s ran on more than there is: %r",
                   name, info)
         if info["state"] != "paused":
