@@ -100,6 +100,11 @@ bool platform_quiesce(struct vm *vm, uint64_t until, const struct vm_disk **held
 	return true;
 }
 void platform_resumed(struct vm *vm) { (void)vm; }
+struct vm_virtio *platform_virtio(const struct vm *vm)
+{
+	(void)vm;
+	return NULL;
+}
 
 enum status platform_create(struct vm *vm, struct error *err)
 {
