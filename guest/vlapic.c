@@ -74,14 +74,15 @@ static inline int highest(const struct vlapic *l, uint32_t base, uint8_t words)
 int vlapic_highest_irr(const struct vlapic *l) { return highest(l, APIC_REG_IRR, l->irr_words); }
 int vlapic_highest_isr(const struct vlapic *l) { return highest(l, APIC_REG_ISR, l->isr_words); }
 
+/* If nothing is requested but @vector, the words' sum is its bit. */
 bool vlapic_others_wait(const struct vlapic *l, uint8_t vector)
 {
-	uint32_t others = vlapic_reg(l, word_reg(APIC_REG_IRR, vector >> 5)) & ~(1u << (vector & 31));
+	uint64_t sum = 0;
 
+#pragma GCC unroll 8
 	for (unsigned word = 0; word < WORDS; word++)
-		if (word != vector >> 5)
-			others |= vlapic_reg(l, word_reg(APIC_REG_IRR, word));
-	return others != 0;
+		sum += vlapic_reg(l, word_reg(APIC_REG_IRR, word));
+	return sum != 0 && (sum != 1u << (vector & 31) || !vector_test(l, APIC_REG_IRR, vector));
 }
 
 /* ---- priority ---- */

@@ -190,10 +190,8 @@ static void set_eoi_exit(struct vmx_vcpu *hw, unsigned vector, bool on)
 }
 
 /* The end of @vector exits, and that of the one before no longer, unless they do anyway. 0: none. */
-static void watch_eoi(struct vmx_vcpu *hw, unsigned vector)
+RARE static void watch_another_eoi(struct vmx_vcpu *hw, unsigned vector)
 {
-	if (vector == hw->eoi_watched)
-		return;
 	if (hw->eoi_watched)
 		set_eoi_exit(hw, hw->eoi_watched, false);
 	hw->eoi_watched = 0;
@@ -203,8 +201,14 @@ static void watch_eoi(struct vmx_vcpu *hw, unsigned vector)
 	set_eoi_exit(hw, vector, true);
 }
 
+static inline void watch_eoi(struct vmx_vcpu *hw, unsigned vector)
+{
+	if (unlikely(vector != hw->eoi_watched))
+		watch_another_eoi(hw, vector);
+}
+
 /* As the processor would deliver it, but by the entry's injection, which an interrupt window does not suppress. */
-static void inject_virtual(struct vmx_vcpu *hw, unsigned vector)
+RARE static void inject_virtual(struct vmx_vcpu *hw, unsigned vector)
 {
 	struct vlapic *l = &hw->vcpu->lapic;
 
@@ -221,14 +225,15 @@ static void inject_virtual(struct vmx_vcpu *hw, unsigned vector)
  */
 static bool needs_window(struct vmx_vcpu *hw, unsigned rvi, unsigned svi)
 {
+	const struct vlapic *l = &hw->vcpu->lapic;
 	bool open = (vmcs_readn(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
 		    !(vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & SHADOW) && !is_staged();
-	bool first = outranks(hw);
+	bool first = rvi >> 4 > l->page[APIC_REG_PPR] >> 4;
 
 	watch_eoi(hw, open && !first && svi >> 4 >= rvi >> 4 ? svi : 0);
 	if (!open)
 		return true;
-	if (!first || !vlapic_others_wait(&hw->vcpu->lapic, rvi))
+	if (!first || !vlapic_others_wait(l, (uint8_t)rvi))
 		return false;
 	inject_virtual(hw, rvi);
 	return true;

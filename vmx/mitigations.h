@@ -39,9 +39,9 @@ struct mitigations {
 struct mitigations mitigations_decide(const struct cpu_facts *facts, bool on);
 
 /*
- * IA32_SPEC_CTRL of a guest. Most write it once, or when a task with a wish of its own runs: those writes exit, and if the
- * guest's value is the host's nothing is switched. A guest that writes it at every entry of its kernel (IBRS without
- * IBRS_ALL) soon has it without exits; then each exit must read it back, because the guest may have written it.
+ * IA32_SPEC_CTRL of a guest. Most write it once, or when a task with a wish of its own runs: those writes exit, and if
+ * the guest's value is the host's nothing is switched. A guest that writes it at every entry of its kernel (IBRS
+ * without IBRS_ALL) soon has it without exits; then each exit must read it back, because the guest may have written it.
  */
 #define SPEC_CTRL_WRITES_EXIT 32u /* so many of a vcpu's writes exit */
 struct spec_ctrl {

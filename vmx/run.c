@@ -216,9 +216,14 @@ static bool exited_between(struct vcpu *vcpu, enum exit_kind kind)
 	vcpu->exit.kind = kind;
 	vcpu->exit.length = 0;
 	vcpu->exit.rip = vmcs_readn(VMCS_GUEST_RIP);
-	if (kind == EXIT_TIMER)
-		event_take_back(hw_of(vcpu));
 	return true;
+}
+
+__attribute__((noinline)) static enum disposition exited_by_timer(struct vcpu *vcpu)
+{
+	(void)exited_between(vcpu, EXIT_TIMER);
+	event_take_back(hw_of(vcpu));
+	return hw_of(vcpu)->exited(vcpu);
 }
 
 /* What the shortest way does not know. */
@@ -226,9 +231,11 @@ __attribute__((noinline)) static enum disposition exited_otherwise(struct vcpu *
 {
 	if (!(reason == VMEXIT_INTERRUPT_WINDOW && exited_between(vcpu, EXIT_IRQ_WINDOW)) &&
 	    !(reason == VMEXIT_EPT_VIOLATION && exited_by_fault(vcpu)) &&
-	    !(reason == VMEXIT_IO && exited_by_io(vcpu)) &&
-	    !(reason == VMEXIT_PREEMPTION_TIMER && exited_between(vcpu, EXIT_TIMER)))
+	    !(reason == VMEXIT_IO && exited_by_io(vcpu))) {
+		if (reason == VMEXIT_PREEMPTION_TIMER)
+			return exited_by_timer(vcpu);
 		exited_with_details(vcpu, reason);
+	}
 	return hw_of(vcpu)->exited(vcpu);
 }
 

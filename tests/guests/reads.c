@@ -2,8 +2,8 @@
 /*
  * Random reads of a disk as fast as it goes, "count=N", beside a timer that never rests: what a kernel does that
  * takes requests and completions with interrupts off, sleeps when it has nothing, and must be woken each time. No
- * handler may find that it interrupted code with interrupts off, and no request may stay away: after two seconds without
- * one the rings are printed.
+ * handler may find that it interrupted code with interrupts off, and no request may stay away: after two seconds
+ * without one the rings are printed.
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/blk.h"

@@ -192,7 +192,8 @@ def test_registers_beside_one_that_spins(operator):
 
 
 def test_speculation_control_is_each_guests_own(machine, operator):
-    """Three guests that write it as often as some kernels do, and read it back: soon without exits, and nobody finds another's."""
+    """Three guests that write it as often as some kernels do, and read it back: soon without exits, and nobody finds
+    another's."""
     names = ["s1", "s2", "s3"]
     operator.define("".join(vms.guest(name, "spec", cmdline="seed=%d %s" % (seed, "zero" * (seed == 3)))
                             for seed, name in enumerate(names, 1)))
