@@ -177,6 +177,9 @@ MUST_CHECK enum status storage_job(struct storage *s, uint32_t job, struct stora
 /* The job after @job in the order of their beginning (0: the first); ST_NOT_FOUND at the end. */
 MUST_CHECK enum status storage_next_job(struct storage *s, uint32_t job, struct storage_job_info *out);
 
+/* A job that has ended, and of which this has not told before. False: there is none. */
+bool storage_next_ended(struct storage *s, struct storage_job_info *out);
+
 /* ---- what there is ---- */
 
 struct storage_info {
@@ -216,6 +219,7 @@ struct storage_volume;
 /* Volume or domain number @place, below the bounds above; NULL: there is none. Its place is its own as long as it is there. */
 struct storage_volume *storage_volume_at(struct storage *s, unsigned place);
 const char *storage_volume_name(const struct storage_volume *v);
+unsigned storage_volume_place(const struct storage_volume *v);
 struct storage_domain *storage_domain_at(struct storage *s, unsigned place);
 const char *storage_domain_name(const struct storage_domain *d);
 /* The domain that volume @name is in, and its place. */

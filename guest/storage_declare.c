@@ -130,6 +130,7 @@ struct storage_volume *storage_volume_at(struct storage *s, unsigned place)
 	return place < STORAGE_VOLUMES_MAX ? s->places[place] : NULL;
 }
 
+unsigned storage_volume_place(const struct storage_volume *v) { return v->place; }
 const char *storage_volume_name(const struct storage_volume *v) { return v->volume.name; }
 
 /* ---- domains ---- */

@@ -122,6 +122,7 @@ struct storage_job {
 	void *buffer;
 	struct volume_copy copy;
 	bool cancelled;
+	bool told;                  /* by storage_next_ended() */
 	uint64_t bytes;
 };
 
@@ -133,6 +134,7 @@ struct storage {
 	struct storage_pool pools[STORAGE_POOLS_MAX];
 	struct storage_job jobs[STORAGE_JOBS_MAX];
 	uint32_t last_job;
+	unsigned ended;             /* jobs that storage_next_ended() has not told of */
 	struct storage_totals totals; /* memory, volumes and clients of them */
 	uint64_t bytes;             /* of itself */
 };
@@ -213,6 +215,8 @@ void storage_volume_discard(struct storage_volume *v);
 /* Gives it a name; on failure it is given back. */
 MUST_CHECK enum status storage_volume_add(struct storage_volume *v, const char *name, enum volume_kind kind,
 					  struct block_device *device, struct error *err);
+/* It has a name now: gives it its place. */
+void storage_volume_place_in(struct storage_volume *v);
 /* With its memory, from domain and table. Nobody uses it. */
 void storage_volume_drop(struct storage_volume *v);
 /* Nothing else has @name: ST_EXISTS, ST_INVALID. */

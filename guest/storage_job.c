@@ -122,6 +122,23 @@ static void finish(struct storage_job *j, enum status st)
 	j->phase = JOB_DONE;
 	j->pool = NULL;
 	j->storage->machine->host->notify(); /* who waits for the pool is looked at again */
+	j->told = false;
+	j->storage->ended++;
+}
+
+bool storage_next_ended(struct storage *s, struct storage_job_info *out)
+{
+	for (unsigned i = 0; s->ended && i < STORAGE_JOBS_MAX; i++) {
+		struct storage_job *j = &s->jobs[i];
+
+		if (j->phase != JOB_DONE || j->told)
+			continue;
+		j->told = true;
+		*out = j->info;
+		return true;
+	}
+	s->ended = 0;
+	return false;
 }
 
 static void release_copy(struct storage_job *j)

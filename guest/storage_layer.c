@@ -340,6 +340,7 @@ enum status storage_layer_open(struct storage *s, struct storage_pool *p, const 
 		storage_volume_discard(v);
 		return st;
 	}
+	storage_volume_place_in(v);
 	st = stand(v, base, err);
 	if (st != ST_OK) {
 		storage_volume_drop(v);

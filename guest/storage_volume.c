@@ -50,6 +50,13 @@ void storage_volume_discard(struct storage_volume *v)
 		storage_domain_destroy(d);
 }
 
+void storage_volume_place_in(struct storage_volume *v)
+{
+	while (v->storage->places[v->place]) /* storage_volume_new() has seen that there is one */
+		v->place++;
+	v->storage->places[v->place] = v;
+}
+
 enum status storage_volume_add(struct storage_volume *v, const char *name, enum volume_kind kind,
 			       struct block_device *device, struct error *err)
 {
@@ -59,9 +66,7 @@ enum status storage_volume_add(struct storage_volume *v, const char *name, enum 
 		storage_volume_discard(v);
 		return st;
 	}
-	while (v->storage->places[v->place]) /* storage_volume_new() has seen that there is one */
-		v->place++;
-	v->storage->places[v->place] = v;
+	storage_volume_place_in(v);
 	return ST_OK;
 }
 
@@ -86,6 +91,7 @@ void storage_volume_drop(struct storage_volume *v)
 	unsigned long state;
 
 	ASSERT(volume_users(&v->volume) == 0);
+	ASSERT(v->storage->places[v->place] == v);
 	v->storage->places[v->place] = NULL;
 	storage_domain_poll(v, false);
 	state = storage_domain_enter(v->domain);

@@ -303,6 +303,16 @@ void vm_want_pause(struct vm *vm)
 	m->host->notify();
 }
 
+void vm_disk_failed(struct vm *vm, unsigned index)
+{
+	struct machine *m = vm->machine;
+
+	if (__atomic_fetch_or(&vm->disks_failing, (uint32_t)BIT(index), __ATOMIC_ACQ_REL) & BIT(index))
+		return;
+	note_change(m);
+	m->host->notify();
+}
+
 void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code)
 {
 	if (vm_end(vm, reason, code))

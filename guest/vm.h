@@ -97,6 +97,7 @@ struct vm {
 	uint32_t exit_code;
 	bool teardown_due;      /* left the running state; the control task releases its parts */
 	bool restart_due;       /* and starts it again */
+	uint32_t disks_failing; /* BIT(disk) of those that failed a request, until somebody takes note; atomic */
 	bool pause_due;         /* asked by a device; the control task does it; atomic */
 	bool lingers;           /* left the running state, but a CPU has not let go of one of its vcpus, or of its worker */
 	bool disk_lingers;      /* left it, but a disk has not let go of its memory */
@@ -181,6 +182,8 @@ void vm_event(struct vm *vm, enum vm_reason reason, uint32_t code);
 void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code);
 /* A device cannot go on before an operator has helped: the control task pauses the VM. Any CPU, masked, any lock. */
 void vm_want_pause(struct vm *vm);
+/* A request of disk @index failed at its volume. Any CPU, masked, any lock. The control task is told of the first. */
+void vm_disk_failed(struct vm *vm, unsigned index);
 /* How a VM is, and once it has ended why, and with what code. */
 struct vm_outcome {
 	enum vm_state state;

@@ -75,6 +75,18 @@ static void read_figures(const struct vm_disk_place *p, struct vm_virtio *v, str
 	vm_virtio_figures(v, p->index, &out->sched);
 }
 
+bool vm_disk_is_full(const struct vm *vm, unsigned index)
+{
+	struct vm_virtio *v = platform_virtio(vm);
+	struct virtio_blk *blk = v ? vm_virtio_disk(v, index) : NULL;
+	struct virtio_blk_figures f;
+
+	if (!blk)
+		return false;
+	virtio_blk_figures(blk, &f);
+	return f.waiting_for_space != 0;
+}
+
 void vm_disks_keep_figures(struct vm *vm)
 {
 	struct vm_virtio *v = platform_virtio(vm);

@@ -23,6 +23,7 @@ struct rng_device {
 
 struct disk_device {
 	struct virtio_pci pci;
+	struct vm_disk_place *place;
 	struct virtio_blk *blk; /* NULL: not made */
 	struct vm_disk_source source;
 	bool opened;
@@ -168,6 +169,13 @@ static enum status open_disk(struct vm_virtio *v, struct disk_device *d, const s
 
 static void no_space(void *ctx) { vm_want_pause(ctx); }
 
+static void failed(void *ctx)
+{
+	const struct disk_device *d = ctx;
+
+	vm_disk_failed(d->place->vm, d->place->index);
+}
+
 static enum status make_disk(struct vm_virtio *v, struct disk_device *d, const struct vm_disk *disk, struct error *err)
 {
 	struct virtio_blk_config c = blk_config(&v->vm->config, disk);
@@ -181,6 +189,8 @@ static enum status make_disk(struct vm_virtio *v, struct disk_device *d, const s
 	c.disk = d->source.disk;
 	c.no_space = no_space;
 	c.no_space_ctx = v->vm;
+	c.failed = failed;
+	c.failed_ctx = d;
 	memcpy(c.serial, serial, MIN(config_length(serial, sizeof c.serial), sizeof c.serial));
 	st = virtio_blk_init(take(v->vm, virtio_blk_bytes(&c)), &c, &d->blk, &why);
 	if (st != ST_OK)
@@ -192,7 +202,10 @@ static enum status add_disk(struct vm_virtio *v, struct vpci *bus, unsigned i, s
 {
 	const struct vm_disk *disk = &v->vm->config.disks[i];
 	struct disk_device *d = v->disks[i] = take(v->vm, sizeof *d);
-	enum status st = open_disk(v, d, disk, err);
+	enum status st = ST_OK;
+
+	d->place = &v->vm->disk_places[i];
+	st = open_disk(v, d, disk, err);
 
 	if (st == ST_OK)
 		st = make_disk(v, d, disk, err);

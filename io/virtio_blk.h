@@ -107,6 +107,8 @@ struct virtio_blk_config {
 	const struct clock *clock; /* with coalesce */
 	void (*no_space)(void *ctx); /* the disk is full: a request waits. Masked, device's lock held; once until retry */
 	void *no_space_ctx;
+	void (*failed)(void *ctx); /* a request has failed at the disk, not by what was asked. Likewise; may be NULL */
+	void *failed_ctx;
 };
 
 struct virtio_blk_figures {

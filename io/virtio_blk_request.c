@@ -642,6 +642,8 @@ static enum turn after_disk(struct blk_request *r)
 
 	if (st == ST_OVER_LIMIT)
 		return wait_for_space(r);
+	if ((st == ST_IO || st == ST_CORRUPT) && r->blk->cfg.failed)
+		r->blk->cfg.failed(r->blk->cfg.failed_ctx);
 	if (st != ST_OK)
 		return end_with(r, st == ST_UNSUPPORTED ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
 	if (r->durable || r->type == VIRTIO_BLK_T_FLUSH)

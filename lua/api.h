@@ -37,6 +37,8 @@ void api_open_vm(lua_State *L, struct control *c);
 void api_open_pool(lua_State *L, struct control *c);
 /* Pushes now.pool. */
 void api_push_pools(lua_State *L, struct control *c);
+/* Pushes now.volume. */
+void api_push_volumes(lua_State *L, struct control *c);
 /* volume "name" { ... }, volumes, volume_clone, ... */
 void api_open_volume(lua_State *L, struct control *c);
 /* get, set, unset, why: counters and settings. */

@@ -230,16 +230,18 @@ void api_push_now(lua_State *L)
 
 void api_open_now(lua_State *L, struct control *c)
 {
-	lua_createtable(L, 0, 3);
+	lua_createtable(L, 0, 4);
 	view_push_all(L, c, &vm_kind);
 	lua_setfield(L, -2, "vm");
 	api_push_pools(L, c);
 	lua_setfield(L, -2, "pool");
+	api_push_volumes(L, c);
+	lua_setfield(L, -2, "volume");
 	lua_pushlightuserdata(L, c);
 	lua_pushcclosure(L, host_index, 1);
 	push_proxy(L);
 	lua_setfield(L, -2, "host");
-	push_proxy(L); /* now itself: three fields, and nothing can be added */
+	push_proxy(L); /* now itself: four fields, and nothing can be added */
 	lua_pushvalue(L, -1);
 	lua_setfield(L, LUA_REGISTRYINDEX, NOW_KEY);
 	lua_setglobal(L, "now");

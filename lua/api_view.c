@@ -21,7 +21,7 @@ struct view {
 	struct control *c;
 	const struct view_kind *kind;
 	unsigned id; /* where it was found last */
-	char name[VM_NAME_MAX];
+	char name[VOLUME_NAME_MAX];
 };
 
 /* ---- fields ---- */

@@ -52,6 +52,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	cfg->machine->fault = on_fault;
 	cfg->machine->fault_ctx = c;
 	settings_init(c);
+	c->errors_at = TIMERQ_NEVER;
 	host_alarm_init(&c->wake_alarm, on_time);
 	script_init(c, (uint8_t *)cfg->memory + own, cfg->memory_bytes - own);
 	keystore_load(c);
@@ -448,6 +449,7 @@ static bool run_policies(struct control *c)
 	later_wake(c);
 	audit_wake(c);
 	control_wake_at(c, c->settings.next);
+	control_wake_at(c, c->errors_at);
 	if (!more && (c->wake_at != TIMERQ_NEVER || timer_is_set(&c->wake_alarm.timer)))
 		arm(c);
 	return more;

@@ -49,6 +49,8 @@ struct attachment {
 /* A VM as the last look at it found it: watch.c. */
 struct seen_vm {
 	bool there;
+	bool full;                          /* paused because a volume is */
+	uint64_t error_told[VM_DISKS_MAX];  /* ticks when it was said that a disk fails; 0: never */
 	enum vm_state state;
 	uint64_t starts;
 	char name[VM_NAME_MAX];
@@ -119,6 +121,7 @@ struct control {
 	struct events events;
 	struct seen_vm seen[VMS_MAX + 1];
 	uint64_t seen_changes; /* machine.changes when they were looked at */
+	uint64_t errors_at;    /* ticks: when it may be said again that a disk fails, TIMERQ_NEVER: none does */
 	struct event_push event_push;
 	struct event_poll poll, poll_asked;
 
@@ -198,7 +201,7 @@ bool push_step(struct control *c);
 
 /* ---- watch.c ---- */
 
-/* Posts what changed of the VMs since the last look. */
+/* Posts what changed of the VMs since the last look, and operations on volumes that have ended. */
 void watch_vms(struct control *c);
 
 /* ---- cmd_store.c ---- */

@@ -29,6 +29,13 @@ enum event_kind {
 	EVENT_POOL_DEFINED, /* text: its name, and where it was defined */
 	EVENT_POOL_CHANGED,
 	EVENT_POOL_REMOVED,
+	EVENT_VOLUME_DEFINED, /* text: its name, and what it is; of layers the end of the job tells it */
+	EVENT_VOLUME_REMOVED,
+	EVENT_VOLUME_DONE,    /* an operation ended: which, on what */
+	EVENT_VOLUME_FAILED,  /* likewise, and why */
+	EVENT_VOLUME_FULL,    /* a VM waits for space on it: the disk, the volume */
+	EVENT_VOLUME_SPACE,   /* it goes on */
+	EVENT_VOLUME_ERROR,   /* a VM's requests fail at it: the disk, the volume, how many */
 	EVENT_SCRIPT_LOADED,
 	EVENT_SCRIPT_ENDED,
 	EVENT_SCRIPT_ABANDONED, /* stuck in a library function */

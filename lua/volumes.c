@@ -243,6 +243,9 @@ enum status volumes_create(struct control *c, const struct volume_config *cfg, u
 		st = create(s, cfg, job, &why);
 	if (st == ST_OK)
 		log_info("volume %s: %s%s", cfg->name, volume_kind_name(cfg->kind), *job ? " begun" : "");
+	if (st == ST_OK && *job == 0)
+		events_post(&c->events, EVENT_VOLUME_DEFINED, NULL, "%s: %s%s%.60s", cfg->name, volume_kind_name(cfg->kind),
+			    cfg->origin[0] ? ", " : "", cfg->origin);
 	return explain(cfg, st, &why, err);
 }
 
@@ -288,8 +291,11 @@ enum status volumes_remove(struct control *c, const char *name, struct error *er
 
 	if (st == ST_OK)
 		st = storage_remove(s, name, err);
-	if (st == ST_OK && !storage_domain_at(s, place))
+	if (st != ST_OK)
+		return st;
+	if (!storage_domain_at(s, place))
 		settings_forget(c, TREE_OWNER_DOMAIN | place);
+	events_post(&c->events, EVENT_VOLUME_REMOVED, NULL, "%s", name);
 	return st;
 }
 

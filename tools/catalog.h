@@ -11,7 +11,7 @@
 
 #define CATALOG_ROWS_MAX 256u
 #define CATALOG_NAMES_MAX 64u /* of one counter that has many values */
-#define CATALOG_TABLES_MAX 768u
+#define CATALOG_TABLES_MAX 1024u
 
 enum catalog_kind { CATALOG_TOTAL, CATALOG_GAUGE, CATALOG_STATE, CATALOG_HISTOGRAM };
 

@@ -55,6 +55,16 @@ struct disk_row {
 	uint64_t in_flight;
 };
 
+/* A volume: of all who use it. */
+struct volume_row {
+	char name[64];
+	double requests, bytes;             /* a second */
+	double latency_ms, queued_ms, service_ms; /* mean of the requests that ended */
+	double throttled;                   /* percent of the time of one that waits */
+	uint64_t p50_ns, p99_ns;            /* of those that ended in between */
+	uint64_t free, space;               /* of its pool of layers */
+};
+
 enum order { BY_CPU, BY_READY, BY_COSTOP, BY_WAIT, BY_LIMIT, BY_MIGRATIONS, BY_MEMORY, BY_EXITS, BY_UPTIME, BY_NAME };
 
 static const struct {
@@ -76,6 +86,8 @@ struct view {
 	unsigned pool_count;
 	struct disk_row disks[CATALOG_TABLES_MAX];
 	unsigned disk_count;
+	struct volume_row volumes[CATALOG_TABLES_MAX]; /* that were used in between */
+	unsigned volume_count;
 	double host_cpu;       /* percent of all processors */
 	enum order order;
 	double seconds;
@@ -186,6 +198,60 @@ static void take_disk(const struct sample_table *t, double ns)
 	r->name[sizeof r->name - 1] = '\0';
 }
 
+/* Up to where a request took of a hundred @part, by what the histogram has gained. */
+static uint64_t percentile(const struct sample_table *t, const struct sample_table *before, unsigned part)
+{
+	const struct catalog_row *row = catalog_find(&view.cat, t->group, "latency");
+	uint64_t all = 0, below = 0;
+	unsigned count = row ? catalog_values(row) : 0;
+
+	if (!row || !row->bounds || row->at + count > t->count)
+		return 0;
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; i < count; i++) {
+			uint64_t now = t->values[row->at + i];
+			uint64_t then = before && row->at + i < before->count ? before->values[row->at + i] : 0;
+			uint64_t gained = now >= then ? now - then : now;
+
+			if (pass == 0) {
+				all += gained;
+				continue;
+			}
+			below += gained;
+			if (gained && below * 100 >= all * part)
+				return row->bounds[MIN(i, count - 2)];
+		}
+	}
+	return 0;
+}
+
+static void take_volume(const struct sample_table *t, double ns)
+{
+	static const char *const ops[] = {"reads", "writes", "flushes", "discards", "write_zeroes"};
+	struct volume_row *r = &view.volumes[view.volume_count];
+	const struct sample_table *before = sample_find(older(), "volume", t->instance);
+	const char *name = t->instance;
+	uint64_t ended = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++)
+		ended += risen("volume", name, ops[i]);
+	if (ended == 0)
+		return;
+	*r = (struct volume_row){
+		.requests = 1e9 * (double)ended / ns,
+		.bytes = 1e9 * (double)(risen("volume", name, "read") + risen("volume", name, "written")) / ns,
+		.latency_ms = (double)risen("volume", name, "time.latency") / (double)ended / 1e6,
+		.queued_ms = (double)risen("volume", name, "time.queued") / (double)ended / 1e6,
+		.service_ms = (double)risen("volume", name, "time.service") / (double)ended / 1e6,
+		.throttled = 100 * (double)risen("volume", name, "time.throttled") / ns,
+		.p50_ns = percentile(t, before, 50), .p99_ns = percentile(t, before, 99),
+		.free = sample_value(&view.cat, t, "space.free"), .space = sample_value(&view.cat, t, "space.size"),
+	};
+	memcpy(r->name, name, MIN(strlen(name) + 1, sizeof r->name));
+	r->name[sizeof r->name - 1] = '\0';
+	view.volume_count++;
+}
+
 static double key_of(const struct row *r)
 {
 	switch (sort_order) {
@@ -226,7 +292,7 @@ static void compute(void)
 {
 	double ns = elapsed_ns(), busy = (double)risen("host.cpu", "", "busy"), idle = (double)risen("host.cpu", "", "idle");
 
-	view.count = view.pool_count = view.disk_count = 0;
+	view.count = view.pool_count = view.disk_count = view.volume_count = 0;
 	view.host_cpu = busy + idle > 0 ? 100 * busy / (busy + idle) : 0;
 	for (unsigned i = 0; i < newer()->count; i++) {
 		if (strcmp(newer()->tables[i].group, "vm") == 0)
@@ -235,6 +301,8 @@ static void compute(void)
 			take_pool(&newer()->tables[i], ns);
 		else if (strcmp(newer()->tables[i].group, "vm.disk") == 0)
 			take_disk(&newer()->tables[i], ns);
+		else if (strcmp(newer()->tables[i].group, "volume") == 0)
+			take_volume(&newer()->tables[i], ns);
 	}
 	sort_order = view.order;
 	qsort(view.rows, view.count, sizeof view.rows[0], compare);
@@ -336,11 +404,38 @@ static void put_disks(FILE *out, const struct screen *s)
 	}
 }
 
+/* Likewise a quarter to volumes. */
+static unsigned volume_lines(const struct screen *s)
+{
+	unsigned lines = view.volume_count ? view.volume_count + 1 : 0;
+
+	return s->live ? MIN(lines, s->height / 4) : lines;
+}
+
+static void put_volumes(FILE *out, const struct screen *s)
+{
+	unsigned lines = volume_lines(s);
+
+	if (lines == 0)
+		return;
+	put_line(out, s, true, "%-24s %8s %11s %7s %7s %7s %9s %9s %5s %9s", "VOLUME", "REQ/s", "B/s", "LAT ms", "QUE ms",
+		 "SVC ms", "P50", "P99", "%THR", "FREE");
+	for (unsigned i = 0; i + 1 < lines; i++) {
+		const struct volume_row *r = &view.volumes[i];
+		char bytes[24], p50[24], p99[24], free_text[24];
+
+		put_line(out, s, false, "%-24.24s %8.0f %11s %7.2f %7.2f %7.2f %9s %9s %5.1f %9s", r->name, r->requests,
+			 show_bytes((uint64_t)r->bytes, bytes, sizeof bytes), r->latency_ms, r->queued_ms, r->service_ms,
+			 show_ns(r->p50_ns, p50, sizeof p50), show_ns(r->p99_ns, p99, sizeof p99), r->throttled,
+			 r->space ? show_bytes(r->free, free_text, sizeof free_text) : "-");
+	}
+}
+
 static void put_rows(FILE *out, const struct screen *s)
 {
 	int name_width = s->live && s->width > OTHER_COLUMNS + NAME_WIDTH ? (int)MIN(s->width - OTHER_COLUMNS, 32u)
 									 : NAME_WIDTH;
-	unsigned taken = 5 + pool_lines() + disk_lines(s);
+	unsigned taken = 5 + pool_lines() + disk_lines(s) + volume_lines(s);
 	unsigned fit = s->live && s->height > taken ? s->height - taken : CATALOG_TABLES_MAX;
 	unsigned shown = MIN(view.count, fit);
 
@@ -361,6 +456,7 @@ static void put_rows(FILE *out, const struct screen *s)
 		put_line(out, s, false, "... and %u more", view.count - shown);
 	put_pools(out, s);
 	put_disks(out, s);
+	put_volumes(out, s);
 }
 
 /* The whole view in one write, so that nothing flickers. */
@@ -397,6 +493,24 @@ static struct screen find_screen(void)
 }
 
 /* ---- --json ---- */
+
+static void print_json_volumes(void)
+{
+	fputs(", \"volumes\": [", stdout);
+	for (unsigned i = 0; i < view.volume_count; i++) {
+		const struct volume_row *r = &view.volumes[i];
+
+		printf("%s{\"name\": ", i ? ", " : "");
+		show_json_string(stdout, r->name, strlen(r->name));
+		printf(", \"requests_per_s\": %.3f, \"bytes_per_s\": %.3f, \"latency_ms\": %.6f", r->requests, r->bytes,
+		       r->latency_ms);
+		printf(", \"queued_ms\": %.6f, \"service_ms\": %.6f, \"throttled_percent\": %.3f", r->queued_ms, r->service_ms,
+		       r->throttled);
+		printf(", \"p50_ns\": %llu, \"p99_ns\": %llu", (unsigned long long)r->p50_ns, (unsigned long long)r->p99_ns);
+		printf(", \"space\": %llu, \"free\": %llu}", (unsigned long long)r->space, (unsigned long long)r->free);
+	}
+	fputs("]", stdout);
+}
 
 /* The machine's "VM/DISK" in two members. */
 static void print_json_disks(void)
@@ -448,6 +562,7 @@ static void print_json(void)
 		       (unsigned long long)r->allowed, (unsigned long long)r->vms);
 	}
 	print_json_disks();
+	print_json_volumes();
 	puts("}");
 }
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT, vm
 
 EXAMPLES = os.path.join(ROOT, "scripts", "examples")
-COVERED = ["maintenance.lua", "memory.lua", "night.lua", "order.lua", "pools.lua", "restart.lua", "watchdog.lua"]
+COVERED = ["disks.lua", "maintenance.lua", "memory.lua", "night.lua", "order.lua", "pools.lua", "restart.lua", "watchdog.lua"]
 
 
 def examples():
@@ -199,3 +199,29 @@ def test_pools(site):
 def test_pools_that_are_not_there(site):
     machine = site('pool "shop" {} use("scripts/examples/pools.lua")')
     machine.wait_for("there is no pool called batch")
+
+
+def test_disks(site):
+    """A slow volume has others held back for a time; a pool that is nearly full is relieved of what may go."""
+    machine = site('volume "p" { ram = MiB(8) }' + vm("batch", more='disk = { root = virtio { volume = "b" } }') + """
+use("scripts/examples/disks.lua", { low = GiB(1), spare = { "nobody", "old" }, slow = ms(20), look = ms(100), time = hour(1),
+                                    hold = { ["vm.batch.disk.root.iops.limit"] = 100 } })
+""")
+    assert lua(machine, "get 'vm.batch.disk.root.iops.limit'") == "none\n"
+    machine.ctl("volume", "create", "m", "--ram", "1MiB")
+    machine.ctl("volume", "create", "slow", "--model", "m", "--service", "40ms")
+    machine.ctl("volume", "format", "p", "p")
+    machine.wait_for("volume p: its pool has ")
+    machine.ctl("volume", "import", "slow", "copy", "p")
+    deadline = time.monotonic() + 20
+    while lua(machine, "get 'vm.batch.disk.root.iops.limit'") != "100\n":
+        assert time.monotonic() < deadline, machine.log.decode()[-2000:]
+        time.sleep(0.05)
+    assert "volume slow needs" in lua(machine, "why 'vm.batch.disk.root.iops.limit'")
+    machine.ctl("volume", "create", "old", "--layer", "p", "--size", "1MiB")
+    machine.wait_for("deleting old for p")
+    done = []
+    while "delete of old" not in done:
+        assert time.monotonic() < deadline, machine.log.decode()[-2000:]
+        done = [e["text"] for e in machine.smp.read_request(71, 0, {"from": 0, "kinds": ["volume.done"]})["events"]]
+    no_failures(machine)

@@ -163,6 +163,60 @@ def test_settings_of_a_device(host):
         "domain_settings"] == {**before, "depth_max": 7, "latency_ns": 2000000}
 
 
+def test_its_domain_has_settings_of_the_tree(host):
+    machine = host()
+    ram(machine, "m", MIB)
+    ram(machine, "scratch", MIB)
+    tree = lambda command, **more: machine.smp.read_request(76, command, {"path": "domain.m.burst", **more})
+    assert value(machine, "domain.m.depth_max") == 64 and value(machine, "domain.m.depth") == 64
+    change(machine, "domain.m.burst", 9)
+    assert show(machine, "m")["domain_settings"]["burst"] == 9
+    assert machine.ctl("why", "domain.m.burst").splitlines()[0] == "domain.m.burst = 9"
+    # the volume's own command is an operator's setting too
+    write(machine, SET, volume="m", burst=11)
+    assert (tree(1)["value"], tree(1)["origin"]) == (11, "operator")
+    assert machine.ctl("set", "domain.m.latency", "5ms", "--for", "1min") == "domain.m.latency = 5 ms\n"
+    assert show(machine, "m")["domain_settings"]["latency_ns"] == 5000000
+    machine.smp.write_request(76, 3, {"path": "domain.m.burst"})
+    assert show(machine, "m")["domain_settings"]["burst"] == 2
+    for path, value_, want in (("domain.m.depth_max", 257, "domain.m.depth_max: 257 is outside 1 to 256"),
+                               ("domain.scrach.burst", 1, "domain.scrach.burst: storage has no domain called scrach; did you mean domain.scratch?"),
+                               ("domain.m.depht_max", 1, "there is no domain.m.depht_max; did you mean domain.m.depth_max?")):
+        assert refused(machine.smp.write_request, 76, 2, {"path": path, "value": value_})[1] == want
+    assert refused(machine.smp.read_request, 76, 1, {"path": "volume.scrach.reads"})[1] == \
+        "volume.scrach.reads: nobody uses a volume called scrach; did you mean volume.scratch?"
+    # what was set goes with the domain
+    change(machine, "domain.m.burst", 30)
+    write(machine, DELETE, volume="m")
+    assert refused(machine.smp.read_request, 76, 1, {"path": "domain.m.burst"})[0] == smp.NO_ENTRY
+    ram(machine, "m", MIB)
+    assert value(machine, "domain.m.burst") == 2
+    assert machine.ctl("why", "domain.m.burst") == "domain.m.burst = 2\n  default   2\n"
+
+
+def test_what_it_does_is_counted_and_told(pool):
+    """An import reads one volume and writes another; the counters of both, in every face, and the events."""
+    ram(pool, "source", MIB)
+    wait(pool, write(pool, IMPORT, volume="source", name="imported"))
+    assert value(pool, "volume.source.reads") == MIB // 65536 and value(pool, "volume.source.read") == MIB
+    assert value(pool, "volume.source.failed") == 0 and value(pool, "volume.source.size") == MIB
+    assert value(pool, "volume.p.space.size") >= value(pool, "volume.p.space.free") > 0
+    lines = pool.ctl("metrics")
+    assert 'corbel_volume_reads_total{volume="source"} 16\n' in lines
+    assert 'corbel_volume_latency_seconds_bucket{volume="source",le="+Inf"} 16\n' in lines
+    assert 'corbel_domain_at_device{domain="source"} 0\n' in lines
+    text, status = pool.smp.shell("local v = now.volume.source return v.reads, v.read, v.size, v.failed, v.free == now.volume.p.free, now.volume.nothing")
+    assert (text, status) == ("16\nMiB(1)\nMiB(1)\n0\nfalse\nnil\n", 0)
+    error(pool, IMPORT, volume="source", name="imported")
+    huge = wait(pool, write(pool, CREATE, name="huge", config={"layer": "p", "size": 64 * MIB}))
+    assert "error" not in huge
+    write(pool, DELETE, volume="source")
+    events = pool.smp.read_request(71, 0, {"from": 0, "kinds": ["volume"]})["events"]
+    said = [(e["kind"], e["text"]) for e in events]
+    assert ("volume.defined", "source: ram") in said and ("volume.removed", "source") in said
+    assert ("volume.done", "import of source as imported") in said and ("volume.done", "create of huge") in said
+
+
 def test_a_vm_uses_it(host):
     machine = host(script='volume "v" { ram = MiB(1) }\n' +
                    vm("a", "echo", more='disk = { root = virtio { volume = "v" } }'))
