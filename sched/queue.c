@@ -106,8 +106,8 @@ static void unpark(struct sched_cpu *c, struct sched_entity *e)
 }
 
 /*
- * Who goes first for a short request uses up what time it takes until that is due at his rate; a CPU has a slice of it
- * in advance. Rates that the last division gave sum to one, so that nobody due his part is refused for long; of a crowd
+ * Who goes first for a short request uses up what time it takes until that is due at his rate; a CPU has half a slice
+ * of it in advance. Rates that the last division gave sum to one, so that nobody due his part is refused for long; of a crowd
  * that wakes with rates that are guesses most are, or they would keep off those who run.
  */
 static bool may_return(struct sched_cpu *c, const struct sched_entity *e, uint64_t slice)
@@ -116,7 +116,7 @@ static bool may_return(struct sched_cpu *c, const struct sched_entity *e, uint64
 
 	if (unused < 0)
 		return false;
-	c->returned = c->now - MIN((uint64_t)unused, slice) + (uint64_t)stretch_of(e, e->left);
+	c->returned = c->now - MIN((uint64_t)unused, slice / 2) + (uint64_t)stretch_of(e, e->left);
 	return true;
 }
 
