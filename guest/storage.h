@@ -216,7 +216,7 @@ MUST_CHECK enum status storage_disk_figures(struct storage *s, const struct vm *
 
 struct storage_volume;
 
-/* Volume or domain number @place, below the bounds above; NULL: there is none. Its place is its own as long as it is there. */
+/* Volume or domain number @place, below the bounds above; NULL: there is none. Each keeps its place while it is there. */
 struct storage_volume *storage_volume_at(struct storage *s, unsigned place);
 const char *storage_volume_name(const struct storage_volume *v);
 unsigned storage_volume_place(const struct storage_volume *v);
