@@ -6,9 +6,10 @@
  *	host.mem.free    control.frames    vm.alpha.cpu.used    vm.alpha.exits_by_kind.hlt
  *
  * A VM's are below vm.NAME, those of its disks below vm.NAME.disk.DISK, a pool's
- * below pool.NAME, of storage below volume.NAME and domain.NAME. Nothing is stored here: a name is looked up in the tables,
- * and a walk goes through them in their order, by a cursor that any number of changes in
- * between leaves usable. docs/knobs.md lists what there is.
+ * below pool.NAME, of storage below volume.NAME and domain.NAME. Nothing is stored
+ * here: a name is looked up in the tables, and a walk goes through them in their
+ * order, by a cursor that any number of changes in between leaves usable.
+ * docs/knobs.md lists what there is.
  */
 #ifndef CORBEL_LUA_REGISTRY_H
 #define CORBEL_LUA_REGISTRY_H
