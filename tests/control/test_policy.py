@@ -156,7 +156,7 @@ def test_a_stuck_script_is_abandoned(host, name):
     """What hangs in a library function costs its script, and nothing else."""
     machine = host(script=vm("a", "echo") + """
 local n = 0
-every(ms(20), function() n = n + 1 if n > 2 then %s end end)
+every(ms(20), function() n = n + 1 if n > 100 then %s end end)
 """ % STUCK_HOOKS[name])
     before = lua(machine, "now.host.committed_bytes")
     machine.wait_for("script boot.lua: abandoned, the hook of boot.lua:4 did not return", 60)
