@@ -373,7 +373,7 @@ static unsigned run_sched_wake(void)
 	return ROUNDS;
 }
 
-/* The only one there is blocks, the CPU finds nothing to do, and it wakes a tick later: what a halted vcpu's timer costs. */
+/* The only one there is blocks, the CPU finds nothing to do, it wakes a tick later: what a halted vcpu's timer costs. */
 CASE case_sched_block_and_wake(unsigned round)
 {
 	uint64_t end;

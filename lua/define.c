@@ -114,8 +114,10 @@ static const struct setting top_rows[] = {
 };
 static const struct section top_section = DECODE_ROWS(top_rows);
 
-_Static_assert(sizeof(enum boot_protocol) == sizeof(unsigned) && sizeof(enum reset_action) == sizeof(unsigned) &&
-	       sizeof(enum console_kind) == sizeof(unsigned), "KIND_CHOICE writes an unsigned");
+#define IS_CHOICE(type) _Static_assert(sizeof(type) == sizeof(unsigned), "KIND_CHOICE writes an unsigned")
+IS_CHOICE(enum boot_protocol);
+IS_CHOICE(enum reset_action);
+IS_CHOICE(enum console_kind);
 
 /* ---- the whole ---- */
 

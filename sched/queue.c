@@ -107,8 +107,8 @@ static void unpark(struct sched_cpu *c, struct sched_entity *e)
 
 /*
  * Who goes first for a short request uses up what time it takes until that is due at his rate; a CPU has half a slice
- * of it in advance. Rates that the last division gave sum to one, so that nobody due his part is refused for long; of a crowd
- * that wakes with rates that are guesses most are, or they would keep off those who run.
+ * of it in advance. Rates that the last division gave sum to one, so that nobody due his part is refused for long; of a
+ * crowd that wakes with rates that are guesses most are, or they would keep off those who run.
  */
 static bool may_return(struct sched_cpu *c, const struct sched_entity *e, uint64_t slice)
 {

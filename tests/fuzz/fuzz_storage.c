@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A life of storage (tests/fakes/storage_life.h) whose choices are the input: what guests ask, what the operator does, when
- * the disk fails and when it loses its power. Behind the input's end every choice is the first.
+ * A life of storage (tests/fakes/storage_life.h) whose choices are the input: what guests ask, what the operator does,
+ * when the disk fails and when it loses its power. Behind the input's end every choice is the first.
  */
 #include "tests/fakes/storage_life.h"
 #include "tests/fuzz/input.h"

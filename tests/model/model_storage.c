@@ -35,8 +35,8 @@ static void from_the_ring_to_the_platter(void **state)
 {
 	(void)state;
 	random_runs(RUNS, run);
-	print_message("%llu requests (%llu reads, %llu flushes, %llu failed), %llu waits for space, %llu operations, %llu cuts, "
-		      "%llu sectors looked at after them\n",
+	print_message("%llu requests (%llu reads, %llu flushes, %llu failed), %llu waits for space, %llu operations, "
+		      "%llu cuts, %llu sectors looked at after them\n",
 		      (unsigned long long)all.requests, (unsigned long long)all.reads, (unsigned long long)all.flushes,
 		      (unsigned long long)all.failed, (unsigned long long)all.starved, (unsigned long long)all.jobs_done,
 		      (unsigned long long)all.cuts, (unsigned long long)all.checked);
