@@ -110,6 +110,10 @@ class Host:
             self.client = checked.Client(self.connect())
         return self.client
 
+    def uptime(self):
+        """Seconds of the host's own clock, which stands while a busy machine runs others in its place."""
+        return self.smp.read_request(76, 1, {"path": "control.uptime"})["value"] / 1e9
+
     def ctl_run(self, *words, input=None, seconds=20, env=None):
         """corbelctl with @words on this machine: the finished process."""
         self.disconnect()

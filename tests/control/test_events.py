@@ -114,9 +114,9 @@ def test_long_poll_waits_less_than_two_seconds(host):
     machine = host()
     head = read(machine)["head"]
     for arguments, low, high in (({}, 1.3, 2.0), ({"wait": 300}, 0.25, 1.0), ({"wait": 0}, 0, 0.5)):
-        began = time.monotonic()
+        began = machine.uptime()
         reply = read(machine, **{"from": head, **arguments})
-        assert low < time.monotonic() - began < high
+        assert low < machine.uptime() - began < high
         assert (reply["events"], reply["next"]) == ([], head)
 
 
@@ -128,13 +128,13 @@ def test_long_poll_is_answered_by_the_event_and_blocks_nobody(host):
     machine = host(vm("a", "echo"))
     head = read(machine)["head"]
     ask(machine, 200, **{"from": head, "wait": 1900, "kinds": "vm.running"})
-    began = time.monotonic()
+    began = machine.uptime()
     for n in range(50):  # others get their answers meanwhile
         assert machine.smp.echo(str(n)) == str(n)
-    assert time.monotonic() - began < 1.5
+    assert machine.uptime() - began < 1.5
     machine.smp.send(smp.frame(smp.message(WRITE, VMS, START, {"name": "a"}, 201)))
     first, second = machine.smp.next_frame(5), machine.smp.next_frame(5)
-    assert time.monotonic() - began < 1.8
+    assert machine.uptime() - began < 1.8
     assert (first.sequence, second.sequence) == (201, 200)
     assert kinds(second.map()) == ["vm.running"]
 
@@ -142,12 +142,12 @@ def test_long_poll_is_answered_by_the_event_and_blocks_nobody(host):
 def test_a_second_poll_takes_the_place_of_the_first(host):
     machine = host(vm("a", "echo"))
     head = read(machine)["head"]
-    began = time.monotonic()
+    began = machine.uptime()
     ask(machine, 200, **{"from": head, "wait": 1900})
     ask(machine, 201, **{"from": head, "wait": 1900})
     first = machine.smp.next_frame(5)
     assert (first.sequence, first.map()["events"]) == (200, [])
-    assert time.monotonic() - began < 1
+    assert machine.uptime() - began < 1
     machine.smp.send(smp.frame(smp.message(WRITE, VMS, START, {"name": "a"}, 202)))
     answers = {r.sequence: r.map() for r in (machine.smp.next_frame(5), machine.smp.next_frame(5))}
     assert kinds(answers[201]) == ["vm.running"]
@@ -166,13 +166,14 @@ def test_a_repeated_poll_is_the_same_one(host):
 
 def test_a_client_that_dies_waiting_is_in_nobodys_way(host):
     machine = host()
+    began = machine.uptime()
+    machine.disconnect()
     line = machine.connect()
     line.sendall(smp.frame(smp.message(READ, EVENTS, GET, {"from": 0, "kinds": "fault", "wait": 1900}, 3)))
     time.sleep(0.1)
     line.close()
-    began = time.monotonic()
     assert machine.smp.echo("x") == "x"
-    assert time.monotonic() - began < 1
+    assert machine.uptime() - began < 1.5
 
 
 def test_ten_thousand_events_with_nobody_reading(host):

@@ -131,13 +131,14 @@ class Operator:
         return self.client.read_request(CONSOLE, CONSOLE_READ, dict(arguments, name=name))
 
     def output(self, name, start=0):
-        """What the console holds from sequence number @start on."""
-        text = b""
+        """What the console holds from sequence number @start on; a guest may print faster than the line carries it."""
+        text, head = b"", None
         while True:
             answer = self.read(name, **{"from": start, "max": 4096})
             text += answer["data"]
             start = answer["next"]
-            if start >= answer["head"]:
+            head = answer["head"] if head is None else head
+            if start >= head:
                 return text
 
     def head(self, name):
