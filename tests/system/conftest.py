@@ -124,7 +124,7 @@ class Booter:
         made.start()
         return made
 
-    def make_disk(self, store, cmdline, grub, elf, writable, take_over, base):
+    def make_disk(self, store, cmdline, grub, elf, writable, take_over, base=None):
         number = len(self.machines)
         disk = str(self.directory / ("disk%d.img" % number))
         elf = elf or os.path.join(BUILD, "corbel.elf")

@@ -27,7 +27,7 @@ WORK = 300_000_000_000      # and before it comes to its end, if it has one
 ASLEEP = 20_000_000_000     # ns of its clock that one who is to come to an end has to do nothing, at most
 GUEST_PATIENCE = 3000       # s of its clock that a guest with several vcpus waits for one of them: who is due little gets little
 STARVED = 120_000_000_000   # ns of its clock within which it must run at all
-ENTITLED = 30_000           # ppm of a CPU: with less, others having many times its shares, a sign may take minutes
+ENTITLED = 30_000           # ppm of a CPU: with less, by others' shares or reservations, a sign may take minutes
 REFUSALS = (smp.NO_MEMORY, smp.BAD_VALUE)  # reservations or cores that are not to be had
 CLEAR_EVERY = 12   # walks, after which all VMs go and every byte must be back
 SETTLED = 10_000_000_000    # ns until memory that was taken from guests has left
@@ -310,6 +310,12 @@ class Soak:
             return self.operator.info(name)["cpu_ns"] > before
         return re.search(rb"echo: alive" if sign == "echo" else sign, self.operator.output(name, before)) is not None
 
+    @staticmethod
+    def is_due(info):
+        """It has a claim, and where it may run there is something left beside what others have reserved."""
+        cpu = info["cpu"]
+        return cpu["entitled"] >= ENTITLED and (cpu["allowed"] == 0 or cpu["allowed"] >= ENTITLED)
+
     def probe(self):
         """Somebody who should go on does: it uses its CPU, its timers fire, it hears what is typed."""
         name = self.pick("running")
@@ -317,7 +323,7 @@ class Soak:
         if not sign:
             return
         began = ran = self.look(name)
-        if began["state"] != "running" or began["cpu"]["entitled"] < ENTITLED:
+        if began["state"] != "running" or not self.is_due(began):
             return
         self.probes += 1
         before = self.operator.info(name)["cpu_ns"] if sign == "cpu" else self.operator.head(name)
@@ -328,6 +334,8 @@ class Soak:
             now = self.look(name)
             if now["cpu_ns"] > ran["cpu_ns"]:
                 ran = now
+            if not self.is_due(now):
+                return
             self.need(ran["cpu_ns"] - began["cpu_ns"] < PATIENCE and now["uptime_ns"] - ran["uptime_ns"] < STARVED,
                       "VM %s gives no sign of life: it was %r and is %r, its console ends %r", name, began, now,
                       self.operator.output(name)[-300:])
