@@ -19,7 +19,10 @@
 #define RESET_HOLD_NS 5000ull          /* 5 us at least */
 #define RESET_SETTLE_NS 2000000ull     /* 2 ms before the status means anything */
 #define RESET_NS (10 * SECOND_NS)      /* the standard allows 31 s to a drive that spins up; these spin */
+#define GIVE_UP_AFTER 3u               /* commands in a row without an end: nobody waits so long for each that is queued */
+#define TRY_AGAIN_NS (10 * SECOND_NS)  /* after which a drive that was given up is asked again */
 #define SETTLE_READS 4u                /* of the alternate status: 400 ns */
+#define GONE "the drive has not answered for some time"
 #define PROBE_A 0x55u
 #define PROBE_B 0xaau
 
@@ -67,6 +70,10 @@ static void end_job(struct ide_channel *ch, enum status st)
 
 	ch->state = IDE_IDLE;
 	ch->job.request = NULL;
+	if (st == ST_OK) {
+		ch->job.drive->troubles = 0;
+		ch->job.drive->gone_until = 0;
+	}
 	if (ch->job.dma)
 		ide_dma_unmap(&ch->dma);
 	block_complete(r, st);
@@ -84,6 +91,29 @@ static void explain(struct ide_channel *ch, const char *fmt, ...)
 	va_start(ap, fmt);
 	format_v(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
+}
+
+static bool is_gone(const struct ide_drive *d)
+{
+	return d->gone_until != 0 && d->channel->clock->ticks() < d->gone_until;
+}
+
+/* The drive did not end the job's command. If that is its way, what is queued ends as well. */
+static void note_trouble(struct ide_channel *ch)
+{
+	struct ide_drive *d = ch->job.drive;
+	struct list *queue = &ch->queue[d->number];
+
+	if (++d->troubles < GIVE_UP_AFTER)
+		return;
+	d->gone_until = ch->clock->ticks() + ns_to_ticks(TRY_AGAIN_NS, ch->clock->hz);
+	while (!list_empty(queue)) {
+		struct block_request *r = list_entry(queue->next, struct block_request, link);
+
+		list_remove(&r->link);
+		block_end(r, ST_IO, "%s", GONE);
+		block_complete(r, ST_IO);
+	}
 }
 
 static bool begin_reset(struct ide_channel *ch)
@@ -125,6 +155,7 @@ static bool has_failed(struct ide_channel *ch, uint8_t status)
 	if (!(status & (ATA_STATUS_ERR | ATA_STATUS_DF)))
 		return false;
 	error = get(ch, ATA_ERROR);
+	ch->job.drive->troubles = 0; /* it answers */
 	/* A drive that still wants data after an error is only got rid of by a reset. */
 	ch->reset_due |= (status & ATA_STATUS_DRQ) != 0;
 	if (status & ATA_STATUS_DF)
@@ -165,6 +196,8 @@ static bool wait_reset(struct ide_channel *ch)
 	at_rest = !(status & ATA_STATUS_BSY) && is_engine_at_rest(ch);
 	if (!at_rest && !is_late(ch))
 		return false;
+	if (!at_rest || ch->job.failed)
+		note_trouble(ch);
 	if (!at_rest && ch->job.given)
 		return begin_reset(ch); /* nothing proves that the request's memory is its owner's again */
 	ch->reset_due = !at_rest;
@@ -431,6 +464,10 @@ static void submit(struct block_device *device, struct block_request *r)
 	struct ide_drive *d = drive_of(device);
 
 	r->done = false;
+	if (is_gone(d)) {
+		block_end(r, ST_IO, "%s", GONE);
+		return;
+	}
 	if (!device->volatile_cache && r->op == BLOCK_FLUSH) {
 		/* A drive of before ATA-5 without the command has no cache to flush either. */
 		block_end(r, ST_OK, "%s", "");

@@ -86,6 +86,8 @@ struct ide_drive {
 	struct ide_channel *channel;
 	unsigned number;           /* 0 or 1 */
 	bool lba48, flush_ext, dma;
+	unsigned troubles;         /* commands in a row that it did not end by itself */
+	uint64_t gone_until;       /* ticks: until then nothing is asked of it; 0: it is there */
 	char model[IDE_MODEL_MAX]; /* printable */
 };
 

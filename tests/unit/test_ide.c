@@ -227,6 +227,50 @@ static void a_channel_that_stays_busy_after_a_reset(void **state)
 	assert_int_equal(run(BLOCK_READ, 0, 1, back), ST_OK);
 }
 
+#define MANY 40u
+
+static struct block_request many[MANY];
+static unsigned came;
+static void comes_back(struct block_request *r)
+{
+	assert_int_equal(r->status, ST_IO);
+	came++;
+}
+
+/* Nobody waits 20 s for each of the requests that are queued. */
+static void a_drive_that_went_away(void **state)
+{
+	struct block_segment segment = {back, 512};
+	uint64_t before;
+
+	(void)state;
+	fake_ata_add(0, 5000, 512, false);
+	probe(0);
+	fake_ata.drive[0].fault = ATA_STAYS_BUSY;
+	before = fake_ata.ticks;
+	came = 0;
+	for (unsigned i = 0; i < MANY; i++) {
+		many[i] = (struct block_request){.op = BLOCK_READ, .lba = i, .count = 1, .segments = &segment,
+						 .segment_count = 1, .complete = comes_back};
+		drive.device.ops->submit(&drive.device, &many[i]);
+		assert_false(many[i].done);
+	}
+	while (came < MANY)
+		drive.device.ops->poll(&drive.device);
+	assert_in_range(fake_ata.ticks - before, SECONDS(30), SECONDS(62));
+	/* For a while nothing is asked of it; then it is tried once. */
+	before = fake_ata.ticks;
+	assert_failed(run(BLOCK_READ, 0, 1, back), "has not answered for some time");
+	assert_true(fake_ata.ticks - before < SECONDS(1));
+	fake_ata.ticks += SECONDS(10);
+	assert_failed(run(BLOCK_READ, 0, 1, back), "no answer");
+	assert_failed(run(BLOCK_READ, 0, 1, back), "has not answered for some time");
+	fake_ata.drive[0].fault = ATA_SOUND;
+	fake_ata.ticks += SECONDS(10);
+	assert_int_equal(run(BLOCK_READ, 0, 1, back), ST_OK);
+	assert_int_equal(run(BLOCK_READ, 1, 1, back), ST_OK);
+}
+
 /* The drive may still be at it: a request that timed out is done when the reset has ended, not before. */
 static void a_late_request_stays_until_the_reset(void **state)
 {
@@ -365,6 +409,7 @@ int main(void)
 		WITH_CHANNEL(a_model_of_any_bytes),
 		WITH_CHANNEL(faults),
 		WITH_CHANNEL(a_channel_that_stays_busy_after_a_reset),
+		WITH_CHANNEL(a_drive_that_went_away),
 		WITH_CHANNEL(a_late_request_stays_until_the_reset),
 		WITH_CHANNEL(probing_a_dead_drive_ends),
 		WITH_CHANNEL(steps_are_bounded),

@@ -18,7 +18,10 @@
 #include "guest/vm_devices.h"
 #include "io/virtio.h"
 #include "guest/platform.h"
+#include "guest/storage_internal.h"
+#include "tests/fakes/fault_disk.h"
 #include "tests/fakes/hand_clock.h"
+#include "tests/fakes/partition_tables.h"
 #include "tests/fakes/no_boot.h"
 #include "tests/fakes/ram_disks.h"
 #include "tests/fakes/vm_rig.h"
@@ -722,6 +725,78 @@ static void a_stop_does_not_wait_for_a_disk_that_is_dead(void **state)
 	in_turn();
 }
 
+#define DISK_BYTES (1ull << 20)
+#define OTHER_BYTES (32ull << 20)
+
+static struct fault_disk host_disk;
+
+static void add_host_disk(void)
+{
+	struct storage_domain *d;
+
+	vm_rig.machine.disk_ops = NULL;
+	assert_int_equal(storage_create(&vm_rig.machine, &err), ST_OK);
+	fault_disk_init(&host_disk, DISK_BYTES, 512);
+	table_mbr_entry(host_disk.view, 0, 0x83, 8, 1024);
+	assert_int_equal(storage_add_domain(vm_rig.machine.storage, "ide0", &d, &err), ST_OK);
+	assert_int_equal(storage_add_disk(vm_rig.machine.storage, d, "disk0", &host_disk.device, &err), ST_OK);
+}
+
+static void host_disk_answers(void)
+{
+	unsigned long masked = fake_host.ops.mask();
+
+	while (storage_domain_step(vm_rig.machine.storage->domains[0]))
+		continue;
+	fake_host.ops.unmask(masked);
+}
+
+/* The whole way, through storage: a VM is gone, another one has all memory there is, and then the disk writes. */
+static void what_a_disk_writes_late_lands_in_nobodys_memory(void **state)
+{
+	uint8_t block[4096];
+	struct vm *other;
+
+	(void)state;
+	add_host_disk();
+	memset(host_disk.view + 8 * 512, 0x5a, 4096);
+	add("root", "disk0:1");
+	start();
+	drive(1);
+	host_disk.late = true;
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 0, 4096), UNTOUCHED);
+	host_disk_answers(); /* it does not */
+	put_vcpu();
+	real_unmask = fake_host.ops.unmask;
+	fake_host.ops.unmask = unmask_and_wait;
+	assert_int_equal(vm_stop(vm, &err), ST_BUSY);
+	assert_non_null(strstr(err.text, "disk root"));
+	fake_host.ops.unmask = real_unmask;
+	other = vm_rig_start("b", OTHER_BYTES);
+	for (uint64_t at = 0; at < OTHER_BYTES; at += PAGE_SIZE)
+		assert_int_equal(gmem_fill(other, gpa(at), 0x11, PAGE_SIZE), ST_OK);
+	fake_host_advance(10 * VM_RIG_HZ);
+	host_disk.late = false;
+	host_disk_answers();
+	assert_int_equal(host_disk.reads > 0, true);
+	for (uint64_t at = 0; at < OTHER_BYTES; at += PAGE_SIZE) {
+		assert_int_equal(gmem_read(other, gpa(at), block, PAGE_SIZE), ST_OK);
+		for (unsigned i = 0; i < PAGE_SIZE; i++)
+			assert_int_equal(block[i], 0x11);
+	}
+	/* It landed where the one that is gone had it, and only now that is given back. */
+	assert_int_equal(gmem_read(vm, gpa(DATA), block, 1), ST_OK);
+	assert_int_equal(block[0], 0x5a);
+	assert_false(vm_reap(&vm_rig.machine));
+	assert_null(vm->memory);
+	assert_int_equal(vm_stop(other, &err), ST_OK);
+	assert_int_equal(vm_destroy(other, &err), ST_OK);
+	assert_int_equal(vm_destroy(vm, &err), ST_OK);
+	vm = NULL;
+	storage_destroy(&vm_rig.machine);
+	fault_disk_fini(&host_disk);
+}
+
 /* The completion meets whoever looks at the device, and is left to a worker that does not run any more. */
 static void meet(unsigned long state)
 {
@@ -786,6 +861,7 @@ int main(void)
 		CASE(statistics_are_asked_for_by_who_reads),
 		CASE(a_stop_waits_for_what_a_disk_has_begun),
 		CASE(a_stop_does_not_wait_for_a_disk_that_is_dead),
+		CASE(what_a_disk_writes_late_lands_in_nobodys_memory),
 		CASE(what_comes_back_while_one_looks_is_not_lost),
 		CASE(a_request_not_begun_is_called_back),
 	};
