@@ -178,6 +178,8 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	command_put_uint(w, "id", a->vm->id);
 	command_put_text(w, "name", a->vm->config.name);
 	put_state(a->vm, w);
+	if (a->vm->held_by[0])
+		command_put_text(w, "held_by", a->vm->held_by);
 	command_put_text(w, "origin", a->vm->config.origin);
 	cbor_put_text(w, "config");
 	define_encode(&a->vm->config, w);
