@@ -107,7 +107,10 @@ enum storage_phase {
 	JOB_WAITING, /* a creation behind others of the same pool, which does one operation at a time */
 	JOB_OPERATION, /* the pool's */
 	JOB_COPY, /* of an import */
-	JOB_UNDO, /* what was imported is deleted */
+	JOB_COPIED, /* the layer is to be said to be whole, when the pool does nothing else */
+	JOB_COMPLETE, /* that is under way */
+	JOB_SPOILT, /* what was imported is to be deleted, likewise */
+	JOB_UNDO, /* that is under way */
 	JOB_DONE
 };
 
@@ -231,7 +234,7 @@ void storage_volume_unused(struct storage_volume *v);
 /* The pool that has layer @name; ST_NOT_FOUND. */
 MUST_CHECK enum status storage_layer_find(struct storage *s, const char *name, struct storage_pool **pool,
 					  struct layer_info *out, struct error *err);
-MUST_CHECK enum status storage_layer_open(struct storage *s, struct storage_pool *p, const struct layer_info *info,
+MUST_CHECK enum status storage_layer_open(struct storage *s, struct storage_pool *p, const struct layer_info *info, bool filling,
 					  struct storage_volume **out, struct error *err);
 /*
  * The volume that a layer of @p may stand on; *out NULL when @name is "". It is memory, or in the pool's domain, and no

@@ -4,7 +4,7 @@
  * and tells when it is done. An import is one that creates a layer, and then copies
  * into it a piece at a time (io/volume_copy.h), like any other user of both volumes: what it may
  * take from others is the I/O schedulers' business. Whatever goes wrong, the half-made layer is
- * deleted again.
+ * deleted again; when it is the power, the layer itself says that it is not whole (LAYER_FILLING).
  */
 #include <string.h>
 
@@ -84,30 +84,43 @@ static void op_ended(struct layer_op *op)
 	container_of(op, struct storage_job, op)->storage->machine->host->notify();
 }
 
-static enum status call_pool(struct storage_job *j, enum storage_op op, struct error *err)
+typedef enum status pool_call(struct storage_job *j, struct error *err);
+
+static enum status call_order(struct storage_job *j, struct error *err)
 {
 	const struct storage_order *o = &j->info.order;
 	struct layer_pool *p = j->pool->pool;
 
-	switch (op) {
+	switch (o->op) {
 	case STORAGE_CREATE: return layer_create(p, o->name, o->bytes, o->base[0] ? o->base : NULL, &j->op, err);
-	case STORAGE_IMPORT: return layer_create(p, o->name, align_up(j->bytes, LAYER_BLOCK_BYTES), NULL, &j->op, err);
+	case STORAGE_IMPORT: return layer_create_filling(p, o->name, align_up(j->bytes, LAYER_BLOCK_BYTES), &j->op, err);
 	case STORAGE_CLONE: return layer_clone(p, o->volume, o->name, &j->op, err);
 	case STORAGE_SNAPSHOT: return layer_snapshot(p, o->volume, o->name, &j->op, err);
 	case STORAGE_MERGE: return layer_merge(p, o->volume, &j->op, err);
 	case STORAGE_RESIZE: return layer_resize(p, o->volume, o->bytes, &j->op, err);
-	default: return layer_delete(p, o->op == STORAGE_IMPORT ? o->name : o->volume, &j->op, err);
+	default: return layer_delete(p, o->volume, &j->op, err);
 	}
 }
 
-static enum status begin_op(struct storage_job *j, enum storage_op op, struct error *err)
+/* Of an import. */
+static enum status call_complete(struct storage_job *j, struct error *err)
+{
+	return layer_complete(j->pool->pool, j->info.order.name, &j->op, err);
+}
+
+static enum status call_delete(struct storage_job *j, struct error *err)
+{
+	return layer_delete(j->pool->pool, j->info.order.name, &j->op, err);
+}
+
+static enum status begin_op(struct storage_job *j, pool_call *call, struct error *err)
 {
 	struct storage_domain *d = j->pool->on->domain;
 	unsigned long state = storage_domain_enter(d);
 	enum status st;
 
 	j->op = (struct layer_op){.complete = op_ended};
-	st = call_pool(j, op, err);
+	st = call(j, err);
 	storage_domain_leave(d, state);
 	storage_domain_ask_masked(d);
 	return st;
@@ -153,20 +166,50 @@ static void release_copy(struct storage_job *j)
 	j->buffer = NULL;
 }
 
-/* The copy ends with @st: what there is of it is deleted. */
-static void undo(struct storage_job *j, enum status st, const char *why)
+/* The copy ends with @st: what there is of it is to be deleted. */
+static void spoil(struct storage_job *j, enum status st, const char *why)
 {
-	struct error err = {""};
-
 	j->info.status = st;
 	format(j->info.why, sizeof j->info.why, "%s", why);
 	release_copy(j);
-	if (begin_op(j, STORAGE_DELETE, &err) == ST_OK) {
-		j->phase = JOB_UNDO;
-		return;
-	}
-	format(j->info.why, sizeof j->info.why, "%.100s; what was copied is still there: %.100s", why, err.text);
-	finish(j, st);
+	j->phase = JOB_SPOILT;
+}
+
+static void add_still_there(struct storage_job *j, const struct error *why)
+{
+	size_t len = MIN(strlen(j->info.why), (size_t)100);
+
+	format(j->info.why + len, sizeof j->info.why - len, "; what was copied is still there: %.100s", why->text);
+}
+
+/* The pool's other operations, which may go on beside a copy, come first. */
+static bool begin_undo(struct storage_job *j)
+{
+	struct error err = {""};
+	enum status st = begin_op(j, call_delete, &err);
+
+	if (st == ST_BUSY)
+		return false;
+	j->phase = JOB_UNDO;
+	if (st == ST_OK)
+		return true;
+	add_still_there(j, &err);
+	finish(j, j->info.status);
+	return true;
+}
+
+static bool begin_complete(struct storage_job *j)
+{
+	struct error err = {""};
+	enum status st = begin_op(j, call_complete, &err);
+
+	if (st == ST_BUSY)
+		return false;
+	if (st == ST_OK)
+		j->phase = JOB_COMPLETE;
+	else
+		spoil(j, st, err.text);
+	return true;
 }
 
 /* ---- the copy ---- */
@@ -180,7 +223,7 @@ static enum status open_target(struct storage_job *j, struct error *err)
 	enum status st = storage_layer_find(j->storage, j->info.order.name, &p, &info, err);
 
 	if (st == ST_OK)
-		st = storage_layer_open(j->storage, p, &info, &v, err);
+		st = storage_layer_open(j->storage, p, &info, true, &v, err);
 	if (st != ST_OK)
 		return st;
 	st = storage_gate_open(v, VOLUME_WRITE, "an import", &j->to, err);
@@ -207,11 +250,11 @@ static bool copy_on(struct storage_job *j)
 	if (st == ST_AGAIN)
 		return j->copy.state == COPY_READ || j->copy.r.done;
 	if (st != ST_OK) {
-		undo(j, st, j->copy.err.text[0] ? j->copy.err.text : status_name(st));
+		spoil(j, st, j->copy.err.text[0] ? j->copy.err.text : status_name(st));
 		return true;
 	}
 	release_copy(j);
-	finish(j, ST_OK);
+	j->phase = JOB_COPIED;
 	return true;
 }
 
@@ -223,9 +266,9 @@ static void begin_copy(struct storage_job *j)
 	j->info.steps = 0;
 	j->info.steps_total = j->bytes;
 	if (j->cancelled)
-		undo(j, ST_BUSY, "it was cancelled");
+		spoil(j, ST_BUSY, "it was cancelled");
 	else if (st != ST_OK)
-		undo(j, st, err.text);
+		spoil(j, st, err.text);
 	else
 		j->phase = JOB_COPY;
 }
@@ -244,9 +287,12 @@ static void op_done(struct storage_job *j, enum status st, const struct error *w
 {
 	if (j->phase == JOB_UNDO) {
 		if (st != ST_OK)
-			format(j->info.why + strlen(j->info.why), sizeof j->info.why - strlen(j->info.why),
-			       "; what was copied is still there: %.60s", why->text);
+			add_still_there(j, why);
 		finish(j, j->info.status);
+		return;
+	}
+	if (j->phase == JOB_COMPLETE && st != ST_OK) {
+		spoil(j, st, why->text);
 		return;
 	}
 	if (st != ST_OK) {
@@ -255,7 +301,7 @@ static void op_done(struct storage_job *j, enum status st, const struct error *w
 		finish(j, st);
 		return;
 	}
-	if (j->info.order.op == STORAGE_IMPORT) {
+	if (j->info.order.op == STORAGE_IMPORT && j->phase == JOB_OPERATION) {
 		begin_copy(j);
 		return;
 	}
@@ -338,7 +384,7 @@ static enum status begin(struct storage_job *j, struct error *err)
 		st = open_source(j, err);
 	if (st != ST_OK)
 		return st;
-	st = begin_op(j, o->op, err);
+	st = begin_op(j, call_order, err);
 	if (st != ST_OK)
 		release_copy(j);
 	return st;
@@ -382,8 +428,11 @@ static bool step(struct storage_job *j)
 	case JOB_DONE: return false;
 	case JOB_WAITING: return try_waiting(j);
 	case JOB_OPERATION:
+	case JOB_COMPLETE:
 	case JOB_UNDO: return look_at_op(j);
 	case JOB_COPY: return copy_on(j);
+	case JOB_COPIED: return begin_complete(j);
+	case JOB_SPOILT: return begin_undo(j);
 	}
 	return false;
 }
@@ -427,7 +476,7 @@ enum status storage_cancel(struct storage *s, uint32_t job, struct error *err)
 
 		if (j->phase == JOB_FREE || j->info.job != job)
 			continue;
-		if (!is_active(j) || j->phase == JOB_UNDO || j->info.order.op != STORAGE_IMPORT)
+		if (!is_active(j) || j->phase > JOB_COPY || j->info.order.op != STORAGE_IMPORT)
 			return fail(err, ST_BAD_STATE, "operation %u has ended, or is no import", job);
 		j->cancelled = true;
 		if (j->phase == JOB_COPY)

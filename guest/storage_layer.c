@@ -297,10 +297,13 @@ static enum status stand(struct storage_volume *v, struct storage_volume *base, 
 	return st == ST_OK && base ? volume_stand_on(&v->volume, &base->volume, VOLUME_READ, err) : st;
 }
 
-static enum status open_on(struct storage_volume *v, const char *name, struct storage_volume *base, struct error *err)
+static enum status open_on(struct storage_volume *v, const char *name, struct storage_volume *base, bool filling,
+			   struct error *err)
 {
 	unsigned long state = storage_domain_enter(v->domain);
-	enum status st = layer_open(v->pool->pool, name, base ? base->volume.device : NULL, &v->layer, err);
+	struct layer_pool *p = v->pool->pool;
+	enum status st = filling ? layer_open_filling(p, name, &v->layer, err) :
+				   layer_open(p, name, base ? base->volume.device : NULL, &v->layer, err);
 
 	storage_domain_leave(v->domain, state);
 	return st;
@@ -315,7 +318,7 @@ static void close_again(struct storage_volume *v)
 	v->layer = NULL;
 }
 
-enum status storage_layer_open(struct storage *s, struct storage_pool *p, const struct layer_info *info,
+enum status storage_layer_open(struct storage *s, struct storage_pool *p, const struct layer_info *info, bool filling,
 			       struct storage_volume **out, struct error *err)
 {
 	struct storage_volume *v, *base;
@@ -329,7 +332,7 @@ enum status storage_layer_open(struct storage *s, struct storage_pool *p, const 
 	if (st != ST_OK)
 		return st;
 	v->pool = p;
-	st = open_on(v, info->name, base, err);
+	st = open_on(v, info->name, base, filling, err);
 	if (st != ST_OK) {
 		storage_volume_discard(v);
 		return st;

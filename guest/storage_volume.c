@@ -133,7 +133,7 @@ enum status storage_volume_get(struct storage *s, const char *name, struct stora
 	st = storage_layer_find(s, name, &p, &info, err);
 	if (st == ST_OK)
 		st = storage_check_whole(s, name, err);
-	return st == ST_OK ? storage_layer_open(s, p, &info, out, err) : st;
+	return st == ST_OK ? storage_layer_open(s, p, &info, false, out, err) : st;
 }
 
 void storage_volume_unused(struct storage_volume *v)

@@ -134,7 +134,7 @@ bool vcpu_take_off(struct vcpu *v, uint64_t until)
 {
 	const struct host_ops *host = v->host;
 	unsigned long masked = host->mask();
-	bool off = v->entity.state == SCHED_DETACHED;
+	bool off = __atomic_load_n(&v->entity.state, __ATOMIC_RELAXED) == SCHED_DETACHED;
 
 	if (!off)
 		vcpu_request(v, REQ_PAUSE);

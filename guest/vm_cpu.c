@@ -154,7 +154,7 @@ static enum status set_attributes_of(struct vcpu *v, const struct vm_config *cfg
 	enum status st;
 
 	attr.gang = v->vm->vcpu_count > 1;
-	if (v->entity.state == SCHED_DETACHED || is_same(&attr, &v->entity.attr))
+	if (__atomic_load_n(&v->entity.state, __ATOMIC_RELAXED) == SCHED_DETACHED || is_same(&attr, &v->entity.attr))
 		return ST_OK;
 	state = vm_mask(v->vm);
 	st = sched_set_attr(v->vm->machine->sched, &v->entity, &attr, v->host->clock->ticks(), err);

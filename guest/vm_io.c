@@ -106,7 +106,7 @@ bool vm_io_take_off(struct vm_io *io, uint64_t until)
 {
 	const struct machine *m = io->vm->machine;
 	unsigned long masked = vm_mask(io->vm);
-	bool off = io->entity.state == SCHED_DETACHED;
+	bool off = __atomic_load_n(&io->entity.state, __ATOMIC_RELAXED) == SCHED_DETACHED;
 
 	__atomic_store_n(&io->off, true, __ATOMIC_RELEASE);
 	while (!off && !(off = sched_remove(m->sched, &io->entity)) && m->host->clock->ticks() < until) {

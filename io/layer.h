@@ -88,7 +88,8 @@ enum layer_state {
 	LAYER_LIVE = 1,  /* may be written to */
 	LAYER_FROZEN,    /* a snapshot */
 	LAYER_MERGING,   /* its blocks go to its one child */
-	LAYER_DELETING
+	LAYER_DELETING,
+	LAYER_FILLING    /* a copy that is not whole yet; when nobody copies any more, it can only be deleted */
 };
 
 struct layer_info {
@@ -112,6 +113,8 @@ enum status layer_find(const struct layer_pool *p, const char *name, struct laye
  */
 enum status layer_open(struct layer_pool *p, const char *name, struct block_device *base, struct layer **out,
 		       struct error *err) MUST_CHECK;
+/* The same of one that is being filled (LAYER_FILLING), by who fills it. It has no base. */
+enum status layer_open_filling(struct layer_pool *p, const char *name, struct layer **out, struct error *err) MUST_CHECK;
 /* No request is under way any more. */
 void layer_close(struct layer *l);
 struct block_device *layer_device(struct layer *l);
@@ -139,6 +142,14 @@ struct layer_op {
 /* A new volume of @bytes, a multiple of 4 KiB. @base names what it reads from where nothing was written; NULL: zeroes. */
 enum status layer_create(struct layer_pool *p, const char *name, uint64_t bytes, const char *base, struct layer_op *op,
 			 struct error *err) MUST_CHECK;
+/*
+ * Likewise without a base, and not whole before layer_complete(): until then only layer_open_filling() opens it, also
+ * when the power fails in between.
+ */
+enum status layer_create_filling(struct layer_pool *p, const char *name, uint64_t bytes, struct layer_op *op,
+				 struct error *err) MUST_CHECK;
+/* What was written to it until now is all: it is a live volume, once all of that is durable. */
+enum status layer_complete(struct layer_pool *p, const char *name, struct layer_op *op, struct error *err) MUST_CHECK;
 /* What @name is now stays as @snapshot, frozen; @name goes on above it, also while it is open. */
 enum status layer_snapshot(struct layer_pool *p, const char *name, const char *snapshot, struct layer_op *op,
 			   struct error *err) MUST_CHECK;

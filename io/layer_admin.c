@@ -236,7 +236,7 @@ static enum status find_in_state(const struct layer_pool *p, const char *name, e
 {
 	static const char *const states[] = {
 		[LAYER_LIVE] = "a live volume", [LAYER_FROZEN] = "a snapshot", [LAYER_MERGING] = "being merged",
-		[LAYER_DELETING] = "being deleted"};
+		[LAYER_DELETING] = "being deleted", [LAYER_FILLING] = "an unfinished import"};
 
 	*out = find_record(p, name);
 	if (*out == NO_RECORD)
@@ -265,8 +265,8 @@ static enum status begin(struct layer_pool *p, struct layer_op *op, unsigned rec
 	return ST_OK;
 }
 
-enum status layer_create(struct layer_pool *p, const char *name, uint64_t bytes, const char *base, struct layer_op *op,
-			 struct error *err)
+static enum status create(struct layer_pool *p, const char *name, uint64_t bytes, const char *base, enum layer_state state,
+			  struct layer_op *op, struct error *err)
 {
 	enum status st = may_begin(p, name, err);
 	unsigned record;
@@ -279,8 +279,37 @@ enum status layer_create(struct layer_pool *p, const char *name, uint64_t bytes,
 		return fail(err, ST_INVALID, "a layer has a multiple of %u bytes, at most %llu, not %llu", LAYER_BLOCK_BYTES,
 			    LAYER_BYTES_MAX, (unsigned long long)bytes);
 	record = new_record(p, name, bytes);
+	p->records[record].state = state;
 	if (base)
 		format(p->records[record].base, LAYER_NAME_MAX, "%s", base);
+	op->steps_total = 0;
+	return begin(p, op, record, OP_LAST_COMMIT);
+}
+
+enum status layer_create(struct layer_pool *p, const char *name, uint64_t bytes, const char *base, struct layer_op *op,
+			 struct error *err)
+{
+	return create(p, name, bytes, base, LAYER_LIVE, op, err);
+}
+
+enum status layer_create_filling(struct layer_pool *p, const char *name, uint64_t bytes, struct layer_op *op,
+				 struct error *err)
+{
+	return create(p, name, bytes, NULL, LAYER_FILLING, op, err);
+}
+
+/* The commit flushes what was written before its superblock says so. */
+enum status layer_complete(struct layer_pool *p, const char *name, struct layer_op *op, struct error *err)
+{
+	enum status st = may_begin(p, NULL, err);
+	unsigned record;
+
+	if (st == ST_OK)
+		st = find_in_state(p, name, LAYER_FILLING, &record, err);
+	if (st != ST_OK)
+		return st;
+	p->records[record].state = LAYER_LIVE;
+	record_dirty(p, record);
 	op->steps_total = 0;
 	return begin(p, op, record, OP_LAST_COMMIT);
 }

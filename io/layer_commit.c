@@ -229,6 +229,15 @@ static void write_super(struct layer_pool *p)
 
 /* ---- the course of it ---- */
 
+/* Who does not know it would take half a copy for a whole one. */
+static void say_features(struct layer_pool *p)
+{
+	p->super.incompatible &= ~FEATURE_FILLING;
+	for (unsigned i = 0; i < LAYER_MAX; i++)
+		if (p->records[i].id && p->records[i].state == LAYER_FILLING)
+			p->super.incompatible |= FEATURE_FILLING;
+}
+
 /* Takes what is dirty now; what changes from now on is the next one's. */
 static void gather(struct layer_pool *p)
 {
@@ -250,6 +259,7 @@ static void gather(struct layer_pool *p)
 	}
 	for (unsigned i = 0; i < LAYER_MAX; i++)
 		layer_record_encode(&p->records[i], c->blocks[i / RECORDS_PER_BLOCK] + i % RECORDS_PER_BLOCK * RECORD_BYTES);
+	say_features(p);
 	while (!list_empty(&p->flushes)) {
 		struct list *r = p->flushes.next;
 

@@ -170,7 +170,7 @@ const char *layer_record_decode(const uint8_t *p, const struct super *s, struct 
 		return "a record's number is wrong";
 	if (r.bytes == 0 || r.bytes > LAYER_BYTES_MAX || r.bytes % LAYER_BLOCK_BYTES)
 		return "a record's size is wrong";
-	if (r.state < LAYER_LIVE || r.state > LAYER_DELETING)
+	if (r.state < LAYER_LIVE || r.state > LAYER_FILLING || (r.state == LAYER_FILLING && !(s->incompatible & FEATURE_FILLING)))
 		return "a record's state is wrong";
 	if (!is_text(p + R_NAME, false) || !is_text(p + R_BASE, true) || (p[R_BASE] && r.parent_id))
 		return "a record's names are wrong";

@@ -33,9 +33,10 @@
 #define RECORDS_PER_BLOCK (LAYER_BLOCK_BYTES / RECORD_BYTES)
 #define DIRECTORY_BLOCKS (LAYER_MAX / RECORDS_PER_BLOCK)
 
-/* None of any kind is known yet. */
+#define FEATURE_FILLING BIT(0) /* incompatible: a layer is being filled (LAYER_FILLING) */
+
 #define FEATURES_READ_ONLY_COMPATIBLE 0ull
-#define FEATURES_INCOMPATIBLE 0ull
+#define FEATURES_INCOMPATIBLE FEATURE_FILLING
 
 /* Where a page is: 0 and 0 and 0: nowhere, and nothing is below. Blocks are counted from 1 at META_FIRST. */
 struct node_entry {

@@ -39,7 +39,8 @@ static void make_device(struct layer *l, const struct record *r)
 		.ops = &layer_ops, .sector_bytes = sector, .block_bytes = LAYER_BLOCK_BYTES,
 		.max_count = REQUEST_BYTES_MAX / sector,
 		.max_clear = CLEAR_BYTES_MAX / sector, .sectors = r->bytes / sector,
-		.read_only = r->state != LAYER_LIVE || !l->pool->writable, .volatile_cache = true, .discard = true,
+		.read_only = (r->state != LAYER_LIVE && r->state != LAYER_FILLING) || !l->pool->writable,
+		.volatile_cache = true, .discard = true,
 		.write_zeroes = true, .hooks = true, .discard_sectors = LAYER_BLOCK_BYTES / sector, .relax = d->relax,
 	};
 	format(l->device.name, sizeof l->device.name, "%.47s", r->name);
@@ -53,8 +54,19 @@ static unsigned record_named(const struct layer_pool *p, const char *name)
 	return NO_RECORD;
 }
 
-enum status layer_open(struct layer_pool *p, const char *name, struct block_device *base, struct layer **out,
-		       struct error *err)
+static enum status check_state(const char *name, enum layer_state state, bool filling, struct error *err)
+{
+	if (filling)
+		return state == LAYER_FILLING ? ST_OK : fail(err, ST_BAD_STATE, "layer '%s' is not being filled", name);
+	if (state == LAYER_FILLING)
+		return fail(err, ST_BAD_STATE, "layer '%s' is an unfinished import: delete it", name);
+	if (state != LAYER_LIVE && state != LAYER_FROZEN)
+		return fail(err, ST_BAD_STATE, "layer '%s' is being %s", name, state == LAYER_MERGING ? "merged" : "deleted");
+	return ST_OK;
+}
+
+static enum status open_layer(struct layer_pool *p, const char *name, struct block_device *base, bool filling,
+			      struct layer **out, struct error *err)
 {
 	unsigned record = record_named(p, name), i = 0;
 	struct record *r = &p->records[record % LAYER_MAX];
@@ -65,8 +77,9 @@ enum status layer_open(struct layer_pool *p, const char *name, struct block_devi
 		return fail(err, ST_NOT_FOUND, "there is no layer of that name");
 	if (r->open)
 		return fail(err, ST_BUSY, "layer '%s' is open already", name);
-	if (r->state != LAYER_LIVE && r->state != LAYER_FROZEN)
-		return fail(err, ST_BAD_STATE, "layer '%s' is being %s", name, r->state == LAYER_MERGING ? "merged" : "deleted");
+	st = check_state(name, r->state, filling, err);
+	if (st != ST_OK)
+		return st;
 	while (p->layers[i].is_open)
 		i++;
 	l = &p->layers[i];
@@ -81,6 +94,17 @@ enum status layer_open(struct layer_pool *p, const char *name, struct block_devi
 	r->open = l;
 	*out = l;
 	return ST_OK;
+}
+
+enum status layer_open(struct layer_pool *p, const char *name, struct block_device *base, struct layer **out,
+		       struct error *err)
+{
+	return open_layer(p, name, base, false, out, err);
+}
+
+enum status layer_open_filling(struct layer_pool *p, const char *name, struct layer **out, struct error *err)
+{
+	return open_layer(p, name, NULL, true, out, err);
 }
 
 void layer_close(struct layer *l)

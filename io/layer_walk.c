@@ -138,7 +138,7 @@ static const char *family_fault(const struct layer_pool *p, unsigned i)
 
 	if (record_depth(p, i) > LAYER_DEPTH_MAX)
 		return "stands on too many";
-	if (children > 0 && (r->state == LAYER_LIVE || r->state == LAYER_DELETING))
+	if (children > 0 && (r->state == LAYER_LIVE || r->state == LAYER_DELETING || r->state == LAYER_FILLING))
 		return "has children";
 	if (children != 1 && r->state == LAYER_MERGING)
 		return "has not one child to be merged into";

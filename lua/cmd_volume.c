@@ -37,7 +37,8 @@ static void put_flag(struct cbor_writer *w, const char *key, bool flag)
 static void put_layer(const struct storage_info *v, struct cbor_writer *w)
 {
 	static const char *const states[] = {
-		[LAYER_LIVE] = "live", [LAYER_FROZEN] = "snapshot", [LAYER_MERGING] = "merging", [LAYER_DELETING] = "deleting",
+		[LAYER_LIVE] = "live", [LAYER_FROZEN] = "snapshot", [LAYER_MERGING] = "merging",
+		[LAYER_DELETING] = "deleting", [LAYER_FILLING] = "importing",
 	};
 
 	command_put_text(w, "pool", v->pool);

@@ -17,6 +17,7 @@
 #include "lua/control_internal.h"
 #include "lua/saved.h"
 #include "lua/script.h"
+#include "lua/volumes.h"
 
 #define DROP_LOG_NS 1000000000ull /* one log line on dropped frames in this time */
 #define PUSH_LINES_PER_STEP 4
@@ -106,23 +107,51 @@ static bool volumes_are_made(const struct control *c)
 	return totals.jobs == 0;
 }
 
+static void start_by_itself(struct vm *vm)
+{
+	struct error err;
+
+	if (!vm->config.autostart || vm->state != VM_DEFINED)
+		return;
+	if (vm_start(vm, &err) == ST_OK)
+		log_info("VM %s: started", vm->config.name);
+	else
+		log_error("VM %s: not started: %s", vm->config.name, err.text);
+}
+
+/* Those of a generation that was applied while their layers were made; true when one was started now. */
+static bool start_waiting(struct control *c)
+{
+	struct vm *vm = NULL;
+	bool started = false;
+
+	if (!c->starts_wait)
+		return false;
+	c->starts_wait = false;
+	while ((vm = vm_next(c->cfg.machine, vm))) {
+		if (!c->start_later[vm->id])
+			continue;
+		if (volumes_are_coming(c, vm)) {
+			c->starts_wait = true;
+			continue;
+		}
+		c->start_later[vm->id] = false;
+		start_by_itself(vm);
+		started = true;
+	}
+	return started;
+}
+
 /* VMs that start by themselves, once; true when that was done now. */
 static bool start_automatic(struct control *c)
 {
 	struct vm *vm = NULL;
-	struct error err;
 
 	if (!c->start_due || !volumes_are_made(c))
 		return false;
 	c->start_due = false;
-	while ((vm = vm_next(c->cfg.machine, vm))) {
-		if (!vm->config.autostart || vm->state != VM_DEFINED)
-			continue;
-		if (vm_start(vm, &err) == ST_OK)
-			log_info("VM %s: started", vm->config.name);
-		else
-			log_error("VM %s: not started: %s", vm->config.name, err.text);
-	}
+	while ((vm = vm_next(c->cfg.machine, vm)))
+		start_by_itself(vm);
 	return true;
 }
 
@@ -465,7 +494,7 @@ static bool keep_house(struct control *c)
 	more |= vm_reap(c->cfg.machine);
 	if (c->cfg.machine->storage)
 		more |= storage_step(c->cfg.machine->storage);
-	more |= start_automatic(c);
+	more |= start_automatic(c) || start_waiting(c);
 	upload_tick(c, &c->upload);
 	upload_tick(c, &c->slots.upload);
 	watch_vms(c);

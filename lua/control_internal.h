@@ -107,6 +107,8 @@ struct control {
 	size_t line_len;
 	bool reset_due;
 	bool start_due; /* VMs that start by themselves wait for the volumes that a text has begun */
+	bool start_later[VMS_MAX + 1]; /* by id: likewise, of a generation that was applied */
+	bool starts_wait; /* one of them does */
 	struct control_counts counters;
 	uint64_t drop_logged; /* ticks: of the last log line on a dropped frame */
 

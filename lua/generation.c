@@ -146,9 +146,12 @@ static void start_one(struct control *c, struct vm *vm, struct cbor_writer *w)
 	struct cbor_mark map = cbor_open(w);
 	struct error err = {""};
 
-	(void)c;
 	command_put_text(w, "name", vm->config.name);
-	if (vm_start(vm, &err) == ST_OK)
+	if (volumes_are_coming(c, vm)) {
+		c->start_later[vm->id] = c->starts_wait = true;
+		cbor_put_text(w, "waits");
+		cbor_put_bool(w, true);
+	} else if (vm_start(vm, &err) == ST_OK)
 		log_info("VM %s: started", vm->config.name);
 	else
 		log_error("VM %s: not started: %s", vm->config.name, err.text);
@@ -157,7 +160,7 @@ static void start_one(struct control *c, struct vm *vm, struct cbor_writer *w)
 	cbor_close_map(w, map);
 }
 
-/* New VMs that start by themselves. One that does not is reported; the generation stays. */
+/* New VMs that start by themselves, when their volumes are there. One that does not is reported; the generation stays. */
 static void start_new(struct control *c, struct cbor_writer *w)
 {
 	struct cbor_mark list;

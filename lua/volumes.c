@@ -307,6 +307,26 @@ void volumes_undo(struct control *c, const struct volume_config *cfg)
 		log_error("volume %s: cannot be taken back: %s", cfg->name, err.text);
 }
 
+static bool is_coming(struct storage *s, const char *name)
+{
+	struct storage_job_info j = {.job = 0};
+
+	while (storage_next_job(s, j.job, &j) == ST_OK)
+		if (!j.done && strcmp(j.order.name, name) == 0)
+			return true;
+	return false;
+}
+
+bool volumes_are_coming(const struct control *c, const struct vm *vm)
+{
+	struct storage *s = c->cfg.machine->storage;
+
+	for (unsigned i = 0; s && i < vm->config.disk_count; i++)
+		if (is_coming(s, vm->config.disks[i].volume))
+			return true;
+	return false;
+}
+
 /* ---- of a text ---- */
 
 /* The control task's. Those that stand on others come behind them, as the text has them. */

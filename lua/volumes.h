@@ -34,6 +34,7 @@ struct volume_config {
 };
 
 struct control;
+struct vm;
 
 /* @settings is checked CBOR. Nothing is changed but *out, and that only on success. */
 MUST_CHECK enum status volume_decode(const struct define_source *src, struct cbor_value settings,
@@ -52,6 +53,8 @@ MUST_CHECK enum status volumes_want(struct control *c, const struct volume_confi
  */
 MUST_CHECK enum status volumes_remove(struct control *c, const char *name, struct error *err);
 void volumes_undo(struct control *c, const struct volume_config *cfg);
+/* A volume of its disks is being made: the job has not ended. */
+bool volumes_are_coming(const struct control *c, const struct vm *vm);
 /* ST_UNSUPPORTED with the sentence for a machine that has none. */
 MUST_CHECK enum status volumes_storage(struct control *c, struct storage **out, struct error *err);
 

@@ -160,7 +160,7 @@ void watch_vms(struct control *c)
 
 		if (seen->there && (!vm || strcmp(vm->config.name, seen->name) != 0)) {
 			events_post_about(&c->events, EVENT_VM_DESTROYED, id, seen->name, "");
-			seen->there = false;
+			seen->there = c->start_later[id] = false;
 		}
 		if (!vm)
 			continue;

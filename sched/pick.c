@@ -241,7 +241,7 @@ static inline void go_idle(struct sched *s, struct sched_cpu *c, uint64_t *slice
 /* The only CPU, and nobody there wants anything: whoever wakes next will see whether anything has changed. */
 static inline bool is_only_at_rest(const struct sched *s, const struct sched_cpu *c)
 {
-	return s->cpus == 1 && !c->rate && !(peek(&s->stale) & STALE_FLAGS);
+	return s->cpus == 1 && !peek(&c->rate) && !(peek(&s->stale) & STALE_FLAGS);
 }
 
 /*

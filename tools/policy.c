@@ -137,7 +137,8 @@ static void print_applied(struct cbor_value reply)
 
 			reply_text(v, "name", name, sizeof name);
 			reply_text(v, "error", error, sizeof error);
-			printf("%s %s%s%s\n", error[0] ? "not started:" : "started", name, error[0] ? ": " : "", error);
+			printf("%s %s%s%s\n", error[0] ? "not started:" : reply_has(v, "waits") ? "starts when its volumes are made:" : "started",
+			       name, error[0] ? ": " : "", error);
 		}
 	}
 	printf("generation %llu is in force\n", (unsigned long long)reply_uint(reply, "generation"));

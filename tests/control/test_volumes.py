@@ -287,6 +287,20 @@ def test_by_lua(host):
         assert want in shell(text)
 
 
+def test_a_generation_starts_a_vm_when_its_layer_is_there(pool):
+    """Several layers of one pool, made one after the other: none of their VMs starts before its own is there."""
+    layer = 'volume "%s" { layer = "p", size = MiB(4) }\n'
+    text = "".join(layer % name + vm(name, "echo", more='disk = { root = virtio { volume = "%s" } }, autostart = true' % name)
+                   for name in ("one", "two", "three"))
+    answer = apply(pool, text)
+    assert [v["name"] for v in answer["started"]] == ["one", "two", "three"]
+    assert all("error" not in v for v in answer["started"]) and any(v.get("waits") for v in answer["started"])
+    deadline = time.monotonic() + 20
+    while [volumes(pool).get(n, {}).get("users") for n in ("one", "two", "three")] != [1, 1, 1]:
+        assert time.monotonic() < deadline, volumes(pool)
+        time.sleep(0.05)
+
+
 def test_in_a_generation(host, tmp_path):
     machine = host()
     text = 'volume "v" { ram = MiB(1) }\n' + vm("a", "echo", more='disk = { root = virtio { volume = "v" } }, autostart = true')

@@ -29,6 +29,8 @@ static bool cancel(struct block_device *device, struct block_request *r)
 {
 	struct fault_disk *d = disk_of(device);
 
+	if (d->begun)
+		return false;
 	list_remove(&r->link);
 	d->held_count--;
 	return true;
@@ -79,9 +81,9 @@ static void do_flush(struct fault_disk *d)
 	drop_pending(d);
 }
 
-static bool reads_bad(const struct fault_disk *d, const struct block_request *r)
+static bool is_bad(const struct fault_disk *d, const struct block_request *r)
 {
-	return r->op == BLOCK_READ && d->bad_count && r->lba < d->bad_first + d->bad_count &&
+	return (r->op == BLOCK_READ || (r->op != BLOCK_FLUSH && d->bad_writes)) && d->bad_count && r->lba < d->bad_first + d->bad_count &&
 	       r->lba + r->count > d->bad_first;
 }
 
@@ -97,8 +99,8 @@ static const char *fault_of(struct fault_disk *d, const struct block_request *r)
 		why = "made to fail";
 	else if (d->fail_writes && r->op != BLOCK_READ)
 		why = "writes are made to fail";
-	else if (reads_bad(d, r))
-		why = "unreadable sector";
+	else if (is_bad(d, r))
+		why = r->op == BLOCK_READ ? "unreadable sector" : "a sector that cannot be written";
 	else if (d->gone)
 		why = "the disk is gone";
 	else if (d->fail_flushes && r->op == BLOCK_FLUSH)
@@ -200,7 +202,7 @@ void fault_disk_power_on(struct fault_disk *d, bool (*keep)(void *ctx), void *ct
 	}
 	drop_pending(d);
 	memcpy(d->view, d->platter, d->bytes);
-	d->dead = d->fail_writes = d->fail_flushes = d->gone = d->late = d->garbage = false;
+	d->dead = d->bad_writes = d->fail_writes = d->fail_flushes = d->gone = d->late = d->begun = d->garbage = false;
 	d->cut_at = d->cut_below = d->fail_from = d->bad_count = 0;
 	list_init(&d->held);
 	d->held_count = 0;

@@ -40,10 +40,12 @@ struct fault_disk {
 	unsigned cut_low;
 	bool dead;            /* no power: every request fails */
 	uint64_t fail_from, fail_count; /* requests that fail, by number; 0: none */
-	uint64_t bad_first, bad_count;  /* sectors that cannot be read */
+	uint64_t bad_first, bad_count;  /* sectors that cannot be read, */
+	bool bad_writes;                /* nor written */
 	bool fail_writes, fail_flushes;
 	bool gone;    /* every request fails, the medium keeps what it has */
-	bool late;    /* nothing is done */
+	bool late;    /* nothing is done, */
+	bool begun;   /* nor can it be called back */
 	bool garbage; /* what is read is overwritten before */
 };
 

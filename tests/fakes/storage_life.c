@@ -567,15 +567,15 @@ static void blur(struct vol *v, const struct user *u)
 			v->sectors[zone][i].flushing = false;
 }
 
-/* What a copy holds is durable only when it has been flushed: before that it is not there, or not all of it. */
-static void not_durable(struct vol *v)
+/* A copy has what is read there now, and all of it, or is not whole. */
+static void becomes_durable(struct vol *v)
 {
 	for (unsigned zone = 0; zone < ZONES; zone++)
 		for (unsigned i = 0; i < ZONE_SECTORS; i++) {
 			struct sector *c = &v->sectors[zone][i];
 
-			may_become(c, c->durable);
-			c->durable = 0;
+			if (!c->unknown)
+				*c = (struct sector){.durable = c->now, .now = c->now};
 		}
 }
 
@@ -599,7 +599,7 @@ static void operate(void)
 		blur(made, user_of(v));
 	}
 	if (op == STORAGE_IMPORT)
-		not_durable(made);
+		becomes_durable(made);
 	o = order_of_kind(op, v, made);
 	st = storage_begin(s, &o, &number, &err);
 	if (made)
@@ -717,6 +717,32 @@ static void check_vol(struct vol *v)
 	storage_disk_ops.close(s, &from);
 }
 
+/* What is left of an import that the power failed in: nobody opens it, and it can be deleted. */
+static void check_half(struct vol *v)
+{
+	struct storage_order o = {.op = STORAGE_DELETE};
+	struct vm_disk *d = &users[0].vm->config.disks[0];
+	struct vm_disk_source from;
+	struct error err;
+	uint32_t number;
+	enum status st;
+
+	memcpy(d->volume, v->name, sizeof v->name);
+	if (v->making == HERE)
+		wrong("%s was imported, and is not whole after a cut", v->name);
+	if (storage_disk_ops.open(s, users[0].vm, d, &from, &err) != ST_BAD_STATE)
+		wrong("%s is not whole, and can be opened", v->name);
+	memcpy(o.volume, v->name, sizeof o.volume);
+	/* Merges and deletions that the power failed in go on first. */
+	for (unsigned i = 0; (st = storage_begin(s, &o, &number, &err)) == ST_BUSY && i < 10000; i++)
+		go_on();
+	if (st != ST_OK)
+		wrong("%s is not whole, and cannot be deleted: %s", v->name, err.text);
+	job = (struct job){number, STORAGE_DELETE, v, NULL};
+	end_job();
+	figures.halves++;
+}
+
 static void check_all(void)
 {
 	struct storage_info info;
@@ -729,6 +755,8 @@ static void check_all(void)
 		if (!v->name[0])
 			continue;
 		there = storage_find(s, v->name, &info, &err) == ST_OK;
+		if (there && i > 0 && info.state == LAYER_FILLING)
+			check_half(v);
 		if (there && i > 0 && info.state != LAYER_LIVE && info.state != LAYER_FROZEN)
 			there = false; /* on its way */
 		if (!there && v->making == HERE)

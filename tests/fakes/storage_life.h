@@ -22,7 +22,7 @@ struct life_source {
 /* What it came to: a test sees that it was no idle life. */
 struct life_figures {
 	uint64_t requests, reads, flushes, failed, starved;
-	uint64_t jobs, jobs_done, cuts, checked; /* checked: sectors after a cut */
+	uint64_t jobs, jobs_done, cuts, checked, halves; /* checked: sectors after a cut */
 };
 
 /* @steps of a life, and its end; aborts with a sentence when something is not as it must be. */

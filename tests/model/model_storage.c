@@ -29,6 +29,7 @@ static void run(struct random_state *r)
 	all.jobs_done += f.jobs_done;
 	all.cuts += f.cuts;
 	all.checked += f.checked;
+	all.halves += f.halves;
 }
 
 static void from_the_ring_to_the_platter(void **state)
@@ -36,10 +37,10 @@ static void from_the_ring_to_the_platter(void **state)
 	(void)state;
 	random_runs(RUNS, run);
 	print_message("%llu requests (%llu reads, %llu flushes, %llu failed), %llu waits for space, %llu operations, "
-		      "%llu cuts, %llu sectors looked at after them\n",
+		      "%llu cuts, %llu sectors looked at after them, %llu halves of an import\n",
 		      (unsigned long long)all.requests, (unsigned long long)all.reads, (unsigned long long)all.flushes,
 		      (unsigned long long)all.failed, (unsigned long long)all.starved, (unsigned long long)all.jobs_done,
-		      (unsigned long long)all.cuts, (unsigned long long)all.checked);
+		      (unsigned long long)all.cuts, (unsigned long long)all.checked, (unsigned long long)all.halves);
 	/* Otherwise nothing was tried. */
 	assert_true(all.requests > 100 && all.reads > 20 && all.flushes > 5 && all.jobs_done > 0 && all.cuts > 0);
 }

@@ -522,6 +522,43 @@ static void resizing(void **state)
 	assert_holds(d, 3 * MIB - 4096, data, 4096);
 }
 
+static bool never(void *ctx)
+{
+	(void)ctx;
+	return false;
+}
+
+/* Until it is whole it is nobody's, also in a pool that is opened again, and who knows no such layers opens none. */
+static void a_layer_that_is_filled(void **state)
+{
+	struct layer *l, *none;
+
+	(void)state;
+	must(finish(layer_create_filling(pool, "v", MIB, &op, &err)));
+	assert_int_equal(pool->super.incompatible, FEATURE_FILLING);
+	reopen();
+	assert_int_equal(pool->super.incompatible, FEATURE_FILLING);
+	assert_says(layer_open(pool, "v", NULL, &none, &err), ST_BAD_STATE, "delete it");
+	assert_says(layer_snapshot(pool, "v", "s", &op, &err), ST_BAD_STATE, "unfinished import");
+	assert_says(layer_resize(pool, "v", 2 * MIB, &op, &err), ST_BAD_STATE, "unfinished import");
+	assert_says(layer_merge(pool, "v", &op, &err), ST_BAD_STATE, "unfinished import");
+	must(layer_open_filling(pool, "v", &l, &err));
+	must(run(layer_device(l), BLOCK_WRITE, 0, 8192, data));
+	must(finish(layer_complete(pool, "v", &op, &err)));
+	assert_int_equal(pool->super.incompatible, 0);
+	layer_close(l);
+	assert_says(layer_complete(pool, "v", &op, &err), ST_BAD_STATE, "not an unfinished import");
+	assert_says(layer_open_filling(pool, "v", &l, &err), ST_BAD_STATE, "not being filled");
+	/* What was written is as durable as the state, without a flush. */
+	fault_disk_power_on(&disk, never, NULL);
+	reopen();
+	assert_holds(open_layer("v", NULL), 0, data, 8192);
+	must(finish(layer_create_filling(pool, "w", MIB, &op, &err)));
+	reopen();
+	must(finish(layer_delete(pool, "w", &op, &err)));
+	assert_int_equal(pool->super.incompatible, 0);
+}
+
 static void superblocks(void **state)
 {
 	uint8_t *super[2] = {disk.view, disk.view + 4096};
@@ -607,7 +644,7 @@ static void wrong_fields(void **state)
 	} cases[] = {
 		{0, 0, 99, 8, "number is wrong"}, {0, 8, 7, 8, "number is wrong"}, {0, 16, 5, 8, "size is wrong"},
 		{0, 16, 0, 8, "size is wrong"}, {0, 16, 1ull << 41, 8, "size is wrong"}, {0, 32, 0, 4, "state is wrong"},
-		{0, 32, 5, 4, "state is wrong"}, {0, 32, LAYER_MERGING, 4, "has not one child"}, {0, 36, 1, 4, "nothing belongs"},
+		{0, 32, LAYER_FILLING, 4, "state is wrong"}, {0, 32, 6, 4, "state is wrong"}, {0, 32, LAYER_MERGING, 4, "has not one child"}, {0, 36, 1, 4, "nothing belongs"},
 		{0, 40, 1u << 20, 4, "behind the metadata"}, {0, 44, 1, 4, "checksum is wrong"},
 		{0, 48, 1u << 30, 8, "later generation"}, {0, 56, ' ', 1, "names are wrong"}, {0, 56, 0, 1, "names are wrong"},
 		{0, 60, 'x', 1, "names are wrong"}, {0, 190, 1, 1, "nothing belongs"}, {0, 256 + 8, 1, 8, "not empty"},
@@ -933,7 +970,7 @@ int main(void)
 		WITH_POOL(refusals),
 		WITH_POOL(one_operation_at_a_time),
 		WITH_POOL(resizing),
-		WITH_POOL(superblocks),
+		WITH_POOL(superblocks), WITH_POOL(a_layer_that_is_filled),
 		WITH_POOL(damage_everywhere),
 		WITH_POOL(wrong_fields),
 		WITH_POOL(each_request_fails),

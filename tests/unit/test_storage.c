@@ -496,96 +496,6 @@ static void a_disk_that_fails_says_so(void **state)
 	close_disk(&d);
 }
 
-#define FLOOD 12u
-#define PARTS_SECTORS 4096u
-
-static struct vm_disk_source flooding[2];
-static unsigned flooded[2];
-static uint64_t worst[2];
-
-/* Both ask for as much as they can for @ticks; how often each had an answer, and how late the latest one was. */
-static void flood(uint64_t ticks)
-{
-	uint64_t start = fake_host.ops.clock->ticks(), asked_at[2][FLOOD];
-
-	memset(flooded, 0, sizeof flooded);
-	memset(worst, 0, sizeof worst);
-	for (unsigned v = 0; v < 2; v++)
-		for (unsigned i = 0; i < FLOOD; i++) {
-			asked_at[v][i] = start;
-			(void)ask(&flooding[v], &asked[v][i], BLOCK_READ, 8 * i, 4096);
-		}
-	while (fake_host.ops.clock->ticks() < start + ticks) {
-		run_until(fake_host.ops.clock->ticks() + hz / 10000);
-		fake_host_advance(hz / 10000);
-		for (unsigned v = 0; v < 2; v++)
-			for (unsigned i = 0; i < FLOOD; i++) {
-				if (!asked[v][i].back)
-					continue;
-				flooded[v]++;
-				worst[v] = MAX(worst[v], asked[v][i].at - asked_at[v][i]);
-				asked_at[v][i] = fake_host.ops.clock->ticks();
-				(void)ask(&flooding[v], &asked[v][i], BLOCK_READ, 8 * i, 4096);
-			}
-	}
-	while (ended(asked[0], FLOOD) + ended(asked[1], FLOOD) < 2 * FLOOD) {
-		run_until(fake_host.ops.clock->ticks() + hz / 10000);
-		fake_host_advance(hz / 10000);
-	}
-}
-
-/* Two VMs on one disk, of whose sectors all that the first one asks for are bad; and another disk does not answer at all. */
-static void a_bad_disk_is_not_the_neighbours(void **state)
-{
-	static struct fault_disk stuck;
-	struct storage_domain *d, *e;
-	struct vm_disk_source dead;
-	struct iosched_settings set;
-	uint64_t worst_before;
-	unsigned before;
-
-	(void)state;
-	fault_disk_init(&disk, DISK_BYTES, SECTOR);
-	fault_disk_init(&stuck, DISK_BYTES, SECTOR);
-	table_mbr_entry(disk.view, 0, 0x83, PART_FIRST, PARTS_SECTORS);
-	table_mbr_entry(disk.view, 1, 0x83, PART_FIRST + PARTS_SECTORS, PARTS_SECTORS);
-	assert_int_equal(storage_add_domain(s, "ide0", &d, &err), ST_OK);
-	assert_int_equal(storage_add_disk(s, d, "disk0", &disk.device, &err), ST_OK);
-	assert_int_equal(storage_add_domain(s, "ide1", &e, &err), ST_OK);
-	assert_int_equal(storage_add_disk(s, e, "disk2", &stuck.device, &err), ST_OK);
-	assert_int_equal(open_disk(define("bad", "disk0:1", RLS_UNLIMITED), &flooding[0]), ST_OK);
-	assert_int_equal(open_disk(define("good", "disk0:2", RLS_UNLIMITED), &flooding[1]), ST_OK);
-	assert_int_equal(open_disk(define("dead", "disk2", RLS_UNLIMITED), &dead), ST_OK);
-	assert_int_equal(storage_get_settings(s, "disk0", &set, &err), ST_OK);
-	set.depth_max = 4;
-	assert_int_equal(storage_set_settings(s, "disk0", &set, &err), ST_OK);
-	flood(hz / 5);
-	before = flooded[1];
-	worst_before = worst[1];
-	assert_in_range(flooded[0] * 100 / flooded[1], 95, 105);
-	stuck.late = true;
-	(void)ask(&dead, &asked[0][REQUESTS - 1], BLOCK_READ, 0, 4096);
-	disk.bad_first = PART_FIRST;
-	disk.bad_count = PARTS_SECTORS;
-	flood(hz / 5);
-	assert_int_equal(asked[0][0].r.status, ST_IO);
-	assert_int_equal(asked[1][0].r.status, ST_OK);
-	assert_false(asked[0][REQUESTS - 1].back);
-	assert_in_range(flooded[1] * 100 / before, 95, 105);
-	assert_true(worst[1] <= worst_before + hz / 1000);
-	stuck.late = false;
-	run();
-	assert_true(asked[0][REQUESTS - 1].back);
-	close_disk(&dead);
-	close_disk(&flooding[0]);
-	close_disk(&flooding[1]);
-	destroy_vms();
-	storage_destroy(&vm_rig.machine);
-	fault_disk_fini(&stuck);
-	assert_int_equal(storage_create(&vm_rig.machine, &err), ST_OK); /* for the end */
-	s = vm_rig.machine.storage;
-}
-
 static void the_host_goes_beside_vms(void **state)
 {
 	struct block_device *mine;
@@ -947,7 +857,7 @@ int main(void)
 		T(memory_comes_and_goes), T(what_does_not_fit_is_not_admitted), T(a_vm_has_its_volume_for_itself),
 		T(figures_outlive_their_user), T(a_limit_holds_and_may_change), T(a_pool_is_limited_as_a_whole),
 		T(a_pools_limit_may_change), T(a_model_is_as_slow_as_it_says), D(partitions_are_volumes),
-		D(a_disk_that_fails_says_so), D(a_bad_disk_is_not_the_neighbours), D(the_host_goes_beside_vms),
+		D(a_disk_that_fails_says_so), D(the_host_goes_beside_vms),
 		T(layers_are_made_cloned_and_deleted), D(creations_wait_for_each_other), T(a_layer_grows_while_it_is_used),
 		D(a_pool_takes_what_its_partition_has_gained), T(the_list_has_everything_once), T(an_import_copies_what_is_there),
 		D(an_import_that_fails_leaves_nothing), T(a_layer_stands_on_memory_of_another_domain),

@@ -763,7 +763,7 @@ static void what_a_disk_writes_late_lands_in_nobodys_memory(void **state)
 	add("root", "disk0:1");
 	start();
 	drive(1);
-	host_disk.late = true;
+	host_disk.late = host_disk.begun = true;
 	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 0, 4096), UNTOUCHED);
 	host_disk_answers(); /* it does not */
 	put_vcpu();
