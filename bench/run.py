@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """make bench: measures inside the emulator and by callgrind, compares with the promises, names each miss.
 
-    run.py [exits] [wait] [switch] [ipis] [flush] [pools] [sizes] [handoff] [linux] [gang] [host] [sched] [io]      all of them by default
+    run.py [exits] [wait] [switch] [ipis] [flush] [pools] [sizes] [handoff] [linux] [gang] [host] [sched] [io] [storage]      all of them by default
 """
 import sys
 
@@ -18,6 +18,7 @@ import linux
 import pools
 import rivals
 import sizes
+import storage
 import switch
 import wait
 
@@ -26,6 +27,7 @@ PARTS = {"exits": exits.run, "wait": wait.run, "switch": switch.run, "ipis": ipi
          "pools": pools.run, "sizes": sizes.run,
          "handoff": handoff.run, "linux": linux.run, "gang": gang.run,
          "host": lambda: host.run(HOST_PROGRAMS), "sched": lambda: rivals.run(lab.build("bench/host_sched"), lab.build("bench/sched_fluid")),
+         "storage": storage.run,
          "io": lambda: iorivals.run(lab.build("bench/host_io"))}
 
 

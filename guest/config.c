@@ -29,6 +29,7 @@ const char *const vm_disk_unit_names[] = {[VM_DISK_IOPS] = "iops", [VM_DISK_BYTE
 void vm_disk_init(struct vm_disk *disk)
 {
 	*disk = (struct vm_disk){.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT}};
+	coalesce_settings_init(&disk->coalesce);
 }
 
 void vm_config_init(struct vm_config *cfg)
@@ -330,6 +331,15 @@ static enum status check_disk_numbers(const struct vm_config *cfg, const struct 
 	return ST_OK;
 }
 
+static enum status check_disk_interrupts(const struct vm_config *cfg, const struct vm_disk *d, const char *words,
+					 struct error *err)
+{
+	struct error why = {""};
+	enum status st = coalesce_check(&d->coalesce, &why);
+
+	return st == ST_OK ? ST_OK : refuse(cfg, err, st, "%s: interrupts: %.100s", words, why.text);
+}
+
 static enum status check_disk(const struct vm_config *cfg, unsigned n, struct error *err)
 {
 	char words[DISK_WORDS_MAX];
@@ -337,7 +347,9 @@ static enum status check_disk(const struct vm_config *cfg, unsigned n, struct er
 
 	if (st == ST_OK)
 		st = check_disk_texts(cfg, &cfg->disks[n - 1], words, err);
-	return st == ST_OK ? check_disk_numbers(cfg, &cfg->disks[n - 1], words, err) : st;
+	if (st == ST_OK)
+		st = check_disk_numbers(cfg, &cfg->disks[n - 1], words, err);
+	return st == ST_OK ? check_disk_interrupts(cfg, &cfg->disks[n - 1], words, err) : st;
 }
 
 static enum status check_disks(const struct vm_config *cfg, struct error *err)

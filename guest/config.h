@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "lib/error.h"
+#include "io/coalesce.h"
 #include "lib/rls.h"
 
 #define VM_NAME_MAX 32      /* with the NUL; [a-z0-9][a-z0-9._-]* */
@@ -59,6 +60,7 @@ struct vm_disk {
 	unsigned queues;                 /* 1 to VM_DISK_QUEUES_MAX; 0: one for each vcpu */
 	enum vm_disk_unit unit;          /* of the numbers: requests, or bytes, in a second */
 	struct rls numbers;              /* limit RLS_UNLIMITED for none */
+	struct coalesce_settings coalesce; /* which of its completions interrupt */
 	uint32_t given;                  /* BIT(row) of vm_disk_knobs[unit] that the definition gave */
 };
 

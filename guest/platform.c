@@ -124,17 +124,28 @@ static struct vcpu *arbitrate(struct vm *vm, const struct apic_message *msg)
 	return count ? named[msg->vector % count] : NULL;
 }
 
-static bool deliver(void *ctx, const struct apic_message *msg)
+/* False: @v was not made to look at it, since it was less than @gap ago. */
+static inline bool post(struct vcpu *v, const struct apic_message *msg, uint64_t gap)
 {
-	struct platform *p = ctx;
-	struct vm *vm = p->vm;
+	bool vector = msg->delivery == APIC_DELIVERY_FIXED || msg->delivery == APIC_DELIVERY_LOWEST;
+
+	if (gap != 0 && vector && !msg->level)
+		return vcpu_post_after(v, msg->vector, gap);
+	vcpu_message(v, msg->delivery, msg->vector, msg->level);
+	return true;
+}
+
+/* How many were not made to look goes to *@unseen. */
+__attribute__((always_inline)) static inline bool deliver_after(struct vm *vm, const struct apic_message *msg,
+								uint64_t gap, unsigned *unseen)
+{
 	bool taken = false;
 
 	if (msg->delivery == APIC_DELIVERY_LOWEST) {
 		struct vcpu *v = arbitrate(vm, msg);
 
 		if (v)
-			vcpu_message(v, msg->delivery, msg->vector, msg->level);
+			*unseen += !post(v, msg, gap);
 		return v;
 	}
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
@@ -142,18 +153,28 @@ static bool deliver(void *ctx, const struct apic_message *msg)
 
 		if (!vlapic_matches(&v->lapic, msg->dest, msg->logical))
 			continue;
-		vcpu_message(v, msg->delivery, msg->vector, msg->level);
+		*unseen += !post(v, msg, gap);
 		taken = true;
 	}
 	return taken;
+}
+
+static bool deliver(void *ctx, const struct apic_message *msg)
+{
+	struct platform *p = ctx;
+	unsigned unseen = 0;
+
+	return deliver_after(p->vm, msg, 0, &unseen);
 }
 
 /*
  * A function's interrupt. Whatever a guest has written for its address goes nowhere but to local APICs. The redirection
  * hint says no more than the delivery mode does.
  */
-static void message(void *ctx, uint64_t address, uint32_t data)
+static bool message_after(void *ctx, uint64_t address, uint32_t data, uint64_t gap)
 {
+	struct platform *p = ctx;
+	unsigned unseen = 0;
 	uint8_t dest = (uint8_t)FIELD(address, 19, 12);
 	const struct apic_message msg = {
 		.dest = dest == MSI_BROADCAST ? UINT32_MAX : dest,
@@ -164,7 +185,20 @@ static void message(void *ctx, uint64_t address, uint32_t data)
 	};
 
 	if ((address & MSI_ADDRESS_MASK) == MSI_ADDRESS)
-		deliver(ctx, &msg);
+		(void)deliver_after(p->vm, &msg, gap, &unseen);
+	return unseen == 0;
+}
+
+static void message(void *ctx, uint64_t address, uint32_t data) { (void)message_after(ctx, address, data, 0); }
+
+static bool nudge(void *ctx, uint64_t gap)
+{
+	const struct platform *p = ctx;
+	bool all = true;
+
+	for (unsigned i = 0; i < p->vm->vcpu_count; i++)
+		all &= vcpu_nudge(p->vm->vcpus[i], gap);
+	return all;
 }
 
 /* ---- the end of the machine ---- */
@@ -222,6 +256,8 @@ static void init_devices(struct platform *p)
 	vsys_init(&p->sys, &system_ops, p);
 	vdebug_init(&p->debug, &system_ops, p);
 	vpci_init(&p->pci, high_window(vm), &p->sys.dev, VSYS_CONFIG, message, p);
+	p->pci.message_after = message_after;
+	p->pci.nudge = nudge;
 }
 
 struct claim {

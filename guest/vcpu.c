@@ -118,15 +118,20 @@ struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id)
 
 /* ---- requests ---- */
 
-void vcpu_request(struct vcpu *v, uint64_t req)
+bool vcpu_request_quietly(struct vcpu *v, uint64_t req)
 {
 	__atomic_fetch_or(&v->requests, req, __ATOMIC_SEQ_CST);
 	/* In its own turn it looks before it enters again. */
 	if (v->host->this_cpu()->vcpu == v)
-		return;
+		return false;
 	/* A turn that is just ending in a block becomes another one. */
 	wake(v);
-	if (__atomic_load_n(&v->entity.state, __ATOMIC_RELAXED) == SCHED_RUNNING)
+	return __atomic_load_n(&v->entity.state, __ATOMIC_RELAXED) == SCHED_RUNNING;
+}
+
+void vcpu_request(struct vcpu *v, uint64_t req)
+{
+	if (vcpu_request_quietly(v, req))
 		v->engine->kick(v);
 }
 

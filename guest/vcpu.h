@@ -34,7 +34,8 @@ struct vm;
 #define REQ_INIT BIT(11)
 #define REQ_STARTUP BIT(12)
 #define REQ_DEVICES BIT(13) /* vcpu 0: the first deadline of the platform's devices changed */
-#define REQ_MAIL (REQ_POSTED | REQ_NMI | REQ_LINT0 | REQ_INIT | REQ_STARTUP | REQ_DEVICES)
+#define REQ_LATER BIT(14)  /* interrupts for which it was not kicked: vcpu_post_after() */
+#define REQ_MAIL (REQ_POSTED | REQ_NMI | REQ_LINT0 | REQ_INIT | REQ_STARTUP | REQ_DEVICES | REQ_LATER)
 
 #define VCPU_TRACE_SIZE 64 /* entries, a power of two */
 #define VCPU_TIMERS_MAX 8
@@ -110,6 +111,7 @@ struct vcpu {
 	struct walk_pages walk_pages;
 	void *insn_cache;        /* MMIO decode cache (guest/insn.h) */
 	struct timer devices;    /* of vcpu 0, on its timers: the first deadline of vm->timers */
+	uint64_t kicked_at;      /* host tick of the last kick by vcpu_post_after() or vcpu_nudge(); atomic */
 	struct vcpu_mail mail;
 };
 
@@ -122,12 +124,22 @@ struct vcpu *vcpu_init(void *storage, struct vm *vm, unsigned id);
 
 /* Posts @req and makes the vcpu notice: kicks it when it runs, wakes it when it blocks. Any context. */
 void vcpu_request(struct vcpu *vcpu, uint64_t req);
+/* Posts @req; true when nothing was done to make the vcpu notice, since it runs on another CPU. The same. */
+MUST_CHECK bool vcpu_request_quietly(struct vcpu *vcpu, uint64_t req);
 
 /*
  * An interrupt message for this vcpu: @delivery is an APIC_DELIVERY_* value (vlapic_receive()). Any CPU, masked; may
  * be called with the lock of its VM held.
  */
 void vcpu_message(struct vcpu *vcpu, uint64_t delivery, uint8_t vector, bool level);
+/*
+ * An edge-triggered interrupt that need not be seen at once: if the vcpu runs on another CPU, it is kicked only when
+ * the last kick of this kind is at least @gap host ticks ago. False: it was not kicked, and takes it at its next exit.
+ * Whoever sends such interrupts calls vcpu_nudge() later, in case there is no exit. Any CPU, masked.
+ */
+MUST_CHECK bool vcpu_post_after(struct vcpu *vcpu, uint8_t vector, uint64_t gap);
+/* If an interrupt of this kind waits for the vcpu's next exit: kicks it, on the same condition; false: it still waits. */
+MUST_CHECK bool vcpu_nudge(struct vcpu *vcpu, uint64_t gap);
 /* Posts @req, one of REQ_MAIL: no kick when it is posted already. Any CPU, masked. */
 void vcpu_leave_mail(struct vcpu *vcpu, uint64_t req);
 /* INIT, which makes start-up messages before it void; also from itself. The same. */

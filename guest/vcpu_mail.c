@@ -39,6 +39,36 @@ static void leave_vector(struct vcpu *v, uint8_t vector, bool level)
 	vcpu_leave_mail(v, REQ_POSTED);
 }
 
+/*
+ * Not REQ_POSTED, which says that somebody has kicked: who has an ordinary message does not rely on it then. What is
+ * told by REQ_LATER alone is looked for by the next of this kind.
+ */
+static bool kick_after(struct vcpu *v, uint64_t gap)
+{
+	uint64_t now = v->host->clock->ticks();
+
+	if (now - __atomic_load_n(&v->kicked_at, __ATOMIC_RELAXED) < gap)
+		return !vcpu_request_quietly(v, REQ_LATER);
+	__atomic_store_n(&v->kicked_at, now, __ATOMIC_RELAXED);
+	vcpu_leave_mail(v, REQ_POSTED);
+	return true;
+}
+
+bool vcpu_post_after(struct vcpu *v, uint8_t vector, uint64_t gap)
+{
+	if (vcpu_is_here(v)) {
+		vlapic_receive(&v->lapic, APIC_DELIVERY_FIXED, vector, false);
+		return true;
+	}
+	__atomic_fetch_or(&v->mail.edge[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
+	return kick_after(v, gap);
+}
+
+bool vcpu_nudge(struct vcpu *v, uint64_t gap)
+{
+	return !(__atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQ_LATER) || kick_after(v, gap);
+}
+
 void vcpu_leave_init(struct vcpu *v)
 {
 	__atomic_store_n(&v->mail.startup, 0, __ATOMIC_SEQ_CST);
@@ -57,7 +87,10 @@ static void leave_startup(struct vcpu *v, uint8_t vector)
 void vcpu_message(struct vcpu *v, uint64_t delivery, uint8_t vector, bool level)
 {
 	if (vcpu_is_here(v)) {
-		vlapic_receive(&v->lapic, delivery, vector, level);
+		if (likely(delivery == APIC_DELIVERY_FIXED))
+			vlapic_post(&v->lapic, vector, level);
+		else
+			vlapic_receive(&v->lapic, delivery, vector, level);
 		return;
 	}
 	switch (delivery) {
@@ -175,6 +208,6 @@ void vcpu_take_mail(struct vcpu *v)
 		vcpu_lapic_ops.nmi(v);
 	if (req & REQ_LINT0)
 		vlapic_local_pin(&v->lapic, 0);
-	if (req & REQ_POSTED)
+	if (req & (REQ_POSTED | REQ_LATER))
 		take_vectors(v);
 }

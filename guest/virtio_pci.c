@@ -366,16 +366,36 @@ static const struct vpci_function_ops function_ops = {
  * The interrupt bits are for drivers that look at them; with MSI-X on, the queues' bit stays 0 (4.1.4.5.1). A change of
  * the configuration shows in its generation.
  */
-static void interrupt(void *ctx, uint16_t vector)
+static void note_interrupt(struct virtio_pci *p)
 {
-	struct virtio_pci *p = ctx;
-
 	if (p->generation != p->dev->config_generation)
 		p->isr |= VIRTIO_PCI_ISR_CONFIG;
 	else if (__atomic_load_n(&p->function.msix.state, __ATOMIC_RELAXED) == VPCI_MSIX_OFF)
 		p->isr |= VIRTIO_PCI_ISR_QUEUE;
 	p->generation = p->dev->config_generation;
-	vpci_raise(&p->function, vector);
+}
+
+static void interrupt(void *ctx, uint16_t vector)
+{
+	struct virtio_pci *p = ctx;
+
+	note_interrupt(p);
+	(void)vpci_raise_after(&p->function, vector, 0);
+}
+
+static bool interrupt_after(void *ctx, uint16_t vector, uint64_t gap)
+{
+	struct virtio_pci *p = ctx;
+
+	note_interrupt(p);
+	return vpci_raise_after(&p->function, vector, gap);
+}
+
+static bool nudge(void *ctx, uint64_t gap)
+{
+	struct virtio_pci *p = ctx;
+
+	return vpci_nudge(&p->function, gap);
 }
 
 static void defer(void *ctx)
@@ -385,8 +405,9 @@ static void defer(void *ctx)
 	vm_io_ask(&p->work);
 }
 
-/* Whoever stops the VM may wait for it. */
-static const struct virtio_transport_ops transport_ops = {.interrupt = interrupt, .defer = defer, .reset_done = defer};
+/* Whoever stops the VM may wait for a reset's end. */
+static const struct virtio_transport_ops transport_ops = {
+	.interrupt = interrupt, .interrupt_after = interrupt_after, .nudge = nudge, .defer = defer, .reset_done = defer};
 
 static bool step(struct vm_io_work *w)
 {

@@ -147,8 +147,11 @@ static const struct counter counter_rows[] = {
 	DISK(is.blk.unsupported, "unsupported", COUNTER_TOTAL, MEASURE_COUNT,
 	     "Requests that the guest was told are not supported"),
 	DISK(is.blk.parked, "parked", COUNTER_TOTAL, MEASURE_COUNT, "Times that a request waited for the guest's memory"),
+	DISK(is.blk.interrupts, "interrupts_sent", COUNTER_TOTAL, MEASURE_COUNT, "Interrupts sent to the guest"),
 	DISK(is.blk.held, "interrupts_saved", COUNTER_TOTAL, MEASURE_COUNT,
 	     "Requests for whose end no interrupt was sent at once"),
+	DISK(is.blk.kicks_held, "kicks_saved", COUNTER_TOTAL, MEASURE_COUNT,
+	     "Interrupts for which a processor of the guest was not made to look at once"),
 	DISK(is.blk.in_flight, "in_flight", COUNTER_GAUGE, MEASURE_COUNT, "Requests of the guest under way now"),
 	DISK(is.blk.waiting_for_space, "waiting_for_space", COUNTER_GAUGE, MEASURE_COUNT,
 	     "Requests that wait until the volume has space"),
@@ -180,25 +183,22 @@ _Static_assert(sizeof(struct disk_figures) <= COUNTER_FIGURES_MAX, "registries h
 
 /* ---- knobs ---- */
 
-static struct rls *numbers_of(const struct vm_disk_place *p)
-{
-	return &p->vm->config.disks[p->index].numbers;
-}
+static struct vm_disk *disk_of(const struct vm_disk_place *p) { return &p->vm->config.disks[p->index]; }
 
-static enum status check_with(const struct vm_disk_place *p, void (*change)(struct rls *numbers, uint64_t value),
+static enum status check_with(const struct vm_disk_place *p, void (*change)(struct vm_disk *disk, uint64_t value),
 			      uint64_t value, struct error *err)
 {
 	static struct vm_config after; /* the control task's; too large for its stack */
 
 	after = p->vm->config;
-	change(&after.disks[p->index].numbers, value);
+	change(&after.disks[p->index], value);
 	return vm_config_check(&after, err);
 }
 
-/* The functions of the knob that is @field of the three numbers, whatever they count. */
-#define DISK_KNOB(field, type)                                                                              \
-	static uint64_t get_##field(const void *p) { return numbers_of(p)->field; }                            \
-	static void change_##field(struct rls *numbers, uint64_t value) { numbers->field = (type)value; }      \
+/* The functions of the knob that is @field of struct @part of a disk. */
+#define DISK_KNOB(part, field, type)                                                                        \
+	static uint64_t get_##field(const void *p) { return disk_of(p)->part.field; }                          \
+	static void change_##field(struct vm_disk *disk, uint64_t value) { disk->part.field = (type)value; }   \
 	static enum status check_##field(const void *p, uint64_t value, struct error *err)                      \
 	{                                                                                                      \
 		return check_with(p, change_##field, value, err);                                                \
@@ -207,13 +207,18 @@ static enum status check_with(const struct vm_disk_place *p, void (*change)(stru
 	{                                                                                                      \
 		struct vm_disk_place *p = object;                                                                \
                                                                                                            \
-		change_##field(numbers_of(p), value);                                                            \
+		change_##field(disk_of(p), value);                                                               \
 		changed(p->vm, p->index);                                                                        \
 	}
 
-DISK_KNOB(shares, uint32_t)
-DISK_KNOB(reservation, uint64_t)
-DISK_KNOB(limit, uint64_t)
+DISK_KNOB(numbers, shares, uint32_t)
+DISK_KNOB(numbers, reservation, uint64_t)
+DISK_KNOB(numbers, limit, uint64_t)
+DISK_KNOB(coalesce, policy, unsigned)
+DISK_KNOB(coalesce, iops_min, uint32_t)
+DISK_KNOB(coalesce, cif_min, uint32_t)
+DISK_KNOB(coalesce, epoch_ns, uint64_t)
+DISK_KNOB(coalesce, gap_ns, uint64_t)
 
 #define KNOB_FUNCTIONS(field) .get = get_##field, .check = check_##field, .set = set_##field
 
@@ -235,7 +240,57 @@ DISK_KNOB(limit, uint64_t)
 			.min = 1, .max = VM_DISK_RATE_MAX, .none = true, .otherwise = KNOB_NONE,                   \
 			KNOB_FUNCTIONS(limit), .help = "What it gets at most, in " what " a second",               \
 		},                                                                                               \
+		INTERRUPT_ROWS                                                                                   \
 	}
+
+/* Of io/coalesce.h; the defaults are those of coalesce_settings_init(). */
+#define INTERRUPT_ROWS \
+	{ \
+		.name = "interrupts.policy", \
+		.type = KNOB_CHOICE, \
+		.names = coalesce_policy_names, \
+		.otherwise = COALESCE_VIC, \
+		KNOB_FUNCTIONS(policy), \
+		.help = "Which completions interrupt: all (off), by requests in flight and rate (vic), or by " \
+			"requests in flight alone (cif)", \
+	}, \
+		{ \
+			.name = "interrupts.iops_min", \
+			.type = KNOB_NUMBER, \
+			.max = COALESCE_IOPS_MIN_MAX, \
+			.otherwise = 2000, \
+			KNOB_FUNCTIONS(iops_min), \
+			.help = "Completions a second below which each interrupts, with vic", \
+		}, \
+		{ \
+			.name = "interrupts.cif_min", \
+			.type = KNOB_NUMBER, \
+			.min = 2, \
+			.max = COALESCE_CIF_MIN_MAX, \
+			.otherwise = 4, \
+			KNOB_FUNCTIONS(cif_min), \
+			.help = "Requests in flight below which each interrupts", \
+		}, \
+		{ \
+			.name = "interrupts.epoch", \
+			.type = KNOB_NUMBER, \
+			.measure = MEASURE_NS, \
+			.min = COALESCE_EPOCH_MIN_NS, \
+			.max = COALESCE_EPOCH_MAX_NS, \
+			.otherwise = 200000000, \
+			KNOB_FUNCTIONS(epoch_ns), \
+			.help = "How often the ratio is chosen anew", \
+		}, \
+		{ \
+			.name = "interrupts.gap", \
+			.type = KNOB_NUMBER, \
+			.measure = MEASURE_NS, \
+			.max = COALESCE_GAP_MAX_NS, \
+			.otherwise = 100000, \
+			KNOB_FUNCTIONS(gap_ns), \
+			.help = "How far apart a processor of the guest on another CPU is made to look, while " \
+				"completions are held back", \
+		},
 
 static const struct knob iops_rows[] = KNOB_ROWS("iops", MEASURE_COUNT, "requests");
 static const struct knob bandwidth_rows[] = KNOB_ROWS("bandwidth", MEASURE_BYTES, "bytes");
@@ -252,6 +307,12 @@ static bool given(const void *object, size_t row, const char **where)
 
 const struct knob_table vm_disk_knobs[VM_DISK_UNITS] = {
 	[VM_DISK_IOPS] = KNOB_TABLE(iops_rows), [VM_DISK_BYTES] = KNOB_TABLE(bandwidth_rows),
+};
+
+#define NUMBERS 3 /* rows that come before those that both have */
+
+const struct knob_table vm_disk_bandwidth_knobs = {
+	.group = VM_DISK_GROUP, .rows = bandwidth_rows, .count = NUMBERS, .given = given,
 };
 
 _Static_assert(RLS_UNLIMITED == KNOB_NONE, "no limit is none");

@@ -16,6 +16,8 @@
 
 /* By enum vm_disk_unit: iops.shares and its like, or bandwidth.shares. */
 extern const struct knob_table vm_disk_knobs[VM_DISK_UNITS];
+/* The rows of the second that the first does not have: for who declares each once. */
+extern const struct knob_table vm_disk_bandwidth_knobs;
 /* Masked; takes the device's and the I/O scheduler's locks. */
 extern const struct counter_table vm_disk_counters;
 

@@ -191,6 +191,8 @@ static enum status make_disk(struct vm_virtio *v, struct disk_device *d, const s
 	c.no_space_ctx = v->vm;
 	c.failed = failed;
 	c.failed_ctx = d;
+	c.coalesce = disk->coalesce;
+	c.clock = v->vm->machine->host->clock;
 	memcpy(c.serial, serial, MIN(config_length(serial, sizeof c.serial), sizeof c.serial));
 	st = virtio_blk_init(take(v->vm, virtio_blk_bytes(&c)), &c, &d->blk, &why);
 	if (st != ST_OK)
@@ -239,7 +241,11 @@ void vm_virtio_renumber(struct vm_virtio *v, unsigned index)
 	const struct machine *m = v->vm->machine;
 	struct disk_device *d = index < VM_DISKS_MAX ? v->disks[index] : NULL;
 
-	if (d && d->opened && m->disk_ops->set)
+	if (!d || !d->opened)
+		return;
+	if (d->blk)
+		virtio_blk_set_coalesce(d->blk, &v->vm->config.disks[index].coalesce);
+	if (m->disk_ops->set)
 		m->disk_ops->set(m->disk_ctx, &d->source, &v->vm->config.disks[index]);
 }
 

@@ -160,6 +160,9 @@ struct vpci {
 	struct vpci_window io, low, high; /* ports, memory below and above 4 GiB */
 	/* A function's interrupt message, by whichever CPU raised it, with the vector's lock held. */
 	void (*message)(void *ctx, uint64_t address, uint32_t data);
+	/* What vpci_raise_after() and vpci_nudge() call; set by the owner. NULL: messages are always urgent. */
+	bool (*message_after)(void *ctx, uint64_t address, uint32_t data, uint64_t gap);
+	bool (*nudge)(void *ctx, uint64_t gap);
 	void *ctx;
 };
 
@@ -203,6 +206,13 @@ MUST_CHECK enum status vpci_plug(struct vpci_function *f, struct error *err);
  * there is not. Any CPU, masked; a lock of LOCK_IO or before may be held.
  */
 void vpci_raise(struct vpci_function *f, unsigned vector);
+/*
+ * The same, but a processor that runs on another CPU is kicked for it only if the last such kick is @gap host ticks
+ * ago. False: it was not, and looks at its next exit, or when vpci_nudge() says so.
+ */
+bool vpci_raise_after(struct vpci_function *f, unsigned vector, uint64_t gap);
+/* Kicks those who still have such a message before them, under the same condition; false: some still have. */
+bool vpci_nudge(struct vpci_function *f, uint64_t gap);
 
 /*
  * An access to what BAR @index of @f decodes, wherever that is and whether it decodes or not; all ones, or nothing,

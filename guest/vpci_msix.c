@@ -24,33 +24,44 @@ _Static_assert(VPCI_VECTORS_MAX * VPCI_MSIX_ENTRY <= VPCI_MSIX_PBA_AT && VPCI_VE
 
 /* ---- sending ---- */
 
-/* The entry's lock is held. */
-static void send_if_due(struct vpci_function *f, struct vpci_vector *v)
+/* The entry's lock is held. False: it was sent, and whom it is for was not made to look. */
+static inline bool send_if_due(struct vpci_function *f, struct vpci_vector *v, uint64_t gap)
 {
+	const struct vpci *bus = f->bus;
+
 	if (!v->pending || (v->control & VPCI_MSIX_ENTRY_MASKED) ||
 	    __atomic_load_n(&f->msix.state, __ATOMIC_RELAXED) != VPCI_MSIX_ON)
-		return;
+		return true;
 	v->pending = false;
 	__atomic_fetch_add(&f->msix.sent, 1, __ATOMIC_RELAXED);
-	f->bus->message(f->bus->ctx, v->address, v->data);
+	if (gap != 0 && bus->message_after)
+		return bus->message_after(bus->ctx, v->address, v->data, gap);
+	bus->message(bus->ctx, v->address, v->data);
+	return true;
 }
 
-void vpci_raise(struct vpci_function *f, unsigned vector)
+bool vpci_raise_after(struct vpci_function *f, unsigned vector, uint64_t gap)
 {
 	struct vpci_vector *v;
+	bool told = true;
 
 	if (unlikely(vector >= f->msix.count))
-		return;
+		return true;
 	v = &f->msix.vectors[vector];
 	lock_acquire(&v->lock);
 	if (likely(__atomic_load_n(&f->msix.state, __ATOMIC_RELAXED) != VPCI_MSIX_OFF)) {
 		v->pending = true;
-		send_if_due(f, v);
+		told = send_if_due(f, v, gap);
 		if (unlikely(v->pending))
 			__atomic_fetch_add(&f->msix.held, 1, __ATOMIC_RELAXED);
 	}
 	lock_release(&v->lock);
+	return told;
 }
+
+void vpci_raise(struct vpci_function *f, unsigned vector) { (void)vpci_raise_after(f, vector, 0); }
+
+bool vpci_nudge(struct vpci_function *f, uint64_t gap) { return !f->bus->nudge || f->bus->nudge(f->bus->ctx, gap); }
 
 static enum vpci_msix_state state_of(const struct vpci_function *f)
 {
@@ -80,7 +91,7 @@ void vpci_msix_update(struct vpci_function *f)
 		lock_acquire(&v->lock);
 		if (state == VPCI_MSIX_OFF)
 			v->pending = false;
-		send_if_due(f, v);
+		(void)send_if_due(f, v, 0);
 		lock_release(&v->lock);
 	}
 }
@@ -139,7 +150,7 @@ static void table_write(struct vpci_function *f, uint64_t offset, unsigned size,
 	lock_acquire(&v->lock);
 	for (unsigned i = 0; i < size; i += 4)
 		entry_set(v, field + i, (uint32_t)(value >> (i * 8)));
-	send_if_due(f, v);
+	(void)send_if_due(f, v, 0);
 	lock_release(&v->lock);
 }
 

@@ -8,10 +8,16 @@
 #include "lib/bits.h"
 #include "lib/clock.h"
 
+#define NS_PER_MS 1000000ull
+
+const char *const coalesce_policy_names[] = {
+	[COALESCE_OFF] = "off", [COALESCE_VIC] = "vic", [COALESCE_CIF] = "cif", NULL,
+};
+
 void coalesce_settings_init(struct coalesce_settings *set)
 {
 	*set = (struct coalesce_settings){
-		.policy = COALESCE_VIC, .iops_min = 2000, .cif_min = 4, .epoch_ms = 200, .gap_us = 100};
+		.policy = COALESCE_VIC, .iops_min = 2000, .cif_min = 4, .epoch_ns = 200 * NS_PER_MS, .gap_ns = 100000};
 }
 
 enum status coalesce_check(const struct coalesce_settings *set, struct error *err)
@@ -19,11 +25,16 @@ enum status coalesce_check(const struct coalesce_settings *set, struct error *er
 	/* With 1 the last command in flight could be held, and nothing would follow that brings it. */
 	if (set->cif_min < 2 || set->cif_min > COALESCE_CIF_MIN_MAX)
 		return fail(err, ST_INVALID, "cif_min is %u, it can be 2 to %u", set->cif_min, COALESCE_CIF_MIN_MAX);
-	if (set->epoch_ms < 1 || set->epoch_ms > COALESCE_EPOCH_MAX_MS)
-		return fail(err, ST_INVALID, "an epoch of %u ms is out of range, it can be 1 to %u", set->epoch_ms,
-			    COALESCE_EPOCH_MAX_MS);
-	if (set->gap_us > COALESCE_GAP_MAX_US)
-		return fail(err, ST_INVALID, "a gap of %u us is more than %u", set->gap_us, COALESCE_GAP_MAX_US);
+	if (set->policy >= COALESCE_POLICIES)
+		return fail(err, ST_INVALID, "policy %u is unknown", set->policy);
+	if (set->iops_min > COALESCE_IOPS_MIN_MAX)
+		return fail(err, ST_INVALID, "iops_min is %u, it can be 0 to %u", set->iops_min, COALESCE_IOPS_MIN_MAX);
+	if (set->epoch_ns < COALESCE_EPOCH_MIN_NS || set->epoch_ns > COALESCE_EPOCH_MAX_NS)
+		return fail(err, ST_INVALID, "epoch is %llu ns, it can be %llu to %llu", (unsigned long long)set->epoch_ns,
+			    COALESCE_EPOCH_MIN_NS, COALESCE_EPOCH_MAX_NS);
+	if (set->gap_ns > COALESCE_GAP_MAX_NS)
+		return fail(err, ST_INVALID, "gap is %llu ns, it can be 0 to %llu", (unsigned long long)set->gap_ns,
+			    COALESCE_GAP_MAX_NS);
 	return ST_OK;
 }
 
@@ -42,7 +53,7 @@ static void choose_ratio(struct coalesce *c, const struct coalesce_settings *set
 {
 	uint32_t unit = set->cif_min;
 
-	if (in_flight < unit || (set->policy == COALESCE_VIC && iops < set->iops_min))
+	if (set->policy == COALESCE_VIC && iops < set->iops_min)
 		set_ratio(c, 1, 1);
 	else if (in_flight < 2 * unit)
 		set_ratio(c, 4, 5);
@@ -56,16 +67,16 @@ static void choose_ratio(struct coalesce *c, const struct coalesce_settings *set
 
 /*
  * The rate is what was completed since the last look, over the time that really passed: after a silence it is
- * low at once.
+ * low at once. Nobody looks while few are in flight, for then it does not matter.
  */
 static void look(struct coalesce *c, const struct coalesce_settings *set, uint32_t in_flight, uint64_t now, uint64_t hz)
 {
 	uint64_t passed = now - c->epoch_began;
 
 	c->completed++;
-	if (c->epoch_began && passed < mul_div(set->epoch_ms, hz, 1000))
+	if (c->epoch_began && passed < ns_to_ticks(set->epoch_ns, hz))
 		return;
-	choose_ratio(c, set, in_flight, c->epoch_began ? mul_div(c->completed, hz, MAX(passed, 1u)) : 0);
+	choose_ratio(c, set, in_flight + c->held, c->epoch_began ? mul_div(c->completed, hz, MAX(passed, 1u)) : 0);
 	c->completed = 0;
 	c->epoch_began = MAX(now, 1u);
 }
@@ -89,24 +100,23 @@ bool coalesce_complete(struct coalesce *c, const struct coalesce_settings *set, 
 {
 	bool interrupt = true;
 
+	if (in_flight < set->cif_min) {
+		coalesce_complete_few(c);
+		return true;
+	}
 	c->completions++;
 	if (set->policy != COALESCE_OFF) {
 		look(c, set, in_flight, now, hz);
-		if (in_flight < set->cif_min)
-			c->counter = 1;
-		else
-			interrupt = in_round(c);
+		interrupt = in_round(c);
 	}
+	c->held = interrupt ? 0 : c->held + 1;
 	c->interrupts += interrupt;
 	return interrupt;
 }
 
-bool coalesce_may_kick(struct coalesce *c, const struct coalesce_settings *set, uint64_t now, uint64_t hz)
+uint64_t coalesce_gap(const struct coalesce *c, const struct coalesce_settings *set, uint32_t in_flight, uint64_t hz)
 {
-	if (set->policy != COALESCE_OFF && c->kicked_at && now - c->kicked_at < mul_div(set->gap_us, hz, 1000000)) {
-		c->held_kicks++;
-		return false;
-	}
-	c->kicked_at = MAX(now, 1u);
-	return true;
+	if (set->policy == COALESCE_OFF || in_flight < set->cif_min || c->skip_up == 1)
+		return 0;
+	return ns_to_ticks(set->gap_ns, hz);
 }

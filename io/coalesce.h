@@ -13,8 +13,9 @@
  * The policy COALESCE_CIF looks at CIF alone (the same authors' first form of it, "Improving
  * Performance with Interrupt Coalescing for Virtual Machine Disk IO in VMware ESX Server", VPACT 2009).
  *
- * When fewer than cif_min are in flight every completion interrupts, so the last one always does. No lock:
- * a queue's owner has its own.
+ * The ratio goes by what is in flight as the guest knows it, those that it has not been told of included: with a
+ * steady number of them it is steady too. When fewer than cif_min really are in flight every completion interrupts,
+ * so the last one always does. No lock: a queue's owner has its own.
  */
 #ifndef CORBEL_IO_COALESCE_H
 #define CORBEL_IO_COALESCE_H
@@ -24,26 +25,29 @@
 
 #include "lib/error.h"
 
-enum coalesce_policy { COALESCE_OFF, COALESCE_VIC, COALESCE_CIF };
+enum coalesce_policy { COALESCE_OFF, COALESCE_VIC, COALESCE_CIF, COALESCE_POLICIES };
 
 struct coalesce_settings {
-	enum coalesce_policy policy;
+	unsigned policy;   /* enum coalesce_policy */
 	uint32_t iops_min; /* completions a second below which each interrupts; not used by COALESCE_CIF */
 	uint32_t cif_min;  /* commands in flight below which each interrupts: 2 .. COALESCE_CIF_MIN_MAX */
-	uint32_t epoch_ms; /* how often the ratio is looked at: 1 .. COALESCE_EPOCH_MAX_MS */
-	uint32_t gap_us;   /* between two IPIs for the same vcpu, 0: none; see coalesce_may_kick() */
+	uint64_t epoch_ns; /* how often the ratio is looked at: COALESCE_EPOCH_MIN_NS .. COALESCE_EPOCH_MAX_NS */
+	uint64_t gap_ns;   /* between two IPIs for the same vcpu, 0: none, .. COALESCE_GAP_MAX_NS */
 };
+extern const char *const coalesce_policy_names[]; /* by number; NULL at the end */
 #define COALESCE_CIF_MIN_MAX 256u
-#define COALESCE_EPOCH_MAX_MS 10000u
-#define COALESCE_GAP_MAX_US 1000u
+#define COALESCE_IOPS_MIN_MAX 1000000000u
+#define COALESCE_EPOCH_MIN_NS 1000000ull
+#define COALESCE_EPOCH_MAX_NS 10000000000ull
+#define COALESCE_GAP_MAX_NS 1000000ull
 
 struct coalesce {
 	uint32_t count_up, skip_up; /* of skip_up completions count_up interrupt */
 	uint32_t counter;	    /* place in such a round, from 1 on */
+	uint32_t held;		    /* since the last that interrupted: in flight as the guest knows it */
 	uint32_t completed;	    /* in this epoch */
 	uint64_t epoch_began;	    /* host ticks; 0: never yet */
-	uint64_t kicked_at;	    /* host ticks of the last IPI */
-	uint64_t completions, interrupts, held_kicks;
+	uint64_t completions, interrupts;
 };
 
 /* The paper's numbers: 2,000 IOPS, 4 in flight, 200 ms, 100 us. */
@@ -59,11 +63,22 @@ void coalesce_init(struct coalesce *c);
 bool coalesce_complete(struct coalesce *c, const struct coalesce_settings *set, uint32_t in_flight, uint64_t now,
 		       uint64_t hz);
 
+/* The same with fewer than cif_min in flight, when it is the guest's whatever the time is. */
+static inline void coalesce_complete_few(struct coalesce *c)
+{
+	c->completions++;
+	c->interrupts++;
+	c->completed++;
+	c->counter = 1;
+	c->held = 0;
+}
+
 /*
- * The interrupt is posted, and the vcpu that takes it runs on another CPU: true when an IPI is to be sent to make it
- * look. False: the last one was less than gap_us ago, and the vcpu's next exit is soon enough. Not asked for a vcpu
- * that is halted.
+ * How long ago, in ticks of @hz, the last IPI must be that a vcpu on another CPU was sent for an interrupt of this
+ * kind, so that another one is sent now; until then the vcpu's next exit, or a later completion, is soon enough. 0: at
+ * once, as for the last ones in flight, behind which nothing may come. Asked after coalesce_complete(), with the same
+ * @in_flight.
  */
-bool coalesce_may_kick(struct coalesce *c, const struct coalesce_settings *set, uint64_t now, uint64_t hz);
+uint64_t coalesce_gap(const struct coalesce *c, const struct coalesce_settings *set, uint32_t in_flight, uint64_t hz);
 
 #endif

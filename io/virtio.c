@@ -225,17 +225,34 @@ void virtio_queue_reset(struct virtio_queue *q)
 
 bool virtio_queue_resetting(const struct virtio_queue *q) { return q->resetting; }
 
-void virtio_push(struct virtio_device *d, unsigned index, uint16_t head, uint32_t written)
-{
-	virtq_push(&d->queues[index].ring, head, written);
-}
-
 void virtio_notify(struct virtio_device *d, unsigned index)
 {
 	struct virtio_queue *q = &d->queues[index];
 
 	if (virtq_interrupt_wanted(&q->ring))
 		interrupt(d, q->vector);
+}
+
+bool virtio_notify_after(struct virtio_device *d, unsigned index, uint64_t gap)
+{
+	struct virtio_queue *q = &d->queues[index];
+
+	if (!virtq_interrupt_wanted(&q->ring))
+		return true;
+	if (gap == 0 || q->vector == VIRTIO_NO_VECTOR || !d->transport->interrupt_after) {
+		interrupt(d, q->vector);
+		return true;
+	}
+	d->interrupts++;
+	if (d->transport->interrupt_after(d->transport_ctx, q->vector, gap))
+		return true;
+	d->owes_nudge = true;
+	return false;
+}
+
+void virtio_nudge_slow(struct virtio_device *d, uint64_t gap)
+{
+	d->owes_nudge = !d->transport->nudge(d->transport_ctx, gap);
 }
 
 enum pin_result virtio_pin(struct virtio_device *d, unsigned index, struct guest_pin *p)
@@ -273,13 +290,6 @@ static bool features_fine(struct virtio_device *d)
 	if (d->accepted_unknown || (d->accepted & ~d->offered) != 0 || !virtio_has(d, VIRTIO_F_VERSION_1))
 		return false;
 	return !d->ops->features_ok || d->ops->features_ok(d, d->accepted);
-}
-
-bool virtio_running(const struct virtio_device *d)
-{
-	return (d->status & (VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FAILED)) ==
-		       VIRTIO_STATUS_DRIVER_OK &&
-	       !d->resetting;
 }
 
 uint8_t virtio_status(const struct virtio_device *d) { return d->status; }
@@ -363,11 +373,18 @@ static bool workable(const struct virtio_queue *q)
 	return q->kicked && q->ring.state == VIRTQ_ON;
 }
 
+static bool any_workable(const struct virtio_device *d)
+{
+	for (unsigned i = 0; i < d->queue_count; i++)
+		if (workable(&d->queues[i]))
+			return true;
+	return false;
+}
+
 /* A turn over the queues. True: there is more to do. */
 static bool work(struct virtio_device *d, unsigned *budget)
 {
 	unsigned first = d->turn;
-	bool more = false;
 
 	for (unsigned n = 0; n < d->queue_count && virtio_running(d); n++) {
 		unsigned index = (first + n) % d->queue_count;
@@ -378,11 +395,10 @@ static bool work(struct virtio_device *d, unsigned *budget)
 		}
 	}
 	/* Work on one queue may have made another go on that had its turn already. */
-	for (unsigned i = 0; i < d->queue_count; i++)
-		more = more || workable(&d->queues[i]);
-	return more && virtio_running(d);
+	return any_workable(d) && virtio_running(d);
 }
 
+/* The queue that was kicked is all that is worked on here, with as much as may be done inline. */
 void virtio_kick(struct virtio_device *d, unsigned index)
 {
 	unsigned budget = VIRTIO_INLINE_BUDGET;
@@ -391,7 +407,11 @@ void virtio_kick(struct virtio_device *d, unsigned index)
 		return;
 	d->kicks++;
 	d->queues[index].kicked = true;
-	if (!d->deferred && work(d, &budget))
+	if (d->deferred || !virtio_running(d))
+		return;
+	if (workable(&d->queues[index]))
+		(void)work_queue(d, index, &budget);
+	if (any_workable(d))
 		ask_for_work(d);
 }
 

@@ -65,6 +65,13 @@ enum virtio_progress {
 struct virtio_transport_ops {
 	/* Sends the message of @vector, VIRTIO_NO_VECTOR excepted. Called with the device's lock held. */
 	void (*interrupt)(void *ctx, uint16_t vector);
+	/*
+	 * The same, but a processor that runs elsewhere is made to look only when it was made to at least @gap host
+	 * ticks ago, 0 for at once; else it sees the message at its next exit, and false. NULL: as interrupt().
+	 */
+	bool (*interrupt_after)(void *ctx, uint16_t vector, uint64_t gap);
+	/* Makes those look that have not seen such a message yet, under the same condition; false: some have not. */
+	bool (*nudge)(void *ctx, uint64_t gap);
 	/* There is work left: call virtio_work() before long. Any context, with or without the lock, and maybe twice. */
 	void (*defer)(void *ctx);
 	/* The driver did what no driver may, @why (static text): for the log. The device needs a reset. May be NULL. */
@@ -127,6 +134,7 @@ struct virtio_device {
 	bool resetting;
 	bool stopping;      /* in the middle of stopping queues: nothing is settled yet */
 	bool deferred;      /* defer() was called, virtio_work() was not yet */
+	bool owes_nudge;    /* interrupt_after() or nudge() was false */
 	unsigned turn;      /* the queue with which work goes on */
 	const char *broken; /* why NEEDS_RESET is set; stays after the reset, for who asks */
 	uint64_t kicks, interrupts, resets; /* since power-on */
@@ -142,12 +150,31 @@ void virtio_init(struct virtio_device *d);
 
 static inline bool virtio_has(const struct virtio_device *d, uint64_t feature) { return (d->accepted & feature) != 0; }
 /* True while the device may use the queues: DRIVER_OK, not broken, not being reset. */
-bool virtio_running(const struct virtio_device *d);
+static inline bool virtio_running(const struct virtio_device *d)
+{
+	return (d->status & (VIRTIO_STATUS_DRIVER_OK | VIRTIO_STATUS_NEEDS_RESET | VIRTIO_STATUS_FAILED)) ==
+		       VIRTIO_STATUS_DRIVER_OK &&
+	       !d->resetting;
+}
 
 /* Chain @head of queue @index is done; the driver is not told yet: virtio_notify(), once for many. */
-void virtio_push(struct virtio_device *d, unsigned index, uint16_t head, uint32_t written);
+static inline void virtio_push(struct virtio_device *d, unsigned index, uint16_t head, uint32_t written)
+{
+	virtq_push(&d->queues[index].ring, head, written);
+}
 /* Interrupts for queue @index if the driver wants that. */
 void virtio_notify(struct virtio_device *d, unsigned index);
+/*
+ * The same, not so urgently: see interrupt_after(). False: nobody was made to look, and the device calls virtio_nudge()
+ * with each completion until the last.
+ */
+bool virtio_notify_after(struct virtio_device *d, unsigned index, uint64_t gap);
+void virtio_nudge_slow(struct virtio_device *d, uint64_t gap);
+static inline void virtio_nudge(struct virtio_device *d, uint64_t gap)
+{
+	if (unlikely(d->owes_nudge))
+		virtio_nudge_slow(d, gap);
+}
 /* A chain of a queue that is being stopped has ended. May complete the reset. */
 void virtio_drop(struct virtio_device *d, unsigned index, uint16_t head);
 /* True when chains of queue @index are to be dropped, not pushed. */

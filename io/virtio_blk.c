@@ -24,19 +24,12 @@ bool blk_writethrough(const struct virtio_blk *b)
 
 /* ---- work ---- */
 
-static void tell(struct virtio_blk *b, unsigned index)
+void blk_tell_now(struct virtio_blk *b, unsigned index)
 {
 	if (!b->state[index].notify)
 		return;
 	b->state[index].notify = false;
-	virtio_notify(&b->device, index);
-}
-
-void blk_tell(struct virtio_blk *b, unsigned index)
-{
-	b->state[index].notify = true;
-	if (!b->working)
-		tell(b, index);
+	b->figures.kicks_held += !virtio_notify_after(&b->device, index, b->state[index].gap);
 }
 
 /* Takes the queue's next chain: a request that is ready and in no list. NULL: return *@why. */
@@ -46,8 +39,11 @@ static struct blk_request *next_chain(struct virtio_blk *b, unsigned index, unsi
 	struct virtq_chain c = {.buffers = b->scratch, .room = VIRTIO_BLK_QUEUE_SIZE};
 	struct blk_request *r;
 
-	*why = VIRTIO_BLOCKED;
+	*why = VIRTIO_IDLE;
 	b->starved &= (uint32_t)~BIT(index);
+	if (virtq_is_empty(ring))
+		return NULL;
+	*why = VIRTIO_BLOCKED;
 	if (list_empty(&b->free)) {
 		b->starved |= (uint32_t)BIT(index);
 		return NULL;
@@ -107,8 +103,9 @@ static enum virtio_progress work(struct virtio_device *d, unsigned index, unsign
 	b->working = true;
 	progress = go_on(b, index, budget);
 	b->working = false;
-	tell(b, index);
-	blk_collect(d);
+	blk_tell_now(b, index);
+	if (b->taken || __atomic_load_n(&b->done, __ATOMIC_RELAXED))
+		blk_collect(d);
 	return progress;
 }
 
@@ -218,7 +215,7 @@ static enum status check_config(const struct virtio_blk_config *cfg, struct erro
 
 	if (cfg->queues < 1 || cfg->queues > VIRTIO_BLK_QUEUES_MAX)
 		return fail(err, ST_INVALID, "%u queues for %s: 1 to %u", cfg->queues, disk->name, VIRTIO_BLK_QUEUES_MAX);
-	if (cfg->coalesce && !cfg->clock)
+	if (cfg->coalesce.policy != COALESCE_OFF && !cfg->clock)
 		return fail(err, ST_INVALID, "%s: interrupts are to be held back, and there is no clock", disk->name);
 	if (cfg->requests < 1 || cfg->large < 1)
 		return fail(err, ST_INVALID, "%s needs room for at least one request, and one large one", disk->name);
@@ -274,6 +271,19 @@ void virtio_blk_resized(struct virtio_blk *b)
 	lock_release(&b->device.lock);
 }
 
+/* What the old settings held back is told: the new ones owe nothing. */
+void virtio_blk_set_coalesce(struct virtio_blk *b, const struct coalesce_settings *set)
+{
+	lock_acquire(&b->device.lock);
+	b->cfg.coalesce = *set;
+	if (!b->cfg.clock)
+		b->cfg.coalesce.policy = COALESCE_OFF;
+	if (virtio_running(&b->device))
+		for (unsigned i = 0; i < b->cfg.queues; i++)
+			blk_tell(b, i, 0);
+	lock_release(&b->device.lock);
+}
+
 void virtio_blk_retry(struct virtio_blk *b)
 {
 	lock_acquire(&b->device.lock);
@@ -293,5 +303,6 @@ void virtio_blk_figures(struct virtio_blk *b, struct virtio_blk_figures *out)
 {
 	lock_acquire(&b->device.lock);
 	*out = b->figures;
+	out->interrupts = b->device.interrupts;
 	lock_release(&b->device.lock);
 }

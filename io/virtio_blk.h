@@ -102,9 +102,8 @@ struct virtio_blk_config {
 	unsigned queues;   /* 1 .. VIRTIO_BLK_QUEUES_MAX */
 	unsigned requests; /* at once, over all queues: at least 1 */
 	unsigned large;    /* of those, how many may have many pieces at a time (10 KiB of memory each): at least 1 */
-	/* Which completions interrupt: NULL: all that the driver wants to hear of. May change at any time; read only. */
-	const struct coalesce_settings *coalesce;
-	const struct clock *clock; /* with coalesce */
+	struct coalesce_settings coalesce; /* which completions interrupt; COALESCE_OFF: all that the driver wants to hear of */
+	const struct clock *clock;         /* NULL: without one it stays off */
 	void (*no_space)(void *ctx); /* the disk is full: a request waits. Masked, device's lock held; once until retry */
 	void *no_space_ctx;
 	void (*failed)(void *ctx); /* a request has failed at the disk, not by what was asked. Likewise; may be NULL */
@@ -117,6 +116,8 @@ struct virtio_blk_figures {
 	uint64_t errors, unsupported;
 	uint64_t parked;    /* times that a request waited for memory */
 	uint64_t held;      /* completions for which no interrupt was sent at once */
+	uint64_t interrupts; /* sent; with those for the configuration */
+	uint64_t kicks_held; /* of those, sent to a processor of the guest that was not made to look at once */
 	uint32_t in_flight; /* at the disk now */
 	uint32_t waiting_for_space;
 };
@@ -135,6 +136,8 @@ struct virtio_device *virtio_blk_device(struct virtio_blk *b);
 
 /* The disk changed its size: the driver is told. Takes the device's lock; interrupts masked. */
 void virtio_blk_resized(struct virtio_blk *b);
+/* Other settings count from now on. Takes the device's lock; interrupts masked. */
+void virtio_blk_set_coalesce(struct virtio_blk *b, const struct coalesce_settings *set);
 /* Space was added: what waits for it is tried again. Takes the device's lock; interrupts masked. */
 void virtio_blk_retry(struct virtio_blk *b);
 /* Takes the device's lock; interrupts masked. */

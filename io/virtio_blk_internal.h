@@ -93,6 +93,7 @@ struct blk_queue {
 	struct coalesce coalesce;
 	uint16_t idle; /* of those in flight: parked, or waiting for space */
 	bool notify;   /* pushed, and the driver is to be told */
+	uint64_t gap;  /* with notify: coalesce_gap() */
 };
 
 struct virtio_blk {
@@ -137,8 +138,18 @@ bool blk_advance(struct blk_request *r, unsigned *budget);
 void blk_abandon(struct blk_request *r);
 /* Puts @r into its queue's ready list, to be gone on with. */
 void blk_ready(struct blk_request *r);
-/* Tells the driver of what was pushed into queue @index, or has work() do so at its end. */
-void blk_tell(struct virtio_blk *b, unsigned index);
+/* Tells the driver of what it is to be told of. */
+void blk_tell_now(struct virtio_blk *b, unsigned index);
+/* Tells the driver of what was pushed into queue @index, or has work() do so at its end; @gap: coalesce_gap(). */
+static inline void blk_tell(struct virtio_blk *b, unsigned index, uint64_t gap)
+{
+	struct blk_queue *state = &b->state[index];
+
+	state->gap = state->notify ? MIN(state->gap, gap) : gap;
+	state->notify = true;
+	if (!b->working)
+		blk_tell_now(b, index);
+}
 /* Takes in what is done at the disk, so much that the lock is not held for long; virtio_work() comes for the rest. */
 void blk_collect(struct virtio_device *d);
 /* True: writes wait for the medium (5.2.6.2). */

@@ -45,6 +45,9 @@ static bool is_small(const struct virtq_chain *c, unsigned count)
 {
 	uint64_t pages = 0;
 
+	/* However they lie. */
+	if (likely((c->readable_bytes + c->writable_bytes) / PAGE_SIZE + 2 * count <= BLK_SMALL))
+		return true;
 	for (unsigned i = 0; i < count; i++) {
 		pages += ((c->buffers[i].at.v & PAGE_MASK) + c->buffers[i].bytes + PAGE_MASK) >> PAGE_SHIFT;
 		if (pages > BLK_SMALL)
@@ -177,25 +180,39 @@ static void count(struct blk_request *r)
 	f->unsupported += r->result == VIRTIO_BLK_S_UNSUPP;
 }
 
-/* vIC: another completion comes in this queue, and that one will do for this too. */
-static bool hold_back(struct virtio_blk *b, unsigned queue)
+/*
+ * vIC: another completion comes in this queue, and that one will do for this too; true. Else *@gap says how soon the
+ * driver is to hear of it. What was told before, and not so soon, is asked after.
+ */
+static bool hold_back(struct virtio_blk *b, unsigned queue, uint64_t *gap)
 {
-	const struct coalesce_settings *set = b->cfg.coalesce;
+	const struct coalesce_settings *set = &b->cfg.coalesce;
 	struct blk_queue *state = &b->state[queue];
 	uint32_t moving = (uint32_t)b->queues[queue].ring.in_flight - state->idle;
+	uint64_t hz;
+	bool interrupt;
 
-	if (!set || coalesce_complete(&state->coalesce, set, moving, b->cfg.clock->ticks(), b->cfg.clock->hz))
+	*gap = 0;
+	if (set->policy == COALESCE_OFF || moving < set->cif_min) {
+		coalesce_complete_few(&state->coalesce);
+		virtio_nudge(&b->device, 0);
 		return false;
-	b->figures.held++;
-	return true;
+	}
+	hz = b->cfg.clock->hz;
+	interrupt = coalesce_complete(&state->coalesce, set, moving, b->cfg.clock->ticks(), hz);
+	*gap = coalesce_gap(&state->coalesce, set, moving, hz);
+	virtio_nudge(&b->device, *gap);
+	b->figures.held += !interrupt;
+	return !interrupt;
 }
 
 /* @r stands still until somebody else does something: no completion need come that would make up for one held back. */
 static void stand_still(struct blk_request *r)
 {
 	r->blk->state[r->queue].idle++;
-	if (r->blk->cfg.coalesce)
-		blk_tell(r->blk, r->queue);
+	virtio_nudge(&r->blk->device, 0);
+	if (r->blk->cfg.coalesce.policy != COALESCE_OFF)
+		blk_tell(r->blk, r->queue, 0);
 }
 
 static void finish(struct blk_request *r)
@@ -203,7 +220,8 @@ static void finish(struct blk_request *r)
 	struct virtio_blk *b = r->blk;
 	uint16_t queue = r->queue, head = r->chain.head;
 	uint32_t written = r->written;
-	bool held = hold_back(b, queue);
+	uint64_t gap;
+	bool held = hold_back(b, queue, &gap);
 
 	/* Bytes from the first writable one on (2.7.8.2): the status byte counts when all before it were written. */
 	if (written == r->chain.writable_bytes - 1)
@@ -214,7 +232,7 @@ static void finish(struct blk_request *r)
 	release(r);
 	virtio_push(&b->device, queue, head, written);
 	if (!held)
-		blk_tell(b, queue);
+		blk_tell(b, queue, gap);
 }
 
 void blk_ready(struct blk_request *r)
@@ -272,14 +290,14 @@ static void on_ready(struct guest_pin *p)
 }
 
 /* Asks for r->pin, whose at and bytes are set. */
-static enum pin_result ask(struct blk_request *r, bool write)
+__attribute__((always_inline)) static inline enum pin_result ask(struct blk_request *r, bool write)
 {
 	enum pin_result answer;
 
 	r->pin.write = write;
 	r->pin.ready = on_ready;
 	answer = guest_mem_pin(&device_of(r)->mem, &r->pin);
-	if (answer == PIN_LATER) {
+	if (unlikely(answer == PIN_LATER)) {
 		r->place = BLK_PARKED;
 		r->blk->figures.parked++;
 		stand_still(r);
@@ -606,7 +624,7 @@ static enum turn wait_for_space(struct blk_request *r)
 }
 
 /* All that was asked for is done; is it also durable? */
-static enum turn done(struct blk_request *r)
+static inline enum turn done(struct blk_request *r)
 {
 	bool writes = r->type == VIRTIO_BLK_T_OUT || r->type == VIRTIO_BLK_T_WRITE_ZEROES ||
 		      r->type == VIRTIO_BLK_T_DISCARD;

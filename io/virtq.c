@@ -518,10 +518,9 @@ bool virtq_interrupt_wanted(struct virtq *q)
 	return (uint16_t)(q->next_used - event - 1) < (uint16_t)(q->next_used - old);
 }
 
-void virtq_kicks_off(struct virtq *q)
+void virtq_set_no_notify(struct virtq *q)
 {
-	/* With event indices nothing need be written: the driver kicks when it passes avail_event, which stays behind. */
-	if (q->state == VIRTQ_ON && !q->event_idx)
+	if (q->state == VIRTQ_ON)
 		store16(used_at(q, RING_FLAGS), VIRTQ_USED_F_NO_NOTIFY);
 }
 

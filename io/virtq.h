@@ -115,6 +115,12 @@ enum pin_result virtq_start(struct virtq *q);
  * the contents of @c mean nothing and the chain stays where it was.
  */
 enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c);
+/* Would a pop now say EMPTY? */
+static inline bool virtq_is_empty(const struct virtq *q)
+{
+	return q->state == VIRTQ_ON && !q->waiting &&
+	       __atomic_load_n(q->avail_idx, __ATOMIC_RELAXED) == q->next_avail;
+}
 /* Puts the chain that was popped last back, before another was popped; it is read anew. */
 void virtq_unpop(struct virtq *q, const struct virtq_chain *c);
 /* Gives chain @head back to the driver. @written: bytes from the first writable byte on that the device did write. */
@@ -128,7 +134,13 @@ void virtq_drop(struct virtq *q, uint16_t head);
  */
 bool virtq_interrupt_wanted(struct virtq *q);
 /* Asks the driver not to kick: somebody is looking at the queue anyway. */
-void virtq_kicks_off(struct virtq *q);
+void virtq_set_no_notify(struct virtq *q);
+static inline void virtq_kicks_off(struct virtq *q)
+{
+	/* With event indices nothing need be written: the driver kicks when it passes avail_event, which stays behind. */
+	if (!q->event_idx)
+		virtq_set_no_notify(q);
+}
 /* Asks it to kick again. True: something came in meanwhile, for which no kick will come: go on popping. */
 bool virtq_kicks_on(struct virtq *q);
 

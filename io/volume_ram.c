@@ -20,10 +20,16 @@ static void submit(struct block_device *device, struct block_request *r)
 
 	switch (r->op) {
 	case BLOCK_READ:
-		block_copy_to(&c, at, bytes);
+		if (likely(c.left == 1))
+			memcpy((uint8_t *)c.segment->data + c.skip, at, bytes);
+		else
+			block_copy_to(&c, at, bytes);
 		break;
 	case BLOCK_WRITE:
-		block_copy_from(&c, at, bytes);
+		if (likely(c.left == 1))
+			memcpy(at, (uint8_t *)c.segment->data + c.skip, bytes);
+		else
+			block_copy_from(&c, at, bytes);
 		break;
 	case BLOCK_DISCARD:
 	case BLOCK_WRITE_ZEROES:

@@ -38,6 +38,16 @@ static enum status read_numbers(struct decoder *d, const char *key, struct cbor_
 	return decode_section(d, &sections[disk->unit], key, v);
 }
 
+/* The same knobs in both tables; a row's place in them is the same too. */
+static const struct setting interrupt_rows[] = {
+	{"policy", KIND_CHOICE, AT(coalesce.policy), 0, coalesce_policy_names, NULL},
+	{"iops_min", KIND_NUMBER32, AT(coalesce.iops_min), 0, NULL, NULL},
+	{"cif_min", KIND_NUMBER32, AT(coalesce.cif_min), 0, NULL, NULL},
+	{"epoch", KIND_TIME, AT(coalesce.epoch_ns), 0, NULL, NULL},
+	{"gap", KIND_TIME, AT(coalesce.gap_ns), 0, NULL, NULL},
+};
+static const struct section interrupt_section = DECODE_ROWS(interrupt_rows);
+
 static enum status read_device(struct decoder *d, const char *key, struct cbor_value v, void *field)
 {
 	(void)field;
@@ -54,6 +64,7 @@ static const struct setting disk_rows[] = {
 	{"queues", KIND_COUNT, AT(queues), 0, NULL, NULL},
 	{"iops", KIND_OWN, 0, 0, NULL, read_numbers},
 	{"bandwidth", KIND_OWN, 0, 0, NULL, read_numbers},
+	{"interrupts", KIND_SECTION, 0, 0, &interrupt_section, NULL},
 };
 static const struct section disk_section = DECODE_ROWS(disk_rows);
 
@@ -160,6 +171,31 @@ enum status define_read_disks(struct decoder *d, const char *key, struct cbor_va
 
 /* ---- the way back ---- */
 
+/* What is as without the setting is left out. */
+static void put_interrupts(const struct coalesce_settings *set, struct cbor_writer *w)
+{
+	struct coalesce_settings plain;
+	struct cbor_mark map;
+
+	coalesce_settings_init(&plain);
+	if (set->policy == plain.policy && set->iops_min == plain.iops_min && set->cif_min == plain.cif_min &&
+	    set->epoch_ns == plain.epoch_ns && set->gap_ns == plain.gap_ns)
+		return;
+	cbor_put_text(w, "interrupts");
+	map = cbor_open(w);
+	if (set->policy != plain.policy)
+		encode_text(w, "policy", coalesce_policy_names[set->policy]);
+	if (set->iops_min != plain.iops_min)
+		encode_number(w, "iops_min", set->iops_min);
+	if (set->cif_min != plain.cif_min)
+		encode_number(w, "cif_min", set->cif_min);
+	if (set->epoch_ns != plain.epoch_ns)
+		encode_number(w, "epoch", set->epoch_ns);
+	if (set->gap_ns != plain.gap_ns)
+		encode_number(w, "gap", set->gap_ns);
+	cbor_close_map(w, map);
+}
+
 static void put_disk(const struct vm_disk *disk, struct cbor_writer *w)
 {
 	struct cbor_mark map = cbor_open(w), numbers;
@@ -175,6 +211,7 @@ static void put_disk(const struct vm_disk *disk, struct cbor_writer *w)
 	numbers = cbor_open(w);
 	encode_rls(w, &disk->numbers);
 	cbor_close_map(w, numbers);
+	put_interrupts(&disk->coalesce, w);
 	cbor_close_map(w, map);
 }
 

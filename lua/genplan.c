@@ -133,6 +133,7 @@ void genplan_take_live(struct vm_config *cfg, const struct vm_config *from)
 	cfg->memory.balloon = from->memory.balloon;
 	for (unsigned i = 0; i < cfg->disk_count; i++) {
 		cfg->disks[i].numbers = from->disks[i].numbers;
+		cfg->disks[i].coalesce = from->disks[i].coalesce;
 		cfg->disks[i].given = from->disks[i].given;
 	}
 }

@@ -234,7 +234,7 @@ bool tree_kind(struct control *c, unsigned i, struct tree_table *out)
 {
 	static const struct tree_table kinds[] = {
 		{.counters = &vm_counters}, {.knobs = &vm_knobs}, {.counters = &vm_disk_counters},
-		{.knobs = &vm_disk_knobs[VM_DISK_IOPS]}, {.knobs = &vm_disk_knobs[VM_DISK_BYTES]},
+		{.knobs = &vm_disk_knobs[VM_DISK_IOPS]}, {.knobs = &vm_disk_bandwidth_knobs},
 		{.counters = &pool_counters}, {.knobs = &pool_knobs}, {.knobs = &pool_io_knobs[VM_DISK_IOPS]},
 		{.knobs = &pool_io_knobs[VM_DISK_BYTES]}, {.counters = &storage_volume_counters},
 		{.counters = &storage_domain_counters}, {.knobs = &storage_domain_knobs},

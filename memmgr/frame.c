@@ -75,14 +75,6 @@ void frame_shape(struct memmgr *mm, uint32_t frame, unsigned order, enum free_ho
 	shape(mm, frame, order, holder, FRAME_NIL);
 }
 
-void frame_pin(struct memmgr *mm, uint32_t frame, bool more)
-{
-	struct frame *f = &mm->table[frame];
-
-	ASSERT(f->state == FRAME_GUEST && f->next != (more ? UINT32_MAX : 0));
-	f->next += more ? 1 : UINT32_MAX;
-}
-
 void frame_split_guest(struct memmgr *mm, uint32_t frame, unsigned order)
 {
 	struct frame *f = &mm->table[frame];

@@ -174,9 +174,8 @@ static inline void frame_give_guest(struct memmgr *mm, struct cell *c, uint32_t 
 	f->next = 0;
 	f->word = first;
 }
-/* How often the GUEST block at @frame is pinned, and one pin more or less (ASSERT). */
+/* How often the GUEST block at @frame is pinned. */
 static inline uint32_t frame_pins(const struct memmgr *mm, uint32_t frame) { return mm->table[frame].next; }
-void frame_pin(struct memmgr *mm, uint32_t frame, bool more);
 /* Makes the FREE region at @frame one block of @order, held by @holder, on no list. */
 void frame_shape(struct memmgr *mm, uint32_t frame, unsigned order, enum free_holder holder);
 /* Splits a GUEST block, which is not pinned, into blocks of @order; each gets its gfn. */

@@ -90,6 +90,26 @@ def test_wrong_over_the_wire(host):
     assert error(volume="x" * 128) == "VM a: disk.root.volume has 128 bytes, at most 127 are possible"
 
 
+def test_interrupts_are_settings(host):
+    machine = host(script=disk('root = virtio { volume = "r", interrupts = { policy = "cif", gap = us(5) } }'))
+    assert config(machine)["disk"]["root"]["interrupts"] == {"policy": "cif", "gap": 5000}
+    machine.smp.write_request(65, 1, {"name": "b", "config": config(machine)})
+    assert config(machine, "b") == config(machine)
+    assert value(machine, "vm.a.disk.root.interrupts.policy") == "cif"
+    assert (value(machine, "vm.a.disk.root.interrupts.iops_min"), value(machine, "vm.a.disk.root.interrupts.cif_min")) == (2000, 4)
+    assert change(machine, "vm.a.disk.root.interrupts.policy", "off")["value"] == "off"
+    chain = machine.smp.read_request(76, WHY, {"path": "vm.a.disk.root.interrupts.policy"})["chain"]
+    assert [(link["origin"], link["value"]) for link in chain] == [("operator", "off"), ("script", "cif"), ("default", "vic")]
+    machine.ctl("set", "vm.a.disk.root.interrupts.epoch", "10ms")
+    assert machine.ctl("get", "vm.a.disk.root.interrupts.epoch") == "10 ms\n"
+    assert config(machine)["disk"]["root"]["interrupts"] == {"policy": "off", "gap": 5000, "epoch": 10_000_000}
+    assert refused(change, machine, "vm.a.disk.root.interrupts.cif_min", 1)[0] == smp.BAD_VALUE
+    assert define_error(machine, disk('root = virtio { volume = "r", interrupts = { cif_min = 1 } }', "c"))[1] == (
+        "VM c (t:1): disk.root: interrupts: cif_min is 1, it can be 2 to 256")
+    assert define_error(machine, disk('root = virtio { volume = "r", interrupts = { policy = "all" } }', "c"))[1] == (
+        'VM c (t:1): disk.root.interrupts.policy takes "off" or "vic" or "cif"')
+
+
 def test_numbers_are_settings(host):
     machine = host(script=disk(ROOT + ", " + DATA))
     assert value(machine, "vm.a.disk.root.iops.limit") == 500

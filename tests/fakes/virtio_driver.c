@@ -73,13 +73,37 @@ bool driver_no_notify(struct driver_ring *r) { return fake_guest_mem_get16(r->me
 
 /* ---- the transport ---- */
 
-static void on_interrupt(void *ctx, uint16_t vector)
+static bool kick(struct driver *d, uint64_t gap)
+{
+	if (d->far && gap != 0 && d->too_soon)
+		return false;
+	d->kicks++;
+	for (; d->unseen; d->unseen &= d->unseen - 1)
+		d->interrupts[bit_lowest(d->unseen)]++;
+	return true;
+}
+
+static bool on_interrupt_after(void *ctx, uint16_t vector, uint64_t gap)
 {
 	struct driver *d = ctx;
 
 	if (vector >= DRIVER_VECTORS || !lock_is_mine(&d->device->lock))
 		abort();
-	d->interrupts[vector]++;
+	d->unseen |= BIT(vector);
+	return kick(d, gap);
+}
+
+static void on_interrupt(void *ctx, uint16_t vector)
+{
+	if (!on_interrupt_after(ctx, vector, 0))
+		abort();
+}
+
+static bool on_nudge(void *ctx, uint64_t gap)
+{
+	struct driver *d = ctx;
+
+	return !d->unseen || kick(d, gap);
 }
 
 static void on_defer(void *ctx)
@@ -107,7 +131,9 @@ static void on_reset_done(void *ctx)
 	d->resets_done++;
 }
 
-static const struct virtio_transport_ops transport = {on_interrupt, on_defer, on_broken, on_reset_done};
+static const struct virtio_transport_ops transport = {
+	.interrupt = on_interrupt, .interrupt_after = on_interrupt_after, .nudge = on_nudge, .defer = on_defer,
+	.broken = on_broken, .reset_done = on_reset_done};
 
 void driver_attach(struct driver *d, struct virtio_device *device)
 {

@@ -48,6 +48,11 @@ struct driver {
 	unsigned defers, broken, resets_done;
 	const char *why;
 	bool deferred; /* defer() came, virtio_work() was not called yet */
+	/* Its processor runs elsewhere and never exits: it takes interrupts only when it is kicked. */
+	bool far;
+	bool too_soon; /* the last kick was less than a gap ago */
+	uint64_t unseen; /* BIT(vector) that wait for a kick */
+	unsigned kicks;
 };
 
 /* Becomes the transport of @device. */

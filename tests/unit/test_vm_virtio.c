@@ -436,6 +436,28 @@ static void numbers_reach_the_volume_at_once(void **state)
 	assert_int_equal(ram_disks.disk[0].numbers.shares, 5);
 }
 
+static void interrupts_are_set_at_once(void **state)
+{
+	(void)state;
+	add("root", "one")->coalesce.policy = COALESCE_OFF;
+	start();
+	assert_int_equal(knob(0, "interrupts.policy")->get(&vm->disk_places[0]), COALESCE_OFF);
+	turn(0, "interrupts.policy", COALESCE_CIF);
+	turn(0, "interrupts.cif_min", 9);
+	turn(0, "interrupts.epoch", 5000000);
+	turn(0, "interrupts.gap", 0);
+	turn(0, "interrupts.iops_min", 7);
+	assert_true(vm->config.disks[0].coalesce.cif_min == 9 && vm->config.disks[0].coalesce.epoch_ns == 5000000);
+	assert_int_equal(knob_check(knob(0, "interrupts.cif_min"), &vm->disk_places[0], 1, &err), ST_INVALID);
+	assert_int_equal(knob_check(knob(0, "interrupts.gap"), &vm->disk_places[0], 1000001, &err), ST_INVALID);
+	drive(1);
+	assert_int_equal(request(1, VIRTIO_BLK_T_IN, 8, 512), VIRTIO_BLK_S_OK);
+	assert_int_equal(counted(0, "interrupts_sent", 0), 1);
+	assert_int_equal(counted(0, "interrupts_saved", 0), 0);
+	put_vcpu();
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+}
+
 static void disks_are_found_by_name(void **state)
 {
 	(void)state;
@@ -852,6 +874,7 @@ int main(void)
 		CASE(without_space_the_vm_is_paused),
 		CASE(figures_of_the_device_and_of_the_scheduler),
 		CASE(numbers_reach_the_volume_at_once),
+		CASE(interrupts_are_set_at_once),
 		CASE(disks_are_found_by_name),
 		CASE(it_prints_into_the_vms_console),
 		CASE(what_is_typed_goes_where_somebody_listens),
