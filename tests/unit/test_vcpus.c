@@ -297,6 +297,83 @@ static void who_runs_is_kicked_once(void **state)
 	assert_int_equal(vlapic_highest_irr(&v->lapic), 0x41);
 }
 
+#define GAP 1000u
+
+/* As if it had exited, but that it leaves its mail for later. */
+static void looked(struct vcpu *v) { __atomic_fetch_and(&v->requests, ~(REQ_POSTED | REQ_LATER), __ATOMIC_SEQ_CST); }
+
+/* With a gap of 1,000 ticks, as another CPU sees it: the first kicks, those in the gap do not, one behind it does. */
+static void post_with_a_gap(struct vcpu *v)
+{
+	struct host_cpu elsewhere = {.vcpu = vm->vcpus[0]}, here = fake_host.cpu;
+	unsigned kicks = fake(v)->counts[CALL_KICK];
+
+	fake_host.cpu = elsewhere;
+	hand_clock_advance(GAP);
+	assert_true(vcpu_post_after(v, 0x41, GAP));
+	assert_int_equal(fake(v)->counts[CALL_KICK], kicks + 1);
+	looked(v);
+	hand_clock_advance(GAP - 1);
+	assert_false(vcpu_post_after(v, 0x42, GAP));
+	assert_false(vcpu_nudge(v, GAP));
+	assert_int_equal(fake(v)->counts[CALL_KICK], kicks + 1);
+	/* An ordinary message does not take it for one that has kicked. */
+	vcpu_message(v, APIC_DELIVERY_FIXED, 0x31, false);
+	assert_int_equal(fake(v)->counts[CALL_KICK], kicks + 2);
+	looked(v);
+	assert_true(vcpu_nudge(v, 0));
+	assert_int_equal(fake(v)->counts[CALL_KICK], kicks + 2);
+	assert_false(vcpu_post_after(v, 0x43, GAP));
+	hand_clock_advance(1);
+	assert_true(vcpu_nudge(v, GAP));
+	assert_int_equal(fake(v)->counts[CALL_KICK], kicks + 3);
+	looked(v);
+	assert_false(vcpu_post_after(v, 0x44, GAP));
+	assert_true(vcpu_nudge(v, 0)); /* nothing comes behind it */
+	assert_int_equal(fake(v)->counts[CALL_KICK], kicks + 4);
+	looked(v);
+	assert_false(vcpu_post_after(v, 0x45, GAP)); /* its next exit takes it */
+	fake_host.cpu = here;
+}
+
+static void a_gap_between_kicks(void **state)
+{
+	static const struct fake_step script[] = {{{.kind = EXIT_IRQ, .u.irq.vector = 0x51}, 10, post_with_a_gap},
+						  {{.kind = EXIT_WBINVD, .length = 2}, 10, NULL}};
+	struct vcpu *v = vm->vcpus[1];
+
+	(void)state;
+	start_up(v, 0x10);
+	open_apic(v);
+	fake(v)->regs[REG_RFLAGS] = RFLAGS_FIXED1;
+	assert_int_equal(turn(v, script, ARRAY_SIZE(script)), YIELD);
+	assert_int_equal(v->requests & REQ_MAIL, 0);
+	for (unsigned vector = 0x45; vector >= 0x41; vector--) {
+		assert_int_equal(vlapic_highest_irr(&v->lapic), vector);
+		vlapic_accept(&v->lapic, (uint8_t)vector);
+	}
+	assert_int_equal(vlapic_highest_irr(&v->lapic), 0x31);
+}
+
+/* Who does not run elsewhere needs no kick, whatever the gap: here it is delivered, and who is halted wakes. */
+static void a_gap_does_not_delay_who_does_not_run(void **state)
+{
+	static const struct fake_step hlt[] = {{{.kind = EXIT_HLT, .length = 1}, 10, NULL}};
+	struct vcpu *v = vm->vcpus[3];
+
+	(void)state;
+	start_up(v, 0x10);
+	open_apic(v);
+	fake(v)->regs[REG_RFLAGS] = RFLAGS_FIXED1 | RFLAGS_IF;
+	assert_int_equal(turn(v, hlt, 1), BLOCK);
+	v->kicked_at = fake_host.ops.clock->ticks();
+	assert_true(vcpu_post_after(v, 0x41, GAP));
+	assert_int_equal(v->entity.state, SCHED_READY);
+	assert_int_equal(idle_turn(v), YIELD);
+	assert_false(v->halted);
+	assert_int_equal(fake(v)->counts[CALL_INJECT], 1);
+}
+
 static void an_engine_that_delivers_hears_of_each_on_its_cpu(void **state)
 {
 	struct vcpu *v = vm->vcpus[1];
@@ -656,6 +733,8 @@ int main(void)
 		T(who_runs_is_kicked_once),
 		cmocka_unit_test_setup_teardown(an_engine_that_delivers_hears_of_each_on_its_cpu, setup_virtual, teardown),
 		T(a_halted_one_wakes),
+		T(a_gap_between_kicks),
+		T(a_gap_does_not_delay_who_does_not_run),
 		T(destinations_name_their_processors),
 		T(each_has_its_own_apic_in_the_same_place),
 		T(any_vcpu_programs_what_the_first_runs),
