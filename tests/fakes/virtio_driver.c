@@ -11,6 +11,7 @@
 #include "lib/bits.h"
 
 #define WORK_BUDGET 20000u
+#define WAITERS_MAX 10u /* of those that wait for memory */
 #define TURNS_MAX 10000000u /* a balloon may be given a million pages at a time */
 
 /* ---- rings ---- */
@@ -157,6 +158,13 @@ uint8_t driver_read_status(struct driver *d)
 	status = virtio_status(d->device);
 	lock_release(&d->device->lock);
 	return status;
+}
+
+bool driver_stop(struct driver *d, struct fake_guest_mem *mem)
+{
+	driver_status(d, 0);
+	fake_guest_mem_answer(mem, WAITERS_MAX);
+	return driver_read_status(d) == 0;
 }
 
 uint8_t driver_negotiate(struct driver *d, uint64_t features)

@@ -66,6 +66,8 @@ void driver_ok(struct driver *d);
 void driver_kick(struct driver *d, unsigned index);
 void driver_status(struct driver *d, uint8_t value);
 uint8_t driver_read_status(struct driver *d);
+/* Resets the device and answers what it still waits for in @mem; true when the reset is complete. */
+bool driver_stop(struct driver *d, struct fake_guest_mem *mem);
 bool driver_queue_reset(struct driver *d, unsigned index);
 uint64_t driver_config(struct driver *d, uint32_t offset, unsigned bytes);
 void driver_set_config(struct driver *d, uint32_t offset, unsigned bytes, uint64_t value);

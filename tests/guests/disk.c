@@ -296,7 +296,7 @@ static void journal(const struct job *area)
 		j.version = version;
 		j.from = random_next(&seed) % pieces(area);
 		do_all(&j);
-		if (blk.features & BLK_F_FLUSH)
+		if (blk.function.features & BLK_F_FLUSH)
 			(void)flush();
 		print("disk: durable %llu\n", (unsigned long long)version);
 	}
@@ -344,7 +344,7 @@ static void obey(const char *line)
 
 void guest_main(void)
 {
-	uint64_t features = BLK_F_RO | BLK_F_FLUSH | BLK_F_DISCARD | BLK_F_WRITE_ZEROES;
+	uint64_t features = BLK_F_RO | BLK_F_FLUSH | BLK_F_DISCARD | BLK_F_WRITE_ZEROES | VIRTIO_F_INDIRECT;
 	char line[LINE_MAX];
 
 	errors_told = option_word("errors");
@@ -357,7 +357,7 @@ void guest_main(void)
 	out8(UART_MCR, MCR_DTR_RTS_OUT2);
 	out8(UART_IER, IER_RECEIVED);
 	CHECK(blk_open(&blk, (unsigned)option("disk", 0), VECTOR_DISK, features), "there is no disk");
-	print("disk: %llu sectors, features 0x%llx\n", (unsigned long long)blk.sectors, (unsigned long long)blk.features);
+	print("disk: %llu sectors, features 0x%llx\n", (unsigned long long)blk.sectors, (unsigned long long)blk.function.features);
 	for (;;) {
 		read_line(line);
 		if (memcmp(line, "quit", sizeof "quit") == 0)

@@ -84,7 +84,7 @@ static void back(unsigned slot)
 static void stall(void)
 {
 	fail_with("nothing for %u s: available %u, used %u, taken %u, free 0x%x, interrupts %llu, IRR 0x%x, ISR 0x%x",
-		  PATIENCE_SECONDS, blk.avail.index, blk.used.index, blk.seen, blk.free,
+		  PATIENCE_SECONDS, blk.ring.avail->index, blk.ring.used->index, blk.ring.seen, blk.free,
 		  (unsigned long long)disk_interrupts, apic_read(APIC_REG_IRR + VECTOR_DISK / 32 * APIC_REG_STEP),
 		  apic_read(APIC_REG_ISR + VECTOR_DISK / 32 * APIC_REG_STEP));
 }
@@ -118,7 +118,7 @@ void guest_main(void)
 	set_handler(VECTOR_DISK, on_disk);
 	set_handler(VECTOR_TIMER, on_timer);
 	apic_set_mode(APIC_X2APIC);
-	CHECK(blk_open(&blk, 0, VECTOR_DISK, 0), "there is no disk");
+	CHECK(blk_open(&blk, 0, VECTOR_DISK, VIRTIO_F_INDIRECT), "there is no disk");
 	apic_write(APIC_REG_LVT_TIMER, APIC_TIMER_TSC_DEADLINE | VECTOR_TIMER);
 	arm_timer();
 	sti();

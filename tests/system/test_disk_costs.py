@@ -3,6 +3,7 @@
 
 Short forms of what `make bench BENCH=storage` measures, by tests/system/disks.py.
 """
+import collections
 import time
 
 import pytest
@@ -16,6 +17,20 @@ READ_VALUE = (76, 1)  # group 76, get: docs/protocol.md
 
 def value(operator, path):
     return operator.client.read_request(*READ_VALUE, {"path": path})["value"]
+
+
+Figures = collections.namedtuple("Figures", "sent saved reads")
+
+
+def figures(operator, reads=0):
+    """Figures of the guest's disk, once it has read so often."""
+    deadline = time.monotonic() + 180
+    while True:
+        got = Figures(*(value(operator, "vm.d.disk.d." + name) for name in ("interrupts_sent", "interrupts_saved", "reads")))
+        if got.reads >= reads:
+            return got
+        assert time.monotonic() < deadline, (reads, got)
+        time.sleep(0.1)
 
 
 def store():
@@ -38,10 +53,10 @@ def test_exits_of_a_request(machine, operator, depth, options):
 
 
 def test_interrupts_by_the_table(machine, operator):
-    disks.set_service(operator, 200)
+    disks.set_service(operator, disks.SERVICE_US)
     for in_flight in (5, 32):
         got = disks.held(machine, operator, "vic", in_flight, 2000)
-        assert disks.off_table(got, in_flight)[1], (in_flight, got)
+        assert abs(disks.off_table(got, in_flight)) <= disks.OFF_TABLE, (in_flight, got)
     off = disks.held(machine, operator, "off", 32, 2000)
     assert off.interrupts >= 0.99 * off.requests, off
     assert off.interrupts / off.requests >= disks.FEWER * got.interrupts / got.requests, (off, got)
@@ -58,31 +73,29 @@ def test_a_slow_disk_is_not_coalesced_but_by_the_older_policy(machine, operator)
 
 
 def test_settings_are_live_and_seen(machine, operator):
-    disks.set_service(operator, 200)
+    disks.set_service(operator, disks.SERVICE_US)
     operator.define(vms.guest("d", "diskload", "depth=32 count=1000000000 blind",
                               more='disk = { d = virtio { volume = "slow", interrupts = { policy = "off" } } }, '))
     operator.start("d")
 
-    def of(seconds=0.5):
-        """Interrupts a request, while some time passes."""
-        before = [value(operator, "vm.d.disk.d." + name) for name in ("interrupts_sent", "reads", "interrupts_saved")]
-        time.sleep(seconds)
-        after = [value(operator, "vm.d.disk.d." + name) for name in ("interrupts_sent", "reads", "interrupts_saved")]
-        interrupts, reads, saved = (b - a for a, b in zip(before, after))
-        assert reads > 200, reads
-        assert abs(interrupts + saved - reads) <= 70, (interrupts, saved, reads)  # the three are read one after the other
-        return interrupts / reads
-
     operator.wait_state("d", ("running",))
-    deadline = time.monotonic() + 60
-    while value(operator, "vm.d.disk.d.reads") < 500:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert of(2) > 0.9
+    figures(operator, 500)
+
+    def of():
+        """(interrupts, held back) a request of some thousand; one that did neither came while the driver was looking."""
+        before = figures(operator)
+        after = figures(operator, before.reads + 3000)
+        sent, saved, reads = (b - a for a, b in zip(before, after))
+        assert sent + saved <= reads + 100, (sent, saved, reads)  # the three are read one after the other
+        return sent / reads, saved / reads
+
+    sent, saved = of()
+    assert saved == 0 and sent > 0.9, (sent, saved)
     operator.client.shell('set("vm.d.disk.d.interrupts.policy", "vic")')
     operator.client.shell('set("vm.d.disk.d.interrupts.epoch", ms(10))')
-    time.sleep(1)
-    assert of(2) < 0.4
+    figures(operator, figures(operator).reads + 500)
+    sent, saved = of()
+    assert saved > 0.6 and sent < 0.4, (sent, saved)
     assert operator.info("d")["config"]["disk"]["d"]["interrupts"] == {"epoch": 10_000_000}
     operator.end("d")
 
@@ -92,22 +105,21 @@ def kicks_saved(operator, gap):
     operator.define(vms.guest("d", "diskload", "depth=6 count=1000000000 blind spin", more=(
         'disk = { d = virtio { volume = "slow", interrupts = { gap = us(%d), epoch = ms(5) } } }, ' % gap)))
     operator.start("d")
-    deadline = time.monotonic() + 120
-    while value(operator, "vm.d.disk.d.reads") < 3000:
-        assert time.monotonic() < deadline, "%s reads, interrupts %s, kicks saved %s" % tuple(
-            value(operator, "vm.d.disk.d." + name) for name in ("reads", "interrupts_sent", "kicks_saved"))
-        time.sleep(0.2)
-    found = value(operator, "vm.d.disk.d.interrupts_sent"), value(operator, "vm.d.disk.d.kicks_saved")
+    found = figures(operator, 500)
+    kicks = value(operator, "vm.d.disk.d.kicks_saved")
     operator.end("d")
-    return found
+    return found.sent, kicks
 
 
 def test_the_gap_between_kicks_strands_nobody(boot):
-    """Each wait of the guest ends by an interrupt alone, and it never exits: a completion whose kick was left out has to come."""
-    machine = boot(store=store(), cmdline="board=bochs mitigations=off novid", megs=128, cpus=2, ips=2 * disks.IPS)
+    """
+    Each wait of the guest ends by an interrupt alone, and it never exits: a completion whose kick was left out has to come. The
+    gap is the longest, since what is short is not to be met by an emulator whose host's instructions take time.
+    """
+    machine = boot(store=store(), cmdline="board=bochs mitigations=off novid", megs=128, cpus=2, ips=20_000_000)
     machine.log.wait_for(r"\] ready", 240)
-    disks.set_service(machine.operator, 60)
+    disks.set_service(machine.operator, 300)
     interrupts, saved = kicks_saved(machine.operator, 0)
     assert saved == 0, (interrupts, saved)
-    interrupts, saved = kicks_saved(machine.operator, 100)
+    interrupts, saved = kicks_saved(machine.operator, 1000)
     assert saved > interrupts / 20, (interrupts, saved)

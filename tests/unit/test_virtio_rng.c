@@ -58,9 +58,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	driver_status(&drv, 0);
-	fake_guest_mem_answer(&mem, 10);
-	assert_int_equal(driver_read_status(&drv), 0);
+	assert_true(driver_stop(&drv, &mem));
 	fake_guest_mem_fini(&mem);
 	return 0;
 }

@@ -28,6 +28,8 @@
 #define PORT_61_SPEAKER 0x02
 #define PORT_61_OUT2 0x20
 
+#define XAPIC_ID_SHIFT 24
+
 static const unsigned lvts[] = {APIC_REG_LVT_TIMER, APIC_REG_LVT_THERMAL, APIC_REG_LVT_PMC,
 				APIC_REG_LVT_LINT0, APIC_REG_LVT_LINT1,   APIC_REG_LVT_ERROR};
 static enum apic_mode current;
@@ -47,6 +49,8 @@ uint32_t apic_read(unsigned reg)
 		return (uint32_t)rdmsr(MSR_X2APIC(reg));
 	return mmio_read32((volatile void *)(APIC_MMIO + reg));
 }
+
+uint32_t apic_id(void) { return apic_read(APIC_REG_ID) >> (mode_here() == APIC_X2APIC ? 0 : XAPIC_ID_SHIFT); }
 
 void apic_write(unsigned reg, uint32_t value)
 {

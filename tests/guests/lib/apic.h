@@ -31,6 +31,9 @@ void apic_send_self(uint8_t vector);
 void apic_send(uint32_t dest, uint32_t icr);
 static inline void apic_eoi(void) { apic_write(APIC_REG_EOI, 0); }
 
+/* APIC id of this processor. */
+uint32_t apic_id(void);
+
 /* Routes IO-APIC input @gsi to @vector of this processor (edge, high; or level, high); 0 masks it. */
 void ioapic_route(unsigned gsi, uint8_t vector, bool level);
 

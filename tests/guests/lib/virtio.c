@@ -2,10 +2,15 @@
 /* See virtio.h. */
 #include "tests/guests/lib/virtio.h"
 
+#include <string.h>
+
+#include "lib/bits.h"
+#include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/guest.h"
 
 #define CONFIG_ADDRESS 0xcf8
 #define CONFIG_DATA 0xcfc
+#define CONFIG_ENABLE 0x80000000u
 #define SLOTS 32u
 #define VENDOR 0x1af4u
 #define DEVICE_BASE 0x1040u
@@ -16,7 +21,9 @@
 #define COMMAND_IO_MEMORY_MASTER 0x0407u /* and no INTx */
 #define CAP_VENDOR 0x09u
 #define CAP_MSIX 0x11u
-#define MSIX_ENABLE 0x8000u
+#define MSIX_ENABLE BIT(31) /* of the word that the capability begins with */
+#define MSI_ADDRESS 0xfee00000u
+#define MSI_ID_SHIFT 12
 #define BAR_MAP_BYTES 0x200000u /* no capability here leads further into a BAR */
 
 enum { CFG_COMMON = 1, CFG_NOTIFY, CFG_ISR, CFG_DEVICE };
@@ -40,17 +47,17 @@ enum { CFG_COMMON = 1, CFG_NOTIFY, CFG_ISR, CFG_DEVICE };
 #define STATUS_DRIVER 2u
 #define STATUS_DRIVER_OK 4u
 #define STATUS_FEATURES_OK 8u
-#define F_VERSION_1_HIGH 1u /* bit 32 */
+#define F_VERSION_1 BIT(32)
 
 static uint32_t config_read(unsigned slot, unsigned offset)
 {
-	out32(CONFIG_ADDRESS, 0x80000000u | slot << 11 | (offset & 0xfcu));
+	out32(CONFIG_ADDRESS, CONFIG_ENABLE | slot << 11 | (offset & 0xfcu));
 	return in32(CONFIG_DATA) >> (offset & 3) * 8;
 }
 
 static void config_write(unsigned slot, unsigned offset, uint32_t value)
 {
-	out32(CONFIG_ADDRESS, 0x80000000u | slot << 11 | offset);
+	out32(CONFIG_ADDRESS, CONFIG_ENABLE | slot << 11 | offset);
 	out32(CONFIG_DATA, value);
 }
 
@@ -110,18 +117,28 @@ static void take_capabilities(struct virtio_function *f)
 	}
 }
 
-unsigned virtio_find(struct virtio_function *f, unsigned type)
+bool virtio_find(struct virtio_function *f, unsigned type, unsigned index)
 {
 	for (unsigned slot = 1; slot < SLOTS; slot++) {
-		if (config_read(slot, 0) != (VENDOR | (DEVICE_BASE + type) << 16))
+		if (config_read(slot, 0) != (VENDOR | (DEVICE_BASE + type) << 16) || index-- != 0)
 			continue;
 		*f = (struct virtio_function){.slot = slot};
 		config_write(slot, PCI_COMMAND, COMMAND_IO_MEMORY_MASTER);
 		take_capabilities(f);
-		CHECK(f->common.at && f->notify.at && f->msix_table, "virtio: a capability is missing");
-		return slot;
+		CHECK(f->common.at && f->notify.at && f->device.at && f->msix_table, "virtio: a capability is missing");
+		return true;
 	}
-	return 0;
+	return false;
+}
+
+static uint64_t offered(struct virtio_function *f)
+{
+	uint64_t low;
+
+	*at32(f, COMMON_DEVICE_SELECT) = 0;
+	low = *at32(f, COMMON_OFFERED);
+	*at32(f, COMMON_DEVICE_SELECT) = 1;
+	return low | (uint64_t)*at32(f, COMMON_OFFERED) << 32;
 }
 
 void virtio_begin(struct virtio_function *f, uint64_t features)
@@ -130,12 +147,12 @@ void virtio_begin(struct virtio_function *f, uint64_t features)
 	while (*at8(f, COMMON_STATUS) != 0)
 		cpu_pause();
 	*at8(f, COMMON_STATUS) = STATUS_ACKNOWLEDGE | STATUS_DRIVER;
-	*at32(f, COMMON_DEVICE_SELECT) = 0;
-	CHECK((*at32(f, COMMON_OFFERED) & features) == features, "virtio: a feature is not offered");
+	f->features = offered(f) & (features | F_VERSION_1);
+	CHECK(f->features & F_VERSION_1, "virtio: the device is not a modern one");
 	*at32(f, COMMON_DRIVER_SELECT) = 0;
-	*at32(f, COMMON_ACCEPTED) = (uint32_t)features;
+	*at32(f, COMMON_ACCEPTED) = (uint32_t)f->features;
 	*at32(f, COMMON_DRIVER_SELECT) = 1;
-	*at32(f, COMMON_ACCEPTED) = F_VERSION_1_HIGH;
+	*at32(f, COMMON_ACCEPTED) = (uint32_t)(f->features >> 32);
 	*at8(f, COMMON_STATUS) = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK;
 	CHECK(*at8(f, COMMON_STATUS) & STATUS_FEATURES_OK, "virtio: the features were refused");
 }
@@ -146,20 +163,22 @@ static void put64(struct virtio_function *f, unsigned offset, const volatile voi
 	*at32(f, offset + 4) = (uint32_t)((uintptr_t)p >> 32);
 }
 
-static void msix_entry(struct virtio_function *f, unsigned index, uint8_t vector, uint32_t apic_id)
+static void msix_entry(struct virtio_function *f, unsigned index, uint8_t vector)
 {
 	volatile uint32_t *entry = (volatile uint32_t *)(f->msix_table + index * 16);
 
-	entry[0] = 0xfee00000u | apic_id << 12;
+	entry[0] = MSI_ADDRESS | apic_id() << MSI_ID_SHIFT;
 	entry[1] = 0;
 	entry[2] = vector;
 	entry[3] = 0;
-	config_write(f->slot, f->msix_cap, config_read(f->slot, f->msix_cap) | MSIX_ENABLE << 16);
+	config_write(f->slot, f->msix_cap, config_read(f->slot, f->msix_cap) | (uint32_t)MSIX_ENABLE);
 }
 
-void virtio_queue(struct virtio_function *f, unsigned index, struct virtio_ring *ring, uint8_t vector, uint32_t apic_id)
+void virtio_queue(struct virtio_function *f, unsigned index, struct virtio_ring *ring, uint8_t vector)
 {
-	msix_entry(f, index, vector, apic_id);
+	memset(ring, 0, sizeof *ring);
+	ring->events = f->features & VIRTIO_F_EVENT_IDX;
+	msix_entry(f, index, vector);
 	*at16(f, COMMON_QUEUE_SELECT) = (uint16_t)index;
 	CHECK(*at16(f, COMMON_QUEUE_SIZE) >= VIRTIO_RING_SIZE, "virtio: the queue is too short");
 	*at16(f, COMMON_QUEUE_SIZE) = VIRTIO_RING_SIZE;
@@ -178,7 +197,7 @@ void virtio_ready(struct virtio_function *f)
 	*at8(f, COMMON_STATUS) = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK;
 }
 
-void virtio_desc(struct virtio_ring *r, uint16_t index, const void *p, uint32_t bytes, uint16_t flags, uint16_t next)
+uint32_t virtio_config32(const struct virtio_function *f, unsigned offset)
 {
-	r->desc[index] = (struct virtio_desc){(uintptr_t)p, bytes, flags, next};
+	return *(volatile uint32_t *)at(&f->device, offset);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The driver's side of virtio 1.2 over PCI: finding a function by ports CF8h and
- * CFCh, its registers by its capabilities, one split ring with event indices, MSI-X.
- * Runs on any PC that has such devices; what is not as it should be ends the guest.
+ * CFCh, its registers by its capabilities, split rings with or without event indices,
+ * MSI-X. Runs on any PC that has such devices; what is not as it should be ends the guest.
  */
 #ifndef CORBEL_TESTS_GUESTS_VIRTIO_H
 #define CORBEL_TESTS_GUESTS_VIRTIO_H
@@ -11,11 +11,14 @@
 #include <stdint.h>
 
 #define VIRTIO_BLOCK 2u
+#define VIRTIO_F_INDIRECT (1ull << 28)
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_RING_SIZE 128u
 
 #define VIRTIO_DESC_NEXT 1u
 #define VIRTIO_DESC_WRITE 2u
+#define VIRTIO_DESC_INDIRECT 4u
+#define VIRTIO_USED_NO_NOTIFY 1u
 
 struct virtio_desc {
 	uint64_t at;
@@ -32,7 +35,7 @@ struct virtio_used_elem {
 	uint32_t head, bytes;
 };
 struct virtio_used {
-	uint16_t flags;
+	volatile uint16_t flags;
 	volatile uint16_t index;
 	struct virtio_used_elem ring[VIRTIO_RING_SIZE];
 	volatile uint16_t avail_event;
@@ -44,6 +47,7 @@ struct virtio_ring {
 	_Alignas(4096) struct virtio_used used[1];
 	uint16_t offered; /* free-running; avail->index follows at virtio_show() */
 	uint16_t seen;
+	bool events; /* VIRTIO_F_EVENT_IDX was accepted */
 };
 
 /* Where a capability leads (4.1.4). */
@@ -58,19 +62,21 @@ struct virtio_function {
 	uint32_t notify_step;
 	uint64_t msix_table;
 	unsigned msix_cap;
+	uint64_t features; /* accepted, VERSION_1 among them */
 	struct virtio_region kick; /* of the queue that was enabled last */
 };
 
-/* The first function of bus 0 with that device type; its slot, 0 when there is none. */
-unsigned virtio_find(struct virtio_function *f, unsigned type);
-/* Reset, ACKNOWLEDGE, DRIVER, FEATURES_OK with VERSION_1 and those of @features that are offered. */
+/* The function at place @index of those of bus 0 with that device type; false: there is none. */
+bool virtio_find(struct virtio_function *f, unsigned type, unsigned index);
+/* Reset, ACKNOWLEDGE, DRIVER, FEATURES_OK with VERSION_1 and those of @features that are offered: f->features. */
 void virtio_begin(struct virtio_function *f, uint64_t features);
-/* Enables queue @index with @ring, its MSI-X entry @index to @vector of the processor with APIC id @apic_id. */
-void virtio_queue(struct virtio_function *f, unsigned index, struct virtio_ring *ring, uint8_t vector, uint32_t apic_id);
+/* Enables queue @index with @ring, which is cleared, and its MSI-X entry @index: to @vector of this processor. */
+void virtio_queue(struct virtio_function *f, unsigned index, struct virtio_ring *ring, uint8_t vector);
 /* DRIVER_OK. */
 void virtio_ready(struct virtio_function *f);
+/* 32 bits of the device's own configuration. */
+uint32_t virtio_config32(const struct virtio_function *f, unsigned offset);
 
-void virtio_desc(struct virtio_ring *r, uint16_t index, const void *at, uint32_t bytes, uint16_t flags, uint16_t next);
 static inline void virtio_offer(struct virtio_ring *r, uint16_t head)
 {
 	r->avail->ring[r->offered++ % VIRTIO_RING_SIZE] = head;
@@ -82,6 +88,8 @@ static inline bool virtio_show(struct virtio_ring *r)
 
 	r->avail->index = new;
 	__sync_synchronize();
+	if (!r->events)
+		return !(r->used->flags & VIRTIO_USED_NO_NOTIFY);
 	return (uint16_t)(new - r->used->avail_event - 1) < (uint16_t)(new - old);
 }
 /* The queue that was enabled last, which is queue @index. */
@@ -92,11 +100,12 @@ static inline void virtio_kick(struct virtio_function *f, unsigned index)
 	else
 		*(volatile uint16_t *)f->kick.at = (uint16_t)index;
 }
-/* The next used chain; an interrupt is asked for with the one after it. */
+/* The next used chain; with event indices an interrupt is asked for with the one after it. */
 static inline bool virtio_used(struct virtio_ring *r, uint32_t *head)
 {
 	if (r->seen == r->used->index)
 		return false;
+	__asm__ volatile("" : : : "memory"); /* loads are in order on this processor */
 	*head = r->used->ring[r->seen++ % VIRTIO_RING_SIZE].head;
 	r->avail->used_event = r->seen;
 	return true;
