@@ -2,10 +2,10 @@
 /*
  * Where entities may run, and what that does to their rates. Affinities in use
  * are kept once each, with which contains which. When those who are confined to a
- * set of CPUs are due more than it has, the set is a bottleneck: the most
- * overloaded one is divided among them by itself, as a machine of its own with
- * the same tree, and the rest of the machine is divided again around that. For sets
- * that are disjoint or nested this ends at the weighted max-min division
+ * set of CPUs are due more than it has, the set is a bottleneck: it is divided
+ * among them by itself, as a machine of its own with the same tree, smaller sets in
+ * it first if that makes bottlenecks of them, and the rest of the machine is divided
+ * again around that. For sets that are disjoint or nested this ends at the weighted max-min division
  * (Bertsekas & Gallager, "Data Networks", 6.5.2); of sets that overlap without one
  * containing the other, unions are looked at as well, as long as there are few.
  */
@@ -295,40 +295,73 @@ static uint64_t room_on(const struct sched *s, unsigned i)
 	return room;
 }
 
-/* The mask whose confined leaves exceed it by the greatest factor, among those that touch none of @taken; 0: none. */
-static unsigned worst_mask(struct sched *s, const struct cpuset *taken, uint64_t *room)
-{
-	unsigned worst = 0;
-	uint64_t worst_wanted = 0, worst_room = 1;
-
-	for (unsigned i = 1; i < s->masks; i++) {
-		const struct mask *m = &s->mask[i];
-		uint64_t wanted, left;
-
-		if (!in_use(m) || intersect(&m->cpus, taken))
-			continue;
-		wanted = sum_within(s, m, offsetof(struct mask, wanted));
-		left = wanted ? room_on(s, i) : 0;
-		/* A little over is rounding. */
-		if (wanted <= left + (left >> 12) + RATE_MIN)
-			continue;
-		if (!worst || (unsigned __int128)wanted * worst_room > (unsigned __int128)worst_wanted * MAX(left, 1)) {
-			worst = i;
-			worst_wanted = wanted;
-			worst_room = MAX(left, 1);
-		}
-	}
-	*room = worst_room;
-	return worst;
-}
-
 static bool is_within(const struct sched *s, unsigned inner, unsigned outer)
 {
 	return s->mask[outer].within[inner / 64] >> (inner % 64) & 1;
 }
 
-/* Divides @room among the leaves that are confined to @mask, and makes that their rates. */
-static void settle_mask(struct sched *s, unsigned mask, uint64_t room)
+/* By what its leaves were due in the last pass over the tree. A little over is rounding. */
+static bool is_overloaded(const struct sched *s, unsigned i)
+{
+	uint64_t wanted = in_use(&s->mask[i]) ? sum_within(s, &s->mask[i], offsetof(struct mask, wanted)) : 0, left;
+
+	if (!wanted)
+		return false;
+	left = room_on(s, i);
+	return wanted > left + (left >> 12) + RATE_MIN;
+}
+
+/* A few masks of all. */
+struct choice {
+	uint64_t bits[MASK_WORDS];
+};
+
+static bool is_chosen(const struct choice *c, unsigned i) { return c->bits[i / 64] >> (i % 64) & 1; }
+static void choose(struct choice *c, unsigned i) { c->bits[i / 64] |= BIT(i % 64); }
+
+/* Takes one out of it; 0: there is none. */
+static unsigned next_chosen(struct choice *c)
+{
+	for (unsigned w = 0; w < MASK_WORDS; w++) {
+		uint64_t bits = c->bits[w];
+
+		c->bits[w] &= bits - 1;
+		if (bits)
+			return w * 64 + bit_lowest(bits);
+	}
+	return 0;
+}
+
+static bool is_within_chosen(const struct sched *s, unsigned i, const struct choice *among)
+{
+	for (unsigned k = 1; k < s->masks; k++) {
+		if (k != i && is_chosen(among, k) && is_within(s, i, k))
+			return true;
+	}
+	return false;
+}
+
+/* Adds the masks within @outer, or all, that are overloaded and in no other such one, but not twice. False: none are. */
+static bool add_overloaded(const struct sched *s, unsigned outer, const struct choice *seen, struct choice *out)
+{
+	struct choice found = {{0}};
+	bool any = false;
+
+	for (unsigned i = 1; i < s->masks; i++) {
+		if (i == outer || (outer != ANYWHERE && !is_within(s, i, outer)) || !is_overloaded(s, i))
+			continue;
+		choose(&found, i);
+		any = true;
+	}
+	for (unsigned i = 1; any && i < s->masks; i++) {
+		if (is_chosen(&found, i) && !is_chosen(seen, i) && !is_within_chosen(s, i, &found))
+			choose(out, i);
+	}
+	return any;
+}
+
+/* Divides @room among the leaves that are confined to @mask, as if that were the machine. */
+static void divide_mask(struct sched *s, unsigned mask, uint64_t room)
 {
 	list_for_each(it, &s->pools) {
 		struct sched_pool *p = list_entry(it, struct sched_pool, node);
@@ -345,6 +378,11 @@ static void settle_mask(struct sched *s, unsigned mask, uint64_t room)
 		}
 	}
 	divide_tree(s, room);
+}
+
+/* Makes what they have got their rates. */
+static void pin(struct sched *s, unsigned mask)
+{
 	list_for_each(it, &s->restricted) {
 		struct sched_entity *e = restricted_entry(it);
 
@@ -373,26 +411,34 @@ static void divide_around(struct sched *s, uint64_t capacity)
 	divide_tree(s, capacity);
 }
 
-/* One round over disjoint bottlenecks. False when there was none. */
+/*
+ * One round over disjoint bottlenecks. What is overloaded as a part of the machine is full before the machine is;
+ * divided by itself, what is overloaded in it is full before that: so each is followed inwards to where nothing more is.
+ * False when there was none.
+ */
 static bool settle_round(struct sched *s, uint64_t capacity)
 {
+	struct choice todo = {{0}}, seen = {{0}};
 	struct cpuset done = {{0}};
-	bool found = false;
+	unsigned mask;
 
-	for (;;) {
-		uint64_t room;
-		unsigned mask = worst_mask(s, &done, &room);
-
-		if (!mask)
-			break;
-		settle_mask(s, mask, room);
+	if (!add_overloaded(s, ANYWHERE, &seen, &todo))
+		return false;
+	while ((mask = next_chosen(&todo)) != 0) {
+		if (intersect(&s->mask[mask].cpus, &done))
+			continue;
+		choose(&seen, mask);
+		divide_mask(s, mask, room_on(s, mask));
+		sum_wants(s);
+		if (add_overloaded(s, mask, &seen, &todo))
+			continue;
+		pin(s, mask);
+		sum_wants(s);
 		for (unsigned i = 0; i < CPUSET_WORDS; i++)
 			done.word[i] |= s->mask[mask].cpus.word[i];
-		found = true;
 	}
-	if (found)
-		divide_around(s, capacity);
-	return found;
+	divide_around(s, capacity);
+	return true;
 }
 
 void affinity_settle(struct sched *s, uint64_t capacity)

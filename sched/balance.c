@@ -219,6 +219,40 @@ static bool take_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d,
 	return true;
 }
 
+static const struct sched_cpu *idle_for_one_of(struct sched *s, const struct sched_cpu *c, const struct heap *h)
+{
+	const struct sched_cpu *idle = NULL;
+
+	heap_for_each(it, h) {
+		if (idle || it.passed == LOOK_ENTITIES)
+			break;
+		idle = find_idle(s, it.e, c);
+	}
+	return idle;
+}
+
+/* Lets an idle CPU know of somebody who waits on @c and may run there. False: there is none. */
+static bool tell_idle(struct sched *s, const struct sched_cpu *c)
+{
+	const struct sched_cpu *idle = idle_for_one_of(s, c, &c->ready);
+
+	if (!idle)
+		idle = idle_for_one_of(s, c, &c->future);
+	if (idle)
+		sched_kick(s, idle->id);
+	return idle != NULL;
+}
+
+/*
+ * One CPU is told of many who come to wait at once. Each that idled and has fetched one tells the next, or the others
+ * would be found at the end of a turn only.
+ */
+static void tell_next_idle(struct sched *s, const struct sched_cpu *c, const struct sched_cpu *d)
+{
+	__atomic_fetch_and(&s->idle[c->id / 64], ~BIT(c->id % 64), __ATOMIC_RELAXED);
+	(void)tell_idle(s, d);
+}
+
 /* Takes something from @d, at most what evens the two out, or anything for an idle CPU. */
 static bool pull_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d, int64_t most, bool idle)
 {
@@ -226,6 +260,8 @@ static bool pull_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d,
 
 	if (cpu_lock_second(c, d)) {
 		taken = take_from(s, c, d, most);
+		if (taken && idle)
+			tell_next_idle(s, c, d);
 		lock_release(&d->lock);
 	} else if (idle) {
 		/* Out of order, so waiting would be wrong; but to go idle beside work would be too. */
@@ -234,6 +270,8 @@ static bool pull_from(struct sched *s, struct sched_cpu *c, struct sched_cpu *d,
 		lock_acquire(&d->lock);
 		lock_acquire_next(&c->lock);
 		taken = take_from(s, c, d, most);
+		if (taken)
+			tell_next_idle(s, c, d);
 		lock_release(&d->lock);
 	}
 	return taken;
@@ -334,18 +372,6 @@ void balance_pull_slow(struct sched *s, struct sched_cpu *c)
 	c->cursor = (c->cursor + MIN(look, s->cpus - 1)) % s->cpus;
 }
 
-static const struct sched_cpu *idle_for_one_of(struct sched *s, const struct sched_cpu *c, const struct heap *h)
-{
-	const struct sched_cpu *idle = NULL;
-
-	heap_for_each(it, h) {
-		if (idle || it.passed == LOOK_ENTITIES)
-			break;
-		idle = find_idle(s, it.e, c);
-	}
-	return idle;
-}
-
 /* Is @e, which waits on @c, owed something? Siblings that run at the same time are worth a little unevenness. */
 static bool is_owed(const struct sched *s, const struct sched_cpu *c, const struct sched_entity *e)
 {
@@ -390,16 +416,7 @@ static void offer_to_lent(struct sched *s, const struct sched_cpu *c)
 
 void balance_offer_slow(struct sched *s, const struct sched_cpu *c)
 {
-	const struct sched_cpu *idle;
-
-	if (!is_on(s, SCHED_OFF_BALANCE))
-		return;
-	idle = idle_for_one_of(s, c, &c->ready);
-	if (!idle)
-		idle = idle_for_one_of(s, c, &c->future);
-	if (idle)
-		sched_kick(s, idle->id);
-	else
+	if (is_on(s, SCHED_OFF_BALANCE) && !tell_idle(s, c))
 		offer_to_lent(s, c);
 }
 

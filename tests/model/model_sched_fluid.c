@@ -271,6 +271,66 @@ static void run_load(const struct load *l, struct random_state *r)
 	sim_end(&sim);
 }
 
+/* ---- the division alone ---- */
+
+/* Aligned blocks, which are disjoint or nested, or any sets. */
+static struct cpuset some_block(bool aligned)
+{
+	unsigned cpus = sim.cfg.cpus, size = 1u << some(0, 3), at = (unsigned)some(0, cpus - 1) / size * size;
+	struct cpuset set = {{0}};
+
+	for (unsigned i = at; aligned && i < MIN(at + size, cpus); i++)
+		cpuset_add(&set, i);
+	for (uint64_t n = aligned ? 0 : some(0, cpus); n; n--)
+		cpuset_add(&set, (unsigned)some(0, cpus - 1));
+	return set;
+}
+
+static void add_bound_pool(unsigned pools, bool aligned)
+{
+	struct rls n = some_numbers(pools);
+	struct sim_pool *p = sim_pool(&sim, NULL, one_in(2) ? n.reservation : 0, n.limit, n.shares);
+	const struct sched_attr attr = {.affinity = some_block(aligned)};
+
+	assert_non_null(p);
+	for (uint64_t k = some(1, 4); k; k--) {
+		struct sim_entity *x = sim_entity(&sim, p, &attr);
+
+		if (x)
+			sim_want(x, SIM_BURNER, 0, 0);
+	}
+}
+
+/* Random affinities on up to 8 CPUs: what each pool is due, against the optimum. */
+static void run_division(struct random_state *r)
+{
+	struct sched_config cfg = {.cpus = 2 + (unsigned)random_below(r, 7)};
+	unsigned pools = 1 + (unsigned)random_below(r, 8);
+	struct window w;
+
+	sim_start(&sim, &cfg, random_next(r));
+	for (unsigned i = 0; i < pools; i++)
+		add_bound_pool(pools, pools % 2);
+	sim_run(&sim, 4 * sim.cfg.tick);
+	if (window_begin(&w, &sim)) {
+		window_run(&w, 4 * sim.cfg.tick);
+		window_end(&w);
+		if (w.worst_level > 0.001)
+			window_show(&w, 1);
+		assert_true(w.worst_level <= 0.001);
+		all_windows++;
+	}
+	sim_end(&sim);
+}
+
+static void rates_of_those_who_are_bound(void **state)
+{
+	(void)state;
+	all_windows = 0;
+	random_runs(400, run_division);
+	assert_true(getenv("MODEL_SEED") || all_windows > 300);
+}
+
 /* ---- loads that never keep still ---- */
 
 #define GUARDED 3u
@@ -479,6 +539,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(few_entities),
 		cmocka_unit_test(few_that_are_bound),
+		cmocka_unit_test(rates_of_those_who_are_bound),
 		cmocka_unit_test(a_hundred_entities),
 		cmocka_unit_test(a_thousand_entities),
 		cmocka_unit_test(loads_that_never_keep_still),

@@ -11,12 +11,13 @@
 #include "tests/model/sched_window.h"
 
 static struct sim sim;
+static uint64_t seed = 4;
 
 static void machine(unsigned cpus, unsigned off)
 {
 	struct sched_config cfg = {.cpus = cpus, .off = off};
 
-	sim_start(&sim, &cfg, 4);
+	sim_start(&sim, &cfg, seed);
 	sim.check_every = 7;
 }
 
@@ -94,11 +95,13 @@ static uint64_t return_again(uint32_t shares)
 	return longest;
 }
 
-static void an_idle_share_comes_back_within_a_tick(void **state)
+static void run_returns(struct random_state *r)
 {
-	uint64_t on = return_of_a_share(2000, 0), off = return_of_a_share(2000, SCHED_OFF_CREDIT);
+	uint64_t on, off;
 
-	(void)state;
+	seed = random_next(r);
+	on = return_of_a_share(2000, 0);
+	off = return_of_a_share(2000, SCHED_OFF_CREDIT);
 	print_message("the owner of an idle share waits %.3f ticks at most; without credit %.3f\n", (double)on / SIM_TICK,
 		      (double)off / SIM_TICK);
 	assert_true(on <= SIM_TICK);
@@ -108,6 +111,15 @@ static void an_idle_share_comes_back_within_a_tick(void **state)
 	/* Who is due more than half a CPU has never had all of it, however soon it is back. */
 	for (uint32_t shares = 1500; shares <= 6000; shares += 500)
 		assert_true(return_again(shares) <= SIM_TICK);
+}
+
+static void an_idle_share_comes_back_within_a_tick(void **state)
+{
+	uint64_t before = seed;
+
+	(void)state;
+	random_runs(20, run_returns);
+	seed = before;
 }
 
 static uint64_t wake_of_latency_class(unsigned off)
@@ -378,6 +390,35 @@ static void one_lives_in_two_gaps(void **state)
 	sim_end(&sim);
 }
 
+/*
+ * Several wait where they may not stay any more, or need not: all idle CPUs fetch one within a tick, though only one is
+ * told by the CPU where they are.
+ */
+static void idle_cpus_tell_each_other(void **state)
+{
+	struct sched_attr bound = {.affinity = {{1}}}, free_again = {.latency = false};
+	struct sim_entity *x[8];
+	unsigned running = 0;
+
+	(void)state;
+	machine(8, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(x); i++)
+		sim_want(x[i] = vm(0, SCHED_NO_LIMIT, 1000, &bound), SIM_BURNER, 0, 0);
+	for (unsigned round = 0; round < 50; round++) {
+		sim_run(&sim, 5 * SIM_SLICE + random_below(&sim.random, SIM_SLICE));
+		for (unsigned i = 0; i < ARRAY_SIZE(x); i++)
+			assert_true(sim_set_attr(x[i], &free_again));
+		sim_run(&sim, SIM_TICK);
+		running = 0;
+		for (unsigned i = 0; i < ARRAY_SIZE(x); i++)
+			running += x[i]->on >= 0;
+		assert_int_equal(running, ARRAY_SIZE(x));
+		for (unsigned i = 0; i < ARRAY_SIZE(x); i++)
+			assert_true(sim_set_attr(x[i], &bound));
+	}
+	sim_end(&sim);
+}
+
 /* ---- places ---- */
 
 static unsigned shared_cores(bool separate)
@@ -492,6 +533,7 @@ int main(void)
 		cmocka_unit_test(a_reservation_is_kept_whatever_others_do),
 		cmocka_unit_test(three_share_two_cpus),
 		cmocka_unit_test(one_lives_in_two_gaps),
+		cmocka_unit_test(idle_cpus_tell_each_other),
 		cmocka_unit_test(pools_keep_off_each_others_cores),
 		cmocka_unit_test(pools_take_turns_on_a_core),
 		cmocka_unit_test(an_exclusive_core_is_nobody_elses),
