@@ -413,8 +413,8 @@ static void divide_around(struct sched *s, uint64_t capacity)
 
 /*
  * One round over disjoint bottlenecks. What is overloaded as a part of the machine is full before the machine is;
- * divided by itself, what is overloaded in it is full before that: so each is followed inwards to where nothing more is.
- * False when there was none.
+ * divided by itself, what is overloaded in it is full before that: so each is followed inwards to where nothing more
+ * is. False when there was none.
  */
 static bool settle_round(struct sched *s, uint64_t capacity)
 {

@@ -259,8 +259,10 @@ void divide_stale(struct sched *s, const struct sched_cpu *c, uint64_t now)
 	if (!lock_try(&s->lock))
 		return;
 	__atomic_fetch_and(&s->stale, ~STALE_FLAGS, __ATOMIC_ACQ_REL);
-	if (s->numbers_changed)
+	if (s->numbers_changed) {
 		divide_for_all(s);
+		poke(&s->numbers_epoch, s->epoch + 1);
+	}
 	s->numbers_changed = false;
 	note_demands(s);
 	divide_tree(s, capacity_of(s));
@@ -428,7 +430,8 @@ static void queue_again(struct sched_cpu *c, struct sched_entity *all)
 	}
 }
 
-static void set_keys(struct sched_cpu *c)
+/* @numbers: limits may have changed, and whoever has used up a window under an old one may ask again. */
+static void set_keys(struct sched_cpu *c, bool numbers)
 {
 	struct sched_entity *ready = heap_take_all(&c->ready), *future = heap_take_all(&c->future);
 
@@ -439,7 +442,7 @@ static void set_keys(struct sched_cpu *c)
 
 		if (slot->e->park == PARK_PACE)
 			slot->key = peek(&slot->e->pool->strict) ? later(slot->e->eligible, c->omega) : 0;
-		else if (slot->e->park == PARK_WINDOW && !peek(&slot->e->pool->limited))
+		else if (slot->e->park == PARK_WINDOW && numbers)
 			slot->key = 0;
 	}
 	heap_mend(&c->parked);
@@ -497,6 +500,7 @@ void cpu_adopt(struct sched *s, struct sched_cpu *c)
 {
 	uint64_t epoch = __atomic_load_n(&s->epoch, __ATOMIC_ACQUIRE), rate = 0;
 	int64_t behind = 0, at = virtual_now(c);
+	bool numbers = c->epoch < peek(&s->numbers_epoch);
 
 	ASSERT(!c->running && !c->back);
 	if (epoch != c->epoch) {
@@ -510,7 +514,7 @@ void cpu_adopt(struct sched *s, struct sched_cpu *c)
 	adopt_rates(s, c, &c->future, at, &rate, &behind);
 	adopt_rates(s, c, &c->parked, at, &rate, &behind);
 	forget(s, c, rate, &behind);
-	set_keys(c);
+	set_keys(c, numbers);
 	poke(&c->rate, rate);
 	poke(&c->behind, behind);
 	poke(&c->behind_at, c->now);

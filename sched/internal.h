@@ -148,6 +148,7 @@ struct sched {
 	unsigned judged_mask;
 	bool judged_exclusive;
 	_Alignas(64) uint64_t epoch; /* number of the last division, stored after its results; atomic */
+	uint64_t numbers_epoch; /* of the last one that was made for new numbers; atomic */
 	uint64_t divided;       /* when it was; atomic */
 	int64_t shift;          /* mean lag then, in virtual time; atomic */
 	bool numbers_changed;   /* and leaves: what all are entitled to is old */

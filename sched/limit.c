@@ -7,8 +7,13 @@
  * within the window is not made here: who is bound by a limit is due that much and
  * never runs ahead (PARK_PACE).
  *
+ * What is held for a late end at the end of a window is lost in it, and would be for
+ * ever: a window has up to a sixteenth of a tick of what the one before left, so the
+ * sum over many is exact.
+ *
  * The window's number and its use share a word, so that taking is one
- * compare-and-swap and a new window needs no timer.
+ * compare-and-swap and a new window needs no timer. The use begins at that most, less
+ * what was left.
  */
 #include "sched/internal.h"
 
@@ -19,31 +24,41 @@
 #define NUMBER_MASK (BIT(64 - USE_BITS) - 1)
 #define FRESH UINT64_MAX /* in place of window and use: the limit has just changed */
 
+static uint64_t carry_most(const struct sched *s) { return s->tick / 16; }
+
 static uint64_t word_of(uint64_t number, uint64_t use)
 {
 	return number << USE_BITS | MIN(use, USE_MASK - 1);
 }
 
+/* At the end of a window that has used @use of @most: what the next one begins with. */
+static uint64_t carried(const struct sched *s, uint64_t use, uint64_t most)
+{
+	return carry_most(s) - MIN(carry_most(s), most - MIN(use, most));
+}
+
 /*
- * What counts as used at @now in window number @number. The rest of a window in which the limit changed has its part of
- * the new one: what was used under the old one is no measure.
+ * What counts as used at @now in window number @number, of @most. The rest of a window in which the limit changed has
+ * its part of the new one: what was used under the old one is no measure.
  */
-static uint64_t used_in(const struct sched *s, uint64_t word, uint64_t number, uint64_t cap, uint64_t now)
+static uint64_t used_in(const struct sched *s, uint64_t word, uint64_t number, uint64_t most, uint64_t now)
 {
 	if (word == FRESH)
-		return mul_div(cap, now % s->window, s->window);
-	return word >> USE_BITS == (number & NUMBER_MASK) ? word & USE_MASK : 0;
+		return carry_most(s) + mul_div(most - carry_most(s), now % s->window, s->window);
+	if (word >> USE_BITS == (number & NUMBER_MASK))
+		return word & USE_MASK;
+	return word >> USE_BITS == ((number - 1) & NUMBER_MASK) ? carried(s, word & USE_MASK, most) : carry_most(s);
 }
 
 /* Takes up to @want in the window of @now; 0 when it is used up. */
 static uint64_t take(const struct sched *s, struct sched_pool *p, uint64_t now, uint64_t want)
 {
 	uint64_t number = now / s->window, word = peek(&p->window), limit = peek(&p->limit_ticks), got, use;
-	uint64_t cap = MIN(limit, USE_MASK - 1);
+	uint64_t most = MIN(limit, USE_MASK / 2) + carry_most(s);
 
 	do {
-		use = used_in(s, word, number, cap, now);
-		got = use < cap ? MIN(want, cap - use) : 0;
+		use = used_in(s, word, number, most, now);
+		got = use < most ? MIN(want, most - use) : 0;
 	} while (!__atomic_compare_exchange_n(&p->window, &word, word_of(number, use + got), true, __ATOMIC_RELAXED,
 					      __ATOMIC_RELAXED));
 	return got;

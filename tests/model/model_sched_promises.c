@@ -244,8 +244,34 @@ static void a_limit_holds_in_every_window(void **state)
 	(void)state;
 	print_message("a limit of a quarter of a CPU is passed by %.3f ticks; switched off by %.3f\n",
 		      (double)on / SIM_TICK, (double)off / SIM_TICK);
-	assert_int_equal(on, 0);
+	/* What the window before left. */
+	assert_true(on <= SIM_TICK / 16);
 	assert_true(off > SIM_TICK);
+}
+
+/*
+ * What is held at the end of each window, for turns that end late, is not lost: a small limit is had in full, to a
+ * quarter of a per cent, and none of it twice.
+ */
+static void a_limit_is_had_in_full(void **state)
+{
+	const uint64_t limit = SCHED_ONE_CPU / 50, windows = 400;
+	struct sim_pool *p;
+	double had;
+
+	(void)state;
+	machine(2, 0);
+	p = sim_pool(&sim, NULL, 0, limit, 1000);
+	for (unsigned i = 0; i < 2; i++)
+		sim_want(member(p, NULL), SIM_BURNER, 0, 0);
+	burner(1000);
+	sim_run(&sim, 2 * SIM_WINDOW);
+	p->used = 0;
+	sim_run(&sim, windows * SIM_WINDOW);
+	had = (double)p->used / (double)(windows * SIM_WINDOW) * 50;
+	print_message("of a limit of a fiftieth of a CPU %.4f are had\n", had);
+	assert_true(had > 0.9975 && had <= 1.0005);
+	sim_end(&sim);
 }
 
 /* Of two hundred on 128 CPUs, many of whose turns end late just when nothing is left. */
@@ -260,7 +286,7 @@ static void a_limit_of_many_holds(void **state)
 	for (unsigned i = 0; i < 200; i++)
 		sim_want(member(p, NULL), SIM_BURNER, 0, 0);
 	sim_run(&sim, 20 * SIM_WINDOW);
-	assert_int_equal(p->worst_over, 0);
+	assert_true(p->worst_over <= SIM_TICK / 16);
 	assert_true(p->used > 399 * SIM_WINDOW);
 	sim_end(&sim);
 }
@@ -529,6 +555,7 @@ int main(void)
 		cmocka_unit_test(a_sleeper_has_a_bounded_credit),
 		cmocka_unit_test(an_old_division_makes_no_claims),
 		cmocka_unit_test(a_limit_holds_in_every_window),
+		cmocka_unit_test(a_limit_is_had_in_full),
 		cmocka_unit_test(a_limit_of_many_holds),
 		cmocka_unit_test(a_reservation_is_kept_whatever_others_do),
 		cmocka_unit_test(three_share_two_cpus),
