@@ -351,6 +351,15 @@ static bool engine_failed(struct ide_channel *ch, const char *what, uint8_t stat
 	return true;
 }
 
+/* Drive and engine are at rest, so it needs no reset: the drive has ended the command before all was moved. */
+static bool ended_early(struct ide_channel *ch)
+{
+	explain(ch, "less data than was asked for, error 0x%02x", get(ch, ATA_ERROR));
+	ch->job.drive->troubles = 0; /* it answers */
+	end_job(ch, ST_IO);
+	return true;
+}
+
 /* The drive's interrupt, as the engine has seen it, is the end; the drive has to say so too. */
 static bool wait_dma(struct ide_channel *ch)
 {
@@ -362,7 +371,8 @@ static bool wait_dma(struct ide_channel *ch)
 		return false;
 	}
 	status = ch->ports->in8(ch->control);
-	if (told & IDE_BM_STATUS_ERROR)
+	/* An engine may call it its own error when the drive has ended the command with one. */
+	if (told & IDE_BM_STATUS_ERROR && (status & ATA_STATUS_BSY || !(status & (ATA_STATUS_ERR | ATA_STATUS_DF))))
 		return engine_failed(ch, "the transfer failed on the bus", status);
 	if (status & ATA_STATUS_BSY) {
 		if (is_late(ch))
@@ -374,8 +384,10 @@ static bool wait_dma(struct ide_channel *ch)
 	status = get(ch, ATA_STATUS); /* takes the interrupt back */
 	if (has_failed(ch, status))
 		return true;
-	if (status & ATA_STATUS_DRQ || told & IDE_BM_STATUS_ACTIVE)
-		return engine_failed(ch, "less or more data than was asked for", status);
+	if (status & ATA_STATUS_DRQ)
+		return engine_failed(ch, "more data than was asked for", status);
+	if (told & IDE_BM_STATUS_ACTIVE)
+		return ended_early(ch);
 	end_job(ch, ST_OK);
 	return true;
 }

@@ -338,6 +338,7 @@ static enum status check_order(struct storage_job *j, struct error *err)
 {
 	const struct storage_order *o = &j->info.order;
 	struct storage *s = j->storage;
+	struct storage_info other;
 	struct layer_info info;
 	enum status st = ST_OK;
 
@@ -352,7 +353,11 @@ static enum status check_order(struct storage_job *j, struct error *err)
 	st = storage_check_whole(s, o->volume, err);
 	if (st != ST_OK)
 		return st;
-	return storage_layer_find(s, o->volume, &j->pool, &info, err);
+	st = storage_layer_find(s, o->volume, &j->pool, &info, err);
+	if (st == ST_NOT_FOUND && storage_find(s, o->volume, &other, NULL) == ST_OK)
+		return fail(err, ST_UNSUPPORTED, "volume '%s' is no layer, but %s: there is no %s of it", o->volume,
+			    volume_kind_name(other.kind), storage_op_name(o->op));
+	return st;
 }
 
 /* What is imported is the import's until it ends. */

@@ -282,9 +282,7 @@ static enum exit_status lua(struct client *c, int argc, char **argv)
 
 static enum exit_status help(struct client *c, int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	command_help(c->json);
+	command_help(c->json, argc > 0 ? argv[0] : "");
 	return EXIT_OK;
 }
 
@@ -380,7 +378,7 @@ const struct ctl_command ctl_commands[] = {
 	{"check", "", "walks the machine's memory and queues, and says whether all is in order", 0, NAMES_NONE, check},
 	{"echo", "[TEXT]", "has a text sent back: is anybody there?", 0, NAMES_NONE, echo},
 	{"reset", "", "resets the machine, with every VM on it", 0, NAMES_NONE, reset},
-	{"help", "", "this list", 0, NAMES_NONE, help},
+	{"help", "[WORD]", "this list, or what begins with WORD", 0, NAMES_NONE, help},
 	{NULL, NULL, NULL, 0, NAMES_NONE, NULL},
 };
 
@@ -390,11 +388,24 @@ static void help_member(const char *key, const char *text)
 	show_json_string(stdout, text, strlen(text));
 }
 
-static void help_json(void)
+/* The first word of @words is @word, or there is none. */
+static bool begins_with(const char *words, const char *word)
 {
+	size_t len = strlen(word);
+
+	return len == 0 || (strncmp(words, word, len) == 0 && (words[len] == ' ' || words[len] == '\0'));
+}
+
+static void help_json(const char *word)
+{
+	bool first = true;
+
 	fputs("{\"commands\": [", stdout);
 	for (const struct ctl_command *cmd = ctl_commands; cmd->words; cmd++) {
-		fputs(cmd == ctl_commands ? "{" : ", {", stdout);
+		if (!begins_with(cmd->words, word))
+			continue;
+		fputs(first ? "{" : ", {", stdout);
+		first = false;
 		help_member("words", cmd->words);
 		fputs(", ", stdout);
 		help_member("arguments", cmd->arguments);
@@ -405,15 +416,17 @@ static void help_json(void)
 	puts("]}");
 }
 
-void command_help(bool json)
+void command_help(bool json, const char *word)
 {
 	if (json) {
-		help_json();
+		help_json(word);
 		return;
 	}
 	for (const struct ctl_command *cmd = ctl_commands; cmd->words; cmd++) {
 		char usage[64];
 
+		if (!begins_with(cmd->words, word))
+			continue;
 		snprintf(usage, sizeof usage, "%s %s", cmd->words, cmd->arguments);
 		printf("  %-22s %s\n", usage, cmd->help);
 	}
@@ -452,14 +465,24 @@ const struct ctl_command *command_match(int argc, char **argv, int *used)
 	return NULL;
 }
 
+/* There are commands whose first word is @word. */
+static bool is_first_word(const char *word)
+{
+	bool any = false;
+
+	for (const struct ctl_command *cmd = ctl_commands; cmd->words; cmd++)
+		any |= begins_with(cmd->words, word);
+	return any;
+}
+
 /* Finds the command and says what is wrong with the words; NULL then. */
 static const struct ctl_command *check_words(int argc, char **argv, int *used)
 {
 	const struct ctl_command *cmd = command_match(argc, argv, used);
 
 	if (!cmd) {
-		complain("there is no command %s%s%s; try help", argv[0], argc > 1 ? " " : "",
-			 argc > 1 ? argv[1] : "");
+		complain("there is no command %s%s%s; try help%s%s", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "",
+			 is_first_word(argv[0]) ? " " : "", is_first_word(argv[0]) ? argv[0] : "");
 		return NULL;
 	}
 	if ((unsigned)(argc - *used) >= cmd->least)

@@ -31,8 +31,8 @@ const struct ctl_command *command_match(int argc, char **argv, int *used);
 bool command_words_good(int argc, char **argv);
 /* Finds and runs; explains what is wrong with the words. */
 enum exit_status command_run_words(struct client *c, int argc, char **argv);
-/* The list of commands, or the same as JSON. */
-void command_help(bool json);
+/* The list of commands, or the same as JSON; of those alone whose first word is @word, unless it is "". */
+void command_help(bool json, const char *word);
 
 /* Puts the text of the file @path ("-": the standard input) and its name into @r. False after a sentence. */
 bool request_lua_text(struct request *r, const char *path);

@@ -87,9 +87,11 @@ static bool answer_alone(const struct options *o, int argc, char **argv, enum ex
 {
 	*st = EXIT_OK;
 	if (o->help || (argc > 0 && strcmp(argv[0], "help") == 0)) {
-		if (!o->json)
+		const char *word = argc > 1 && !o->help ? argv[1] : "";
+
+		if (!o->json && !word[0])
 			usage(stdout);
-		command_help(o->json);
+		command_help(o->json, word);
 		return true;
 	}
 	if (argc > 0 && !command_words_good(argc, argv)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Units are chosen by name: what ends in _ns is a time, what ends in _bytes or is
- * in a map called memory or mem is a number of bytes. docs/protocol.md keeps to that.
+ * Units are chosen by name: what ends in _ns is a time; what ends in _bytes, is called bytes, size or free, with
+ * meta_ before or not, or is in a map called memory or mem is a number of bytes. docs/protocol.md keeps to that.
  */
 #include "tools/show.h"
 
@@ -171,6 +171,34 @@ static bool has_unit(const char *key, size_t len, const char *unit, size_t *show
 	return true;
 }
 
+static bool is_size(const char *key, size_t len)
+{
+	static const char *const sizes[] = {"bytes", "size", "free", "meta_size", "meta_free"};
+	bool is = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		is |= len == strlen(sizes[i]) && memcmp(key, sizes[i], len) == 0;
+	return is;
+}
+
+/* Pairs of where a bucket ends, in ns, and how many are in it: a line each. */
+static void show_histogram(FILE *out, struct cbor_value list, int indent)
+{
+	struct cbor_value pair, v;
+	struct cbor_iter it, in;
+
+	fputs(":\n", out);
+	if (!cbor_iterate(list, &it))
+		return;
+	while (cbor_next(&it, &pair)) {
+		uint64_t part[2] = {0, 0};
+
+		for (unsigned i = 0, any = cbor_iterate(pair, &in); any && i < 2 && cbor_next(&in, &v); i++)
+			cbor_get_uint(v, &part[i]);
+		fprintf(out, "%*sbelow %.1f us: %" PRIu64 "\n", indent + INDENT, "", (double)part[0] / 1000, part[1]);
+	}
+}
+
 static void show_scalar(FILE *out, struct cbor_value v, bool bytes, bool time)
 {
 	char buf[40];
@@ -203,12 +231,16 @@ static void show_map(FILE *out, struct cbor_value map, int indent, bool bytes)
 		cbor_get_text(key, &name, &len);
 		shown = len;
 		time = has_unit(name, len, "_ns", &shown);
-		size = has_unit(name, len, "_bytes", &shown) || bytes;
+		size = has_unit(name, len, "_bytes", &shown) || bytes || is_size(name, len);
 		fprintf(out, "%*s", indent, "");
 		show_clean(out, name, shown);
 		if (cbor_type_of(value) == CBOR_MAP && cbor_count(value) > 0) {
 			fputs(":\n", out);
 			show_map(out, value, indent + INDENT, cbor_is_text(key, "memory") || cbor_is_text(key, "mem"));
+			continue;
+		}
+		if (cbor_type_of(value) == CBOR_ARRAY && cbor_is_text(key, "latency")) {
+			show_histogram(out, value, indent);
 			continue;
 		}
 		fprintf(out, ":%*s", shown + 1 < KEY_WIDTH ? (int)(KEY_WIDTH - shown - 1) : 1, "");

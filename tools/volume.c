@@ -396,6 +396,17 @@ static bool has(const struct given *given, int count, const char *word)
 	return false;
 }
 
+/* One of the options that say what kind of volume it is. */
+static bool says_what(const struct given *given, int count)
+{
+	static const char *const words[] = {"--ram", "--blob", "--qcow2", "--layer", "--model"};
+	bool any = false;
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		any |= has(given, count, words[i]);
+	return any;
+}
+
 static void put_config(struct request *r, const struct given *given, int count)
 {
 	struct cbor_mark map, model;
@@ -409,7 +420,7 @@ static void put_config(struct request *r, const struct given *given, int count)
 			put_given(r, &given[i]);
 	}
 	/* A size alone is that of a layer, of the one pool that there is. */
-	if (has(given, count, "--size") && !has(given, count, "--layer"))
+	if (has(given, count, "--size") && !says_what(given, count))
 		request_text(r, "layer", "");
 	if (any) {
 		cbor_put_text(&r->w, "model");

@@ -295,7 +295,7 @@ def test_prompt_without_a_terminal(host):
 
 @pytest.mark.parametrize("words,sentence", [
     (["frob"], "there is no command frob; try help"),
-    (["vm", "frob"], "there is no command vm frob; try help"),
+    (["vm", "frob"], "there is no command vm frob; try help vm"),
     (["vm", "start"], "usage: vm start NAME..."),
     (["console"], "usage: console NAME [BYTES]"),
     (["--frob", "vm", "list"], "there is no option --frob; try --help"),

@@ -262,6 +262,26 @@ def test_by_corbelctl(host):
     assert done.returncode == 1 and "nothing" in json.loads(done.stdout)["error"]
 
 
+def test_what_corbelctl_refuses_and_shows(pool):
+    """Sentences say what the operator has written, and what is there instead; sizes and times have units."""
+    ram(pool, "r", MIB)
+    for words, want in ((("create", "x", "--ram", "4MiB", "--size", "4MiB"), "size conflicts with ram: only a layer has it"),
+                        (("resize", "r", "2MiB"), "volume 'r' is no layer, but ram: there is no resize of it"),
+                        (("snapshot", "r", "s"), "volume 'r' is no layer, but ram: there is no snapshot of it"),
+                        (("merge", "data"), "layer 'data' is a live volume, not a snapshot"),
+                        (("clone", "nothing", "s"), "there is no volume 'nothing'")):
+        done = pool.ctl_run("volume", *words)
+        assert (done.returncode, done.stdout) == (1, "") and want in done.stderr, (words, done)
+    pool.ctl("volume", "import", "r", "copy")
+    shown = pool.ctl("volume", "show", "p")
+    assert "bytes:        8 MiB\n" in shown and "meta_size:    256 KiB\n" in shown and "    below " in shown
+    done = pool.ctl_run("volume")
+    assert done.returncode == 2 and "try help volume" in done.stderr
+    helped = pool.ctl("help", "volume").splitlines()
+    assert len(helped) == 13 and all(line.startswith("  volume ") for line in helped)
+    assert len(json.loads(pool.ctl("--json", "help", "volume"))["commands"]) == 13
+
+
 def test_by_lua(host):
     machine = host()
     shell = lambda line: machine.smp.shell(line)[0]

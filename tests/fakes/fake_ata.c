@@ -177,7 +177,9 @@ static void transfer(void)
 	engine.status |= IDE_BM_STATUS_INTERRUPT;
 	if (fails) {
 		channel.error = d->fault_error;
-		finish(ATA_STATUS_ERR);
+		if (fake_ata.error_is_both)
+			engine.status |= IDE_BM_STATUS_ERROR;
+		finish(fake_ata.error_is_silent ? 0 : ATA_STATUS_ERR);
 		return; /* the table is not used up: it stays active until it is stopped */
 	}
 	engine.status &= (uint8_t)~IDE_BM_STATUS_ACTIVE;

@@ -51,7 +51,9 @@ struct fake_ata {
 	bool interrupts;       /* may be let through */
 	uint8_t *memory;       /* what the engine reaches, */
 	uint32_t memory_at, memory_bytes; /* and at which physical addresses */
-	bool bus_error;        /* the next transfer ends with one */
+	bool bus_error;        /* the next transfer ends with one, */
+	bool error_is_both;    /* and so does a transfer that the drive ends with an error; */
+	bool error_is_silent;  /* such a one has no error in the drive's status */
 	bool engine_stuck;     /* an engine at work does not stop, whatever it is told, */
 	uint64_t late;         /* and does its transfer at this tick all the same, 0: never */
 	unsigned transfers;    /* done */

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Any request body, through framing, header, CBOR and the command table to two
- * VMs on the fake engine. Each gets one well-formed reply or none, and the
- * machine's invariants hold after it.
+ * VMs on the fake engine; those of the group of volumes to some volumes and what they begin to its end as well. Each
+ * gets one well-formed reply or none, and the machine's invariants hold after it.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/storage.h"
 #include "tests/fakes/control_rig.h"
 
 #define VERSION_2 8
 #define MIB (1ull << 20)
+#define TURNS_MIN 64u /* commits that nobody waits for */
+#define TURNS_MAX 100000u
 
 static void put_request(uint8_t *out, size_t *len, unsigned group, unsigned command, const char *name)
 {
@@ -40,6 +43,103 @@ static void make_pool(const char *name, const char *parent, uint64_t reservation
 	if (pool_define(&vm_rig.machine, &cfg, &p, &err) != ST_OK)
 		abort();
 }
+
+/* ---- volumes ---- */
+
+static void must(bool so_far)
+{
+	if (!so_far)
+		abort();
+}
+
+/* What jobs and workers have to do, timers included. */
+static void work(struct storage *s)
+{
+	struct storage_totals totals;
+
+	for (unsigned i = 0; i < TURNS_MAX; i++) {
+		enum sched_end end;
+
+		(void)storage_step(s);
+		(void)vm_rig_turn(&end);
+		storage_totals(s, &totals);
+		if (totals.jobs == 0 && i >= TURNS_MIN)
+			return;
+		fake_host_advance(VM_RIG_HZ / 1000);
+	}
+	abort(); /* it never ends */
+}
+
+static void order(struct storage *s, enum storage_op op, const char *volume, const char *name)
+{
+	struct storage_order o = {.op = op, .bytes = MIB};
+	struct error err;
+	uint32_t job;
+
+	memcpy(o.volume, volume, strlen(volume) + 1);
+	memcpy(o.name, name, strlen(name) + 1);
+	must(storage_begin(s, &o, &job, &err) == ST_OK);
+	work(s);
+}
+
+/* Memory "r" and "m", a pool on "p" with the layer "l", its snapshot "s" and another volume above that, "c". */
+static void make_volumes(void)
+{
+	struct storage *s;
+	struct error err;
+
+	must(storage_create(&vm_rig.machine, &err) == ST_OK);
+	s = vm_rig.machine.storage;
+	must(storage_add_ram(s, "r", MIB / 4, &err) == ST_OK && storage_add_ram(s, "m", 4096, &err) == ST_OK);
+	must(storage_add_ram(s, "p", 4 * MIB, &err) == ST_OK && storage_format_pool(s, "p", 1, &err) == ST_OK);
+	order(s, STORAGE_CREATE, "", "l");
+	order(s, STORAGE_SNAPSHOT, "l", "s");
+	order(s, STORAGE_CLONE, "s", "c");
+}
+
+/* All goes that can: what stands on others first. */
+static void remove_volumes(struct storage *s)
+{
+	struct storage_info v;
+	struct error err;
+	unsigned next;
+
+	for (const char *pool; (pool = storage_next_pool(s, 0, &next));)
+		must(storage_close_pool(s, pool, &err) == ST_OK);
+	for (bool any = true; any;) {
+		any = false;
+		for (char at[VOLUME_NAME_MAX] = ""; storage_next(s, at, &v) == ST_OK; memcpy(at, v.name, sizeof at))
+			if (storage_remove(s, v.name, &err) == ST_OK) {
+				any = true;
+				break;
+			}
+	}
+}
+
+static void end_volumes(void)
+{
+	struct storage *s = vm_rig.machine.storage;
+	struct error err;
+	struct vm *vm;
+
+	work(s);
+	/* A request may have given a VM a disk. */
+	while ((vm = vm_next(&vm_rig.machine, NULL))) {
+		if (vm->state != VM_DEFINED)
+			(void)vm_stop(vm, &err);
+		must(vm_destroy(vm, &err) == ST_OK);
+	}
+	remove_volumes(s);
+	storage_destroy(&vm_rig.machine);
+}
+
+/* Group 68, in a header of either version: only that one pays for it. */
+static bool is_on_volumes(const uint8_t *data, size_t size)
+{
+	return size >= SMP_HEADER_BYTES && data[4] == 0 && data[5] == GROUP_VOLUME;
+}
+
+/* ---- a machine ---- */
 
 /* To be found by requests: VM "a", which runs in pool "p" of pool "q", and VM "b", which is defined. */
 static void begin(size_t size)
@@ -104,11 +204,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size > SMP_BODY_MAX)
 		return 0;
 	begin(size);
+	if (is_on_volumes(data, size))
+		make_volumes();
 	put_request(attach, &len, GROUP_CONSOLE, CONSOLE_ATTACH, "b");
 	control_rig_request(attach, len);
 	control_rig.line_len = 0;
 	control_rig_request(data, size);
 	check_line(data, size);
+	if (vm_rig.machine.storage)
+		end_volumes();
 	if (!memmgr_check(vm_rig.machine.mm, &err))
 		abort();
 	control_rig_fini();

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disks of VMs in the emulator, by a guest with a driver of its own (tests/guests/disk.c): each kind of volume, and
 what the IDE disk holds when the machine starts again, or loses its power."""
+import os
 import re
 
 import conftest
@@ -214,14 +215,65 @@ def test_a_full_volume_pauses_its_guest(boot):
     operator.wait_state("g", ("paused",))
     assert machine.log.wait_for(r"VM g is paused: a volume of its disks is full", 20)
     assert [e["kind"] for e in events(machine, head) if e["name"] == "g"] == ["vm.paused"]
+    assert [(e["kind"], e["text"]) for e in events(machine, head, "volume") if e.get("name") == "g"] == [
+        ("volume.full", "disk.d: volume data is full")]
     assert v.show(pool)["pool_state"]["full"] > 0
     neighbour.wait(rb"disk: alive \d+\r", operator.head("n"))
     operator.destroy("o")
     v.do(DELETE, volume="old")
     assert guest.wait(rb"disk: write done\r", at)
     assert operator.state("g") == "running"
+    assert [e["kind"] for e in events(machine, head, "volume") if e.get("name") == "g"][-1] == "volume.space"
     guest.check(0, 12288, 1, step=128)
     guest.flush()
+    neighbour.stop_going_on(rb"disk: lived \d+ requests")
+    for g in (guest, neighbour):
+        g.quit()
+
+
+def pace(machine, volume, work):
+    """Requests a second that the users of @volume get while @work goes on, and how late the latest was, in ns."""
+    def now():
+        return machine.smp.read_request(71, 0, {"last": 1})["now_ns"], Volumes(machine.smp).figures(volume)
+    begun, before = now()
+    work()
+    ended, after = now()
+    counts = dict(before["latency"])
+    late = max(ns for ns, count in after["latency"] if count > counts.get(ns, 0))
+    assert after["failed"] == 0, machine.operator.output("n")[-300:]
+    return (after["reads"] + after["writes"] - before["reads"] - before["writes"]) * 1e9 / (ended - begun), late
+
+
+def test_a_disk_that_is_cut_short_and_comes_back(boot):
+    """Its file ends before the partition of one guest, who gets errors; beside him on the same disk all stays as it was."""
+    disk = boot.make_disk(conftest.guest_store("disk"), "", False, None, 8, None)
+    near, far = volumes.add_partition(disk, 2), volumes.add_partition(disk, 4)
+    machine = boot(disk=disk, keep=True)
+    machine.log.wait_for(r"\] ready", 240)
+    neighbour = Disk(machine.operator, "n", near)
+    neighbour.start()
+    at = neighbour.begin("live 0 1024 0 8")
+    neighbour.wait(rb"disk: alive \d+\r", at)
+    guest = Disk(machine.operator, "g", far, cmdline="errors")
+    guest.start()
+    guest.write(0, 2048, 1, step=64)
+    guest.flush()
+
+    def checks(answer):
+        for _ in range(3):
+            assert guest.order("check 0 2048 1 8") == answer
+    before, late = pace(machine, near, lambda: checks("disk: check done, versions 1 to 1"))
+    head, size = machine.smp.read_request(71, 0, {"last": 1})["head"], os.path.getsize(disk)
+    os.truncate(disk, volumes.first_sector(disk, far) * volumes.SECTOR)
+    meanwhile, latest = pace(machine, near, lambda: checks("disk: check failed 256 of 256, status 1"))
+    assert meanwhile > 0.9 * before and latest <= 2 * late, (before, meanwhile, late, latest)
+    told = [e["text"] for e in events(machine, head, "volume") if (e["kind"], e.get("name")) == ("volume.error", "g")]
+    assert told and re.fullmatch(r"disk\.d: volume %s fails, \d+ requests in this start" % far, told[0]), told
+    assert Volumes(machine.smp).figures(far)["failed"] == 3 * 256
+
+    os.truncate(disk, size)
+    guest.write(0, 2048, 2, step=64)
+    guest.check(0, 2048, 2)
     neighbour.stop_going_on(rb"disk: lived \d+ requests")
     for g in (guest, neighbour):
         g.quit()

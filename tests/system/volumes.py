@@ -46,6 +46,11 @@ def resize_partition(disk, name, mib):
         write_entry(f, number, first, (mib << 20) // SECTOR)
 
 
+def first_sector(disk, name):
+    with open(disk, "rb") as f:
+        return parts.ENTRY.unpack(entries(f)[int(name.rpartition(":")[2]) - 1])[4]
+
+
 def content(disk, name):
     """What the partition @name of the disk image holds."""
     with open(disk, "rb") as f:

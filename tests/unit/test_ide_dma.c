@@ -173,6 +173,25 @@ static void a_drives_error(void **state)
 	assert_int_equal(run(BLOCK_READ, 10, 8, data), ST_OK);
 }
 
+/* However chipsets tell it, it is an error and no more: no reset, and the drive is not given up for any number of them. */
+static void a_drives_error_in_other_words(void **state)
+{
+	(void)state;
+	fake_ata.drive[0].fault = ATA_ERROR_AT;
+	fake_ata.drive[0].fault_error = ATA_ERROR_ABRT;
+	fake_ata.drive[0].fault_at = 3;
+	for (unsigned i = 0; i < 12; i++) {
+		fake_ata.error_is_both = i % 2;
+		fake_ata.error_is_silent = !fake_ata.error_is_both;
+		fake_ata.drive[0].fault = ATA_ERROR_AT;
+		assert_int_equal(run(BLOCK_READ, 10, 8, data), ST_IO);
+		assert_non_null(strstr(err.text, i % 2 ? "command refused, error 0x04" : "less data than was asked for, error 0x04"));
+	}
+	assert_int_equal(fake_ata.drive[0].resets, 0);
+	fake_ata.drive[0].fault = ATA_SOUND;
+	assert_int_equal(run(BLOCK_READ, 10, 8, data), ST_OK);
+}
+
 static void an_error_on_the_bus(void **state)
 {
 	(void)state;
@@ -283,6 +302,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(reads_and_writes), T(memory_in_pieces), T(what_the_engine_cannot_do), T(too_many_pieces), T(a_drives_error),
+		T(a_drives_error_in_other_words),
 		T(an_error_on_the_bus), T(a_drive_that_never_ends), T(pages_stay_the_devices_until_it_is_at_rest),
 		T(a_channel_that_stays_in_reset_keeps_its_pages), T(interrupts_are_let_through), T(a_table_out_of_reach),
 	};
