@@ -431,7 +431,7 @@ BENCH ?=
 BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_layers $(B)/bench/host_control $(B)/bench/host_libcbor
 BENCH_SCHED := $(B)/bench/host_sched $(B)/bench/sched_fluid
 BENCH_IO := $(B)/bench/host_io
-bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) $(BENCH_IO) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched io'
+bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) $(BENCH_IO) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched io storage'
 	$(Q)CORBEL_BUILD=$(abspath $(B)) CORBEL_DEPS=$(DEPS) $(PYTHON) bench/run.py $(BENCH)
 # The first process of a measured Linux: no C library, so that its first instruction is user space's.
 $(B)/guests/linux_init: bench/guests/linux_init.c

@@ -16,7 +16,7 @@ import vms
 
 INSTRUCTIONS_MOST = 2500
 CASES = {1: "depth=1", 32: "depth=32 batch=16"}
-# KVM's, by QEMU 7.2 with a file in memory (docs/bench.md): exits, and instructions but for the guest's own, copies included.
+# KVM's without tables, by QEMU 7.2 with a file in memory (docs/bench.md): exits, and instructions but for the guest's own, copies included.
 KVM_EXITS = {1: 3.00, 32: 2.03}
 KVM_INSTRUCTIONS = {1: 48330, 32: 31930}
 LARGE_BYTES, SMALL_BYTES = 4096, 512
@@ -27,21 +27,25 @@ POLICIES = ("off", "vic", "cif")
 
 
 def ram(machine, operator, table):
-    """A volume of memory: the bars of exits and of instructions."""
-    for depth, options in CASES.items():
-        disk = 'volume = "ram"'
-        whole = disks.cost(machine, operator, disk, options)
-        part = disks.cost(machine, operator, disk, options + " bytes=%d" % SMALL_BYTES)
-        own = disks.cost(machine, operator, disk, options + " own").ticks
-        copy = (whole.ticks - part.ticks) / (LARGE_BYTES - SMALL_BYTES) * LARGE_BYTES
-        host = whole.ticks - own - copy
-        name = "depth %d" % depth if depth == 1 else "depth %d, 16 at a time" % depth
-        table.row("exits a request, " + name, round(whole.exits, 3), disks.EXITS_MOST[depth], KVM_EXITS[depth],
-                  "%s; timers %.3f" % (", ".join("%s %.3f" % (k, v) for k, v in whole.by_kind.items() if k not in disks.TIMED),
-                                       whole.timed))
-        table.row("instructions, " + name, round(host), INSTRUCTIONS_MOST, KVM_INSTRUCTIONS[depth],
-                  "a request; besides the guest's own %d, and %d for %d bytes copied; %.3f interrupts" % (
-                      own, copy, LARGE_BYTES, whole.interrupts))
+    """A volume of memory: the bars of exits and of instructions, with a table for each request as from Debian's driver, and without."""
+    for tables, kvm in (("", False), (" direct", True)):
+        for depth, options in CASES.items():
+            ram_case(machine, operator, table, depth, options + tables, kvm)
+
+
+def ram_case(machine, operator, table, depth, options, kvm):
+    disk = 'volume = "ram"'
+    whole = disks.cost(machine, operator, disk, options)
+    part = disks.cost(machine, operator, disk, options + " bytes=%d" % SMALL_BYTES)
+    own = disks.cost(machine, operator, disk, options + " own").ticks
+    copy = (whole.ticks - part.ticks) / (LARGE_BYTES - SMALL_BYTES) * LARGE_BYTES
+    host = whole.ticks - own - copy
+    table.row("exits, " + options, round(whole.exits, 3), disks.EXITS_MOST[depth], KVM_EXITS[depth] if kvm else None,
+              "a request: %s; timers %.3f" % (", ".join("%s %.3f" % (k, v) for k, v in whole.by_kind.items() if k not in disks.TIMED),
+                                              whole.timed))
+    table.row("instructions, " + options, round(host), INSTRUCTIONS_MOST, KVM_INSTRUCTIONS[depth] if kvm else None,
+              "a request; besides the guest's own %d, and %d for %d bytes copied; %.3f interrupts" % (
+                  own, copy, LARGE_BYTES, whole.interrupts))
 
 
 def over_in_flight(machine, operator, table):

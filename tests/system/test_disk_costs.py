@@ -105,7 +105,7 @@ def kicks_saved(operator, gap):
     operator.define(vms.guest("d", "diskload", "depth=6 count=1000000000 blind spin", more=(
         'disk = { d = virtio { volume = "slow", interrupts = { gap = us(%d), epoch = ms(5) } } }, ' % gap)))
     operator.start("d")
-    found = figures(operator, 500)
+    found = figures(operator, 300)
     kicks = value(operator, "vm.d.disk.d.kicks_saved")
     operator.end("d")
     return found.sent, kicks
