@@ -124,6 +124,13 @@ static void print_plan(struct cbor_value reply)
 	printf("%llu hooks\n", (unsigned long long)reply_uint(reply, "hooks"));
 }
 
+static const char *start_words(struct cbor_value vm, const char *error)
+{
+	if (error[0])
+		return "not started:";
+	return reply_has(vm, "waits") ? "starts when its volumes are made:" : "started";
+}
+
 static void print_applied(struct cbor_value reply)
 {
 	struct cbor_value v, kept;
@@ -137,8 +144,7 @@ static void print_applied(struct cbor_value reply)
 
 			reply_text(v, "name", name, sizeof name);
 			reply_text(v, "error", error, sizeof error);
-			printf("%s %s%s%s\n", error[0] ? "not started:" : reply_has(v, "waits") ? "starts when its volumes are made:" : "started",
-			       name, error[0] ? ": " : "", error);
+			printf("%s %s%s%s\n", start_words(v, error), name, error[0] ? ": " : "", error);
 		}
 	}
 	printf("generation %llu is in force\n", (unsigned long long)reply_uint(reply, "generation"));
