@@ -502,7 +502,10 @@ soak-sched: $(B)/ctl/tests/model/model_sched_fluid ## SCHED_DECISIONS (10 M) of 
 SOAK_SEED ?=
 soak-smp: $(SYSTEM_NEEDS) ## a random life of VMs on 4 CPUs for SOAK_SECONDS (3600), SOAK_SEED; DEBUG=1 asserts more
 	$(Q)tests/soak --seconds $(SOAK_SECONDS) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
-soak: soak-sched soak-smp $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## soak-sched and soak-smp; then fuzz and system tests for as long, until one fails
+.PHONY: soak-fio
+soak-fio: $(SYSTEM_NEEDS) ## Debian's fio in three Debian guests: shares and a reservation on one slow disk
+	$(Q)tests/run --jobs 1 --pytest tests/system/test_fio.py
+soak: soak-sched soak-smp soak-fio $(FUZZ:%=$(B)/fuzz/%) $(SYSTEM_NEEDS) ## soak-sched, soak-smp and soak-fio; then fuzz and system tests for as long, until one fails
 	$(Q)end=$$(($$(date +%s) + $(SOAK_SECONDS))); while [ $$(date +%s) -lt $$end ]; do \
 		tests/run --jobs $(JOBS) --fuzz-seconds $(FUZZ_SECONDS) --fuzz $(FUZZ:%=$(B)/fuzz/%) --pytest tests/system || exit 1; \
 	done

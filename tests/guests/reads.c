@@ -2,8 +2,8 @@
 /*
  * Random reads of a disk as fast as it goes, "count=N", beside a timer that never rests: what a kernel does that
  * takes requests and completions with interrupts off, sleeps when it has nothing, and must be woken each time. No
- * handler may find that it interrupted code with interrupts off, and no request may stay away: after two seconds
- * without one the rings are printed.
+ * handler may find that it interrupted code with interrupts off, and no request may stay away: after two seconds, or
+ * "patience=N", without one the rings are printed.
  */
 #include "tests/guests/lib/apic.h"
 #include "tests/guests/lib/blk.h"
@@ -23,7 +23,7 @@ const char guest_name[] = "reads";
 static struct blk blk;
 static uint8_t buffers[BLK_SLOTS][BYTES] __attribute__((aligned(4096)));
 static volatile uint64_t disk_interrupts, timers;
-static uint64_t seed, timer_ticks;
+static uint64_t seed, timer_ticks, patience;
 static volatile bool masked;
 
 static void arm_timer(void) { wrmsr(MSR_IA32_TSC_DEADLINE, rdtsc() + random_next(&seed) % timer_ticks); }
@@ -83,8 +83,8 @@ static void back(unsigned slot)
 
 static void stall(void)
 {
-	fail_with("nothing for %u s: available %u, used %u, taken %u, free 0x%x, interrupts %llu, IRR 0x%x, ISR 0x%x",
-		  PATIENCE_SECONDS, blk.ring.avail->index, blk.ring.used->index, blk.ring.seen, blk.free,
+	fail_with("nothing for %llu s: available %u, used %u, taken %u, free 0x%x, interrupts %llu, IRR 0x%x, ISR 0x%x",
+		  (unsigned long long)patience, blk.ring.avail->index, blk.ring.used->index, blk.ring.seen, blk.free,
 		  (unsigned long long)disk_interrupts, apic_read(APIC_REG_IRR + VECTOR_DISK / 32 * APIC_REG_STEP),
 		  apic_read(APIC_REG_ISR + VECTOR_DISK / 32 * APIC_REG_STEP));
 }
@@ -92,7 +92,7 @@ static void stall(void)
 /* All there are; the first is waited for, asleep. */
 static unsigned take_some(void)
 {
-	uint64_t end = rdtsc() + PATIENCE_SECONDS * tsc_hz();
+	uint64_t end = rdtsc() + patience * tsc_hz();
 	unsigned slot, n = 0;
 
 	lock();
@@ -114,6 +114,7 @@ void guest_main(void)
 	uint64_t count = option("count", COUNT), done = 0;
 
 	seed = option("seed", 1);
+	patience = option("patience", PATIENCE_SECONDS);
 	timer_ticks = 2 * tsc_hz() / TIMERS_PER_SECOND;
 	set_handler(VECTOR_DISK, on_disk);
 	set_handler(VECTOR_TIMER, on_timer);

@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [HERE, os.path.join(ROOT, "board")]
 sys.path.append(os.path.join(ROOT, "tests", "control"))  # stock.py and checked.py; behind, since it has a conftest too
 
-pytest.register_assert_rewrite("smp", "vms", "volumes", "debian", "locks", "checked", "cddl")
+pytest.register_assert_rewrite("smp", "vms", "volumes", "shares", "debian", "locks", "checked", "cddl")
 
 import bochs  # noqa: E402
 import mkcpio  # noqa: E402
@@ -36,6 +36,8 @@ import vms  # noqa: E402
 BUILD = os.environ.get("CORBEL_BUILD", os.path.join(ROOT, "build"))
 DEPS = os.environ.get("CORBEL_DEPS", os.path.join(BUILD, "deps"))
 EMPTY = {"scripts/boot.lua": "-- no machines\n"}
+# what takes minutes runs when it is named, as by make soak-fio
+collect_ignore = ["test_fio.py"]
 
 
 def pytest_sessionstart(session):
