@@ -45,7 +45,7 @@ def test_abuse_ends_as_it_should(operator, word, rounds):
     vms.passed(*operator.run(guest("u", "unruly", "%s rounds=%d" % (word, rounds), 4), seconds=240))
 
 
-@pytest.mark.parametrize("word", ["midexit", "lowest"])
+@pytest.mark.parametrize("word", ["midexit", "lowest", "absent"])
 def test_many_on_one_cpu(operator, word):
     """Sixteen processors of a guest share one of ours."""
     vms.passed(*operator.run(guest("u", "unruly", word + " rounds=8", 16, "1"), seconds=240))
