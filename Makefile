@@ -341,8 +341,7 @@ image: $(B)/corbel.img ## a bootable disk with GRUB, the ELF, the store and gues
 MODEL_CPU ?= corei7_icelake_u
 MEGS ?= 512
 CPUS ?= 1
-# virtual interrupts on several CPUs of the emulator: docs/testing.md
-CMDLINE ?= $(if $(filter-out 1,$(CPUS)),novid)
+CMDLINE ?=
 STORE ?=
 SECONDS ?= 20
 PORT ?= 18892

@@ -50,7 +50,7 @@ class Case:
 
 CASES = {
     "icelake": Case(bochs.ICELAKE, ("alpha", "operator")),
-    "haswell-2-novid": Case(bochs.HASWELL, ("alpha", "reboot"), "novid", 2, TWO_EACH),
+    "haswell-2": Case(bochs.HASWELL, ("alpha", "reboot"), "", 2, TWO_EACH),
     "haswell-4-novid-bzimage": Case(bochs.HASWELL, ("beta", "operator"), "novid", 4, BOTH_PROTOCOLS, "linux"),
 }
 
