@@ -631,7 +631,7 @@ enum status ide_probe(struct ide_channel *ch, unsigned number, struct ide_drive 
 	enum status st;
 
 	*d = (struct ide_drive){.channel = ch, .number = number};
-	d->device = (struct block_device){.ops = &ops, .max_count = ATA_COUNT_MAX};
+	d->device = (struct block_device){.ops = &ops, .max_count = ATA_COUNT_MAX, .at_once = 1};
 	format(d->device.name, sizeof d->device.name, "drive %u at 0x%x", number, ch->command);
 	if (!answers(ch, d))
 		return fail(err, ST_NOT_FOUND, "%s: nothing is there", d->device.name);

@@ -203,9 +203,9 @@ DOMAIN_KNOB(burst, uint32_t)
 
 static const struct knob domain_knob_rows[] = {
 	{
-		.name = "depth_max", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .min = 1, .max = IOSCHED_DEPTH_MAX,
-		.otherwise = IOSCHED_DEPTH_DEFAULT, .get = get_depth_max, .set = set_depth_max,
-		.help = "Requests that may be at the device at a time",
+		.name = "depth_max", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .max = IOSCHED_DEPTH_MAX,
+		.get = get_depth_max, .set = set_depth_max,
+		.help = "Requests that may be at the device at a time; 0: twice what it works on at once",
 	},
 	{
 		.name = "latency", .type = KNOB_NUMBER, .measure = MEASURE_NS, .max = IOSCHED_LATENCY_MAX_NS,

@@ -243,8 +243,11 @@ static enum status init_model(struct storage_volume *v, struct storage_volume *b
 	st = model_init(&v->is.model, base->volume.device, cfg, v->storage->machine->host->clock, &d->sched.timers, name,
 			err);
 	storage_domain_leave(d, state);
-	d->models += st == ST_OK;
-	return st;
+	if (st != ST_OK)
+		return st;
+	d->models++;
+	iosched_works_on(&d->sched, v->is.model.device.at_once);
+	return ST_OK;
 }
 
 static enum status add_model(struct storage *s, struct storage_volume *base, const char *name,
@@ -302,6 +305,7 @@ enum status storage_set_model(struct storage *s, const char *name, const struct 
 	state = storage_domain_enter(v->domain);
 	st = model_set(&v->is.model, cfg, err);
 	storage_domain_leave(v->domain, state);
+	iosched_works_on(&v->domain->sched, v->is.model.device.at_once);
 	return st;
 }
 
@@ -479,6 +483,7 @@ enum status storage_add_disk(struct storage *s, struct storage_domain *in, const
 		st = storage_volume_add(v, name, VOLUME_DISK, device, err);
 	if (st != ST_OK)
 		return st;
+	iosched_works_on(&in->sched, device->at_once);
 	storage_domain_poll(v, true);
 	add_partitions(v);
 	return ST_OK;

@@ -107,6 +107,7 @@ struct block_device {
 	bool volatile_cache;       /* false: each write is durable when it is done, a flush does nothing */
 	bool discard, write_zeroes; /* the operations that it takes */
 	bool immediate;            /* every request is done when submit() returns */
+	uint32_t at_once;          /* requests that it works on at a time, 0: not known */
 	bool hooks;                /* it or a device below uses block_request.above: none on top of it may */
 	uint32_t discard_sectors;  /* granularity: smaller or unaligned pieces of a discard may be left as they are */
 	/* Called between polls without progress; may be NULL. A task gives the CPU away in here. */

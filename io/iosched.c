@@ -29,7 +29,7 @@ static uint64_t ms(const struct iosched *s, uint64_t n)
 
 void iosched_settings_init(struct iosched_settings *set)
 {
-	*set = (struct iosched_settings){.depth_max = IOSCHED_DEPTH_DEFAULT, .burst = IOSCHED_BURST_DEFAULT};
+	*set = (struct iosched_settings){.burst = IOSCHED_BURST_DEFAULT};
 }
 
 static void next_turn(struct timer *t, uint64_t now)
@@ -40,7 +40,7 @@ static void next_turn(struct timer *t, uint64_t now)
 
 void iosched_init(struct iosched *s, const struct iosched_config *cfg)
 {
-	*s = (struct iosched){.cfg = *cfg, .told = TIMERQ_NEVER, .depth = IOSCHED_DEPTH_DEFAULT};
+	*s = (struct iosched){.cfg = *cfg, .told = TIMERQ_NEVER, .depth = IOSCHED_DEPTH_UNKNOWN};
 	lock_init(&s->lock, LOCK_IO);
 	iosched_settings_init(&s->settings);
 	s->mclock_cfg = (struct mclock_config){.hz = cfg->clock->hz,
@@ -55,6 +55,22 @@ void iosched_init(struct iosched *s, const struct iosched_config *cfg)
 
 /* ---- how many at the device ---- */
 
+/* What nothing but a latency's bound goes below. */
+static uint32_t depth_max(const struct iosched *s)
+{
+	if (s->settings.depth_max)
+		return s->settings.depth_max;
+	return s->at_once ? MIN(2 * s->at_once, IOSCHED_DEPTH_MAX) : IOSCHED_DEPTH_UNKNOWN;
+}
+
+/* After depth_max() has changed: from there down, when a latency is aimed at. */
+static void bound_anew(struct iosched *s)
+{
+	uint32_t *depth = s->depth == 0 ? &s->held_depth : &s->depth;
+
+	*depth = s->settings.latency_ns ? MIN(*depth, depth_max(s)) : depth_max(s);
+}
+
 /*
  * PARDA's law, a quarter of the way in each epoch: depth * target / latency, and a little more so that it tries
  * for more when the device is fast.
@@ -65,7 +81,7 @@ static uint32_t next_depth(const struct iosched *s, uint64_t mean)
 	uint64_t wanted = mul_div(s->depth, target, MAX(mean, 1u)) + 1;
 	uint64_t depth = (3ull * s->depth + MIN(wanted, 2ull * s->depth + 1) + 2) / 4;
 
-	return (uint32_t)MIN(MAX(depth, 1u), s->settings.depth_max);
+	return (uint32_t)MIN(MAX(depth, 1u), depth_max(s));
 }
 
 static void count_service(struct iosched *s, uint64_t ticks, uint64_t now)
@@ -434,8 +450,8 @@ void iosched_let_go(struct iosched *s)
 
 enum status iosched_set(struct iosched *s, const struct iosched_settings *set, struct error *err)
 {
-	if (set->depth_max == 0 || set->depth_max > IOSCHED_DEPTH_MAX)
-		return fail(err, ST_INVALID, "depth_max is %u, it can be 1 to %u", set->depth_max, IOSCHED_DEPTH_MAX);
+	if (set->depth_max > IOSCHED_DEPTH_MAX)
+		return fail(err, ST_INVALID, "depth_max is %u, it can be %u at most", set->depth_max, IOSCHED_DEPTH_MAX);
 	if (set->latency_ns > IOSCHED_LATENCY_MAX_NS)
 		return fail(err, ST_INVALID, "a latency of %llu ns is more than a minute",
 			    (unsigned long long)set->latency_ns);
@@ -444,9 +460,17 @@ enum status iosched_set(struct iosched *s, const struct iosched_settings *set, s
 	iosched_enter(s);
 	s->settings = *set;
 	s->mclock_cfg.burst = set->burst;
-	s->depth = set->latency_ns ? MIN(s->depth, set->depth_max) : set->depth_max;
+	bound_anew(s);
 	iosched_leave(s);
 	return ST_OK;
+}
+
+void iosched_works_on(struct iosched *s, uint32_t at_once)
+{
+	iosched_enter(s);
+	s->at_once = MAX(s->at_once, at_once);
+	bound_anew(s);
+	iosched_leave(s);
 }
 
 /* ---- figures ---- */

@@ -28,7 +28,7 @@
 #include "lib/timerq.h"
 
 #define IOSCHED_DEPTH_MAX 256u /* requests at the device */
-#define IOSCHED_DEPTH_DEFAULT 64u
+#define IOSCHED_DEPTH_UNKNOWN 64u /* the bound for a device that does not say how many it works on at a time */
 #define IOSCHED_LATENCY_MAX_NS 60000000000ull
 #define IOSCHED_BURST_DEFAULT 2u
 #define IOSCHED_BURST_MAX 1000u
@@ -48,7 +48,7 @@ struct iosched_config {
 
 /* The operator's settings, with their defaults in iosched_settings_init(). */
 struct iosched_settings {
-	uint32_t depth_max;  /* at the device at a time, 1 .. IOSCHED_DEPTH_MAX */
+	uint32_t depth_max;  /* at the device at a time, up to IOSCHED_DEPTH_MAX; 0: twice what it works on at once */
 	uint64_t latency_ns; /* of the device, at which the bound of requests there is held; 0: depth_max alone bounds
 				them */
 	uint32_t burst;	     /* requests by which a client may be ahead by shares when it comes back from idleness */
@@ -66,6 +66,7 @@ struct iosched {
 	uint64_t told;		   /* as wake_at() was told last */
 	struct list ended;	   /* done, and their submitters not told yet */
 	bool telling;		   /* somebody tells them: who adds meanwhile leaves it to him */
+	uint32_t at_once;	   /* that its device works on, 0: not known */
 	uint32_t at_device, depth; /* requests there, and how many there may be; 0: held */
 	uint32_t held_depth;
 	/* Of the time since depth was set last. */
@@ -144,6 +145,13 @@ void iosched_pool_set(struct iosched *s, struct mclock_pool *p, enum mclock_unit
 bool iosched_submit(struct iosched_client *c, struct block_request *r);
 /* Takes @r back if nothing has begun on it: true, it is the submitter's, and complete is not called. */
 bool iosched_cancel(struct iosched_client *c, struct block_request *r);
+
+/*
+ * A device of the domain works on @at_once requests at a time (0: not known). Of several the most counts. Without a
+ * depth_max of the operator's twice as many may be there: one in work and one that is ready for each place. What waits
+ * beyond that waits here, where shares and reservations have a say.
+ */
+void iosched_works_on(struct iosched *s, uint32_t at_once);
 
 /*
  * Between the two nothing new goes to the device: for several moves in the tree that count together. By one owner at a

@@ -139,7 +139,7 @@ enum status model_set(struct model *m, const struct model_config *cfg, struct er
 	if (cfg->service_ns > MODEL_SERVICE_MAX_NS)
 		return fail(err, ST_INVALID, "%s: service is at most %llu ns, not %llu", m->device.name, MODEL_SERVICE_MAX_NS,
 			    (unsigned long long)cfg->service_ns);
-	m->depth = cfg->depth;
+	m->depth = m->device.at_once = cfg->depth;
 	m->service = ns_to_ticks(cfg->service_ns, m->clock->hz);
 	m->apart = cfg->iops_max ? MAX(m->clock->hz / cfg->iops_max, 1) : 0;
 	/* A place that was not there before is not filled in the past. */

@@ -156,8 +156,7 @@ def test_settings_of_a_device(host):
     assert write(machine, SET, volume="m", latency_ns=5000000)["domain_settings"] == {**before, "latency_ns": 5000000}
     assert show(machine, "m")["domain_settings"]["latency_ns"] == 5000000
     assert error(machine, SET, volume="m")[1] == "set needs one of depth_max, latency_ns and burst"
-    assert error(machine, SET, volume="m", depth_max=0)[0] == smp.BAD_VALUE
-    assert error(machine, SET, volume="m", depth_max=1 << 40)[1] == "domain.m.depth_max: 1099511627776 is outside 1 to 256"
+    assert error(machine, SET, volume="m", depth_max=1 << 40)[1] == "domain.m.depth_max: 1099511627776 is outside 0 to 256"
     assert show(machine, "m")["domain_settings"]["depth_max"] == before["depth_max"]
     assert json.loads(machine.ctl("--json", "volume", "set", "m", "--depth", "7", "--latency", "2ms"))[
         "domain_settings"] == {**before, "depth_max": 7, "latency_ns": 2000000}
@@ -168,7 +167,12 @@ def test_its_domain_has_settings_of_the_tree(host):
     ram(machine, "m", MIB)
     ram(machine, "scratch", MIB)
     tree = lambda command, **more: machine.smp.read_request(76, command, {"path": "domain.m.burst", **more})
-    assert value(machine, "domain.m.depth_max") == 64 and value(machine, "domain.m.depth") == 64
+    assert value(machine, "domain.m.depth_max") == 0 and value(machine, "domain.m.depth") == 64
+    write(machine, CREATE, name="slow", config={"model": {"base": "m", "depth": 3}})
+    assert value(machine, "domain.m.depth") == 6
+    change(machine, "domain.m.depth_max", 5)
+    assert value(machine, "domain.m.depth") == 5
+    write(machine, DELETE, volume="slow")
     change(machine, "domain.m.burst", 9)
     assert show(machine, "m")["domain_settings"]["burst"] == 9
     assert machine.ctl("why", "domain.m.burst").splitlines()[0] == "domain.m.burst = 9"
@@ -179,7 +183,7 @@ def test_its_domain_has_settings_of_the_tree(host):
     assert show(machine, "m")["domain_settings"]["latency_ns"] == 5000000
     machine.smp.write_request(76, 3, {"path": "domain.m.burst"})
     assert show(machine, "m")["domain_settings"]["burst"] == 2
-    for path, value_, want in (("domain.m.depth_max", 257, "domain.m.depth_max: 257 is outside 1 to 256"),
+    for path, value_, want in (("domain.m.depth_max", 257, "domain.m.depth_max: 257 is outside 0 to 256"),
                                ("domain.scrach.burst", 1, "domain.scrach.burst: storage has no domain called scrach; did you mean domain.scratch?"),
                                ("domain.m.depht_max", 1, "there is no domain.m.depht_max; did you mean domain.m.depth_max?")):
         assert refused(machine.smp.write_request, 76, 2, {"path": path, "value": value_})[1] == want

@@ -319,6 +319,30 @@ static void test_cancel(void **state)
 	iosched_client_end(&clients[0]);
 }
 
+/* What is at a device without an operator's word is little more than it works on, so that the order is ours. */
+static void test_bound_by_the_device(void **state)
+{
+	(void)state;
+	assert_int_equal(s.depth, 64);
+	iosched_works_on(&s, 1);
+	assert_int_equal(s.depth, 2);
+	iosched_works_on(&s, 0);
+	assert_int_equal(s.depth, 2);
+	set_depth(5, 0);
+	assert_int_equal(s.depth, 5);
+	iosched_hold(&s);
+	set_depth(7, 0);
+	iosched_works_on(&s, 200);
+	assert_int_equal(s.depth, 0);
+	iosched_let_go(&s);
+	assert_int_equal(s.depth, 7);
+	set_depth(0, 0);
+	assert_int_equal(s.depth, 256);
+	set_depth(0, 1000);
+	iosched_works_on(&s, 201);
+	assert_int_equal(s.depth, 256);
+}
+
 static void test_settings(void **state)
 {
 	struct iosched_settings set;
@@ -328,9 +352,7 @@ static void test_settings(void **state)
 	iosched_settings_init(&set);
 	set.depth_max = 257;
 	assert_int_equal(iosched_set(&s, &set, &err), ST_INVALID);
-	assert_string_equal(err.text, "depth_max is 257, it can be 1 to 256");
-	set.depth_max = 0;
-	assert_int_equal(iosched_set(&s, &set, &err), ST_INVALID);
+	assert_string_equal(err.text, "depth_max is 257, it can be 256 at most");
 	iosched_settings_init(&set);
 	set.latency_ns = 60000000001;
 	assert_int_equal(iosched_set(&s, &set, &err), ST_INVALID);
@@ -391,7 +413,8 @@ int main(void)
 		cmocka_unit_test_setup(test_straight, setup),	 cmocka_unit_test_setup(test_shares, setup),
 		cmocka_unit_test_setup(test_limit, setup),	 cmocka_unit_test_setup(test_reservation, setup),
 		cmocka_unit_test_setup(test_pool_limit, setup),	 cmocka_unit_test_setup(test_latency, setup),
-		cmocka_unit_test_setup(test_cancel, setup),	 cmocka_unit_test_setup(test_settings, setup),
+		cmocka_unit_test_setup(test_cancel, setup),	 cmocka_unit_test_setup(test_bound_by_the_device, setup),
+	 cmocka_unit_test_setup(test_settings, setup),
 		cmocka_unit_test_setup(test_random_life, setup),
 	};
 
