@@ -205,7 +205,7 @@ static const struct knob domain_knob_rows[] = {
 	{
 		.name = "depth_max", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .max = IOSCHED_DEPTH_MAX,
 		.get = get_depth_max, .set = set_depth_max,
-		.help = "Requests that may be at the device at a time; 0: twice what it works on at once",
+		.help = "Requests that may be at the device at a time; 0: twice what it works on at once, at least 4",
 	},
 	{
 		.name = "latency", .type = KNOB_NUMBER, .measure = MEASURE_NS, .max = IOSCHED_LATENCY_MAX_NS,

@@ -60,7 +60,7 @@ static uint32_t depth_max(const struct iosched *s)
 {
 	if (s->settings.depth_max)
 		return s->settings.depth_max;
-	return s->at_once ? MIN(2 * s->at_once, IOSCHED_DEPTH_MAX) : IOSCHED_DEPTH_UNKNOWN;
+	return s->at_once ? MIN(MAX(2 * s->at_once, IOSCHED_DEPTH_LEAST), IOSCHED_DEPTH_MAX) : IOSCHED_DEPTH_UNKNOWN;
 }
 
 /* After depth_max() has changed: from there down, when a latency is aimed at. */

@@ -28,6 +28,7 @@
 #include "lib/timerq.h"
 
 #define IOSCHED_DEPTH_MAX 256u /* requests at the device */
+#define IOSCHED_DEPTH_LEAST 4u    /* with fewer a fast device that works on one has nothing to do while others get theirs */
 #define IOSCHED_DEPTH_UNKNOWN 64u /* the bound for a device that does not say how many it works on at a time */
 #define IOSCHED_LATENCY_MAX_NS 60000000000ull
 #define IOSCHED_BURST_DEFAULT 2u
@@ -48,7 +49,7 @@ struct iosched_config {
 
 /* The operator's settings, with their defaults in iosched_settings_init(). */
 struct iosched_settings {
-	uint32_t depth_max;  /* at the device at a time, up to IOSCHED_DEPTH_MAX; 0: twice what it works on at once */
+	uint32_t depth_max;  /* at the device at a time, up to IOSCHED_DEPTH_MAX; 0: by what it works on at once */
 	uint64_t latency_ns; /* of the device, at which the bound of requests there is held; 0: depth_max alone bounds
 				them */
 	uint32_t burst;	     /* requests by which a client may be ahead by shares when it comes back from idleness */
@@ -148,8 +149,8 @@ bool iosched_cancel(struct iosched_client *c, struct block_request *r);
 
 /*
  * A device of the domain works on @at_once requests at a time (0: not known). Of several the most counts. Without a
- * depth_max of the operator's twice as many may be there: one in work and one that is ready for each place. What waits
- * beyond that waits here, where shares and reservations have a say.
+ * depth_max of the operator's twice as many, at least four, may be there: one in work and one that is ready for each
+ * place. What waits beyond that waits here, where shares and reservations have a say.
  */
 void iosched_works_on(struct iosched *s, uint32_t at_once);
 

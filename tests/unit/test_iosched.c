@@ -325,9 +325,11 @@ static void test_bound_by_the_device(void **state)
 	(void)state;
 	assert_int_equal(s.depth, 64);
 	iosched_works_on(&s, 1);
-	assert_int_equal(s.depth, 2);
+	assert_int_equal(s.depth, 4);
+	iosched_works_on(&s, 3);
+	assert_int_equal(s.depth, 6);
 	iosched_works_on(&s, 0);
-	assert_int_equal(s.depth, 2);
+	assert_int_equal(s.depth, 6);
 	set_depth(5, 0);
 	assert_int_equal(s.depth, 5);
 	iosched_hold(&s);
@@ -414,8 +416,7 @@ int main(void)
 		cmocka_unit_test_setup(test_limit, setup),	 cmocka_unit_test_setup(test_reservation, setup),
 		cmocka_unit_test_setup(test_pool_limit, setup),	 cmocka_unit_test_setup(test_latency, setup),
 		cmocka_unit_test_setup(test_cancel, setup),	 cmocka_unit_test_setup(test_bound_by_the_device, setup),
-	 cmocka_unit_test_setup(test_settings, setup),
-		cmocka_unit_test_setup(test_random_life, setup),
+		cmocka_unit_test_setup(test_settings, setup),	 cmocka_unit_test_setup(test_random_life, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
