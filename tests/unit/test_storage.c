@@ -17,6 +17,7 @@
 #include "tests/fakes/hand_clock.h"
 #include "tests/fakes/no_boot.h"
 #include "tests/fakes/partition_tables.h"
+#include "tests/fakes/storage_rig.h"
 #include "tests/fakes/vm_rig.h"
 
 #define RAM (128ull << 20)
@@ -71,26 +72,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Until nothing is left to be done before tick @until. */
-static void run_until(uint64_t until)
-{
-	for (unsigned i = 0; i < 200000; i++) {
-		bool more = storage_step(s);
-		enum sched_end end;
-		uint64_t now = fake_host.ops.clock->ticks(), next;
-
-		if (vm_rig_turn(&end) || more)
-			continue;
-		next = fake_host.cpu.timers.next;
-		if (next > until || next == TIMERQ_NEVER)
-			return;
-		fake_host_advance(next > now ? next - now : 1);
-	}
-	fail_msg("it never comes to rest");
-}
-
-static void run(void) { run_until(TIMERQ_NEVER - 1); }
-
 static struct vm *define(const char *name, const char *volume, uint64_t limit)
 {
 	struct vm_config cfg = vm_rig_config(name, 4 * MIB);
@@ -142,7 +123,7 @@ static enum status do_one(struct vm_disk_source *d, enum block_op op, uint64_t l
 {
 	struct asked *a = ask(d, &asked[0][0], op, lba, bytes);
 
-	run();
+	storage_rig_run();
 	assert_true(a->back);
 	return a->r.status;
 }
@@ -297,14 +278,14 @@ static void a_limit_holds_and_may_change(void **state)
 	start = fake_host.ops.clock->ticks();
 	ask_many(&d, asked[0]);
 	/* 100 a second: 10 more in each 100 ms, by the alarm alone. */
-	run_until(start + hz / 10);
+	storage_rig_run_until(start + hz / 10);
 	assert_in_range(ended(asked[0], REQUESTS), 10, 13);
 	vm->config.disks[0].numbers.limit = 1000;
 	storage_changed(s);
 	fake_host_advance(start + hz / 10 - fake_host.ops.clock->ticks());
-	run_until(start + hz / 10 + hz / 100);
+	storage_rig_run_until(start + hz / 10 + hz / 100);
 	assert_in_range(ended(asked[0], REQUESTS), 19, 25);
-	run();
+	storage_rig_run();
 	assert_int_equal(ended(asked[0], REQUESTS), REQUESTS);
 	assert_true(asked[0][REQUESTS - 1].at < start + hz / 10 + hz / 40);
 	close_disk(&d);
@@ -346,7 +327,7 @@ static void a_pool_is_limited_as_a_whole(void **state)
 	start = fake_host.ops.clock->ticks();
 	ask_many(&a, asked[0]);
 	ask_many(&b, asked[1]);
-	run_until(start + hz / 10);
+	storage_rig_run_until(start + hz / 10);
 	assert_in_range(ended(asked[0], REQUESTS) + ended(asked[1], REQUESTS), 10, 14);
 	assert_true(ended(asked[0], REQUESTS) >= 4 && ended(asked[1], REQUESTS) >= 4);
 
@@ -354,13 +335,13 @@ static void a_pool_is_limited_as_a_whole(void **state)
 	moved = inner->config;
 	moved.parent[0] = '\0';
 	assert_int_equal(pool_change(inner, &moved, &err), ST_OK);
-	run_until(start + hz / 10);
+	storage_rig_run_until(start + hz / 10);
 	assert_int_equal(ended(asked[0], REQUESTS), REQUESTS);
 	assert_true(ended(asked[1], REQUESTS) < REQUESTS);
 
 	/* And the other VM goes to the root. */
 	two->config.pool[0] = '\0';
-	run_until(start + hz / 10);
+	storage_rig_run_until(start + hz / 10);
 	assert_int_equal(ended(asked[1], REQUESTS), REQUESTS);
 	assert_int_equal(pool_remove(outer, &err), ST_OK);
 	one->config.pool[0] = '\0';
@@ -385,10 +366,10 @@ static void a_pools_limit_may_change(void **state)
 	assert_int_equal(open_disk(vm, &d), ST_OK);
 	start = fake_host.ops.clock->ticks();
 	ask_many(&d, asked[0]);
-	run_until(start + hz / 20);
+	storage_rig_run_until(start + hz / 20);
 	assert_in_range(ended(asked[0], REQUESTS), 5, 8);
 	p->config.io.numbers.limit = RLS_UNLIMITED;
-	run_until(start + hz / 20);
+	storage_rig_run_until(start + hz / 20);
 	assert_int_equal(ended(asked[0], REQUESTS), REQUESTS);
 	close_disk(&d);
 	vm->config.pool[0] = '\0';
@@ -412,7 +393,7 @@ static void a_model_is_as_slow_as_it_says(void **state)
 	assert_int_equal(open_disk(vm, &d), ST_OK);
 	start = fake_host.ops.clock->ticks();
 	ask_many(&d, asked[0]);
-	run();
+	storage_rig_run();
 	assert_int_equal(ended(asked[0], REQUESTS), REQUESTS);
 	assert_in_range(asked[0][REQUESTS - 1].at - start, REQUESTS * hz / 100, REQUESTS * hz / 100 + hz / 1000);
 	cfg.service_ns = 1000000;
@@ -420,7 +401,7 @@ static void a_model_is_as_slow_as_it_says(void **state)
 	assert_int_equal(storage_set_model(s, "fast", &cfg, &err), ST_INVALID);
 	start = fake_host.ops.clock->ticks();
 	ask_many(&d, asked[0]);
-	run();
+	storage_rig_run();
 	assert_in_range(asked[0][REQUESTS - 1].at - start, REQUESTS * hz / 1000, REQUESTS * hz / 1000 + hz / 1000);
 	close_disk(&d);
 	assert_int_equal(storage_remove(s, "slow", &err), ST_OK);
@@ -531,25 +512,6 @@ static void the_host_goes_beside_vms(void **state)
 
 /* ---- layers ---- */
 
-static enum status order(enum storage_op op, const char *volume, const char *name, uint64_t bytes)
-{
-	struct storage_order o = {.op = op, .bytes = bytes};
-	struct storage_job_info info;
-	enum status st;
-	uint32_t job;
-
-	strcpy(o.volume, volume);
-	strcpy(o.name, name);
-	st = storage_begin(s, &o, &job, &err);
-	if (st != ST_OK)
-		return st;
-	run();
-	assert_int_equal(storage_job(s, job, &info), ST_OK);
-	assert_true(info.done);
-	strcpy(err.text, info.why);
-	return info.status;
-}
-
 static void make_pool(uint64_t bytes)
 {
 	assert_int_equal(storage_add_ram(s, "store", bytes, &err), ST_OK);
@@ -565,17 +527,17 @@ static void layers_are_made_cloned_and_deleted(void **state)
 
 	(void)state;
 	make_pool(8 * MIB);
-	assert_int_equal(order(STORAGE_CREATE, "", "web", 16 * MIB), ST_OK);
-	assert_int_equal(order(STORAGE_CREATE, "", "web", 16 * MIB), ST_EXISTS);
-	assert_int_equal(order(STORAGE_CREATE, "", "store", 16 * MIB), ST_EXISTS);
-	assert_int_equal(order(STORAGE_DELETE, "none", "", 0), ST_NOT_FOUND);
+	assert_int_equal(storage_rig_order(STORAGE_CREATE, "", "web", 16 * MIB, &err), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_CREATE, "", "web", 16 * MIB, &err), ST_EXISTS);
+	assert_int_equal(storage_rig_order(STORAGE_CREATE, "", "store", 16 * MIB, &err), ST_EXISTS);
+	assert_int_equal(storage_rig_order(STORAGE_DELETE, "none", "", 0, &err), ST_NOT_FOUND);
 	vm = define("one", "web", RLS_UNLIMITED);
 	assert_int_equal(open_disk(vm, &d), ST_OK);
 	put(&d, 0, 1);
-	assert_int_equal(order(STORAGE_DELETE, "web", "", 0), ST_BUSY);
-	assert_int_equal(order(STORAGE_SNAPSHOT, "web", "web@1", 0), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_DELETE, "web", "", 0, &err), ST_BUSY);
+	assert_int_equal(storage_rig_order(STORAGE_SNAPSHOT, "web", "web@1", 0, &err), ST_OK);
 	put(&d, 0, 2);
-	assert_int_equal(order(STORAGE_CLONE, "web@1", "test", 0), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_CLONE, "web@1", "test", 0, &err), ST_OK);
 	two = define("two", "test", RLS_UNLIMITED);
 	assert_int_equal(open_disk(two, &other), ST_OK);
 	assert_int_equal(get(&other, 0), 1);
@@ -584,10 +546,10 @@ static void layers_are_made_cloned_and_deleted(void **state)
 	assert_string_equal(info.parent, "web@1");
 	assert_string_equal(info.pool, "store");
 	assert_string_equal(info.user, "VM two");
-	assert_int_equal(order(STORAGE_MERGE, "web@1", "", 0), ST_BAD_STATE);
+	assert_int_equal(storage_rig_order(STORAGE_MERGE, "web@1", "", 0, &err), ST_BAD_STATE);
 	close_disk(&other);
-	assert_int_equal(order(STORAGE_DELETE, "test", "", 0), ST_OK);
-	assert_int_equal(order(STORAGE_MERGE, "web@1", "", 0), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_DELETE, "test", "", 0, &err), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_MERGE, "web@1", "", 0, &err), ST_OK);
 	assert_int_equal(get(&d, 0), 2);
 	assert_int_equal(storage_close_pool(s, "store", &err), ST_BUSY);
 	close_disk(&d);
@@ -615,7 +577,7 @@ static void a_pool_takes_what_its_partition_has_gained(void **state)
 	assert_int_equal(layer_pool_format(&before, 7, &err), ST_OK);
 	assert_int_equal(storage_add_domain(s, "ide0", &d, &err), ST_OK);
 	assert_int_equal(storage_add_disk(s, d, "disk0", &disk.device, &err), ST_OK);
-	run();
+	storage_rig_run();
 	assert_int_equal(storage_pool_stats(s, "disk0:1", &stats, &err), ST_OK);
 	assert_true(stats.clusters * LAYER_CLUSTER_BYTES > LARGE_SECTORS / 4 * 3 * SECTOR);
 	assert_int_equal(stats.clusters_free, stats.clusters);
@@ -623,7 +585,7 @@ static void a_pool_takes_what_its_partition_has_gained(void **state)
 	/* And has it from then on. */
 	assert_int_equal(storage_close_pool(s, "disk0:1", &err), ST_OK);
 	assert_int_equal(storage_open_pool(s, "disk0:1", &err), ST_OK);
-	run();
+	storage_rig_run();
 	assert_int_equal(storage_pool_stats(s, "disk0:1", &stats, &err), ST_OK);
 	assert_int_equal(stats.commits, 0);
 }
@@ -653,7 +615,7 @@ static void creations_wait_for_each_other(void **state)
 	o.op = STORAGE_SNAPSHOT;
 	strcpy(o.volume, "a");
 	assert_int_not_equal(storage_begin(s, &o, &busy, &err), ST_OK);
-	run();
+	storage_rig_run();
 	for (unsigned i = 0; i < 3; i++) {
 		struct storage_info volume;
 
@@ -672,10 +634,10 @@ static void a_layer_grows_while_it_is_used(void **state)
 
 	(void)state;
 	make_pool(8 * MIB);
-	assert_int_equal(order(STORAGE_CREATE, "", "web", MIB), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_CREATE, "", "web", MIB, &err), ST_OK);
 	assert_int_equal(open_disk(define("one", "web", RLS_UNLIMITED), &d), ST_OK);
 	assert_int_equal(d.disk->sectors, MIB / SECTOR);
-	assert_int_equal(order(STORAGE_RESIZE, "web", "", 2 * MIB), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_RESIZE, "web", "", 2 * MIB, &err), ST_OK);
 	assert_int_equal(d.disk->sectors, 2 * MIB / SECTOR);
 	put(&d, 2 * MIB / SECTOR - 8, 9);
 	close_disk(&d);
@@ -691,8 +653,8 @@ static void the_list_has_everything_once(void **state)
 	(void)state;
 	make_pool(8 * MIB);
 	assert_int_equal(storage_add_ram(s, "extra", MIB, &err), ST_OK);
-	assert_int_equal(order(STORAGE_CREATE, "", "a", MIB), ST_OK);
-	assert_int_equal(order(STORAGE_CREATE, "", "b", MIB), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_CREATE, "", "a", MIB, &err), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_CREATE, "", "b", MIB, &err), ST_OK);
 	assert_int_equal(open_disk(define("one", "b", RLS_UNLIMITED), &d), ST_OK);
 	while (storage_next(s, info.name, &info) == ST_OK) {
 		assert_true(n < ARRAY_SIZE(names));
@@ -717,9 +679,9 @@ static void an_import_copies_what_is_there(void **state)
 	assert_int_equal(open_disk(vm, &d), ST_OK);
 	put(&d, 0, 0x11);
 	put(&d, 4 * MIB / SECTOR - 8, 0x22);
-	assert_int_equal(order(STORAGE_IMPORT, "image", "copy", 0), ST_BUSY);
+	assert_int_equal(storage_rig_order(STORAGE_IMPORT, "image", "copy", 0, &err), ST_BUSY);
 	close_disk(&d);
-	assert_int_equal(order(STORAGE_IMPORT, "image", "copy", 0), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_IMPORT, "image", "copy", 0, &err), ST_OK);
 	assert_int_equal(storage_find(s, "copy", &info, &err), ST_OK);
 	assert_int_equal(info.bytes, 4 * MIB);
 	assert_int_equal(info.own_bytes, 2 * LAYER_CLUSTER_BYTES); /* not the zeroes between */
@@ -747,7 +709,7 @@ static void an_import_that_fails_leaves_nothing(void **state)
 	memset(disk.view + PART_FIRST * SECTOR, 0x99, MIB);
 	disk.bad_first = PART_FIRST + PART_SECTORS / 2 + 100;
 	disk.bad_count = 8;
-	assert_int_equal(order(STORAGE_IMPORT, "disk0:1", "copy", 0), ST_IO);
+	assert_int_equal(storage_rig_order(STORAGE_IMPORT, "disk0:1", "copy", 0, &err), ST_IO);
 	assert_true(err.text[0] != '\0');
 	assert_int_equal(storage_find(s, "copy", &volume, &err), ST_NOT_FOUND);
 	assert_int_equal(memory(), before);
@@ -766,7 +728,7 @@ static void an_import_that_fails_leaves_nothing(void **state)
 	assert_true(!info.done && info.steps_total == PART_SECTORS * SECTOR && info.steps > 0 && info.steps < info.steps_total);
 	assert_int_equal(storage_close_pool(s, "store", &err), ST_BUSY);
 	assert_int_equal(storage_cancel(s, job, &err), ST_OK);
-	run();
+	storage_rig_run();
 	assert_int_equal(storage_job(s, job, &info), ST_OK);
 	assert_true(info.done && info.status == ST_BUSY);
 	assert_int_equal(storage_cancel(s, job, &err), ST_BAD_STATE);
@@ -790,7 +752,7 @@ static void a_layer_stands_on_memory_of_another_domain(void **state)
 	put(&d, 24, 0x42);
 	close_disk(&d);
 	assert_int_equal(storage_begin(s, &o, &job, &err), ST_OK);
-	run();
+	storage_rig_run();
 	strcpy(vm->config.disks[0].volume, "top");
 	assert_int_equal(open_disk(vm, &d), ST_OK);
 	assert_int_equal(get(&d, 24), 0x42);
@@ -816,8 +778,8 @@ static void a_full_volume_gets_space_and_its_vm_goes_on(void **state)
 
 	(void)state;
 	make_pool(4 * MIB);
-	assert_int_equal(order(STORAGE_CREATE, "", "fat", 64 * MIB), ST_OK);
-	assert_int_equal(order(STORAGE_CREATE, "", "thin", 64 * MIB), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_CREATE, "", "fat", 64 * MIB, &err), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_CREATE, "", "thin", 64 * MIB, &err), ST_OK);
 	fat = define("fat", "fat", RLS_UNLIMITED);
 	assert_int_equal(open_disk(fat, &other), ST_OK);
 	while (do_one(&other, BLOCK_WRITE, lba, 4096) == ST_OK)
@@ -835,16 +797,16 @@ static void a_full_volume_gets_space_and_its_vm_goes_on(void **state)
 	vm_want_pause(vm); /* as its virtio device would */
 	(void)vm_reap(&vm_rig.machine);
 	assert_int_equal(vm->state, VM_PAUSED);
-	run();
+	storage_rig_run();
 	assert_int_equal(vm->state, VM_PAUSED);
-	assert_int_equal(order(STORAGE_DELETE, "fat", "", 0), ST_OK);
-	run();
+	assert_int_equal(storage_rig_order(STORAGE_DELETE, "fat", "", 0, &err), ST_OK);
+	storage_rig_run();
 	assert_int_equal(vm->state, VM_RUNNING);
 	assert_int_equal(do_one(&d, BLOCK_WRITE, 0, 4096), ST_OK);
 
 	/* A pause of the operator's is his. */
 	assert_int_equal(vm_pause(vm, &err), ST_OK);
-	run();
+	storage_rig_run();
 	assert_int_equal(vm->state, VM_PAUSED);
 	close_disk(&d);
 }

@@ -13,6 +13,7 @@
 #include "tests/fakes/fault_disk.h"
 #include "tests/fakes/no_boot.h"
 #include "tests/fakes/partition_tables.h"
+#include "tests/fakes/storage_rig.h"
 #include "tests/fakes/vm_rig.h"
 #include "tests/model/random.h"
 
@@ -82,26 +83,6 @@ static int teardown(void **state)
 
 static uint64_t now(void) { return fake_host.ops.clock->ticks(); }
 
-/* Until nothing is left to be done before tick @until. */
-static void run_until(uint64_t until)
-{
-	for (unsigned i = 0; i < 200000; i++) {
-		bool more = storage_step(s);
-		enum sched_end end;
-		uint64_t next;
-
-		if (vm_rig_turn(&end) || more)
-			continue;
-		next = fake_host.cpu.timers.next;
-		if (next > until || next == TIMERQ_NEVER)
-			return;
-		fake_host_advance(next > now() ? next - now() : 1);
-	}
-	fail_msg("it never comes to rest");
-}
-
-static void run(void) { run_until(TIMERQ_NEVER - 1); }
-
 static struct vm *define(const char *name, const char *volume)
 {
 	struct vm_config cfg = vm_rig_config(name, 4 * MIB);
@@ -160,7 +141,7 @@ static enum status do_one(struct vm_disk_source *d, enum block_op op, uint64_t l
 
 	memcpy(a.data, data, BLOCK);
 	ask(d, &a, op, lba);
-	run();
+	storage_rig_run();
 	assert_true(a.back);
 	memcpy(data, a.data, BLOCK);
 	return a.r.status;
@@ -184,7 +165,7 @@ static void collect(struct user *u, bool again)
 
 static void pass(void)
 {
-	run_until(now() + hz / 10000);
+	storage_rig_run_until(now() + hz / 10000);
 	fake_host_advance(hz / 10000);
 }
 
@@ -336,25 +317,6 @@ static void content(uint64_t block, uint8_t out[BLOCK])
 			memset(out, (int)(0x10 + i), BLOCK);
 }
 
-static enum status order(enum storage_op op, const char *volume, const char *name)
-{
-	struct storage_order o = {.op = op, .bytes = 2 * MIB};
-	struct storage_job_info info;
-	enum status st;
-	uint32_t job;
-
-	strcpy(o.volume, volume);
-	strcpy(o.name, name);
-	st = storage_begin(s, &o, &job, &err);
-	if (st != ST_OK)
-		return st;
-	run();
-	assert_int_equal(storage_job(s, job, &info), ST_OK);
-	assert_true(info.done);
-	strcpy(err.text, info.why);
-	return info.status;
-}
-
 static enum status open_named(struct vm *vm, const char *volume, struct vm_disk_source *out)
 {
 	strcpy(vm->config.disks[0].volume, volume);
@@ -396,10 +358,10 @@ static void assert_half(struct vm *vm)
 
 	assert_int_equal(open_named(vm, "copy", &d), ST_BAD_STATE);
 	assert_non_null(strstr(err.text, "delete it"));
-	assert_int_equal(order(STORAGE_SNAPSHOT, "copy", "s"), ST_BAD_STATE);
-	assert_int_equal(order(STORAGE_CLONE, "copy", "s"), ST_BAD_STATE);
-	assert_int_equal(order(STORAGE_RESIZE, "copy", ""), ST_BAD_STATE);
-	assert_int_equal(order(STORAGE_DELETE, "copy", ""), ST_OK);
+	assert_int_equal(storage_rig_order(STORAGE_SNAPSHOT, "copy", "s", 2 * MIB, &err), ST_BAD_STATE);
+	assert_int_equal(storage_rig_order(STORAGE_CLONE, "copy", "s", 2 * MIB, &err), ST_BAD_STATE);
+	assert_int_equal(storage_rig_order(STORAGE_RESIZE, "copy", "", 2 * MIB, &err), ST_BAD_STATE);
+	assert_int_equal(storage_rig_order(STORAGE_DELETE, "copy", "", 2 * MIB, &err), ST_OK);
 }
 
 static bool keep(void *ctx)
@@ -444,7 +406,7 @@ static bool import_until(unsigned n, struct random_state *r, struct vm *vm, stru
 	assert_int_equal(storage_format_pool(s, "disk0:1", n, &err), ST_OK);
 	make_image(vm);
 	disk.cut_at = disk.writes + n;
-	st = order(STORAGE_IMPORT, "image", "copy");
+	st = storage_rig_order(STORAGE_IMPORT, "image", "copy", 2 * MIB, &err);
 	cut = disk.dead;
 	assert_true(cut || st == ST_OK);
 	/* Its last write is a superblock's: what is said to be done is done. */
@@ -460,7 +422,7 @@ static bool import_until(unsigned n, struct random_state *r, struct vm *vm, stru
 		ends->whole++;
 		assert_whole(vm);
 	}
-	run();
+	storage_rig_run();
 	return cut;
 }
 

@@ -355,23 +355,36 @@ static void a_gap_between_kicks(void **state)
 	assert_int_equal(vlapic_highest_irr(&v->lapic), 0x31);
 }
 
-/* Who does not run elsewhere needs no kick, whatever the gap: here it is delivered, and who is halted wakes. */
-static void a_gap_does_not_delay_who_does_not_run(void **state)
+/* A vcpu that waits in HLT with interrupts on. */
+static struct vcpu *halted(void)
 {
 	static const struct fake_step hlt[] = {{{.kind = EXIT_HLT, .length = 1}, 10, NULL}};
 	struct vcpu *v = vm->vcpus[3];
 
-	(void)state;
 	start_up(v, 0x10);
 	open_apic(v);
 	fake(v)->regs[REG_RFLAGS] = RFLAGS_FIXED1 | RFLAGS_IF;
 	assert_int_equal(turn(v, hlt, 1), BLOCK);
-	v->kicked_at = fake_host.ops.clock->ticks();
-	assert_true(vcpu_post_after(v, 0x41, GAP));
+	return v;
+}
+
+static void assert_wakes(struct vcpu *v)
+{
 	assert_int_equal(v->entity.state, SCHED_READY);
 	assert_int_equal(idle_turn(v), YIELD);
 	assert_false(v->halted);
 	assert_int_equal(fake(v)->counts[CALL_INJECT], 1);
+}
+
+/* Who does not run elsewhere needs no kick, whatever the gap: here it is delivered, and who is halted wakes. */
+static void a_gap_does_not_delay_who_does_not_run(void **state)
+{
+	struct vcpu *v = halted();
+
+	(void)state;
+	v->kicked_at = fake_host.ops.clock->ticks();
+	assert_true(vcpu_post_after(v, 0x41, GAP));
+	assert_wakes(v);
 }
 
 static void an_engine_that_delivers_hears_of_each_on_its_cpu(void **state)
@@ -389,19 +402,11 @@ static void an_engine_that_delivers_hears_of_each_on_its_cpu(void **state)
 
 static void a_halted_one_wakes(void **state)
 {
-	static const struct fake_step hlt[] = {{{.kind = EXIT_HLT, .length = 1}, 10, NULL}};
-	struct vcpu *v = vm->vcpus[3];
+	struct vcpu *v = halted();
 
 	(void)state;
-	start_up(v, 0x10);
-	open_apic(v);
-	fake(v)->regs[REG_RFLAGS] = RFLAGS_FIXED1 | RFLAGS_IF;
-	assert_int_equal(turn(v, hlt, 1), BLOCK);
 	vcpu_message(v, APIC_DELIVERY_FIXED, 0x41, false);
-	assert_int_equal(v->entity.state, SCHED_READY);
-	assert_int_equal(idle_turn(v), YIELD);
-	assert_false(v->halted);
-	assert_int_equal(fake(v)->counts[CALL_INJECT], 1);
+	assert_wakes(v);
 }
 
 /* ---- who is meant ---- */
