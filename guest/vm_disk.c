@@ -117,17 +117,32 @@ static void last_figures(const struct vm_disk_place *p, struct vm_disk_figures *
 	}
 }
 
+/* @out is zero. */
+static void figures_of(const struct vm_disk_place *p, struct vm_disk_figures *out)
+{
+	struct vm_virtio *v = platform_virtio(p->vm);
+
+	if (v)
+		read_figures(p, v, out);
+	else
+		last_figures(p, out);
+}
+
+uint64_t vm_disk_errors(const struct vm *vm, unsigned index)
+{
+	struct vm_disk_figures f;
+
+	memset(&f, 0, sizeof f);
+	figures_of(&vm->disk_places[index], &f);
+	return f.blk.errors;
+}
+
 static void figures(const void *object, void *out)
 {
-	const struct vm_disk_place *p = object;
-	struct vm_virtio *v = platform_virtio(p->vm);
 	struct disk_figures *f = out;
 
 	memset(f, 0, sizeof *f);
-	if (v)
-		read_figures(p, v, &f->is);
-	else
-		last_figures(p, &f->is);
+	figures_of(object, &f->is);
 	f->latency = f->is.sched.queued + f->is.sched.service;
 	f->p50 = storage_percentile(f->is.sched.latency, 50);
 	f->p99 = storage_percentile(f->is.sched.latency, 99);
@@ -258,7 +273,7 @@ DISK_KNOB(coalesce, gap_ns, uint64_t)
 			.name = "interrupts.iops_min", \
 			.type = KNOB_NUMBER, \
 			.max = COALESCE_IOPS_MIN_MAX, \
-			.otherwise = 2000, \
+			.otherwise = COALESCE_IOPS_MIN_DEFAULT, \
 			KNOB_FUNCTIONS(iops_min), \
 			.help = "Completions a second below which each interrupts, with vic", \
 		}, \
@@ -267,7 +282,7 @@ DISK_KNOB(coalesce, gap_ns, uint64_t)
 			.type = KNOB_NUMBER, \
 			.min = 2, \
 			.max = COALESCE_CIF_MIN_MAX, \
-			.otherwise = 4, \
+			.otherwise = COALESCE_CIF_MIN_DEFAULT, \
 			KNOB_FUNCTIONS(cif_min), \
 			.help = "Requests in flight below which each interrupts", \
 		}, \
@@ -277,7 +292,7 @@ DISK_KNOB(coalesce, gap_ns, uint64_t)
 			.measure = MEASURE_NS, \
 			.min = COALESCE_EPOCH_MIN_NS, \
 			.max = COALESCE_EPOCH_MAX_NS, \
-			.otherwise = 200000000, \
+			.otherwise = COALESCE_EPOCH_DEFAULT_NS, \
 			KNOB_FUNCTIONS(epoch_ns), \
 			.help = "How often the ratio is chosen anew", \
 		}, \
@@ -286,7 +301,7 @@ DISK_KNOB(coalesce, gap_ns, uint64_t)
 			.type = KNOB_NUMBER, \
 			.measure = MEASURE_NS, \
 			.max = COALESCE_GAP_MAX_NS, \
-			.otherwise = 100000, \
+			.otherwise = COALESCE_GAP_DEFAULT_NS, \
 			KNOB_FUNCTIONS(gap_ns), \
 			.help = "How far apart a processor of the guest on another CPU is made to look, while " \
 				"completions are held back", \

@@ -36,6 +36,8 @@ unsigned vm_disk_index(const struct vm_config *cfg, const char *name);
 void vm_disks_keep_figures(struct vm *vm);
 /* A request of disk @index waits until its volume has space. Masked, no lock. */
 bool vm_disk_is_full(const struct vm *vm, unsigned index);
+/* How many requests of disk @index its guest was told have failed, in this start or its last one. Masked, no lock. */
+uint64_t vm_disk_errors(const struct vm *vm, unsigned index);
 /* The numbers in @vm's definition were replaced: all its disks go by the new ones. Masked, no lock. */
 void vm_disks_changed(struct vm *vm);
 

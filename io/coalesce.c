@@ -8,16 +8,17 @@
 #include "lib/bits.h"
 #include "lib/clock.h"
 
-#define NS_PER_MS 1000000ull
-
 const char *const coalesce_policy_names[] = {
 	[COALESCE_OFF] = "off", [COALESCE_VIC] = "vic", [COALESCE_CIF] = "cif", NULL,
 };
 
 void coalesce_settings_init(struct coalesce_settings *set)
 {
-	*set = (struct coalesce_settings){
-		.policy = COALESCE_VIC, .iops_min = 2000, .cif_min = 4, .epoch_ns = 200 * NS_PER_MS, .gap_ns = 100000};
+	*set = (struct coalesce_settings){.policy = COALESCE_VIC,
+					  .iops_min = COALESCE_IOPS_MIN_DEFAULT,
+					  .cif_min = COALESCE_CIF_MIN_DEFAULT,
+					  .epoch_ns = COALESCE_EPOCH_DEFAULT_NS,
+					  .gap_ns = COALESCE_GAP_DEFAULT_NS};
 }
 
 enum status coalesce_check(const struct coalesce_settings *set, struct error *err)

@@ -35,6 +35,11 @@ struct coalesce_settings {
 	uint64_t gap_ns;   /* between two IPIs for the same vcpu, 0: none, .. COALESCE_GAP_MAX_NS */
 };
 extern const char *const coalesce_policy_names[]; /* by number; NULL at the end */
+/* The paper's numbers. */
+#define COALESCE_IOPS_MIN_DEFAULT 2000u
+#define COALESCE_CIF_MIN_DEFAULT 4u
+#define COALESCE_EPOCH_DEFAULT_NS 200000000ull
+#define COALESCE_GAP_DEFAULT_NS 100000ull
 #define COALESCE_CIF_MIN_MAX 256u
 #define COALESCE_IOPS_MIN_MAX 1000000000u
 #define COALESCE_EPOCH_MIN_NS 1000000ull
@@ -50,7 +55,7 @@ struct coalesce {
 	uint64_t completions, interrupts;
 };
 
-/* The paper's numbers: 2,000 IOPS, 4 in flight, 200 ms, 100 us. */
+/* COALESCE_VIC with the defaults above. */
 void coalesce_settings_init(struct coalesce_settings *set);
 /* ST_INVALID names what is out of range. */
 enum status coalesce_check(const struct coalesce_settings *set, struct error *err) MUST_CHECK;
