@@ -28,7 +28,8 @@ static enum disposition on_hypercall(struct vcpu *v)
 
 /* ---- devices ---- */
 
-static enum disposition on_string_io(struct vcpu *v)
+/* Not inlined, for its large frame. */
+static __attribute__((noinline)) enum disposition on_string_io(struct vcpu *v)
 {
 	struct error err;
 

@@ -69,15 +69,6 @@ static __attribute__((noinline)) uint64_t read_found(struct bus *bus, uint64_t a
 	return is_alone(near, addr, size) ? bus_alone_read(near, addr, size) : bus_read(bus, addr, size);
 }
 
-static __attribute__((noinline)) void write_found(struct bus *bus, uint64_t addr, unsigned size, uint64_t value,
-						  struct bus_range *near)
-{
-	if (is_alone(near, addr, size))
-		bus_alone_write(near, addr, size, value);
-	else
-		bus_write(bus, addr, size, value);
-}
-
 uint64_t vm_read_far(struct bus *bus, uint64_t addr, unsigned size, struct bus_range *near)
 {
 	static const uint64_t nothing[] = {[1] = UINT8_MAX, [2] = UINT16_MAX, [4] = UINT32_MAX, [8] = UINT64_MAX};
@@ -87,8 +78,11 @@ uint64_t vm_read_far(struct bus *bus, uint64_t addr, unsigned size, struct bus_r
 
 void vm_write_far(struct bus *bus, uint64_t addr, unsigned size, uint64_t value, struct bus_range *near)
 {
-	if (!bus_misses(bus, near, addr, size))
-		write_found(bus, addr, size, value, near);
+	/* First of all, for these are the kicks. */
+	if (is_alone(near, addr, size))
+		bus_alone_write(near, addr, size, value);
+	else if (!bus_misses(bus, near, addr, size))
+		bus_write(bus, addr, size, value);
 }
 
 /* By bytes where only some lie in the page. */

@@ -73,6 +73,14 @@ static uint64_t window_read(struct device *dev, uint64_t offset, unsigned size)
 	return UINT64_MAX;
 }
 
+static void window_write(struct device *dev, uint64_t offset, unsigned size, uint64_t value);
+
+static __attribute__((noinline)) void write_bytes(struct device *dev, uint64_t offset, unsigned size, uint64_t value)
+{
+	for (unsigned i = 0; i < size; i++)
+		window_write(dev, offset + i, 1, value >> (i * 8) & UINT8_MAX);
+}
+
 static void window_write(struct device *dev, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct vpci_window *w = container_of(dev, struct vpci_window, dev);
@@ -80,8 +88,7 @@ static void window_write(struct device *dev, uint64_t offset, unsigned size, uin
 	uint64_t at;
 
 	if (unlikely(!is_aligned(offset, size))) {
-		for (unsigned i = 0; i < size; i++)
-			window_write(dev, offset + i, 1, value >> (i * 8) & UINT8_MAX);
+		write_bytes(dev, offset, size, value);
 		return;
 	}
 	d = find(w->decodes, w->start + offset, &at);

@@ -36,11 +36,12 @@ void blk_tell_now(struct virtio_blk *b, unsigned index)
 static struct blk_request *next_chain(struct virtio_blk *b, unsigned index, unsigned *budget, enum virtio_progress *why)
 {
 	struct virtq *ring = &b->queues[index].ring;
-	struct virtq_chain c = {.buffers = b->scratch, .room = VIRTIO_BLK_QUEUE_SIZE};
+	struct virtq_chain c;
 	struct blk_request *r;
 
 	*why = VIRTIO_IDLE;
-	b->starved &= (uint32_t)~BIT(index);
+	if (unlikely(b->starved != 0))
+		b->starved &= (uint32_t)~BIT(index);
 	if (virtq_is_empty(ring))
 		return NULL;
 	*why = VIRTIO_BLOCKED;
@@ -48,6 +49,8 @@ static struct blk_request *next_chain(struct virtio_blk *b, unsigned index, unsi
 		b->starved |= (uint32_t)BIT(index);
 		return NULL;
 	}
+	c.buffers = b->scratch;
+	c.room = VIRTIO_BLK_QUEUE_SIZE;
 	switch (virtq_pop(ring, &c)) {
 	case VIRTQ_CHAIN:
 		break;

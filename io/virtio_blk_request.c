@@ -347,7 +347,7 @@ static enum turn begin_data(struct blk_request *r)
 	}
 	sectors = r->at.left / VIRTIO_BLK_SECTOR;
 	if (more != 0 || r->at.left % VIRTIO_BLK_SECTOR != 0 || !range_fits(r->sector, sectors, capacity_of(b)) ||
-	    (r->sector | sectors) % scale_of(b) != 0)
+	    !is_aligned(r->sector | sectors, scale_of(b)))
 		return end_with(r, VIRTIO_BLK_S_IOERR);
 	if (!in && b->cfg.disk->read_only)
 		return end_with(r, VIRTIO_BLK_S_IOERR);
@@ -519,15 +519,15 @@ static uint64_t round_max(const struct virtio_blk *b)
 	return (uint64_t)b->cfg.disk->max_count * b->cfg.disk->sector_bytes;
 }
 
+/* Comes with something left to gather, and goes with TURN_TIRED or TURN_WAIT only so. */
 static enum turn gather(struct blk_request *r, unsigned *budget)
 {
 	bool in = r->type == VIRTIO_BLK_T_IN;
+	uint64_t most = round_max(r->blk);
 
-	while (r->at.left != 0 && r->pieces < r->pieces_max && r->pinned_bytes < round_max(r->blk)) {
+	for (;;) {
 		enum pin_result answer;
 
-		if (*budget < BLK_STEP_MAX)
-			return TURN_TIRED;
 		*budget -= BLK_PIN_COST;
 		virtq_piece(&r->at, &r->pin);
 		answer = ask(r, in);
@@ -537,9 +537,13 @@ static enum turn gather(struct blk_request *r, unsigned *budget)
 		r->held[r->pieces++] = (struct blk_held){r->pin.at, r->pin.cookie};
 		r->pinned_bytes += r->pin.got;
 		virtq_advance(&r->at, r->pin.got);
+		if (r->at.left == 0 || r->pieces == r->pieces_max || r->pinned_bytes >= most)
+			break;
+		if (*budget < BLK_STEP_MAX)
+			return TURN_TIRED;
 	}
 	/* What is behind the last whole sector is pinned in vain, and again in the next round. */
-	r->pinned_bytes = align_down(MIN(r->pinned_bytes, round_max(r->blk)), r->blk->cfg.disk->sector_bytes);
+	r->pinned_bytes = align_down(MIN(r->pinned_bytes, most), r->blk->cfg.disk->sector_bytes);
 	return next_step(r, BLK_SUBMIT);
 }
 
@@ -649,8 +653,10 @@ static enum turn after_data(struct blk_request *r)
 	}
 	r->sector += bytes / VIRTIO_BLK_SECTOR;
 	virtq_advance(&r->round, bytes);
+	if (r->round.left == 0)
+		return done(r);
 	r->at = r->round;
-	return r->at.left != 0 ? next_step(r, BLK_GATHER) : done(r);
+	return next_step(r, BLK_GATHER);
 }
 
 /* The disk has answered. */

@@ -93,22 +93,31 @@ static void resumed(struct guest_pin *p)
 	q->resumed(q);
 }
 
-enum pin_result virtq_wait_pin(struct virtq *q, struct guest_pin *p)
+/* Pins by q->wait. */
+static inline enum pin_result wait_pin(struct virtq *q, gpa_t at, uint32_t bytes, bool write)
 {
 	enum pin_result answer;
 
 	ASSERT(!q->waiting);
-	q->wait.at = p->at;
-	q->wait.bytes = p->bytes;
-	q->wait.write = p->write;
+	q->wait.at = at;
+	q->wait.bytes = bytes;
+	q->wait.write = write;
 	q->wait.ready = resumed;
 	answer = guest_mem_pin(q->mem, &q->wait);
+	if (unlikely(answer == PIN_LATER))
+		q->waiting = true;
+	return answer;
+}
+
+enum pin_result virtq_wait_pin(struct virtq *q, struct guest_pin *p)
+{
+	enum pin_result answer = wait_pin(q, p->at, p->bytes, p->write);
+
 	if (likely(answer == PIN_NOW)) {
 		p->got = q->wait.got;
 		p->va = q->wait.va;
 		p->cookie = q->wait.cookie;
 	}
-	q->waiting = answer == PIN_LATER;
 	return answer;
 }
 
@@ -221,22 +230,8 @@ struct walk {
 	uint32_t room;             /* places when the table was entered */
 };
 
-/* An indirect table while it is pinned. */
-struct table {
-	struct virtq_area area;
-	struct guest_pin pins[2];
-	unsigned pinned;
-	uint32_t count;
-};
-
 /* What a walk through one table ends with: NULL when the chain ends there, else what is wrong, or one of these two. */
 static const char at_table[] = "an indirect table", is_later[] = "memory that comes later";
-
-static void leave_table(struct virtq *q, struct table *t)
-{
-	for (; t->pinned > 0; t->pinned--)
-		guest_mem_unpin(q->mem, &t->pins[t->pinned - 1]);
-}
 
 static const char *table_wrong(const struct virtq *q, const struct virtq_buffer *d)
 {
@@ -253,30 +248,6 @@ static const char *table_wrong(const struct virtq *q, const struct virtq_buffer 
 	if (add_overflows(d->at.v, d->bytes, &end))
 		return "an indirect table outside memory";
 	return NULL;
-}
-
-/* Pins the table that @d refers to. NULL, or what is wrong, or is_later. */
-static const char *enter_table(struct virtq *q, struct table *t, const struct virtq_buffer *d)
-{
-	const char *wrong = table_wrong(q, d);
-
-	t->pinned = 0;
-	for (uint32_t done = 0; !wrong && done < d->bytes;) {
-		struct guest_pin *p = &t->pins[t->pinned];
-		enum pin_result answer;
-
-		p->at = gpa(d->at.v + done);
-		p->bytes = d->bytes - done;
-		p->write = false;
-		answer = virtq_wait_pin(q, p);
-		if (answer != PIN_NOW)
-			return answer == PIN_FAIL ? "an indirect table outside memory" : is_later;
-		t->pinned++;
-		area_add(&t->area, p, done);
-		done += p->got;
-	}
-	t->count = d->bytes / VIRTQ_DESC_BYTES;
-	return wrong;
 }
 
 /* The readable ones end here. */
@@ -343,30 +314,61 @@ static const char *walk_split(struct walk *w, const struct virtq_area *table, ui
 	return walk_table(w, *table, count, index, look_split, last);
 }
 
+/* A piece of a table is not to be had. */
+static const char *table_not_pinned(enum pin_result answer)
+{
+	return answer == PIN_FAIL ? "an indirect table outside memory" : is_later;
+}
+
+/* The table @d lies in two pages, of which the first is pinned by q->wait. */
+__attribute__((noinline)) static const char *walk_two_pages(struct virtq *q, struct walk *w, const struct virtq_buffer *d)
+{
+	struct guest_pin first = q->wait;
+	struct guest_pin second = {.at = gpa(d->at.v + first.got), .bytes = d->bytes - first.got};
+	enum pin_result answer = virtq_wait_pin(q, &second);
+	const char *wrong = table_not_pinned(answer);
+	struct virtq_area area;
+	struct words last;
+
+	if (answer == PIN_NOW) {
+		ASSERT(second.got == second.bytes);
+		area_add(&area, &first, 0);
+		area_add(&area, &second, first.got);
+		wrong = walk_split(w, &area, d->bytes / VIRTQ_DESC_BYTES, 0, &last);
+		guest_mem_unpin(q->mem, &second);
+	}
+	guest_mem_unpin(q->mem, &first);
+	return wrong;
+}
+
+/* In one page, as nearly all are: pinned by q->wait, of which nobody else has need until it is unpinned. */
+static inline const char *walk_one_page(struct virtq *q, struct walk *w, uint32_t bytes)
+{
+	struct virtq_area area = {.first = (uintptr_t)q->wait.va};
+	struct walk here = *w;
+	struct words last;
+	const char *wrong = walk_table(&here, area, bytes / VIRTQ_DESC_BYTES, 0, look_flat, &last);
+
+	*w = here;
+	guest_mem_unpin(q->mem, &q->wait);
+	return wrong;
+}
+
 __attribute__((noinline)) static const char *walk_indirect(struct virtq *q, struct walk *w, const struct words *from)
 {
 	struct virtq_buffer d;
-	struct words last;
-	struct table t;
+	enum pin_result answer;
 	const char *wrong;
 
 	__builtin_memcpy(&d, from, sizeof d);
-	wrong = enter_table(q, &t, &d);
-	if (wrong)
-		goto out;
-	if (t.pinned == 1) {
-		struct walk here = *w;
-
-		wrong = walk_table(&here, t.area, t.count, 0, look_flat, &last);
-		*w = here;
-	} else {
-		wrong = walk_split(w, &t.area, t.count, 0, &last);
-	}
-	if (wrong == at_table)
-		wrong = "an indirect table in an indirect table";
-out:
-	leave_table(q, &t);
-	return wrong;
+	wrong = table_wrong(q, &d);
+	if (unlikely(wrong))
+		return wrong;
+	answer = wait_pin(q, d.at, d.bytes, false);
+	if (unlikely(answer != PIN_NOW))
+		return table_not_pinned(answer);
+	wrong = likely(q->wait.got == d.bytes) ? walk_one_page(q, w, d.bytes) : walk_two_pages(q, w, &d);
+	return wrong == at_table ? "an indirect table in an indirect table" : wrong;
 }
 
 /* NULL, or why the chain is not to be had. */

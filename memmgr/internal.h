@@ -342,7 +342,13 @@ static inline uint64_t *gpmap_slot(const struct gpmap *map, uint64_t gfn)
 		return dir;
 	return &gpmap_chunk(map, entry)[gfn & (CHUNK_PAGES - 1)];
 }
-static inline uint64_t gpmap_lookup(const struct gpmap *map, uint64_t gfn) { return gp_load(gpmap_slot(map, gfn)); }
+/* The entry there. */
+static inline uint64_t gpmap_lookup(const struct gpmap *map, uint64_t gfn)
+{
+	uint64_t entry = gp_load(&map->dir[gfn >> CHUNK_SHIFT]);
+
+	return gp_state(entry) == GP_CHUNK ? gp_load(&gpmap_chunk(map, entry)[gfn & (CHUNK_PAGES - 1)]) : entry;
+}
 /* The frame behind @gfn, whose entry is GP_PRESENT. A directory entry names the first frame of its 2 MiB. */
 static inline uint32_t gpmap_frame(uint64_t entry, uint64_t gfn)
 {

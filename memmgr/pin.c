@@ -8,18 +8,16 @@
  */
 #include "memmgr/internal.h"
 
-/* Of the leaf over @gfn_at, whose entry is @entry: its first page and frame. */
-struct leaf_place {
-	uint64_t first;
-	uint32_t frame;
-};
-
-static inline struct leaf_place place_of(uint64_t entry, uint64_t gfn_at)
+/*
+ * The first frame of the leaf that @entry is of, by how far from the leaf's first byte the address lies. An entry names
+ * its own leaf, but for those of more than 2 MiB: there it names the first frame of its 2 MiB.
+ */
+static inline uint32_t leaf_frame(uint64_t entry, uint64_t offset)
 {
-	uint64_t first = align_down(gfn_at, BIT(gp_order(entry)));
-
-	return (struct leaf_place){first, gpmap_frame(entry, gfn_at) - (uint32_t)(gfn_at - first)};
+	return gp_frame(entry) - (uint32_t)align_down(offset >> PAGE_SHIFT, CHUNK_PAGES);
 }
+
+static inline uint64_t leaf_bytes(uint64_t entry) { return PAGE_SIZE << gp_order(entry); }
 
 /*
  * The map's lock is all that this takes: a device pins and unpins for each request. The walk that adds pins up
@@ -37,15 +35,14 @@ static inline void count_pin(struct gpmap *map, uint32_t frame, uint32_t change)
 __attribute__((always_inline)) static inline enum status pin_present(struct gpmap *map, uint64_t entry, gpa_t at,
 								     void **va, uint64_t *bytes)
 {
-	uint64_t gfn_at = gpa_to_gfn(at).v;
-	struct leaf_place leaf = place_of(entry, gfn_at);
-	uint64_t end = (leaf.first + BIT(gp_order(entry))) << PAGE_SHIFT;
+	uint64_t size = leaf_bytes(entry), offset = at.v & (size - 1);
+	uint32_t frame = leaf_frame(entry, offset);
 
-	if (unlikely(frame_pins(map->mm, leaf.frame) == UINT32_MAX))
+	if (unlikely(frame_pins(map->mm, frame) == UINT32_MAX))
 		return ST_OVER_LIMIT;
-	count_pin(map, leaf.frame, 1);
-	*va = (uint8_t *)frame_va(map->mm, leaf.frame) + (at.v - (leaf.first << PAGE_SHIFT));
-	*bytes = MIN(*bytes, end - at.v);
+	count_pin(map, frame, 1);
+	*va = (uint8_t *)frame_va(map->mm, frame) + offset;
+	*bytes = MIN(*bytes, size - offset);
 	return ST_OK;
 }
 
@@ -83,7 +80,7 @@ void gpmap_unpin(struct gpmap *map, gpa_t at)
 	ASSERT(gfn_at < map->gfn_limit);
 	entry = gpmap_lookup(map, gfn_at);
 	ASSERT(gp_state(entry) == GP_PRESENT);
-	frame = place_of(entry, gfn_at).frame;
+	frame = leaf_frame(entry, at.v & (leaf_bytes(entry) - 1));
 	ASSERT(frame_pins(map->mm, frame) != 0);
 	count_pin(map, frame, UINT32_MAX);
 	lock_release(&map->lock);
@@ -91,5 +88,7 @@ void gpmap_unpin(struct gpmap *map, gpa_t at)
 
 bool gpmap_is_pinned(const struct gpmap *map, uint64_t gfn_at)
 {
-	return frame_pins(map->mm, place_of(gpmap_lookup(map, gfn_at), gfn_at).frame) != 0;
+	uint64_t entry = gpmap_lookup(map, gfn_at);
+
+	return frame_pins(map->mm, leaf_frame(entry, (gfn_at << PAGE_SHIFT) & (leaf_bytes(entry) - 1))) != 0;
 }
