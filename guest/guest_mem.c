@@ -8,11 +8,13 @@
 static enum pin_result pin(void *ctx, struct guest_pin *p)
 {
 	struct vm *vm = ctx;
-	uint64_t bytes = p->bytes;
+	struct gpmap_pin got;
 
-	if (gpmap_pin(vm->memory, p->at, &p->va, &bytes) != ST_OK)
+	if (gpmap_pin(vm->memory, p->at, &got) != ST_OK)
 		return PIN_FAIL;
-	p->got = (uint32_t)bytes;
+	p->got = (uint32_t)MIN(p->bytes, got.bytes);
+	p->va = got.va;
+	p->cookie = got.leaf;
 	return PIN_NOW;
 }
 
@@ -20,7 +22,7 @@ static void unpin(void *ctx, const struct guest_pin *p)
 {
 	struct vm *vm = ctx;
 
-	gpmap_unpin(vm->memory, p->at);
+	gpmap_unpin(vm->memory, (uint32_t)p->cookie);
 }
 
 static bool cancel(void *ctx, struct guest_pin *p)

@@ -110,7 +110,7 @@ void platform_eoi(struct vm *vm, uint8_t vector)
  * Of those that a lowest-priority message names one takes it, chosen by the vector: the processor priorities are known
  * to the CPUs that run the vcpus alone. All vectors of a device then go to one, which has them in its cache.
  */
-static struct vcpu *arbitrate(struct vm *vm, const struct apic_message *msg)
+static __attribute__((noinline)) struct vcpu *arbitrate(struct vm *vm, uint32_t dest, bool logical, uint8_t vector)
 {
 	struct vcpu *named[VM_VCPUS_MAX];
 	unsigned count = 0;
@@ -118,14 +118,14 @@ static struct vcpu *arbitrate(struct vm *vm, const struct apic_message *msg)
 	for (unsigned i = 0; i < vm->vcpu_count; i++) {
 		const struct vlapic *l = &vm->vcpus[i]->lapic;
 
-		if (vlapic_matches(l, msg->dest, msg->logical) && vlapic_listens(l))
+		if (vlapic_matches(l, dest, logical) && vlapic_listens(l))
 			named[count++] = vm->vcpus[i];
 	}
-	return count ? named[msg->vector % count] : NULL;
+	return count ? named[vector % count] : NULL;
 }
 
 /* False: @v was not made to look at it, since it was less than @gap ago. */
-static inline bool post(struct vcpu *v, const struct apic_message *msg, uint64_t gap)
+__attribute__((always_inline)) static inline bool post(struct vcpu *v, const struct apic_message *msg, uint64_t gap)
 {
 	bool vector = msg->delivery == APIC_DELIVERY_FIXED || msg->delivery == APIC_DELIVERY_LOWEST;
 
@@ -142,7 +142,7 @@ __attribute__((always_inline)) static inline bool deliver_after(struct vm *vm, c
 	bool taken = false;
 
 	if (msg->delivery == APIC_DELIVERY_LOWEST) {
-		struct vcpu *v = arbitrate(vm, msg);
+		struct vcpu *v = arbitrate(vm, msg->dest, msg->logical, msg->vector);
 
 		if (v)
 			*unseen += !post(v, msg, gap);

@@ -24,20 +24,31 @@ _Static_assert(VPCI_VECTORS_MAX * VPCI_MSIX_ENTRY <= VPCI_MSIX_PBA_AT && VPCI_VE
 
 /* ---- sending ---- */
 
-/* The entry's lock is held. False: it was sent, and whom it is for was not made to look. */
-static inline bool send_if_due(struct vpci_function *f, struct vpci_vector *v, uint64_t gap)
+/* The entry's lock is held. May its message be sent? */
+static inline bool is_open(const struct vpci_function *f, const struct vpci_vector *v)
+{
+	return likely(!(v->control & VPCI_MSIX_ENTRY_MASKED) &&
+		      __atomic_load_n(&f->msix.state, __ATOMIC_RELAXED) == VPCI_MSIX_ON);
+}
+
+/* False: whom it is for was not made to look. */
+static inline bool send(struct vpci_function *f, const struct vpci_vector *v, uint64_t gap)
 {
 	const struct vpci *bus = f->bus;
 
-	if (!v->pending || (v->control & VPCI_MSIX_ENTRY_MASKED) ||
-	    __atomic_load_n(&f->msix.state, __ATOMIC_RELAXED) != VPCI_MSIX_ON)
-		return true;
-	v->pending = false;
 	__atomic_fetch_add(&f->msix.sent, 1, __ATOMIC_RELAXED);
 	if (gap != 0 && bus->message_after)
 		return bus->message_after(bus->ctx, v->address, v->data, gap);
 	bus->message(bus->ctx, v->address, v->data);
 	return true;
+}
+
+static void send_if_due(struct vpci_function *f, struct vpci_vector *v)
+{
+	if (!v->pending || !is_open(f, v))
+		return;
+	v->pending = false;
+	(void)send(f, v, 0);
 }
 
 bool vpci_raise_after(struct vpci_function *f, unsigned vector, uint64_t gap)
@@ -49,11 +60,13 @@ bool vpci_raise_after(struct vpci_function *f, unsigned vector, uint64_t gap)
 		return true;
 	v = &f->msix.vectors[vector];
 	lock_acquire(&v->lock);
-	if (likely(__atomic_load_n(&f->msix.state, __ATOMIC_RELAXED) != VPCI_MSIX_OFF)) {
+	if (is_open(f, v)) {
+		/* What was pending goes with it. */
+		v->pending = false;
+		told = send(f, v, gap);
+	} else if (__atomic_load_n(&f->msix.state, __ATOMIC_RELAXED) != VPCI_MSIX_OFF) {
 		v->pending = true;
-		told = send_if_due(f, v, gap);
-		if (unlikely(v->pending))
-			__atomic_fetch_add(&f->msix.held, 1, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&f->msix.held, 1, __ATOMIC_RELAXED);
 	}
 	lock_release(&v->lock);
 	return told;
@@ -91,7 +104,7 @@ void vpci_msix_update(struct vpci_function *f)
 		lock_acquire(&v->lock);
 		if (state == VPCI_MSIX_OFF)
 			v->pending = false;
-		(void)send_if_due(f, v, 0);
+		send_if_due(f, v);
 		lock_release(&v->lock);
 	}
 }
@@ -150,7 +163,7 @@ static void table_write(struct vpci_function *f, uint64_t offset, unsigned size,
 	lock_acquire(&v->lock);
 	for (unsigned i = 0; i < size; i += 4)
 		entry_set(v, field + i, (uint32_t)(value >> (i * 8)));
-	(void)send_if_due(f, v, 0);
+	send_if_due(f, v);
 	lock_release(&v->lock);
 }
 

@@ -144,11 +144,8 @@ static void device_done(struct block_request *r)
 }
 
 /* To the device; true when it is done already: that took no time worth counting. */
-static inline bool send(struct iosched_slot *slot, uint64_t now)
+static inline bool send(struct iosched_client *c, struct iosched_slot *slot, struct block_request *r, uint64_t now)
 {
-	struct iosched_client *c = slot->client;
-	struct block_request *r = slot->of;
-
 	slot->sent = now;
 	c->device->ops->submit(c->device, r);
 	if (!r->done) {
@@ -192,7 +189,7 @@ static void pass(struct iosched *s)
 		slot = container_of(turn, struct iosched_slot, turn);
 		count_turn(slot, now);
 		bytes += turn->bytes;
-		if (send(slot, now))
+		if (send(slot->client, slot, slot->of, now))
 			list_push_back(&s->ended, &slot->link);
 	}
 	timerq_set(&s->timers, &s->next_turn, next);
@@ -296,14 +293,16 @@ bool iosched_submit(struct iosched_client *c, struct block_request *r)
 {
 	struct iosched *s = c->sched;
 	struct iosched_slot *slot;
+	uint64_t now;
 	bool done;
 
 	iosched_enter(s);
-	slot = take_slot(c, r, now_of(s));
+	now = now_of(s);
+	slot = take_slot(c, r, now);
 	if (likely(s->root.waiting == 0 && s->at_device < s->depth && mclock_pass(&c->turns, &slot->turn))) {
 		c->figures.straight++;
 		c->figures.by_reservation += slot->turn.by_reservation;
-		done = send(slot, slot->turn.arrived);
+		done = send(c, slot, r, now);
 	} else {
 		done = queue(c, slot);
 	}

@@ -33,9 +33,9 @@ void blk_tell_now(struct virtio_blk *b, unsigned index)
 }
 
 /* Takes the queue's next chain: a request that is ready and in no list. NULL: return *@why. */
-static struct blk_request *next_chain(struct virtio_blk *b, unsigned index, unsigned *budget, enum virtio_progress *why)
+static struct blk_request *next_chain(struct virtio_blk *b, struct virtq *ring, unsigned index, unsigned *budget,
+				      enum virtio_progress *why)
 {
-	struct virtq *ring = &b->queues[index].ring;
 	struct virtq_chain c;
 	struct blk_request *r;
 
@@ -76,6 +76,7 @@ static struct blk_request *next_chain(struct virtio_blk *b, unsigned index, unsi
 
 static enum virtio_progress go_on(struct virtio_blk *b, unsigned index, unsigned *budget)
 {
+	struct virtq *ring = &b->queues[index].ring;
 	struct list *ready = &b->state[index].ready;
 	enum virtio_progress why;
 
@@ -88,7 +89,7 @@ static enum virtio_progress go_on(struct virtio_blk *b, unsigned index, unsigned
 		} else if (*budget < BLK_POP_MAX) {
 			return VIRTIO_MORE;
 		} else {
-			r = next_chain(b, index, budget, &why);
+			r = next_chain(b, ring, index, budget, &why);
 			if (!r)
 				return why;
 		}

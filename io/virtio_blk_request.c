@@ -95,7 +95,8 @@ struct blk_request *blk_take(struct virtio_blk *b, unsigned queue, const struct 
 	return r;
 }
 
-static void unpin_pieces(struct blk_request *r, bool write)
+/* Inlined, as the two after it: each ends nearly every request. */
+__attribute__((always_inline)) static inline void unpin_pieces(struct blk_request *r, bool write)
 {
 	const struct guest_mem *mem = &device_of(r)->mem;
 
@@ -113,11 +114,11 @@ static void unpin_pieces(struct blk_request *r, bool write)
 	r->pinned_bytes = 0;
 }
 
-static void unpin_all(struct blk_request *r)
+__attribute__((always_inline)) static inline void unpin_all(struct blk_request *r)
 {
 	struct guest_pin p;
 
-	if (r->pieces != 0)
+	if (unlikely(r->pieces != 0))
 		unpin_pieces(r, r->type == VIRTIO_BLK_T_IN);
 	if (!r->status_va)
 		return;
@@ -131,7 +132,7 @@ static void unpin_all(struct blk_request *r)
 }
 
 /* Makes @r free, and queues that found nothing go on. */
-static void release(struct blk_request *r)
+__attribute__((always_inline)) static inline void release(struct blk_request *r)
 {
 	struct virtio_blk *b = r->blk;
 
@@ -140,7 +141,7 @@ static void release(struct blk_request *r)
 	r->room = NULL;
 	r->place = BLK_FREE;
 	list_push_front(&b->free, &r->link);
-	for (uint32_t left = b->starved; left != 0; left &= left - 1)
+	for (uint32_t left = b->starved; unlikely(left != 0); left &= left - 1)
 		virtio_resume(&b->device, bit_lowest(left));
 }
 

@@ -314,6 +314,18 @@ static const char *walk_split(struct walk *w, const struct virtq_area *table, ui
 	return walk_table(w, *table, count, index, look_split, last);
 }
 
+/* All descriptors are taken. NULL, or what is wrong with the chain. */
+static inline const char *end_walk(struct walk *w)
+{
+	struct virtq_chain *c = w->chain;
+
+	if (unlikely(w->kind == 0))
+		begin_writable(w);
+	c->writable = (uint16_t)(w->out - c->buffers - c->readable);
+	c->writable_bytes = w->bytes - c->readable_bytes;
+	return likely(w->bytes <= CHAIN_BYTES_MAX) ? NULL : "a chain of more than 4 GiB";
+}
+
 /* A piece of a table is not to be had. */
 static const char *table_not_pinned(enum pin_result answer)
 {
@@ -335,6 +347,7 @@ __attribute__((noinline)) static const char *walk_two_pages(struct virtq *q, str
 		area_add(&area, &first, 0);
 		area_add(&area, &second, first.got);
 		wrong = walk_split(w, &area, d->bytes / VIRTQ_DESC_BYTES, 0, &last);
+		wrong = wrong ? wrong : end_walk(w);
 		guest_mem_unpin(q->mem, &second);
 	}
 	guest_mem_unpin(q->mem, &first);
@@ -342,18 +355,18 @@ __attribute__((noinline)) static const char *walk_two_pages(struct virtq *q, str
 }
 
 /* In one page, as nearly all are: pinned by q->wait, of which nobody else has need until it is unpinned. */
-static inline const char *walk_one_page(struct virtq *q, struct walk *w, uint32_t bytes)
+static inline const char *walk_one_page(struct virtq *q, const struct walk *w, uint32_t bytes)
 {
 	struct virtq_area area = {.first = (uintptr_t)q->wait.va};
 	struct walk here = *w;
 	struct words last;
 	const char *wrong = walk_table(&here, area, bytes / VIRTQ_DESC_BYTES, 0, look_flat, &last);
 
-	*w = here;
 	guest_mem_unpin(q->mem, &q->wait);
-	return wrong;
+	return wrong ? wrong : end_walk(&here);
 }
 
+/* And to the chain's end, for a table is the last of it. */
 __attribute__((noinline)) static const char *walk_indirect(struct virtq *q, struct walk *w, const struct words *from)
 {
 	struct virtq_buffer d;
@@ -391,16 +404,9 @@ static inline const char *walk_chain(struct virtq *q, struct virtq_chain *c, uin
 		struct walk rest = w;
 
 		rest.room = c->room - (uint32_t)(w.out - c->buffers);
-		wrong = walk_indirect(q, &rest, &d);
-		w = rest;
+		return walk_indirect(q, &rest, &d);
 	}
-	if (unlikely(wrong))
-		return wrong;
-	if (unlikely(w.kind == 0))
-		begin_writable(&w);
-	c->writable = (uint16_t)(w.out - c->buffers - c->readable);
-	c->writable_bytes = w.bytes - c->readable_bytes;
-	return likely(w.bytes <= CHAIN_BYTES_MAX) ? NULL : "a chain of more than 4 GiB";
+	return unlikely(wrong) ? wrong : end_walk(&w);
 }
 
 static enum virtq_result broken(struct virtq *q, const char *why)

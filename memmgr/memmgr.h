@@ -178,15 +178,19 @@ MUST_CHECK enum status gpmap_fill(struct gpmap *map, gpa_t at, uint8_t byte, siz
 MUST_CHECK enum status gpmap_edit(struct gpmap *map, gpa_t at, size_t len, void (*edit)(void *ctx, void *va),
 				  void *ctx);
 
+struct gpmap_pin {
+	void *va;
+	uint64_t bytes; /* from there on that follow each other: at least to the page's end */
+	uint32_t leaf;  /* to unpin by: the first frame of what is pinned */
+};
 /*
- * Keeps the page of @at where it is until gpmap_unpin(), populating it: its host address is *va, and *bytes, which asks
- * for so many from @at on, becomes how many of them follow each other there (at least to the page's end). Any CPU, at
- * any time; pins add up. A large leaf is pinned whole: while one of its pages is, none can be taken. ST_BAD_ADDRESS:
- * not RAM; ST_NO_MEMORY; ST_BAD_STATE: the map is being released; ST_OVER_LIMIT: 2^32 - 1 pins.
+ * Keeps the page of @at where it is until gpmap_unpin(), populating it. Any CPU, at any time; pins add up. A large leaf is
+ * pinned whole: while one of its pages is, none can be taken. ST_BAD_ADDRESS: not RAM; ST_NO_MEMORY; ST_BAD_STATE: the
+ * map is being released; ST_OVER_LIMIT: 2^32 - 1 pins.
  */
-MUST_CHECK enum status gpmap_pin(struct gpmap *map, gpa_t at, void **va, uint64_t *bytes);
-/* Undoes one pin of the page of @at (ASSERT). */
-void gpmap_unpin(struct gpmap *map, gpa_t at);
+MUST_CHECK enum status gpmap_pin(struct gpmap *map, gpa_t at, struct gpmap_pin *out);
+/* Undoes one pin of @leaf (ASSERT). */
+void gpmap_unpin(struct gpmap *map, uint32_t leaf);
 
 /*
  * Takes one present page from the guest, which splits a large leaf over it:

@@ -33,7 +33,7 @@ static inline void count_pin(struct gpmap *map, uint32_t frame, uint32_t change)
 }
 
 __attribute__((always_inline)) static inline enum status pin_present(struct gpmap *map, uint64_t entry, gpa_t at,
-								     void **va, uint64_t *bytes)
+								     struct gpmap_pin *out)
 {
 	uint64_t size = leaf_bytes(entry), offset = at.v & (size - 1);
 	uint32_t frame = leaf_frame(entry, offset);
@@ -41,20 +41,21 @@ __attribute__((always_inline)) static inline enum status pin_present(struct gpma
 	if (unlikely(frame_pins(map->mm, frame) == UINT32_MAX))
 		return ST_OVER_LIMIT;
 	count_pin(map, frame, 1);
-	*va = (uint8_t *)frame_va(map->mm, frame) + offset;
-	*bytes = MIN(*bytes, size - offset);
+	out->va = (uint8_t *)frame_va(map->mm, frame) + offset;
+	out->bytes = size - offset;
+	out->leaf = frame;
 	return ST_OK;
 }
 
-__attribute__((noinline)) static enum status pin_absent(struct gpmap *map, gpa_t at, void **va, uint64_t *bytes)
+__attribute__((noinline)) static enum status pin_absent(struct gpmap *map, gpa_t at, struct gpmap_pin *out)
 {
 	void *page;
 	enum status st = gpmap_populate_locked(map, gpa_to_gfn(at), &page);
 
-	return st == ST_OK ? pin_present(map, gpmap_lookup(map, gpa_to_gfn(at).v), at, va, bytes) : st;
+	return st == ST_OK ? pin_present(map, gpmap_lookup(map, gpa_to_gfn(at).v), at, out) : st;
 }
 
-enum status gpmap_pin(struct gpmap *map, gpa_t at, void **va, uint64_t *bytes)
+enum status gpmap_pin(struct gpmap *map, gpa_t at, struct gpmap_pin *out)
 {
 	uint64_t gfn_at = gpa_to_gfn(at).v, entry = 0;
 	enum status st;
@@ -63,26 +64,20 @@ enum status gpmap_pin(struct gpmap *map, gpa_t at, void **va, uint64_t *bytes)
 	if (likely(gfn_at < map->gfn_limit && !map->releasing))
 		entry = gpmap_lookup(map, gfn_at);
 	if (likely(gp_state(entry) == GP_PRESENT))
-		st = pin_present(map, entry, at, va, bytes);
+		st = pin_present(map, entry, at, out);
 	else
-		st = pin_absent(map, at, va, bytes);
+		st = pin_absent(map, at, out);
 	lock_release(&map->lock);
 	return st;
 }
 
-/* A pinned leaf is neither split nor taken: what decided then decides now. */
-void gpmap_unpin(struct gpmap *map, gpa_t at)
+/* A pinned leaf is neither split nor taken: it is what it was then. */
+void gpmap_unpin(struct gpmap *map, uint32_t leaf)
 {
-	uint64_t gfn_at = gpa_to_gfn(at).v, entry;
-	uint32_t frame;
-
 	lock_acquire(&map->lock);
-	ASSERT(gfn_at < map->gfn_limit);
-	entry = gpmap_lookup(map, gfn_at);
-	ASSERT(gp_state(entry) == GP_PRESENT);
-	frame = leaf_frame(entry, at.v & (leaf_bytes(entry) - 1));
-	ASSERT(frame_pins(map->mm, frame) != 0);
-	count_pin(map, frame, UINT32_MAX);
+	ASSERT(leaf < map->mm->frames && frame_get(map->mm, leaf)->owner == map->owner);
+	ASSERT(frame_pins(map->mm, leaf) != 0);
+	count_pin(map, leaf, UINT32_MAX);
 	lock_release(&map->lock);
 }
 

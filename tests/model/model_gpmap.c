@@ -39,6 +39,7 @@ struct guest {
 	struct {
 		uint64_t at, last; /* pages that it reaches */
 		void *va;
+		uint32_t leaf;
 	} pin[PINS];
 };
 
@@ -212,14 +213,13 @@ static bool leaf_is_pinned(const struct guest *g, uint64_t at)
 
 static void do_pin(struct random_state *r, struct guest *g, uint64_t at)
 {
-	uint64_t bytes = 1 + random_below(r, 8 * PAGE_SIZE), ask = bytes;
 	gpa_t where = gpa(at * PAGE_SIZE + random_below(r, PAGE_SIZE));
+	struct gpmap_pin p;
 	enum status st;
-	void *va;
 
 	if (g->pins == PINS)
 		return;
-	st = gpmap_pin(g->map, where, &va, &bytes);
+	st = gpmap_pin(g->map, where, &p);
 	if (g->page[at] == PAGE_NONE) {
 		assert_int_equal(st, ST_BAD_ADDRESS);
 		return;
@@ -230,11 +230,12 @@ static void do_pin(struct random_state *r, struct guest *g, uint64_t at)
 	}
 	if (g->page[at] == PAGE_ABSENT)
 		absorb(g, at);
-	assert_ptr_equal((uint8_t *)va - (where.v & PAGE_MASK), gpmap_va(g->map, gfn(at)));
-	assert_true(bytes <= ask && (bytes == ask || is_aligned(where.v + bytes, PAGE_SIZE)));
+	assert_ptr_equal((uint8_t *)p.va - (where.v & PAGE_MASK), gpmap_va(g->map, gfn(at)));
+	assert_true(p.bytes != 0 && is_aligned(where.v + p.bytes, PAGE_SIZE));
 	g->pin[g->pins].at = at;
-	g->pin[g->pins].last = (where.v + bytes - 1) / PAGE_SIZE;
-	g->pin[g->pins++].va = (uint8_t *)va - (where.v & PAGE_MASK);
+	g->pin[g->pins].last = MIN((where.v + p.bytes - 1) / PAGE_SIZE, at + 8);
+	g->pin[g->pins].leaf = p.leaf;
+	g->pin[g->pins++].va = (uint8_t *)p.va - (where.v & PAGE_MASK);
 }
 
 /* All that it reached is where it was, and holds what the guest wrote. */
@@ -250,7 +251,7 @@ static void do_unpin(struct random_state *r, struct guest *g)
 		assert_ptr_equal(gpmap_va(g->map, gfn(at)), va);
 		holds(va, g->secret[at]);
 	}
-	gpmap_unpin(g->map, gpa(g->pin[n].at * PAGE_SIZE));
+	gpmap_unpin(g->map, g->pin[n].leaf);
 	g->pin[n] = g->pin[--g->pins];
 }
 
@@ -402,7 +403,7 @@ static void finish(void)
 		if (!g->live)
 			continue;
 		for (; g->pins; g->pins--)
-			gpmap_unpin(g->map, gpa(g->pin[g->pins - 1].at * PAGE_SIZE));
+			gpmap_unpin(g->map, g->pin[g->pins - 1].leaf);
 		while (gpmap_release_step(g->map, 1000) == ST_AGAIN)
 			fake_stage2_flush_all(g->s2);
 		gpmap_destroy(g->map);

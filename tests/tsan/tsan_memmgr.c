@@ -212,6 +212,7 @@ static void emulate(struct cpu *cpu)
 	enter(cpu, g);
 	if (gpmap_populate(g->map, gfn(at), (void **)&page) != ST_OK)
 		return;
+	page = p.va;
 	for (unsigned i = 0; i < 4; i++) {
 		look_at(g, at, page);
 		__atomic_store_n(&page[this_cpu()], mark_of(g, at, this_cpu()), __ATOMIC_RELAXED);
@@ -250,12 +251,14 @@ static void take_away(struct cpu *cpu)
 static void use_pinned(struct cpu *cpu)
 {
 	struct guest *g = any_guest(cpu);
-	uint64_t at = any_page(cpu), *page, bytes = PAGE_SIZE;
-	enum status st = gpmap_pin(g->map, gpa(at * PAGE_SIZE), (void **)&page, &bytes);
+	uint64_t at = any_page(cpu), *page;
+	struct gpmap_pin p;
+	enum status st = gpmap_pin(g->map, gpa(at * PAGE_SIZE), &p);
 
 	REQUIRE(st == ST_OK || st == ST_BAD_ADDRESS || st == ST_NO_MEMORY);
 	if (st != ST_OK)
 		return;
+	page = p.va;
 	for (unsigned i = 0; i < 4; i++) {
 		look_at(g, at, page);
 		__atomic_store_n(&page[this_cpu()], mark_of(g, at, this_cpu()), __ATOMIC_RELAXED);
@@ -263,7 +266,7 @@ static void use_pinned(struct cpu *cpu)
 		sched_yield();
 	}
 	REQUIRE(gpmap_va(g->map, gfn(at)) == page);
-	gpmap_unpin(g->map, gpa(at * PAGE_SIZE));
+	gpmap_unpin(g->map, p.leaf);
 }
 
 static void give_back(struct cpu *cpu)

@@ -592,35 +592,35 @@ static void overhead_is_as_told(void **state)
 
 /* ---- pins ---- */
 
-static void *pin(gpa_t at, uint64_t ask, uint64_t want)
+static struct gpmap_pin pin(gpa_t at, uint64_t want)
 {
-	uint64_t bytes = ask;
-	void *va = NULL;
+	struct gpmap_pin p = {.bytes = 0};
 
-	assert_int_equal(gpmap_pin(map, at, &va, &bytes), ST_OK);
-	assert_int_equal(bytes, want);
-	return va;
+	assert_int_equal(gpmap_pin(map, at, &p), ST_OK);
+	assert_int_equal(p.bytes, want);
+	return p;
 }
 
 static void a_pinned_page_stays(void **state)
 {
+	struct gpmap_pin first, second;
 	struct gpmap_stats stats;
-	uint8_t *va;
 
 	(void)state;
 	mm->pool_target[LEAF_2M] = 0;
 	assert_int_equal(gpmap_add_ram(map, gfn(100), 10), ST_OK);
-	va = pin(gpa(105 * PAGE_SIZE + 0x123), 64, 64);
-	assert_ptr_equal(va, (uint8_t *)gpmap_va(map, gfn(105)) + 0x123);
+	first = pin(gpa(105 * PAGE_SIZE + 0x123), PAGE_SIZE - 0x123);
+	assert_ptr_equal(first.va, (uint8_t *)gpmap_va(map, gfn(105)) + 0x123);
 	assert_true(page_is(gpmap_va(map, gfn(105)), 0));
-	assert_ptr_equal(pin(gpa(105 * PAGE_SIZE + 0x123), PAGE_SIZE, PAGE_SIZE - 0x123), va);
+	second = pin(gpa(105 * PAGE_SIZE + 0xfff), 1);
+	assert_ptr_equal(second.va, (uint8_t *)gpmap_va(map, gfn(105)) + 0xfff);
 	assert_int_equal(gpmap_remove(map, gfn(105)), ST_BUSY);
 	ram_check(mm);
 	gpmap_stats(map, &stats);
 	assert_int_equal(stats.pins, 2);
-	gpmap_unpin(map, gpa(105 * PAGE_SIZE));
+	gpmap_unpin(map, first.leaf);
 	assert_int_equal(gpmap_remove(map, gfn(105)), ST_BUSY);
-	gpmap_unpin(map, gpa(105 * PAGE_SIZE + 0xfff));
+	gpmap_unpin(map, second.leaf);
 	assert_int_equal(gpmap_remove(map, gfn(105)), ST_OK);
 	assert_int_equal(gpmap_remove(map, gfn(105)), ST_BAD_STATE);
 	ram_check(mm);
@@ -628,60 +628,62 @@ static void a_pinned_page_stays(void **state)
 
 static void a_pin_keeps_its_whole_leaf(void **state)
 {
+	struct gpmap_pin p;
+
 	(void)state;
 	assert_int_equal(memmgr_clear_step(mm, UINT64_MAX), ST_OK);
 	assert_int_equal(gpmap_add_ram(map, gfn(0), 1024), ST_OK);
 	touch(600, ST_OK);
 	assert_int_equal(map->leaves[LEAF_2M], 1);
-	pin(gpa(700 * PAGE_SIZE + 8), UINT64_MAX, (1024 - 700) * PAGE_SIZE - 8);
+	p = pin(gpa(700 * PAGE_SIZE + 8), (1024 - 700) * PAGE_SIZE - 8);
 	ram_check(mm);
 	assert_int_equal(gpmap_remove(map, gfn(512)), ST_BUSY);
 	assert_int_equal(gpmap_remove(map, gfn(1023)), ST_BUSY);
 	assert_int_equal(map->leaves[LEAF_2M], 1);
-	/* From any of its pages. */
-	gpmap_unpin(map, gpa(1023 * PAGE_SIZE));
+	assert_int_equal(p.leaf, gp_frame(gpmap_lookup(map, 512)));
+	gpmap_unpin(map, p.leaf);
 	assert_int_equal(gpmap_remove(map, gfn(512)), ST_OK);
 	assert_int_equal(map->leaves[LEAF_2M], 0);
 	/* What came of the split is pinned page by page. */
-	pin(gpa(513 * PAGE_SIZE), UINT64_MAX, PAGE_SIZE);
+	p = pin(gpa(513 * PAGE_SIZE), PAGE_SIZE);
 	assert_int_equal(gpmap_remove(map, gfn(514)), ST_OK);
 	assert_int_equal(gpmap_remove(map, gfn(513)), ST_BUSY);
-	gpmap_unpin(map, gpa(513 * PAGE_SIZE));
+	gpmap_unpin(map, p.leaf);
 	ram_check(mm);
 }
 
 static void pin_refuses(void **state)
 {
-	uint64_t bytes = 1;
-	void *va = &bytes;
+	struct gpmap_pin p = {.va = map, .bytes = 1, .leaf = 2};
 
 	(void)state;
 	mm->pool_target[LEAF_2M] = 0;
 	assert_int_equal(gpmap_add_ram(map, gfn(100), 10), ST_OK);
-	assert_int_equal(gpmap_pin(map, gpa(99 * PAGE_SIZE), &va, &bytes), ST_BAD_ADDRESS);
-	assert_int_equal(gpmap_pin(map, gpa(LIMIT * PAGE_SIZE), &va, &bytes), ST_BAD_ADDRESS);
-	assert_int_equal(gpmap_pin(map, gpa(UINT64_MAX), &va, &bytes), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_pin(map, gpa(99 * PAGE_SIZE), &p), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_pin(map, gpa(LIMIT * PAGE_SIZE), &p), ST_BAD_ADDRESS);
+	assert_int_equal(gpmap_pin(map, gpa(UINT64_MAX), &p), ST_BAD_ADDRESS);
 	touch(100, ST_OK);
 	mm->table[gp_frame(gpmap_lookup(map, 100))].next = UINT32_MAX;
-	assert_int_equal(gpmap_pin(map, gpa(100 * PAGE_SIZE), &va, &bytes), ST_OVER_LIMIT);
+	assert_int_equal(gpmap_pin(map, gpa(100 * PAGE_SIZE), &p), ST_OVER_LIMIT);
 	mm->table[gp_frame(gpmap_lookup(map, 100))].next = 0;
-	assert_true(va == &bytes && bytes == 1);
-	EXPECT_PANIC(gpmap_unpin(map, gpa(100 * PAGE_SIZE)));
+	assert_true(p.va == map && p.bytes == 1 && p.leaf == 2);
+	EXPECT_PANIC(gpmap_unpin(map, gp_frame(gpmap_lookup(map, 100))));
+	lock_release(&map->lock);
+	EXPECT_PANIC(gpmap_unpin(map, UINT32_MAX));
 	lock_release(&map->lock);
 }
 
 static void release_waits_for_pins(void **state)
 {
-	uint64_t bytes = 1;
-	void *va;
+	struct gpmap_pin p, other;
 
 	(void)state;
 	assert_int_equal(gpmap_add_ram(map, gfn(100), 10), ST_OK);
-	pin(gpa(105 * PAGE_SIZE), 1, 1);
+	p = pin(gpa(105 * PAGE_SIZE), PAGE_SIZE);
 	assert_int_equal(gpmap_release_step(map, 100), ST_BUSY);
 	assert_int_equal(map->ram_pages, 10);
-	assert_int_equal(gpmap_pin(map, gpa(105 * PAGE_SIZE), &va, &bytes), ST_BAD_STATE);
-	gpmap_unpin(map, gpa(105 * PAGE_SIZE));
+	assert_int_equal(gpmap_pin(map, gpa(105 * PAGE_SIZE), &other), ST_BAD_STATE);
+	gpmap_unpin(map, p.leaf);
 	assert_true(gpmap_release_step(map, 100) != ST_BUSY);
 }
 
