@@ -45,12 +45,18 @@ static __attribute__((noinline)) struct vpci_decode *search(struct vpci_decodes 
 	return NULL;
 }
 
+/* The register that the hint of @addr names. */
+static inline struct vpci_decode *near(struct vpci_decodes *all, uint64_t addr)
+{
+	return &all->all[__atomic_load_n(hint_of(all, addr), __ATOMIC_RELAXED)];
+}
+
 /* The register that decodes @addr, and the offset of that in it; NULL: none does. */
 static inline struct vpci_decode *find(struct vpci_decodes *all, uint64_t addr, uint64_t *offset)
 {
-	struct vpci_decode *near = &all->all[__atomic_load_n(hint_of(all, addr), __ATOMIC_RELAXED)];
+	struct vpci_decode *d = near(all, addr);
 
-	return likely(holds(near, addr, offset)) ? near : search(all, addr, offset);
+	return likely(holds(d, addr, offset)) ? d : search(all, addr, offset);
 }
 
 /* ---- the windows ---- */
@@ -73,29 +79,41 @@ static uint64_t window_read(struct device *dev, uint64_t offset, unsigned size)
 	return UINT64_MAX;
 }
 
+static inline void decode_write(const struct vpci_decode *d, uint64_t at, unsigned size, uint64_t value)
+{
+	d->dev->ops->write(d->dev, d->dev_offset + at, size, value);
+}
+
 static void window_write(struct device *dev, uint64_t offset, unsigned size, uint64_t value);
 
-static __attribute__((noinline)) void write_bytes(struct device *dev, uint64_t offset, unsigned size, uint64_t value)
+/* Not at the hint, or not aligned. Out of line, so that a kick saves no registers. */
+static __attribute__((noinline)) void write_far(struct vpci_window *w, uint64_t offset, unsigned size, uint64_t value)
 {
-	for (unsigned i = 0; i < size; i++)
-		window_write(dev, offset + i, 1, value >> (i * 8) & UINT8_MAX);
+	struct vpci_decode *d;
+	uint64_t at;
+
+	if (!is_aligned(offset, size)) {
+		for (unsigned i = 0; i < size; i++)
+			window_write(&w->dev, offset + i, 1, value >> (i * 8) & UINT8_MAX);
+		return;
+	}
+	d = search(w->decodes, w->start + offset, &at);
+	if (d)
+		decode_write(d, at, size, value);
+	else
+		__atomic_fetch_add(w->misses, 1, __ATOMIC_RELAXED);
 }
 
 static void window_write(struct device *dev, uint64_t offset, unsigned size, uint64_t value)
 {
 	struct vpci_window *w = container_of(dev, struct vpci_window, dev);
-	struct vpci_decode *d;
+	const struct vpci_decode *d = near(w->decodes, w->start + offset);
 	uint64_t at;
 
-	if (unlikely(!is_aligned(offset, size))) {
-		write_bytes(dev, offset, size, value);
-		return;
-	}
-	d = find(w->decodes, w->start + offset, &at);
-	if (likely(d != NULL))
-		d->dev->ops->write(d->dev, d->dev_offset + at, size, value);
+	if (likely(is_aligned(offset, size) && holds(d, w->start + offset, &at)))
+		decode_write(d, at, size, value);
 	else
-		__atomic_fetch_add(w->misses, 1, __ATOMIC_RELAXED);
+		write_far(w, offset, size, value);
 }
 
 static const struct device_ops window_ops = {

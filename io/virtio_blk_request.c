@@ -428,7 +428,6 @@ static enum turn pin_status(struct blk_request *r)
 {
 	const struct virtq_chain *c = &r->chain;
 	const struct virtq_buffer *last = &c->buffers[c->readable + c->writable - 1];
-	uint16_t queue = r->queue, head = c->head;
 	enum pin_result answer;
 
 	r->pin.at = gpa(last->at.v + last->bytes - 1);
@@ -437,8 +436,7 @@ static enum turn pin_status(struct blk_request *r)
 	if (answer == PIN_LATER)
 		return TURN_WAIT;
 	if (answer == PIN_FAIL) {
-		release(r);
-		virtio_drop(&r->blk->device, queue, head);
+		let_go(r);
 		virtio_break(&r->blk->device, "a block request whose status byte lies outside memory");
 		return TURN_WAIT;
 	}
