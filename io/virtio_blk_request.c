@@ -154,7 +154,7 @@ static void let_go(struct blk_request *r)
 	virtio_drop(device_of(r), queue, head);
 }
 
-static void count(struct blk_request *r)
+__attribute__((always_inline)) static inline void count(struct blk_request *r)
 {
 	struct virtio_blk_figures *f = &r->blk->figures;
 
@@ -185,7 +185,7 @@ static void count(struct blk_request *r)
  * vIC: another completion comes in this queue, and that one will do for this too; true. Else *@gap says how soon the
  * driver is to hear of it. What was told before, and not so soon, is asked after.
  */
-static bool hold_back(struct virtio_blk *b, unsigned queue, uint64_t *gap)
+__attribute__((always_inline)) static inline bool hold_back(struct virtio_blk *b, unsigned queue, uint64_t *gap)
 {
 	const struct coalesce_settings *set = &b->cfg.coalesce;
 	struct blk_queue *state = &b->state[queue];
@@ -216,7 +216,7 @@ static void stand_still(struct blk_request *r)
 		blk_tell(r->blk, r->queue, 0);
 }
 
-static void finish(struct blk_request *r)
+__attribute__((always_inline)) static inline void finish(struct blk_request *r)
 {
 	struct virtio_blk *b = r->blk;
 	uint16_t queue = r->queue, head = r->chain.head;
@@ -336,7 +336,7 @@ static enum turn not_now(struct blk_request *r, enum pin_result answer)
 static uint32_t scale_of(const struct virtio_blk *b) { return b->cfg.disk->sector_bytes / VIRTIO_BLK_SECTOR; }
 static uint64_t capacity_of(const struct virtio_blk *b) { return get_le64(b->config + VIRTIO_BLK_CFG_CAPACITY); }
 
-static enum turn begin_data(struct blk_request *r)
+__attribute__((always_inline)) static inline enum turn begin_data(struct blk_request *r)
 {
 	const struct virtio_blk *b = r->blk;
 	bool in = r->type == VIRTIO_BLK_T_IN;
@@ -379,7 +379,7 @@ static enum turn begin_id(struct blk_request *r)
 	return next_step(r, BLK_ID);
 }
 
-static enum turn take_header(struct blk_request *r)
+__attribute__((always_inline)) static inline enum turn take_header(struct blk_request *r)
 {
 	r->type = get_le32(r->header);
 	r->sector = get_le64(r->header + 8);
@@ -550,8 +550,10 @@ static enum turn gather(struct blk_request *r, unsigned *budget)
 
 static void on_complete(struct block_request *block);
 
+/* What follows is inlined up to finish(): a request that the disk does at once goes through all of it. */
+
 /* Sets up what is to be done next. False: nothing is. */
-static bool prepare(struct blk_request *r)
+__attribute__((always_inline)) static inline bool prepare(struct blk_request *r)
 {
 	static const uint8_t ops[] = {
 		[VIRTIO_BLK_T_IN] = BLOCK_READ, [VIRTIO_BLK_T_OUT] = BLOCK_WRITE, [VIRTIO_BLK_T_FLUSH] = BLOCK_FLUSH,
@@ -578,7 +580,7 @@ static bool prepare(struct blk_request *r)
 }
 
 /* The disk may have changed since the request was read. What it is made of is ours, so that most need only a look. */
-static enum status check(const struct block_device *disk, const struct block_request *block)
+__attribute__((always_inline)) static inline enum status check(const struct block_device *disk, const struct block_request *block)
 {
 	bool moves = block->op == BLOCK_READ || (block->op == BLOCK_WRITE && !disk->read_only);
 
@@ -588,7 +590,7 @@ static enum status check(const struct block_device *disk, const struct block_req
 }
 
 /* True: it is done already. */
-static bool submit(struct blk_request *r)
+__attribute__((always_inline)) static inline bool submit(struct blk_request *r)
 {
 	struct virtio_blk *b = r->blk;
 	struct block_request *block = &r->block;
@@ -638,7 +640,7 @@ static inline enum turn done(struct blk_request *r)
 	return next_step(r, BLK_SUBMIT);
 }
 
-static enum turn after_data(struct blk_request *r)
+__attribute__((always_inline)) static inline enum turn after_data(struct blk_request *r)
 {
 	uint64_t bytes = r->pinned_bytes;
 	bool in = r->type == VIRTIO_BLK_T_IN;
@@ -659,7 +661,7 @@ static enum turn after_data(struct blk_request *r)
 }
 
 /* The disk has answered. */
-static enum turn after_disk(struct blk_request *r)
+__attribute__((always_inline)) static inline enum turn after_disk(struct blk_request *r)
 {
 	enum status st = r->block.status;
 

@@ -362,8 +362,10 @@ static inline const char *walk_one_page(struct virtq *q, const struct walk *w, u
 	struct words last;
 	const char *wrong = walk_table(&here, area, bytes / VIRTQ_DESC_BYTES, 0, look_flat, &last);
 
+	if (likely(!wrong))
+		wrong = end_walk(&here);
 	guest_mem_unpin(q->mem, &q->wait);
-	return wrong ? wrong : end_walk(&here);
+	return wrong;
 }
 
 /* And to the chain's end, for a table is the last of it. */
