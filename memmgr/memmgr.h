@@ -184,9 +184,9 @@ struct gpmap_pin {
 	uint32_t leaf;  /* to unpin by: the first frame of what is pinned */
 };
 /*
- * Keeps the page of @at where it is until gpmap_unpin(), populating it. Any CPU, at any time; pins add up. A large leaf is
- * pinned whole: while one of its pages is, none can be taken. ST_BAD_ADDRESS: not RAM; ST_NO_MEMORY; ST_BAD_STATE: the
- * map is being released; ST_OVER_LIMIT: 2^32 - 1 pins.
+ * Keeps the page of @at where it is until gpmap_unpin(), populating it. Any CPU, at any time; pins add up. A large leaf
+ * is pinned whole: while one of its pages is, none can be taken. ST_BAD_ADDRESS: not RAM; ST_NO_MEMORY; ST_BAD_STATE:
+ * the map is being released; ST_OVER_LIMIT: 2^32 - 1 pins.
  */
 MUST_CHECK enum status gpmap_pin(struct gpmap *map, gpa_t at, struct gpmap_pin *out);
 /* Undoes one pin of @leaf (ASSERT). */

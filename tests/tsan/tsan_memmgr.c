@@ -212,7 +212,6 @@ static void emulate(struct cpu *cpu)
 	enter(cpu, g);
 	if (gpmap_populate(g->map, gfn(at), (void **)&page) != ST_OK)
 		return;
-	page = p.va;
 	for (unsigned i = 0; i < 4; i++) {
 		look_at(g, at, page);
 		__atomic_store_n(&page[this_cpu()], mark_of(g, at, this_cpu()), __ATOMIC_RELAXED);
