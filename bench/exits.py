@@ -13,7 +13,7 @@ ROWS = {
     "rdmsr_apic_base": (120, 1078, 1174, ("msr_exit_read", 60)),
     "wrmsr_efer": (1925, 1925, 2019, ("msr_exit_write", 60)),
     "vmcall": (120, 1001, 1097, ("on_hypercall", 60)),
-    "in_uart_lsr": (250, 3112, 7409, ("on_io", 60)),
+    "in_uart_lsr": (250, 3112, 7409, ("on_in", 60)),
     "out_port_80": (250, 3066, 7363, None),
     "mmio_read_first": (1200, 5768, 10093, None),
     "mmio_read_first_worst": (None, 5768, 10093, None),

@@ -25,7 +25,7 @@ def launches():
 
 def stops():
     """[(tick, address, instruction)] at the entry, the first VMLAUNCH, and what follows it."""
-    entry = trace.Symbols().address["pvh_entry"]
+    entry = trace.Symbols().address("pvh_entry")
     commands = ["pb 0x%x" % entry, "c", *("lb 0x" + address for address in launches()), "c", "s", "q"]
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
         disk = lab.make_disk(directory, trace.store(), "mitigations=off")

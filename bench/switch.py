@@ -24,7 +24,7 @@ PUT, LOAD, LAUNCH = "put", "load", "vmx_enter_long"
 def one_switch(model, args, word=""):
     """[(function, instruction)] between the two guests."""
     symbols = trace.Symbols()
-    commands = (["lb 0x%x" % symbols.address[ANCHOR]] + ["c"] * SETTLED +
+    commands = (["lb 0x%x" % symbols.address(ANCHOR)] + ["c"] * SETTLED +
                 ["trace on", "c", "s %d" % AFTER, "trace off", "q"])
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
         guests = "".join(GUEST % (name, word) for name in ("one", "two"))

@@ -37,7 +37,14 @@ class Symbols:
         rows = [line.split() for line in listing.splitlines()]
         self.rows = [(int(a, 16), name) for a, kind, name in rows if kind in "tT"]
         self.starts = [a for a, _ in self.rows]
-        self.address = {name: a for a, name in self.rows}
+        self.rows_of = collections.Counter(name for _, name in self.rows)
+        self.addresses = {name: a for a, name in self.rows}
+
+    def address(self, name):
+        """Where the one function of that name starts."""
+        if self.rows_of[name] != 1:
+            raise SystemExit("trace.py: the image has %d functions %s" % (self.rows_of[name], name))
+        return self.addresses[name]
 
     def function(self, address):
         index = bisect.bisect_right(self.starts, address) - 1
@@ -68,9 +75,7 @@ def dear(text):
 def trace(handler, skip=60, model=lab.bochs.ICELAKE, args="mitigations=off", mib=64):
     """[(function, instruction)] of one loop over @handler."""
     symbols = Symbols()
-    if handler not in symbols.address:
-        raise SystemExit("trace.py: the image has no function %s" % handler)
-    commands = ["lb 0x%x" % symbols.address[handler]] + ["c"] * skip + ["trace on", "c", "trace off", "q"]
+    commands = ["lb 0x%x" % symbols.address(handler)] + ["c"] * skip + ["trace on", "c", "trace off", "q"]
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
         disk = lab.make_disk(directory, store(mib), args)
         with lab.bochs.Bochs(disk, model=model, megs=256, commands=commands) as machine:

@@ -31,7 +31,7 @@
 
 static void on_time(struct timer *t, uint64_t now);
 
-static void on_fault(void *ctx, const char *text)
+static void on_machine_fault(void *ctx, const char *text)
 {
 	control_fault(ctx, text);
 }
@@ -50,7 +50,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	ring_init(&c->input, c->input_buf, INPUT_BYTES);
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
 	events_init(&c->events, cfg->clock, cfg->machine->host->wall_clock);
-	cfg->machine->fault = on_fault;
+	cfg->machine->fault = on_machine_fault;
 	cfg->machine->fault_ctx = c;
 	settings_init(c);
 	c->errors_at = TIMERQ_NEVER;
