@@ -442,12 +442,12 @@ $(B)/bench/host_managers: bench/host_managers.c $(patsubst %.c,$(B)/target/%.o,$
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-builtin-memset -fno-ipa-icf -I. -o $@ $^
-$(B)/bench/host_layers: bench/host_layers.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/layer*.c) io/block.c io/space.c \
+$(B)/bench/host_layers: bench/host_layers.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/layer*.c) io/block.c io/segment.c io/space.c \
 		io/volume.c io/volume_ram.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
-$(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c io/coalesce.c)
+$(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c io/segment.c io/coalesce.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
@@ -462,7 +462,7 @@ $(B)/bench/sched_fluid: $(patsubst %.c,$(B)/ctl/%.o,bench/sched_fluid.c $(MODEL_
 	$(call say,LINK,$@)
 	$(Q)$(CC) -o $@ $^ -lm
 # The I/O scheduler beside its rivals, compiled as for the machine.
-$(B)/bench/host_io: bench/host_io.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c) io/mclock.c io/iosched.c io/block.c \
+$(B)/bench/host_io: bench/host_io.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c) io/mclock.c io/iosched.c io/block.c io/segment.c \
 		bench/io_ours.c bench/io_scan.c bench/io_bucket.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

@@ -28,7 +28,7 @@ static struct block_device *layer;
 static struct block_range range;
 static struct error err;
 static uint8_t data[65536];
-static struct block_segment segment = {data, 4096};
+static struct io_segment segment = {data, 4096};
 static struct block_request requests[ROUNDS];
 
 static void must(bool good)

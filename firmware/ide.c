@@ -275,10 +275,10 @@ static bool issue(struct ide_channel *ch)
 /* Memory for the next sector: where it belongs, or the bounce buffer when that is in pieces. */
 static uint8_t *sector_memory(struct ide_channel *ch, uint32_t bytes)
 {
-	struct block_cursor rest = ch->job.memory;
+	struct segment_cursor rest = ch->job.memory;
 	uint8_t *data;
 
-	if (block_next(&rest, bytes, &data) != bytes)
+	if (segment_next(&rest, bytes, &data) != bytes)
 		return ch->bounce;
 	ch->job.memory = rest;
 	return data;
@@ -294,13 +294,13 @@ static void move_words(struct ide_channel *ch, uint32_t bytes)
 
 	if (j->to_drive) {
 		if (bounces)
-			block_copy_from(&j->memory, data, bytes);
+			segment_copy_from(&j->memory, data, bytes);
 		ch->ports->out16s(port, data, bytes / 2);
 		return;
 	}
 	ch->ports->in16s(port, data, bytes / 2);
 	if (bounces)
-		block_copy_to(&j->memory, data, bytes);
+		segment_copy_to(&j->memory, data, bytes);
 }
 
 static bool move_sector(struct ide_channel *ch)
@@ -604,7 +604,7 @@ static enum status take_identity(struct ide_drive *d, const uint16_t *id, struct
 static enum status identify(struct ide_drive *d, uint16_t *id, struct error *err)
 {
 	struct ide_channel *ch = d->channel;
-	struct block_segment segment = {id, ATA_ID_WORDS * 2};
+	struct io_segment segment = {id, ATA_ID_WORDS * 2};
 	struct error why = {.text = ""};
 	struct block_request r = {.op = BLOCK_READ, .segments = &segment, .segment_count = 1, .error = &why};
 	struct ide_job job = {.drive = d, .request = &r, .command = ATA_IDENTIFY_DEVICE, .count = 1, .left = 1};

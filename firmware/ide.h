@@ -54,7 +54,7 @@ struct ide_drive;
 struct ide_job {
 	struct ide_drive *drive;
 	struct block_request *request; /* NULL: none under way */
-	struct block_cursor memory;    /* of the sectors not moved yet */
+	struct segment_cursor memory;    /* of the sectors not moved yet */
 	uint8_t command;
 	bool to_drive, wide;           /* wide: a 48-bit command */
 	uint64_t lba;

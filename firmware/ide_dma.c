@@ -59,14 +59,14 @@ static uint32_t add_mapping(struct ide_dma *d, uint8_t *data, uint32_t bytes, en
 bool ide_dma_map(struct ide_dma *d, const struct block_request *r, uint64_t bytes, bool to_drive)
 {
 	enum dma_direction direction = to_drive ? DMA_TO_DEVICE : DMA_FROM_DEVICE;
-	struct block_cursor c = block_begin(r);
+	struct segment_cursor c = block_begin(r);
 	uint8_t *data;
 	uint32_t n;
 
 	d->mapped_count = d->prds = 0;
 	if (!d->base)
 		return false;
-	while ((n = block_next(&c, bytes, &data)) > 0) {
+	while ((n = segment_next(&c, bytes, &data)) > 0) {
 		bytes -= n;
 		while (n > 0) {
 			uint32_t done = add_mapping(d, data, n, direction);

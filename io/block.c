@@ -27,71 +27,6 @@ const char *block_op_name(enum block_op op)
 
 /* ---- memory ---- */
 
-uint32_t block_next(struct block_cursor *c, uint64_t most, uint8_t **data)
-{
-	uint32_t n;
-
-	while (c->left > 0 && c->skip == c->segment->bytes) {
-		c->segment++;
-		c->left--;
-		c->skip = 0;
-	}
-	if (c->left == 0 || most == 0)
-		return 0;
-	n = (uint32_t)MIN((uint64_t)(c->segment->bytes - c->skip), most);
-	*data = (uint8_t *)c->segment->data + c->skip;
-	c->skip += n;
-	return n;
-}
-
-void block_advance(struct block_cursor *c, uint64_t bytes)
-{
-	uint8_t *at;
-	uint32_t n;
-
-	while ((n = block_next(c, bytes, &at)) > 0)
-		bytes -= n;
-}
-
-bool block_copy_from(struct block_cursor *c, void *to, uint64_t bytes)
-{
-	uint8_t *out = to, *at;
-	uint32_t n;
-
-	while ((n = block_next(c, bytes, &at)) > 0) {
-		memcpy(out, at, n);
-		out += n;
-		bytes -= n;
-	}
-	return bytes == 0;
-}
-
-bool block_copy_to(struct block_cursor *c, const void *from, uint64_t bytes)
-{
-	const uint8_t *in = from;
-	uint8_t *at;
-	uint32_t n;
-
-	while ((n = block_next(c, bytes, &at)) > 0) {
-		memcpy(at, in, n);
-		in += n;
-		bytes -= n;
-	}
-	return bytes == 0;
-}
-
-bool block_clear(struct block_cursor *c, uint64_t bytes)
-{
-	uint8_t *at;
-	uint32_t n;
-
-	while ((n = block_next(c, bytes, &at)) > 0) {
-		memset(at, 0, n);
-		bytes -= n;
-	}
-	return bytes == 0;
-}
-
 static bool has_memory(const struct block_request *r, uint64_t bytes)
 {
 	uint64_t sum = 0;
@@ -178,7 +113,7 @@ enum status block_run(const struct block_range *range, enum block_op op, uint64_
 {
 	struct block_device *d = range->device;
 	struct error why = {.text = ""};
-	struct block_segment segment = {.data = data};
+	struct io_segment segment = {.data = data};
 	struct block_request r = {.op = op, .lba = lba, .count = count, .segments = &segment, .segment_count = 1, .error = &why};
 	enum status st = check_range(range, &r, err);
 

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "io/segment.h"
 #include "lib/error.h"
 #include "lib/list.h"
 
@@ -32,12 +33,6 @@
 
 enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
 #define BLOCK_OP_COUNT 5u
-
-/* Host memory, of any size and alignment. */
-struct block_segment {
-	void *data;
-	uint32_t bytes;
-};
 
 /*
  * Owned by whoever submits it; by the device from submit() until done. What is not said to change stays as it
@@ -49,7 +44,7 @@ struct block_request {
 	uint64_t lba;   /* first sector; not used by a flush. The device may change it: it is what the device below was asked */
 	uint64_t count; /* sectors, at least 1; not used by a flush */
 	/* Of a read or a write: at least skip + count * sector_bytes bytes, of which the first @skip are passed over. */
-	const struct block_segment *segments; /* the submitter's, unchanged until done; memory is only read by a write */
+	const struct io_segment *segments; /* the submitter's, unchanged until done; memory is only read by a write */
 	uint32_t segment_count;
 	uint32_t skip;  /* less than the first segment has */
 	/*
@@ -138,28 +133,11 @@ __attribute__((format(printf, 3, 4))) void block_end(struct block_request *r, en
 /* Sets done and @st without a sentence, and calls complete() if there is one: not from inside submit(). */
 void block_complete(struct block_request *r, enum status st);
 
-/* ---- the memory of a request ---- */
-
-/* A place in a list of segments. */
-struct block_cursor {
-	const struct block_segment *segment;
-	uint32_t left; /* segments from here on */
-	uint32_t skip; /* bytes of the first that are passed over */
-};
-
-static inline struct block_cursor block_begin(const struct block_request *r)
+/* The start of a request's memory. */
+static inline struct segment_cursor block_begin(const struct block_request *r)
 {
-	return (struct block_cursor){r->segments, r->segment_count, r->skip};
+	return (struct segment_cursor){r->segments, r->segment_count, r->skip};
 }
-
-/* The next piece of at most @most bytes that lies in one segment; its size, 0 at the end. */
-uint32_t block_next(struct block_cursor *c, uint64_t most, uint8_t **data);
-/* Passes over @bytes. */
-void block_advance(struct block_cursor *c, uint64_t bytes);
-/* Moves the cursor over @bytes, copying; false when the segments end before. */
-bool block_copy_from(struct block_cursor *c, void *to, uint64_t bytes);
-bool block_copy_to(struct block_cursor *c, const void *from, uint64_t bytes);
-bool block_clear(struct block_cursor *c, uint64_t bytes);
 
 /* ---- the synchronous way ---- */
 

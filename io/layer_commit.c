@@ -149,7 +149,7 @@ static void submit_write(struct layer_pool *p, enum block_op op, uint64_t lba, v
 
 	while (w->busy)
 		w++;
-	w->segment = (struct block_segment){data, bytes};
+	w->segment = (struct io_segment){data, bytes};
 	w->page = page;
 	w->busy = true;
 	w->io = (struct block_request){.op = op, .lba = lba, .count = bytes >> p->sector_shift, .segments = &w->segment,

@@ -13,7 +13,7 @@
 void advance_job(struct job *j, uint64_t bytes)
 {
 	if (j->request->op == BLOCK_READ || j->request->op == BLOCK_WRITE)
-		block_advance(&j->memory, bytes);
+		segment_advance(&j->memory, bytes);
 	j->at += bytes;
 	j->left -= bytes;
 	j->phase = PHASE_NEXT;
@@ -97,7 +97,7 @@ static uint64_t run_bytes(const struct job *j, uint16_t blocks)
 enum turn read_next_piece(struct job *j)
 {
 	uint32_t index = (uint32_t)(j->at / LAYER_CLUSTER_BYTES);
-	struct block_cursor c = j->memory;
+	struct segment_cursor c = j->memory;
 	struct source s;
 	enum turn t = find_source(j, index, blocks_ahead(j), 0, &s);
 
@@ -111,7 +111,7 @@ enum turn read_next_piece(struct job *j)
 		j->piece = base_bytes(j->layer, j->at, j->piece);
 		return layer_job_io(j, j->layer->base, BLOCK_READ, j->at / j->layer->base->sector_bytes, j->piece, false, NULL);
 	}
-	block_clear(&c, j->piece);
+	segment_clear(&c, j->piece);
 	advance_job(j, j->piece);
 	return GO;
 }
@@ -159,7 +159,7 @@ static enum turn write_in_place(struct job *j, const struct leaf_entry *e)
 enum turn store_filled(struct job *j)
 {
 	uint32_t offset = j->at % LAYER_BLOCK_BYTES, index = (uint32_t)(j->at / LAYER_CLUSTER_BYTES);
-	struct block_cursor c = j->memory;
+	struct segment_cursor c = j->memory;
 	struct page *leaf;
 	enum turn t = get_leaf(j, j->layer->chain[0], index, CHANGE, &leaf);
 
@@ -167,7 +167,7 @@ enum turn store_filled(struct job *j)
 		return t;
 	ASSERT(leaf); /* nobody else changes it meanwhile */
 	if (j->request->op == BLOCK_WRITE)
-		block_copy_from(&c, j->buffer + offset, j->piece);
+		segment_copy_from(&c, j->buffer + offset, j->piece);
 	else
 		memset(j->buffer + offset, 0, j->piece);
 	j->blocks = (uint16_t)BIT(first_block(j));

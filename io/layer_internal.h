@@ -118,7 +118,7 @@ struct job {
 	struct layer_pool *pool;
 	struct layer *layer;          /* NULL: the worker */
 	struct block_request *request;
-	struct block_cursor memory;   /* of what is left */
+	struct segment_cursor memory;   /* of what is left */
 	uint64_t at, left;            /* bytes of the volume */
 	enum phase phase;
 	uint16_t locked;              /* blocks that nobody else changes meanwhile, of cluster index of record */
@@ -132,7 +132,7 @@ struct job {
 	uint8_t parity;
 	enum status status;           /* of END */
 	struct block_request io;
-	struct block_segment segment;
+	struct io_segment segment;
 	uint8_t *buffer;              /* LAYER_BLOCK_BYTES */
 	struct error err;
 };
@@ -163,7 +163,7 @@ enum commit_state { COMMIT_IDLE, COMMIT_PAGES, COMMIT_FLUSH, COMMIT_SUPER, COMMI
 
 struct commit_write {
 	struct block_request io;
-	struct block_segment segment;
+	struct io_segment segment;
 	struct layer_pool *pool;
 	uint16_t page;                /* 0: a block of the directory, the superblock or none */
 	bool busy;

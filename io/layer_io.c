@@ -103,7 +103,7 @@ static inline bool pass_quickly(struct layer *l, struct block_request *r)
 static bool pass_to_base(struct layer *l, struct block_request *r, uint64_t bytes)
 {
 	struct block_device *base = l->base;
-	struct block_cursor c;
+	struct segment_cursor c;
 
 	if (base && (base->sector_bytes != l->device.sector_bytes || r->lba + r->count > base->sectors))
 		return false;
@@ -112,7 +112,7 @@ static bool pass_to_base(struct layer *l, struct block_request *r, uint64_t byte
 		return true;
 	}
 	c = block_begin(r);
-	block_clear(&c, bytes);
+	segment_clear(&c, bytes);
 	r->status = ST_OK;
 	r->done = true;
 	return true;
@@ -213,13 +213,13 @@ static void io_complete(struct block_request *r)
 enum turn layer_job_io(struct job *j, struct block_device *d, enum block_op op, uint64_t lba, uint64_t bytes, bool own_buffer,
 		 void *data)
 {
-	struct block_cursor c = j->memory;
+	struct segment_cursor c = j->memory;
 
 	/* The cursor may stand at a segment's end; a request's begins inside one. */
 	if (!own_buffer)
 		while (c.left > 1 && c.skip == c.segment->bytes)
-			c = (struct block_cursor){c.segment + 1, c.left - 1, 0};
-	j->segment = (struct block_segment){data, (uint32_t)bytes};
+			c = (struct segment_cursor){c.segment + 1, c.left - 1, 0};
+	j->segment = (struct io_segment){data, (uint32_t)bytes};
 	j->io = (struct block_request){
 		.op = op, .lba = lba, .count = bytes / d->sector_bytes, .segments = own_buffer ? &j->segment : c.segment,
 		.segment_count = own_buffer ? 1 : c.left, .skip = own_buffer ? 0 : c.skip, .complete = io_complete,

@@ -141,11 +141,11 @@ static void io_complete(struct block_request *r)
 static enum turn job_io(struct qcow2_job *j, uint64_t at, uint64_t bytes, void *to)
 {
 	struct block_device *d = j->q->base;
-	struct block_cursor c = j->memory;
+	struct segment_cursor c = j->memory;
 
 	while (!to && c.left > 1 && c.skip == c.segment->bytes)
-		c = (struct block_cursor){c.segment + 1, c.left - 1, 0};
-	j->segment = (struct block_segment){to, (uint32_t)bytes};
+		c = (struct segment_cursor){c.segment + 1, c.left - 1, 0};
+	j->segment = (struct io_segment){to, (uint32_t)bytes};
 	j->io = (struct block_request){.op = BLOCK_READ, .lba = at / SECTOR, .count = bytes / SECTOR,
 				       .segments = to ? &j->segment : c.segment, .segment_count = to ? 1 : c.left,
 				       .skip = to ? 0 : c.skip, .complete = io_complete, .error = j->request->error};
@@ -230,7 +230,7 @@ static enum turn find_cluster(struct qcow2_job *j, uint64_t *out)
 
 static void advance(struct qcow2_job *j)
 {
-	block_advance(&j->memory, j->piece);
+	segment_advance(&j->memory, j->piece);
 	j->at += j->piece;
 	j->left -= j->piece;
 	j->moving = j->has_table = false;
@@ -239,7 +239,7 @@ static void advance(struct qcow2_job *j)
 static enum turn step(struct qcow2_job *j)
 {
 	struct qcow2 *q = j->q;
-	struct block_cursor c;
+	struct segment_cursor c;
 	uint64_t cluster, at, there;
 	enum turn t;
 
@@ -274,7 +274,7 @@ static enum turn step(struct qcow2_job *j)
 		return job_io(j, at, there, NULL);
 	}
 	c = j->memory;
-	block_clear(&c, j->piece);
+	segment_clear(&c, j->piece);
 	j->io.done = false;
 	return GO;
 }

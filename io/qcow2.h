@@ -35,14 +35,14 @@ struct qcow2_block {
 struct qcow2_job {
 	struct qcow2 *q;
 	struct block_request *request; /* NULL: free */
-	struct block_cursor memory;
+	struct segment_cursor memory;
 	uint64_t at, left, piece;      /* bytes of the image */
 	bool has_table;                /* kept, or jobs could push out each other's blocks for ever: */
 	uint64_t table;                /* the second table of the piece, 0: none */
 	struct qcow2_block *loading;   /* by this job */
 	bool busy, moving;             /* io is under way; it is data */
 	struct block_request io;
-	struct block_segment segment;
+	struct io_segment segment;
 };
 
 struct qcow2 {

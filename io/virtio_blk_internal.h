@@ -26,7 +26,7 @@ struct blk_held {
 struct blk_room {
 	struct list link; /* while free */
 	struct virtq_buffer buffers[VIRTIO_BLK_QUEUE_SIZE];
-	struct block_segment segments[BLK_PIECES];
+	struct io_segment segments[BLK_PIECES];
 	struct blk_held held[BLK_PIECES];
 };
 _Static_assert(BLK_PIECES >= 2 * VIRTIO_BLK_QUEUE_SIZE, "a sector in any framing fits");
@@ -50,7 +50,7 @@ struct blk_range {
 _Static_assert(sizeof(struct blk_range) == VIRTIO_BLK_RANGE_BYTES, "5.2.6");
 
 struct blk_small {
-	struct block_segment segments[BLK_SMALL];
+	struct io_segment segments[BLK_SMALL];
 	struct blk_held held[BLK_SMALL];
 };
 
@@ -76,7 +76,7 @@ struct blk_request {
 	uint8_t *status_va;        /* NULL until it is pinned */
 	struct guest_pin pin;      /* the question asked last */
 	struct blk_room *room;     /* NULL: the small one */
-	struct block_segment *segments;
+	struct io_segment *segments;
 	struct blk_held *held;
 	uint32_t pieces, pieces_max;
 	uint64_t pinned_bytes;

@@ -532,7 +532,7 @@ static enum turn gather(struct blk_request *r, unsigned *budget)
 		answer = ask(r, in);
 		if (answer != PIN_NOW)
 			return not_now(r, answer);
-		r->segments[r->pieces] = (struct block_segment){r->pin.va, r->pin.got};
+		r->segments[r->pieces] = (struct io_segment){r->pin.va, r->pin.got};
 		r->held[r->pieces++] = (struct blk_held){r->pin.at, r->pin.cookie};
 		r->pinned_bytes += r->pin.got;
 		virtq_advance(&r->at, r->pin.got);

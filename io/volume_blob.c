@@ -12,13 +12,13 @@
 static void submit(struct block_device *device, struct block_request *r)
 {
 	const struct volume_blob *v = container_of(device, struct volume_blob, device);
-	struct block_cursor c = block_begin(r);
+	struct segment_cursor c = block_begin(r);
 	uint64_t at = r->lba * device->sector_bytes, bytes = r->count * device->sector_bytes, there;
 
 	if (r->op == BLOCK_READ) {
 		there = MIN(bytes, v->bytes - at);
-		block_copy_to(&c, v->data + at, there);
-		block_clear(&c, bytes - there);
+		segment_copy_to(&c, v->data + at, there);
+		segment_clear(&c, bytes - there);
 	}
 	r->status = ST_OK;
 	r->done = true;

@@ -24,7 +24,7 @@ static void submit(struct volume_copy *c, struct block_device *d, enum block_op 
 {
 	uint32_t bytes = (uint32_t)align_up(c->piece, d->sector_bytes);
 
-	c->segment = (struct block_segment){c->buffer, bytes};
+	c->segment = (struct io_segment){c->buffer, bytes};
 	c->r = (struct block_request){.op = op, .lba = c->at / d->sector_bytes, .count = bytes / d->sector_bytes,
 				      .segments = &c->segment, .segment_count = 1, .error = &c->err};
 	c->state = state;

@@ -24,7 +24,7 @@ struct volume_copy {
 	enum volume_copy_state state;
 	enum status status;      /* of COPY_DONE */
 	struct block_request r;
-	struct block_segment segment;
+	struct io_segment segment;
 	struct error err;
 };
 

@@ -14,7 +14,7 @@
 static void submit(struct block_device *device, struct block_request *r)
 {
 	struct volume_ram *v = container_of(device, struct volume_ram, device);
-	struct block_cursor c = block_begin(r);
+	struct segment_cursor c = block_begin(r);
 	uint64_t bytes = r->count * device->sector_bytes;
 	uint8_t *at = v->memory + r->lba * device->sector_bytes;
 
@@ -23,13 +23,13 @@ static void submit(struct block_device *device, struct block_request *r)
 		if (likely(c.left == 1))
 			memcpy((uint8_t *)c.segment->data + c.skip, at, bytes);
 		else
-			block_copy_to(&c, at, bytes);
+			segment_copy_to(&c, at, bytes);
 		break;
 	case BLOCK_WRITE:
 		if (likely(c.left == 1))
 			memcpy(at, (uint8_t *)c.segment->data + c.skip, bytes);
 		else
-			block_copy_from(&c, at, bytes);
+			segment_copy_from(&c, at, bytes);
 		break;
 	case BLOCK_DISCARD:
 	case BLOCK_WRITE_ZEROES:

@@ -21,6 +21,9 @@
 enum lock_rank {
 	LOCK_VM = 1,     /* one VM's platform devices, console and lifecycle */
 	LOCK_DEVICE,     /* one device with a lock of its own: a virtio device's queues and state */
+	LOCK_NET,        /* one switch's table of addresses and of ports */
+	LOCK_NET_PORT,   /* one port of a switch: its numbers and figures, and who waits */
+	LOCK_UPLINK,     /* one network interface and who sends by it */
 	LOCK_IO,         /* one I/O scheduler: the requests for one backing store */
 	LOCK_CONSOLE,    /* one VM's console: what was printed and what was typed */
 	LOCK_VECTOR,     /* one MSI-X vector; held while its message is posted */

@@ -59,12 +59,12 @@ static void drop_pending(struct fault_disk *d)
 
 static void do_write(struct fault_disk *d, const struct block_request *r, uint64_t at, uint64_t bytes)
 {
-	struct block_cursor from = block_begin(r);
+	struct segment_cursor from = block_begin(r);
 	uint8_t *cache = keep_pending(d, at, bytes);
 
 	d->writes++;
 	d->written_bytes += bytes;
-	if (r->op == BLOCK_WRITE && !block_copy_from(&from, cache, bytes))
+	if (r->op == BLOCK_WRITE && !segment_copy_from(&from, cache, bytes))
 		abort();
 	if (r->op == BLOCK_DISCARD)
 		memset(cache, FAULT_DISK_DISCARDED, bytes);
@@ -110,12 +110,12 @@ static const char *fault_of(struct fault_disk *d, const struct block_request *r)
 
 static void read_view(struct fault_disk *d, const struct block_request *r, uint64_t at, uint64_t bytes)
 {
-	struct block_cursor to = block_begin(r);
+	struct segment_cursor to = block_begin(r);
 
 	d->reads++;
 	if (d->garbage)
 		memset(d->view + at, FAULT_DISK_GARBAGE, bytes);
-	if (!block_copy_to(&to, d->view + at, bytes))
+	if (!segment_copy_to(&to, d->view + at, bytes))
 		abort();
 }
 

@@ -26,13 +26,13 @@ static void submit(struct block_device *device, struct block_request *r)
 
 static bool move_data(struct file_disk *d, const struct block_request *r)
 {
-	struct block_cursor c = block_begin(r);
+	struct segment_cursor c = block_begin(r);
 	off_t at = (off_t)(r->lba * SECTOR);
 	uint64_t left = r->count * SECTOR;
 	uint8_t *data;
 	uint32_t n;
 
-	for (; (n = block_next(&c, left, &data)) > 0; left -= n, at += n)
+	for (; (n = segment_next(&c, left, &data)) > 0; left -= n, at += n)
 		if ((r->op == BLOCK_READ ? pread(d->fd, data, n, at) : pwrite(d->fd, data, n, at)) != (ssize_t)n)
 			return false;
 	return left == 0;

@@ -216,7 +216,7 @@ static bool keep(void *ctx)
 	return life_once_in(2);
 }
 
-static struct block_segment segment;
+static struct io_segment segment;
 static bool back;
 static void came_back(struct block_request *r)
 {
@@ -230,7 +230,7 @@ static void read_sector(struct vm_disk_source *from, uint64_t lba, uint8_t *out,
 				  .complete = came_back};
 	unsigned long masked = fake_host.ops.mask();
 
-	segment = (struct block_segment){out, SECTOR};
+	segment = (struct io_segment){out, SECTOR};
 	back = from->backend->submit(from->backend_ctx, &r);
 	fake_host.ops.unmask(masked);
 	for (unsigned i = 0; !back; i++) {

@@ -28,14 +28,14 @@ static void read_all(void)
 {
 	static const uint64_t places[] = {0, 1, 7, 60, 127, 128, 1000, 4096, 1u << 20, 1ull << 33, UINT64_MAX};
 	struct block_request r[REQUESTS];
-	struct block_segment s[REQUESTS];
+	struct io_segment s[REQUESTS];
 	struct error err[REQUESTS];
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
 		uint64_t lba = MIN(places[i], image.device.sectors - 1);
 
-		s[n] = (struct block_segment){back[n], sizeof back[n]};
+		s[n] = (struct io_segment){back[n], sizeof back[n]};
 		r[n] = (struct block_request){.op = BLOCK_READ, .lba = lba, .count = MIN(32, image.device.sectors - lba),
 					      .segments = &s[n], .segment_count = 1, .error = &err[n]};
 		err[n].text[0] = '\0';

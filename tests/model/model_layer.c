@@ -52,7 +52,7 @@ struct vol {
 
 struct slot {
 	struct block_request r;
-	struct block_segment segment[3];
+	struct io_segment segment[3];
 	struct vol *v;       /* NULL: free */
 	unsigned first, count;
 	uint64_t tag, began; /* tag of the first sector written; the event when a flush was submitted */
@@ -99,7 +99,7 @@ static void base_submit(struct block_device *d, struct block_request *r)
 static bool base_poll(struct block_device *d)
 {
 	struct block_request *r;
-	struct block_cursor c;
+	struct segment_cursor c;
 	uint8_t sector[SECTOR];
 
 	(void)d;
@@ -110,7 +110,7 @@ static bool base_poll(struct block_device *d)
 	c = block_begin(r);
 	for (uint64_t i = 0; i < r->count; i++) {
 		fill(sector, r->lba + i + 1);
-		block_copy_to(&c, sector, SECTOR);
+		segment_copy_to(&c, sector, SECTOR);
 	}
 	block_complete(r, ST_OK);
 	return true;
@@ -244,14 +244,14 @@ static void make_request(struct slot *s, enum block_op kind)
 {
 	uint32_t bytes = s->count * SECTOR, cut = 1 + (uint32_t)random_below(rnd, bytes - 1);
 
-	s->segment[0] = (struct block_segment){s->data, 7};
-	s->segment[1] = (struct block_segment){s->data + 7, cut};
-	s->segment[2] = (struct block_segment){s->data + 7 + cut, bytes - cut};
+	s->segment[0] = (struct io_segment){s->data, 7};
+	s->segment[1] = (struct io_segment){s->data + 7, cut};
+	s->segment[2] = (struct io_segment){s->data + 7 + cut, bytes - cut};
 	s->r = (struct block_request){.op = kind, .lba = lba_of(s->first), .count = s->count, .segments = s->segment + 1,
 				      .segment_count = 2, .complete = complete, .error = &err, .unmap = random_below(rnd, 2)};
 	if (random_below(rnd, 2)) {
 		/* Or the first segment begins before the request. */
-		s->segment[1] = (struct block_segment){s->data, 7 + cut};
+		s->segment[1] = (struct io_segment){s->data, 7 + cut};
 		s->r.skip = 7;
 	}
 }

@@ -74,7 +74,7 @@ static void comes_to_its_end(void) { __atomic_fetch_sub(&working, 1, __ATOMIC_RE
 
 struct ask {
 	struct block_request r;
-	struct block_segment segment;
+	struct io_segment segment;
 	uint8_t data[BLOCK];
 	bool back; /* atomic */
 };
@@ -86,7 +86,7 @@ static void came_back(struct block_request *r)
 
 static void finish_one(struct ask *a, struct vm_disk_source *d, enum block_op op, uint64_t block)
 {
-	a->segment = (struct block_segment){a->data, BLOCK};
+	a->segment = (struct io_segment){a->data, BLOCK};
 	a->r = (struct block_request){.op = op, .lba = block * (BLOCK / 512), .count = op == BLOCK_FLUSH ? 0 : BLOCK / 512,
 				      .segments = &a->segment, .segment_count = 1, .complete = came_back};
 	a->back = false;

@@ -240,7 +240,7 @@ static void comes_back(struct block_request *r)
 /* Nobody waits 20 s for each of the requests that are queued. */
 static void a_drive_that_went_away(void **state)
 {
-	struct block_segment segment = {back, 512};
+	struct io_segment segment = {back, 512};
 	uint64_t before;
 
 	(void)state;
@@ -274,7 +274,7 @@ static void a_drive_that_went_away(void **state)
 /* The drive may still be at it: a request that timed out is done when the reset has ended, not before. */
 static void a_late_request_stays_until_the_reset(void **state)
 {
-	struct block_segment segment = {back, 512};
+	struct io_segment segment = {back, 512};
 	struct block_request r = {.op = BLOCK_READ, .lba = 5, .count = 1, .segments = &segment, .segment_count = 1, .error = &err};
 	struct block_request next = r;
 	uint64_t before;
@@ -320,7 +320,7 @@ static void probing_a_dead_drive_ends(void **state)
 /* A poll moves one sector at most, and one channel does one thing at a time: the drives take turns. */
 static void steps_are_bounded(void **state)
 {
-	struct block_segment whole = {back, 8 * 512};
+	struct io_segment whole = {back, 8 * 512};
 	struct block_request r[4];
 	struct ide_drive other;
 	unsigned moves = 0;
@@ -361,12 +361,12 @@ static void steps_are_bounded(void **state)
 static void scattered_memory(void **state)
 {
 	static uint8_t in[10000], out[10000];
-	struct block_segment to[] = {{in, 5}, {in + 100, 600}, {in + 1000, 0}, {in + 1001, 1}, {in + 2000, 3000}};
-	struct block_segment from[] = {{out + 7, 700}, {out + 800, 3000}};
+	struct io_segment to[] = {{in, 5}, {in + 100, 600}, {in + 1000, 0}, {in + 1001, 1}, {in + 2000, 3000}};
+	struct io_segment from[] = {{out + 7, 700}, {out + 800, 3000}};
 	struct block_request w = {.op = BLOCK_WRITE, .lba = 9, .count = 4, .segments = from, .segment_count = 2, .skip = 9};
 	struct block_request r = {.op = BLOCK_READ, .lba = 9, .count = 4, .segments = to, .segment_count = 5, .skip = 4};
 	uint8_t flat[2048], want[2048];
-	struct block_cursor c;
+	struct segment_cursor c;
 
 	(void)state;
 	fake_ata_add(0, 5000, 512, false);
@@ -379,9 +379,9 @@ static void scattered_memory(void **state)
 		drive.device.ops->poll(&drive.device);
 	assert_true(w.done && w.status == ST_OK && r.status == ST_OK);
 	c = block_begin(&w);
-	assert_true(block_copy_from(&c, want, sizeof want));
+	assert_true(segment_copy_from(&c, want, sizeof want));
 	c = block_begin(&r);
-	assert_true(block_copy_from(&c, flat, sizeof flat));
+	assert_true(segment_copy_from(&c, flat, sizeof flat));
 	assert_memory_equal(flat, want, sizeof want);
 	assert_int_equal(in[3], 0);
 	assert_int_equal(in[2000 + 2048 - 1 - 600 - 1], 0); /* behind the last byte */

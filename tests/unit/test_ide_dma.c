@@ -107,7 +107,7 @@ static void reads_and_writes(void **state)
 static void memory_in_pieces(void **state)
 {
 	uint8_t *other = memory + 0x5fffe;
-	struct block_segment segments[] = {{data + 6, 100}, {other, 0x10000}, {data + 0x2000, 926}, {data + 0x4000, 4096}};
+	struct io_segment segments[] = {{data + 6, 100}, {other, 0x10000}, {data + 0x2000, 926}, {data + 0x4000, 4096}};
 	struct block_request r = {.op = BLOCK_READ, .lba = 100, .count = 130, .segments = segments, .segment_count = 4, .skip = 2};
 
 	(void)state;
@@ -143,12 +143,12 @@ static void what_the_engine_cannot_do(void **state)
 
 static void too_many_pieces(void **state)
 {
-	static struct block_segment segments[IDE_PRDS + 1];
+	static struct io_segment segments[IDE_PRDS + 1];
 	struct block_request r = {.op = BLOCK_READ, .lba = 0, .count = 33, .segments = segments, .segment_count = IDE_PRDS + 1};
 
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(segments); i++)
-		segments[i] = (struct block_segment){data + 64 * i, 32};
+		segments[i] = (struct io_segment){data + 64 * i, 32};
 	segments[IDE_PRDS].bytes = 512;
 	fill(fake_ata.drive[0].media, 33 * 512);
 	drive.device.ops->submit(&drive.device, &r);
@@ -222,7 +222,7 @@ static void a_drive_that_never_ends(void **state)
  */
 static void pages_stay_the_devices_until_it_is_at_rest(void **state)
 {
-	struct block_segment segment = {data, 4096};
+	struct io_segment segment = {data, 4096};
 	struct block_request r = {.op = BLOCK_READ, .lba = 0, .count = 8, .segments = &segment, .segment_count = 1};
 	uint64_t start = fake_ata.ticks, late = start + SECONDS(25);
 
@@ -254,7 +254,7 @@ static void pages_stay_the_devices_until_it_is_at_rest(void **state)
 /* As long as it takes. What is queued meanwhile has nothing to do with that, and ends. */
 static void a_channel_that_stays_in_reset_keeps_its_pages(void **state)
 {
-	struct block_segment segment = {data, 4096};
+	struct io_segment segment = {data, 4096};
 	struct block_request r = {.op = BLOCK_READ, .lba = 0, .count = 8, .segments = &segment, .segment_count = 1}, next = r;
 
 	(void)state;

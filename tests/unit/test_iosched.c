@@ -33,7 +33,7 @@ static uint64_t wake, wakes;
 
 static struct job {
 	struct block_request r;
-	struct block_segment segment;
+	struct io_segment segment;
 	uint8_t data[SECTORS * 512];
 	unsigned client;
 	bool under_way;
@@ -70,7 +70,7 @@ static void on_done(struct block_request *r)
 
 static void submit(struct job *j)
 {
-	j->segment = (struct block_segment){j->data, sizeof j->data};
+	j->segment = (struct io_segment){j->data, sizeof j->data};
 	j->r = (struct block_request){.op = BLOCK_READ,
 				      .lba = (uint64_t)(j - jobs) * SECTORS % (BYTES / 512),
 				      .count = SECTORS,

@@ -767,7 +767,7 @@ static void a_disk_with_garbage(void **state)
 /* Nothing that a request still reads, or writes, is given to anybody else. */
 static void late_requests_keep_their_clusters(void **state)
 {
-	struct block_segment s = {back, 4096};
+	struct io_segment s = {back, 4096};
 	struct block_request r = {.op = BLOCK_READ, .lba = 0, .count = 8, .segments = &s, .segment_count = 1};
 	struct block_device *a = create("a", MIB, false), *b = create("b", 64 * MIB, false);
 	uint64_t at = 0;
@@ -806,7 +806,7 @@ static void a_deletion_among_commits(void **state)
 
 	(void)state;
 	for (unsigned at = 0; at < polls; at++) {
-		struct block_segment s = {back, 4096};
+		struct io_segment s = {back, 4096};
 		struct block_request w = {.op = BLOCK_WRITE, .count = 8, .segments = &s, .segment_count = 1},
 				     f = {.op = BLOCK_FLUSH};
 
@@ -839,14 +839,14 @@ static void a_deletion_among_commits(void **state)
 static void a_snapshot_among_requests(void **state)
 {
 	static struct block_request r[12];
-	static struct block_segment s[12];
+	static struct io_segment s[12];
 	struct block_device *d = create("v", 4 * MIB, false), *other = create("w", 4 * MIB, false);
 
 	(void)state;
 	must(run(d, BLOCK_WRITE, 0, 65536, data));
 	must(run(other, BLOCK_WRITE, 0, 65536, data));
 	for (unsigned i = 0; i < 12; i++) {
-		s[i] = (struct block_segment){data + 100 + i, 4096};
+		s[i] = (struct io_segment){data + 100 + i, 4096};
 		r[i] = (struct block_request){.op = BLOCK_WRITE, .lba = i % 4 * 8, .count = 8, .segments = &s[i], .segment_count = 1};
 		if (i == 8)
 			must(layer_snapshot(pool, "v", "s", &op, &err));
@@ -892,12 +892,12 @@ static void sectors_of_4096(void **state)
 static void many_at_a_time(void **state)
 {
 	static struct block_request r[64];
-	static struct block_segment s[64];
+	static struct io_segment s[64];
 	struct block_device *d = create("v", 32 * MIB, true);
 
 	(void)state;
 	for (unsigned i = 0; i < 64; i++) {
-		s[i] = (struct block_segment){data + i * 512, 4096};
+		s[i] = (struct io_segment){data + i * 512, 4096};
 		r[i] = (struct block_request){.op = BLOCK_WRITE, .lba = i * 24, .count = 8, .segments = &s[i], .segment_count = 1};
 		assert_int_equal(block_check(d, &r[i], &err), ST_OK);
 		d->ops->submit(d, &r[i]);

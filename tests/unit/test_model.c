@@ -21,7 +21,7 @@ static struct volume_ram ram;
 static struct model model;
 static struct error err;
 static uint8_t memory[1 << 20], buffer[4096];
-static struct block_segment segment = {buffer, sizeof buffer};
+static struct io_segment segment = {buffer, sizeof buffer};
 
 static struct {
 	struct block_request r;

@@ -145,7 +145,7 @@ static unsigned pick(void *ctx, unsigned count)
 static void many_at_a_time(void **state)
 {
 	static struct block_request r[40];
-	static struct block_segment s[40];
+	static struct io_segment s[40];
 	static uint8_t memory[40][2048];
 
 	(void)state;
@@ -156,7 +156,7 @@ static void many_at_a_time(void **state)
 		for (unsigned i = 0; i < 40; i++) {
 			uint64_t lba = pick(NULL, (unsigned)(IMAGE_BYTES / 512 - 4));
 
-			s[i] = (struct block_segment){memory[i], 2048};
+			s[i] = (struct io_segment){memory[i], 2048};
 			r[i] = (struct block_request){.op = BLOCK_READ, .lba = lba, .count = 4, .segments = &s[i], .segment_count = 1};
 			image.device.ops->submit(&image.device, &r[i]);
 			fill(lba * 512, want + i * 2048, 2048);

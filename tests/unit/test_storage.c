@@ -31,7 +31,7 @@ static uint64_t hz = VM_RIG_HZ;
 
 struct asked {
 	struct block_request r;
-	struct block_segment segment;
+	struct io_segment segment;
 	uint8_t data[4096];
 	bool back;
 	uint64_t at; /* tick of its end */
@@ -108,7 +108,7 @@ static struct asked *ask(struct vm_disk_source *d, struct asked *a, enum block_o
 {
 	unsigned long masked = fake_host.ops.mask();
 
-	a->segment = (struct block_segment){a->data, bytes};
+	a->segment = (struct io_segment){a->data, bytes};
 	a->r = (struct block_request){.op = op, .lba = lba, .count = bytes / d->disk->sector_bytes, .segments = &a->segment,
 				      .segment_count = 1, .complete = came_back};
 	a->back = false;

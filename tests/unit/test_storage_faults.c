@@ -33,7 +33,7 @@ static const uint64_t hz = VM_RIG_HZ;
 
 struct asked {
 	struct block_request r;
-	struct block_segment segment;
+	struct io_segment segment;
 	uint8_t data[BLOCK];
 	bool back;
 	uint64_t began, ended; /* ticks */
@@ -125,7 +125,7 @@ static void ask(struct vm_disk_source *d, struct asked *a, enum block_op op, uin
 {
 	unsigned long masked = fake_host.ops.mask();
 
-	a->segment = (struct block_segment){a->data, BLOCK};
+	a->segment = (struct io_segment){a->data, BLOCK};
 	a->r = (struct block_request){.op = op, .lba = lba, .count = op == BLOCK_FLUSH ? 0 : BLOCK / SECTOR,
 				      .segments = &a->segment, .segment_count = op == BLOCK_FLUSH ? 0 : 1, .complete = came_back};
 	a->back = false;

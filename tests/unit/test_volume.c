@@ -23,7 +23,7 @@ static void assert_says(enum status got, enum status want, const char *words)
 
 static void requests_are_checked(void **state)
 {
-	struct block_segment s[] = {{memory, 600}, {memory, 424}};
+	struct io_segment s[] = {{memory, 600}, {memory, 424}};
 	struct block_request r = {.op = BLOCK_READ, .lba = 60, .count = 2, .segments = s, .segment_count = 2};
 	struct volume_ram ram;
 
@@ -66,27 +66,27 @@ static void requests_are_checked(void **state)
 static void cursors_cross_segments(void **state)
 {
 	uint8_t from[] = "0123456789", a[4], b[1], c[6], back[11] = {0};
-	struct block_segment s[] = {{a, 4}, {b, 0}, {b, 1}, {c, 6}};
+	struct io_segment s[] = {{a, 4}, {b, 0}, {b, 1}, {c, 6}};
 	struct block_request r = {.segments = s, .segment_count = 4, .skip = 1};
-	struct block_cursor at = block_begin(&r);
+	struct segment_cursor at = block_begin(&r);
 	uint8_t *piece;
 
 	(void)state;
-	assert_true(block_copy_to(&at, from, 10));
-	assert_false(block_copy_to(&at, from, 1));
+	assert_true(segment_copy_to(&at, from, 10));
+	assert_false(segment_copy_to(&at, from, 1));
 	assert_memory_equal(a + 1, "012", 3);
 	assert_memory_equal(c, "456789", 6);
 	at = block_begin(&r);
-	block_advance(&at, 3);
-	assert_int_equal(block_next(&at, 100, &piece), 1);
+	segment_advance(&at, 3);
+	assert_int_equal(segment_next(&at, 100, &piece), 1);
 	assert_ptr_equal(piece, b);
 	at = block_begin(&r);
-	assert_true(block_copy_from(&at, back, 10));
+	assert_true(segment_copy_from(&at, back, 10));
 	assert_string_equal(back, "0123456789");
 	at = block_begin(&r);
-	assert_true(block_clear(&at, 4));
+	assert_true(segment_clear(&at, 4));
 	assert_true(a[3] == 0 && b[0] == 0 && c[0] == '4');
-	assert_int_equal(block_next(&at, 0, &piece), 0);
+	assert_int_equal(segment_next(&at, 0, &piece), 0);
 }
 
 /* ---- kinds ---- */
@@ -141,7 +141,7 @@ static void part(void **state)
 	struct block_range range;
 	struct volume_part p;
 	uint8_t in[512], out[512];
-	struct block_segment s = {out, 512};
+	struct io_segment s = {out, 512};
 	struct block_request r = {.op = BLOCK_READ, .lba = 3, .count = 1, .segments = &s, .segment_count = 1};
 
 	(void)state;

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The wire's port of a switch: one network interface (nic.h), and who of those that want to send by it goes next.
+ * That is mClock's business, in bytes: each port of the switch is a client, below a copy of the tree of pools, with a
+ * reservation, a limit and shares. So that these decide and not the interface's ring, only little is given to the
+ * interface at a time: by `depth_bytes`, and by `rate` when what is behind the interface is slower than it (an
+ * access line). Frames that wait stay in their senders' memory.
+ *
+ * Whoever has time calls net_uplink_run(): the machine's worker, woken by the interface's interrupt, which stays off as
+ * long as there is something to do. Frames that were received are carried into the switch there.
+ */
+#ifndef CORBEL_IO_NET_UPLINK_H
+#define CORBEL_IO_NET_UPLINK_H
+
+#include "io/net_switch.h"
+#include "io/nic.h"
+#include "lib/rls.h"
+
+#define NET_UPLINK_HELD_MAX 16u /* frames of one client that may wait; behind them NET_WAIT */
+
+struct net_uplink_settings {
+	uint64_t rate;	      /* bytes a second to the wire, 0: what the interface does */
+	uint32_t depth_bytes; /* at the interface at a time: 1,600 .. 1 MiB; at least one frame */
+	uint32_t poll_frames; /* received in one step: 1 .. NIC_RECEIVED_MAX */
+};
+
+struct net_uplink_env {
+	/* net_uplink_run() is wanted: at once, or at tick @at. Any context; locks up to LOCK_UPLINK may be held. */
+	void (*wake)(void *ctx);
+	void (*wake_at)(void *ctx, uint64_t at);
+	void *ctx;
+};
+
+/* A sender: a port of the switch, before its first frame. */
+struct net_uplink_client {
+	struct mclock_client turns;
+	struct net_port *port;
+	unsigned held;
+	struct list waiting;						     /* tickets that NET_WAIT */
+	uint64_t sent_frames, sent_bytes, queued, throttled, by_reservation; /* ticks, all together, and frames */
+};
+
+struct net_uplink {
+	struct net_port port;
+	struct net_switch *sw;
+	struct nic *nic;
+	struct net_uplink_env env;
+	struct net_uplink_settings settings;
+	struct lock lock; /* LOCK_UPLINK */
+	struct mclock_config clock;
+	struct mclock_pool root;
+	struct net_bucket rate;
+	struct list sent; /* tickets to be told of, without the lock */
+	struct net_uplink_client
+		*clients[NET_PORTS_MAX]; /* by the port's index; NULL: none, it may not send by the wire */
+	struct net_uplink_client own;	 /* the host's */
+	uint64_t received_steps, cut_frames;
+};
+
+void net_uplink_settings_init(struct net_uplink_settings *set);
+/* Opens its port of @sw, a trunk for all tags. The statuses of net_port_open(); ST_INVALID. Zeroed memory. */
+enum status net_uplink_open(struct net_uplink *u, struct net_switch *sw, struct nic *nic,
+			    const struct net_uplink_env *env, const struct net_uplink_settings *set,
+			    struct error *err) MUST_CHECK;
+/* Drops what waits. False: call again. */
+bool net_uplink_close(struct net_uplink *u);
+enum status net_uplink_set(struct net_uplink *u, const struct net_uplink_settings *set, struct error *err) MUST_CHECK;
+
+/* @p may send by the wire, below @pool (NULL: the root), with @numbers in bytes a second. Masked, like all that
+ * follows. */
+void net_uplink_client_begin(struct net_uplink *u, struct net_uplink_client *c, struct net_port *p,
+			     struct mclock_pool *pool, const struct rls *numbers);
+/* Nothing of it waits or is held (ASSERT). */
+void net_uplink_client_end(struct net_uplink *u, struct net_uplink_client *c);
+void net_uplink_client_set(struct net_uplink *u, struct net_uplink_client *c, const struct rls *numbers);
+void net_uplink_client_move(struct net_uplink *u, struct net_uplink_client *c, struct mclock_pool *pool);
+void net_uplink_pool_begin(struct net_uplink *u, struct mclock_pool *p, struct mclock_pool *above,
+			   const struct rls *numbers);
+void net_uplink_pool_end(struct net_uplink *u, struct mclock_pool *p);
+void net_uplink_pool_set(struct net_uplink *u, struct mclock_pool *p, const struct rls *numbers);
+
+/* A bounded step, @budget host instructions: sends, takes back, receives. True: there is more to do at once. No lock
+ * held. */
+bool net_uplink_run(struct net_uplink *u, unsigned budget);
+
+#endif
