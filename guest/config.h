@@ -13,6 +13,7 @@
 
 #include "lib/error.h"
 #include "io/coalesce.h"
+#include "io/net_switch.h"
 #include "lib/rls.h"
 
 #define VM_NAME_MAX 32      /* with the NUL; [a-z0-9][a-z0-9._-]* */
@@ -25,6 +26,10 @@
 #define VM_DISK_SERIAL_MAX 21  /* with the NUL; virtio 1.2, 5.2.6: 20 bytes of printable text */
 #define VM_DISK_QUEUES_MAX 16
 #define VM_DISK_RATE_MAX 1000000000000000ull /* of a reservation or limit, in its unit a second */
+#define VM_NICS_MAX 4
+#define VM_NIC_NAME_MAX 20     /* with the NUL; letters as in the name of a VM */
+#define VM_NIC_QUEUES_MAX 8
+#define VM_NIC_RATE_MAX 125000000000ull /* bytes a second: 1 Tbit/s */
 #define VM_MEMORY_MIN (1ull << 20)
 /* What a 4-level walk with 40 physical address bits reaches, less the hole below 4 GiB. */
 #define VM_MEMORY_MAX ((1ull << 40) - (1ull << 30))
@@ -64,6 +69,28 @@ struct vm_disk {
 	uint32_t given;                  /* BIT(row) of vm_disk_knobs[unit] that the definition gave */
 };
 
+/* A virtio network interface: net = { NAME = virtio { network = ... } }. */
+struct vm_nic {
+	char name[VM_NIC_NAME_MAX];   /* NAME, of which a VM has one each */
+	char network[VM_NAME_MAX];    /* that it is on */
+	uint8_t mac[NET_MAC_BYTES];   /* all 0: made of the VM's and the interface's names, the same each time */
+	bool any_mac;                 /* it may send from other addresses too (a guest that bridges) */
+	struct net_ip ips[NET_PORT_IPS_MAX]; /* it sends from these alone; none: from any */
+	unsigned ip_count;
+	uint16_t vlan;                /* of the frames that it sends and gets without a tag; 0: the network's own */
+	uint16_t trunk[NET_PORT_VLANS_MAX]; /* tags that it may use */
+	unsigned trunk_count;
+	bool isolated;                /* reaches no other isolated interface */
+	bool connected;               /* its link is up; default true */
+	unsigned queues;              /* 1 to VM_NIC_QUEUES_MAX; 0: one for each vcpu */
+	uint32_t mtu;                 /* 0: the network's */
+	uint64_t rate;                /* bytes a second that it may send, to anybody; 0: any number */
+	uint32_t storm;               /* frames to groups a second; 0: any number */
+	struct rls numbers;           /* on the uplink, bytes a second: mbps; limit RLS_UNLIMITED for none */
+	struct coalesce_settings coalesce; /* which received frames interrupt */
+	uint32_t given;               /* BIT(row) of vm_nic_knobs that the definition gave */
+};
+
 struct vm_config {
 	char name[VM_NAME_MAX];
 	char origin[VM_PATH_MAX]; /* "file:line" of the definition, for messages */
@@ -90,6 +117,8 @@ struct vm_config {
 	} memory;
 	struct vm_disk disks[VM_DISKS_MAX]; /* in the order in which the guest finds them */
 	unsigned disk_count;
+	struct vm_nic nics[VM_NICS_MAX];    /* likewise */
+	unsigned nic_count;
 	bool rng;        /* a virtio entropy device; default true */
 	bool balloon;    /* a virtio memory balloon; default true */
 	enum console_kind console;
