@@ -164,7 +164,7 @@ static void describe(const struct storage_volume *v, struct storage_info *out)
 
 	*out = (struct storage_info){
 		.kind = v->volume.kind, .bytes = d->sectors * d->sector_bytes, .sector_bytes = d->sector_bytes,
-		.read_only = d->read_only, .is_pool = v->pool && v->pool->on == v, .users = volume_users(&v->volume),
+		.read_only = d->read_only, .is_pool = storage_holds_pool(v), .users = volume_users(&v->volume),
 	};
 	format(out->name, sizeof out->name, "%s", v->volume.name);
 	format(out->domain, sizeof out->domain, "%s", v->domain->name);

@@ -113,7 +113,10 @@ MUST_CHECK enum status storage_set_model(struct storage *s, const char *name, co
  */
 MUST_CHECK enum status storage_add_qcow2(struct storage *s, const char *name, const char *base, const char *in,
 					 struct error *err);
-/* One of the four above, with its memory. ST_BUSY with who uses it; ST_DENIED: disks and partitions stay. */
+/*
+ * One of the four above, with its memory and the pool on it. ST_BUSY with who uses it, or how many layers are in the
+ * pool; ST_DENIED: disks and partitions stay.
+ */
 MUST_CHECK enum status storage_remove(struct storage *s, const char *name, struct error *err);
 
 /* ---- pools of layers ---- */

@@ -245,6 +245,8 @@ MUST_CHECK enum status storage_layer_base(struct storage *s, struct storage_pool
 /* The pool on @volume ("": the only one). */
 MUST_CHECK enum status storage_pool_named(struct storage *s, const char *volume, struct storage_pool **out,
 					  struct error *err);
+/* Whether @v is what a pool's bytes are on. */
+static inline bool storage_holds_pool(const struct storage_volume *v) { return v->pool && v->pool->on == v; }
 /* Whether an operation on it is under way. */
 bool storage_pool_is_busy(const struct storage_pool *p);
 /* Its device has grown: those who use it are told. */

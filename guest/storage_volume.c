@@ -491,6 +491,18 @@ enum status storage_add_disk(struct storage *s, struct storage_domain *in, const
 
 /* ---- the rest ---- */
 
+/* A pool goes with its volume when there is nothing in it to lose. */
+static enum status close_empty_pool(struct storage *s, const char *name, struct error *err)
+{
+	struct layer_pool_stats stats;
+	enum status st = storage_pool_stats(s, name, &stats, err);
+
+	if (st == ST_OK && stats.layers > 0)
+		return fail(err, ST_BUSY, "volume '%s' holds a pool with %u layer%s: delete %s first", name,
+			    stats.layers, stats.layers == 1 ? "" : "s", stats.layers == 1 ? "it" : "them");
+	return st == ST_OK ? storage_close_pool(s, name, err) : st;
+}
+
 enum status storage_remove(struct storage *s, const char *name, struct error *err)
 {
 	struct volume *v;
@@ -502,6 +514,10 @@ enum status storage_remove(struct storage *s, const char *name, struct error *er
 		return fail(err, ST_DENIED, "volume '%s' is a %s of the machine: it stays", name, volume_kind_name(v->kind));
 	if (v->kind == VOLUME_LAYER)
 		return fail(err, ST_DENIED, "volume '%s' is a layer, which is deleted", name);
+	if (storage_holds_pool(storage_volume_of(v)))
+		st = close_empty_pool(s, name, err);
+	if (st != ST_OK)
+		return st;
 	if (!list_empty(&v->users))
 		return fail(err, ST_BUSY, "volume '%s' is in use by %s", name,
 			    list_entry(v->users.next, struct volume_user, link)->who);

@@ -554,12 +554,17 @@ static void layers_are_made_cloned_and_deleted(void **state)
 	assert_int_equal(storage_close_pool(s, "store", &err), ST_BUSY);
 	close_disk(&d);
 	assert_int_equal(storage_remove(s, "store", &err), ST_BUSY);
+	assert_non_null(strstr(err.text, "a pool with 1 "));
 	assert_int_equal(storage_close_pool(s, "store", &err), ST_OK);
 	assert_int_equal(storage_find(s, "web", &info, &err), ST_NOT_FOUND);
 	assert_int_equal(storage_open_pool(s, "store", &err), ST_OK);
 	assert_int_equal(open_disk(vm, &d), ST_OK);
 	assert_int_equal(get(&d, 0), 2);
 	close_disk(&d);
+	/* An empty pool goes with its volume. */
+	assert_int_equal(storage_rig_order(STORAGE_DELETE, "web", "", 0, &err), ST_OK);
+	assert_int_equal(storage_remove(s, "store", &err), ST_OK);
+	assert_int_equal(storage_find(s, "store", &info, &err), ST_NOT_FOUND);
 }
 
 #define LARGE_SECTORS 20480u
