@@ -61,7 +61,8 @@ struct net_ticket {
 	struct net_port *to; /* that it waits for or is held by */
 	unsigned next_port;  /* of a frame that goes to several */
 	bool begun;	     /* admitted and charged to its sender's limits */
-	/* The receiving port's while it waits or is held. */
+	/* The receiving port's while it waits or is held, or until it has all of it. */
+	unsigned progress; /* of a frame that is cut for it, how many of the frames it has; the owner begins with 0 */
 	struct list link;
 	struct mclock_request turn;
 };
@@ -70,8 +71,10 @@ struct net_ticket {
 struct net_port_ops {
 	/*
 	 * Takes t->frame, bare of the tag unless the port is a trunk: copies it on the spot and answers NET_DONE, with
-	 * *why when it had to be dropped; NET_WAIT: it has no buffers now, and calls t->ready when it has; NET_HELD.
-	 * Masked, no lock held; calls for one port may come from several CPUs at a time.
+	 * *why when it had to be dropped; NET_WAIT: it has no buffers now: net_port_refilled() says when it has, maybe
+	 * before this returns; NET_AGAIN: a part of it is delivered (t->progress), and so that a step stays short it is
+	 * to be delivered to once more, soon; NET_HELD. Masked, no lock held; calls for one port may come from several
+	 * CPUs at a time.
 	 */
 	enum net_answer (*deliver)(void *ctx, struct net_ticket *t, enum net_drop *why);
 	/* A sender's batch, of which the port got some, is over: what interrupt was held back is due. May be NULL. */
