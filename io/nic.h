@@ -18,6 +18,7 @@
 #define NIC_NAME_MAX 32
 
 #define NIC_RECEIVED_MAX 32u
+#define NIC_POLL_NS 100000000ull /* at least so often poll() is called, also when nothing interrupts */
 
 struct nic;
 
@@ -39,7 +40,7 @@ struct nic_ops {
 	void (*kick)(struct nic *n);
 	/*
 	 * Takes back what has been sent (sent_bytes goes up), and looks after the link (link_changed()) and the
-	 * interface's health.
+	 * interface's health. A reset goes on here, and lets a reserved place and what was committed go.
 	 */
 	void (*poll)(struct nic *n);
 	/*
