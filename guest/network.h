@@ -44,6 +44,7 @@ struct network_config {
 	uint32_t mtu;		   /* that its guests are told, unless their definitions say so */
 	struct net_switch_settings settings;
 	struct net_uplink_settings wire;
+	uint32_t given; /* BIT(row) of network_knobs that the definition gave */
 };
 
 /* Makes what there is for networks and gives it to @m; @m outlives it. ST_NO_MEMORY, ST_NOT_ADMITTED. */

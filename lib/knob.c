@@ -102,6 +102,7 @@ static enum status parse_number(const struct knob *k, const char *text, size_t l
 		[MEASURE_COUNT] = "", [MEASURE_BYTES] = " of bytes, such as 128 MiB",
 		[MEASURE_PAGES] = " of bytes, such as 128 MiB", [MEASURE_NS] = " of nanoseconds, or 5 ms",
 		[MEASURE_TICKS] = " of nanoseconds, or 5 ms", [MEASURE_PPM] = " of millionths of one CPU, or 20%",
+		[MEASURE_RATE] = " of bytes a second, or 100 Mbit/s",
 	};
 	char shown[SHOWN_MAX];
 

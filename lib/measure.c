@@ -25,6 +25,8 @@ static const struct unit time_units[] = {
 };
 
 static const struct unit share_units[] = {{"ppm", 1}, {"%", 10000}};
+/* Networks count bits, and by thousands. */
+static const struct unit rate_units[] = {{"B/s", 1}, {"kbit/s", 125}, {"Mbit/s", 125000}, {"Gbit/s", 125000000}};
 
 /* The units of @m; none for a plain count. */
 static const struct unit *units_of(enum measure m, size_t *count)
@@ -41,6 +43,9 @@ static const struct unit *units_of(enum measure m, size_t *count)
 	case MEASURE_PPM:
 		*count = ARRAY_SIZE(share_units);
 		return share_units;
+	case MEASURE_RATE:
+		*count = ARRAY_SIZE(rate_units);
+		return rate_units;
 	default:
 		*count = 0;
 		return NULL;
@@ -54,6 +59,8 @@ const char *measure_unit(enum measure m)
 
 	if (!units)
 		return "";
+	if (units == rate_units)
+		return "bytes/s";
 	return units == byte_units ? "bytes" : units == time_units ? "ns" : "ppm";
 }
 

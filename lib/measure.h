@@ -18,16 +18,17 @@ enum measure {
 	MEASURE_NS,
 	MEASURE_TICKS, /* of the host's clock; shown as nanoseconds */
 	MEASURE_PPM,   /* millionths of one processor; people write percent of one */
+	MEASURE_RATE,  /* bytes a second of a network; people write Mbit/s */
 	MEASURES
 };
 
-/* The unit in which it is shown: "", "bytes", "ns" or "ppm"; static storage. */
+/* The unit in which it is shown: "", "bytes", "ns", "ppm" or "bytes/s"; static storage. */
 const char *measure_unit(enum measure m);
 
 /*
  * Reads a number as a person writes it: decimal digits, and behind them, with or without a blank, a
- * unit of the measure (B KiB MiB GiB TiB; ns us ms s min h; ppm %). False for anything else
- * and for what exceeds 64 bits.
+ * unit of the measure (B KiB MiB GiB TiB; ns us ms s min h; ppm %; B/s kbit/s Mbit/s Gbit/s). False for
+ * anything else and for what exceeds 64 bits.
  */
 bool measure_parse(enum measure m, const char *text, size_t len, uint64_t *out);
 

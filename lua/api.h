@@ -102,7 +102,7 @@ void api_open_store(lua_State *L, struct control *c);
 
 /* ---- quantities: what unit functions make ---- */
 
-enum unit_kind { UNIT_BYTES, UNIT_TIME, UNIT_SHARE, UNIT_KINDS };
+enum unit_kind { UNIT_BYTES, UNIT_TIME, UNIT_SHARE, UNIT_RATE, UNIT_KINDS };
 
 struct quantity {
 	int64_t value; /* bytes, nanoseconds, or parts per million */

@@ -37,13 +37,16 @@ static const char *path_argument(lua_State *L, const char *function, size_t *len
 
 static void push_number(lua_State *L, uint64_t value, enum measure measure)
 {
+	static const enum unit_kind kinds[MEASURES] = {
+		[MEASURE_BYTES] = UNIT_BYTES, [MEASURE_PAGES] = UNIT_BYTES, [MEASURE_NS] = UNIT_TIME,
+		[MEASURE_TICKS] = UNIT_TIME,  [MEASURE_PPM] = UNIT_SHARE,   [MEASURE_RATE] = UNIT_RATE,
+	};
 	int64_t v = value > INT64_MAX ? INT64_MAX : (int64_t)value;
 
 	if (measure == MEASURE_COUNT)
 		lua_pushinteger(L, v);
 	else
-		api_push_quantity(L, v, measure == MEASURE_PPM ? UNIT_SHARE
-					: strcmp(measure_unit(measure), "ns") == 0 ? UNIT_TIME : UNIT_BYTES);
+		api_push_quantity(L, v, kinds[measure]);
 }
 
 static void push_knob_value(lua_State *L, const struct knob *k, uint64_t value)

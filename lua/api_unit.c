@@ -29,14 +29,17 @@ static const struct unit units[] = {
 	{"min", UNIT_TIME, 60 * 1000000000ll},
 	{"hour", UNIT_TIME, 3600 * 1000000000ll},
 	{"pct", UNIT_SHARE, 10000},
+	{"kbps", UNIT_RATE, 125},
+	{"Mbps", UNIT_RATE, 125000},
+	{"Gbps", UNIT_RATE, 125000000},
 };
 
 static const char *const kind_names[UNIT_KINDS] = {
-	[UNIT_BYTES] = "bytes", [UNIT_TIME] = "a time", [UNIT_SHARE] = "a share",
+	[UNIT_BYTES] = "bytes", [UNIT_TIME] = "a time", [UNIT_SHARE] = "a share", [UNIT_RATE] = "a rate",
 };
 
 static const char *const smallest_names[UNIT_KINDS] = {
-	[UNIT_BYTES] = "bytes", [UNIT_TIME] = "ns", [UNIT_SHARE] = "ppm",
+	[UNIT_BYTES] = "bytes", [UNIT_TIME] = "ns", [UNIT_SHARE] = "ppm", [UNIT_RATE] = "bytes/s",
 };
 
 const struct quantity *api_to_quantity(lua_State *L, int index)

@@ -40,11 +40,21 @@ static const struct measure_kind {
 	{UNIT_BYTES, "a size such as MiB(128)", "MiB(128)"},
 	{UNIT_TIME, "a time such as ms(5)", "ms(5)"},
 	{UNIT_SHARE, "a part of one CPU such as pct(20) or mhz(500)", "pct(20) or mhz(500)"},
+	{UNIT_RATE, "a rate such as Mbps(100)", "Mbps(100)"},
 };
 
 static const struct measure_kind *kind_of(const struct knob *k)
 {
-	return &measure_kinds[k->measure == MEASURE_NS ? 1 : k->measure == MEASURE_PPM ? 2 : 0];
+	switch (k->measure) {
+	case MEASURE_NS:
+		return &measure_kinds[1];
+	case MEASURE_PPM:
+		return &measure_kinds[2];
+	case MEASURE_RATE:
+		return &measure_kinds[3];
+	default:
+		return &measure_kinds[0];
+	}
 }
 
 /* A script's bare number where a unit belongs. */

@@ -100,6 +100,7 @@ static const struct unit_words {
 	[UNIT_BYTES] = {"a size such as MiB(128)", "a number of bytes"},
 	[UNIT_TIME] = {"a time such as ms(5)", "a number of nanoseconds"},
 	[UNIT_SHARE] = {"a share", "a number of millionths"},
+	[UNIT_RATE] = {"a rate such as Mbps(100)", "a number of bytes a second"},
 };
 
 /* The unit function that a person who wrote the bare number @n may have meant. */
@@ -120,6 +121,7 @@ static enum status read_quantity(struct decoder *d, const char *key, struct cbor
 {
 	static const char *const kinds[UNIT_KINDS] = {
 		[UNIT_BYTES] = "a size", [UNIT_TIME] = "a time", [UNIT_SHARE] = "a share",
+		[UNIT_RATE] = "a rate",
 	};
 	const struct unit_words *words = &unit_words[kind];
 	struct cbor_value content;

@@ -39,6 +39,8 @@ static void metric_name(const struct catalog_row *row, char out[METRIC_MAX])
 		append(out, "_seconds");
 	else if (strcmp(row->unit, "ppm") == 0)
 		append(out, "_ppm");
+	else if (strcmp(row->unit, "bytes/s") == 0)
+		append(out, "_bytes_per_second");
 	if (row->kind == CATALOG_TOTAL)
 		append(out, "_total");
 }

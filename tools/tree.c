@@ -18,11 +18,11 @@
 
 /* ---- values for people ---- */
 
-/* Text of the value @key of an item or a link, with its unit; @unit "bytes", "ns" or "". */
+/* Text of the value @key of an item or a link, with its unit; @unit as measure_unit() says. */
 static const char *value_text(struct cbor_value map, const char *key, const char *unit, char *out, size_t size)
 {
 	enum measure m = strcmp(unit, "bytes") == 0 ? MEASURE_BYTES : strcmp(unit, "ns") == 0 ? MEASURE_NS
-			 : strcmp(unit, "ppm") == 0 ? MEASURE_PPM : MEASURE_COUNT;
+			 : strcmp(unit, "ppm") == 0 ? MEASURE_PPM : strcmp(unit, "bytes/s") == 0 ? MEASURE_RATE : MEASURE_COUNT;
 	struct cbor_value v;
 	const char *text;
 	size_t len;

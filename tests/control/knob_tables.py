@@ -24,12 +24,19 @@ def share(value):
     return "%d %%" % (value // 10000) if value % 10000 == 0 else "%d ppm" % value
 
 
+def rate(value):
+    for unit, factor in (("Gbit/s", 125000000), ("Mbit/s", 125000), ("kbit/s", 125)):
+        if value and value % factor == 0:
+            return "%d %s" % (value // factor, unit)
+    return "%d B/s" % value
+
+
 def shown(value, unit):
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return value
-    return {"bytes": size, "ns": time, "ppm": share}.get(unit, str)(value)
+    return {"bytes": size, "ns": time, "ppm": share, "bytes/s": rate}.get(unit, str)(value)
 
 
 def place(group):

@@ -46,6 +46,11 @@ static void measures_are_read(void **state)
 		{MEASURE_NS, "5 KiB", false, 0},
 		{MEASURE_TICKS, "3 us", true, 3000},
 		{MEASURE_PAGES, "4 KiB", true, 4096},
+		{MEASURE_RATE, "100 Mbit/s", true, 12500000},
+		{MEASURE_RATE, "1kbit/s", true, 125},
+		{MEASURE_RATE, "7", true, 7},
+		{MEASURE_RATE, "7 B/s", true, 7},
+		{MEASURE_RATE, "7 MiB", false, 0},
 	};
 
 	(void)state;
@@ -70,6 +75,8 @@ static void measures_are_written(void **state)
 		{MEASURE_NS, 1500, "1500 ns"},          {MEASURE_NS, 5000000, "5 ms"},
 		{MEASURE_NS, 90000000000ull, "90 s"},   {MEASURE_NS, 120000000000ull, "2 min"},
 		{MEASURE_COUNT, UINT64_MAX, "18446744073709551615"},
+		{MEASURE_RATE, 12500000, "100 Mbit/s"}, {MEASURE_RATE, 125000001, "125000001 B/s"},
+		{MEASURE_RATE, 2500000000, "20 Gbit/s"},
 	};
 	char buf[32];
 
@@ -84,6 +91,7 @@ static void measures_are_written(void **state)
 	assert_string_equal(measure_unit(MEASURE_COUNT), "");
 	assert_string_equal(measure_unit(MEASURE_PAGES), "bytes");
 	assert_string_equal(measure_unit(MEASURE_TICKS), "ns");
+	assert_string_equal(measure_unit(MEASURE_RATE), "bytes/s");
 }
 
 /* ---- knobs ---- */
