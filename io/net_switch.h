@@ -11,8 +11,12 @@
  * the receiver, by reason.
  *
  * Waiting. Between guests nothing is lost as long as the receiver keeps up: a sender waits for buffers, for at most
- * `patience`; a receiver that has posted none for so long loses what is for it, at once, until it posts some. Frames
- * from the wire and to groups wait for nobody.
+ * `patience`; a receiver that has posted none for so long loses what is for it, at once, until it posts some. What it
+ * has made others wait is forgiven with the frames that it takes, a 64th of the patience for each, so that one who
+ * posts a buffer now and then does not hold up who answers it. Frames from the wire and to groups wait for no buffers.
+ *
+ * An address that nobody has learned is looked for at all ports of the VLAN that learn; what is behind a port with a
+ * locked address is known, and other hosts' frames are none of its business.
  */
 #ifndef CORBEL_IO_NET_SWITCH_H
 #define CORBEL_IO_NET_SWITCH_H
@@ -21,8 +25,8 @@
 #include <stdint.h>
 
 #include "io/mclock.h"
+#include "io/net_bucket.h"
 #include "io/net_frame.h"
-#include "lib/counter.h"
 #include "lib/error.h"
 #include "lib/list.h"
 #include "lib/lock.h"
@@ -45,7 +49,14 @@ enum net_answer {
 	NET_HELD,  /* a port keeps it for a while: done() is called, or net_switch_cancel() takes it back */
 };
 
-/* A frame under way. Embedded in its owner; the switch's from net_switch_send() until NET_DONE, done() or cancel. */
+/* By whom a ticket waits; the switch's. */
+enum net_stage { NET_AT_NOBODY, NET_FOR_RATE, NET_FOR_BUFFERS, NET_AT_PORT };
+
+/*
+ * A frame under way. Embedded in its owner, zeroed before its first frame; the switch's from net_switch_send() until
+ * NET_DONE, done() or cancel. ready() and done() may be called, by another CPU, before the answer that announces them is
+ * returned.
+ */
 struct net_ticket {
 	/* The owner's. */
 	struct net_frame *frame; /* parsed, found good; a tag may be put in or taken off on its way */
@@ -59,10 +70,17 @@ struct net_ticket {
 	/* The switch's. */
 	struct net_port *from;
 	struct net_port *to; /* that it waits for or is held by */
+	unsigned to_index;   /* its place, which is somebody's also when it is gone */
 	unsigned next_port;  /* of a frame that goes to several */
+	uint16_t tci;	     /* its VLAN, and its priority if it came with one */
+	uint8_t stage;	     /* enum net_stage */
 	bool begun;	     /* admitted and charged to its sender's limits */
+	bool floods;	     /* it goes to several */
+	bool reached;	     /* one of them at least */
 	/* The receiving port's while it waits or is held, or until it has all of it. */
-	unsigned progress; /* of a frame that is cut for it, how many of the frames it has; the owner begins with 0 */
+	unsigned progress; /* of a frame that is cut for it, how many of the frames it has; 0 for each that gets it */
+	uint8_t held;
+	uint8_t why; /* enum net_drop, for done() */
 	struct list link;
 	struct mclock_request turn;
 };
@@ -79,7 +97,12 @@ struct net_port_ops {
 	enum net_answer (*deliver)(void *ctx, struct net_ticket *t, enum net_drop *why);
 	/* A sender's batch, of which the port got some, is over: what interrupt was held back is due. May be NULL. */
 	void (*flush)(void *ctx);
-	/* Takes @t back, which waits or is held: true: it is the caller's, neither ready() nor done() is called. */
+	/*
+	 * NULL: the port holds no frames, and the switch keeps who waits for its buffers until net_port_refilled(). Else
+	 * the port keeps by itself what waits for it or is held (t->link and what follows is its own then), counts what
+	 * it held (net_port_took(), net_port_lost()), and takes @t back: true: it is the caller's, neither ready()
+	 * nor done() is called.
+	 */
 	bool (*cancel)(void *ctx, struct net_ticket *t);
 };
 
@@ -113,7 +136,7 @@ struct net_port_figures {
 	uint64_t waits;		 /* that a sender waited for this one's buffers */
 	uint64_t throttled;	 /* that it waited for its own rate */
 	uint64_t stalls;	 /* that a sender's patience with it ended */
-	uint64_t learned, moved; /* addresses */
+	uint64_t learned, moved; /* addresses, and those of them that were another port's before */
 };
 
 /* What a switch needs of its surroundings. */
@@ -121,7 +144,7 @@ struct net_env {
 	uint64_t (*now)(void *ctx); /* ticks */
 	uint64_t hz;
 	/* net_port_expired() is called for @p at tick @at or soon after; the last call counts, MCLOCK_NEVER takes it
-	 * back. */
+	 * back. LOCK_NET_PORT is held. */
 	void (*wake_at)(void *ctx, struct net_port *p, uint64_t at);
 	void *ctx;
 };
@@ -131,20 +154,30 @@ struct net_switch_settings {
 	uint64_t age_ns;      /* that an address is kept unheard of, 1 s .. 1 h */
 };
 
-/* What a switch has learned; entries in lock-free buckets. Its layout is net_switch.c's business. */
+/* What a switch knows of addresses; net_table.h's business. All atomic. */
 struct net_address {
-	uint32_t version; /* odd while it is written; atomic */
-	uint32_t port;	  /* index + 1, 0: empty */
+	uint32_t version; /* odd while it is written */
+	uint32_t port;	  /* index + 1, 0: empty; with a bit for a locked one */
 	uint64_t key;	  /* VLAN and address */
 	uint64_t heard_at;
 };
+
+/* Where a port is in a switch: `users` outlives it, so that who found it there can hold it. */
+struct net_place {
+	struct net_port *port; /* atomic */
+	unsigned users;	       /* who deliver to it or look at it now; atomic */
+	bool taken;	       /* also by one that is closing */
+} __attribute__((aligned(CACHE_LINE)));
 
 struct net_switch {
 	struct net_env env;
 	struct net_switch_settings settings;
 	struct lock lock;		       /* LOCK_NET: who changes the table of addresses or of ports */
-	struct net_port *ports[NET_PORTS_MAX]; /* atomic */
-	struct net_port *uplink;	       /* where what nobody knows goes besides; NULL */
+	struct net_place places[NET_PORTS_MAX];
+	struct net_port *uplink; /* where what nobody knows goes besides; NULL; atomic */
+	uint64_t seed;		 /* of the addresses' places */
+	uint64_t age;		 /* ticks; atomic, like patience */
+	uint64_t patience;
 	struct net_address addresses[NET_ADDRESSES_MAX];
 };
 
@@ -153,28 +186,29 @@ struct net_batch {
 	uint64_t touched; /* BIT(index) */
 };
 
-/* A token bucket of @rate a second. */
-struct net_bucket {
-	uint64_t at; /* ticks: until when it is used up */
-	uint64_t parts;
-};
-
 struct net_port {
 	struct net_switch *sw;
 	unsigned index;
 	const struct net_port_ops *ops;
 	void *ctx;
-	struct lock lock; /* LOCK_NET_PORT: its numbers, buckets, waiting tickets, figures of sending */
+	struct lock lock; /* LOCK_NET_PORT: its numbers, buckets and who waits */
 	struct net_port_config config;
-	struct net_port_figures figures;
+	struct net_port_figures figures; /* atomic; what was sent is counted by its sender alone */
 	struct net_bucket rate, storm;
-	struct net_tap *tap;	/* NULL: nobody looks; atomic */
-	unsigned users;		/* of those who deliver to it now; atomic */
-	bool closing;		/* atomic */
-	uint64_t stalled_since; /* tick of the first WAIT since it took one; 0: none. Atomic */
-	struct list waiting;	/* tickets of its owner that wait for its rate */
-	struct list impatient;	/* tickets that wait for its buffers, by whoever delivers */
-	unsigned addresses;	/* learned */
+	struct net_tap *tap; /* NULL: nobody looks; atomic */
+	bool closing;
+	struct list waiting;   /* tickets of its owner that wait for its rate */
+	struct list impatient; /* tickets that wait for its buffers */
+	uint64_t told;	       /* as env.wake_at() was told last */
+	unsigned addresses;    /* learned; LOCK_NET */
+	uint64_t swept_at;     /* tick at which old ones were looked for; LOCK_NET */
+	/* What those who deliver to it look at without its lock; atomic. */
+	uint64_t gate; /* what of its numbers is for receiving (net_switch_internal.h) */
+	uint16_t tags[NET_PORT_VLANS_MAX];
+	unsigned refills;	/* net_port_refilled() so far */
+	uint64_t stalled_since; /* tick of the first WAIT since it took a frame; 0: none */
+	uint64_t stalled;	/* ticks that others have waited for it before, and are not forgiven */
+	bool given_up;		/* the patience with it has ended */
 };
 
 void net_switch_settings_init(struct net_switch_settings *set);
@@ -189,13 +223,18 @@ enum status net_switch_set(struct net_switch *sw, const struct net_switch_settin
  */
 enum status net_port_open(struct net_port *p, struct net_switch *sw, const struct net_port_ops *ops, void *ctx,
 			  const struct net_port_config *cfg, bool uplink, struct error *err) MUST_CHECK;
-/* New numbers, at once. */
+/* New numbers, at once; the statuses of net_port_open(), and then nothing has changed. */
 enum status net_port_set(struct net_port *p, const struct net_port_config *cfg, struct error *err) MUST_CHECK;
 /*
  * Nothing goes to it or comes from it any more; what waits for it is dropped (ready() is called, and finds it gone).
  * False: somebody is delivering to it at this moment: call again. Its own tickets are cancelled by its owner before.
  */
-bool net_port_close(struct net_port *p);
+bool net_port_close(struct net_port *p) MUST_CHECK;
+
+/* Who looks at it from now on. */
+void net_port_tap(struct net_port *p, struct net_tap *tap);
+/* Nobody any more. False: somebody may be writing to the tap at this moment: call again. */
+bool net_port_untap(struct net_port *p) MUST_CHECK;
 
 /*
  * Carries t->frame from @from, whose owner calls, one at a time for each port (a port's frames never overtake each
@@ -207,8 +246,13 @@ void net_switch_flush(struct net_switch *sw, struct net_batch *batch);
 /* Takes back @t, which waits or is held. True: it is the caller's; false: ready() or done() is about to be called. */
 bool net_switch_cancel(struct net_ticket *t);
 
-/* Port @p has buffers again, with its owner's lock held (LOCK_DEVICE): who waits is told. */
+/* Port @p has buffers again, after deliver() found none; its owner's lock may be held (LOCK_DEVICE): who waits is told. */
 void net_port_refilled(struct net_port *p);
+/* A frame of @p's owner was found bad before it could be sent; by who sends. */
+void net_port_refuse(struct net_port *p, enum net_drop why);
+/* A frame that the port's ops held has come through, or has not. No lock held. */
+void net_port_took(struct net_port *p, const struct net_frame *f);
+void net_port_lost(struct net_port *p, enum net_drop why);
 /* What env.wake_at() asked for. Masked, no lock held. */
 void net_port_expired(struct net_port *p);
 

@@ -20,7 +20,7 @@
 
 struct net_uplink_settings {
 	uint64_t rate;	      /* bytes a second to the wire, 0: what the interface does */
-	uint32_t depth_bytes; /* at the interface at a time: 1,600 .. 1 MiB; at least one frame */
+	uint32_t depth_bytes; /* another frame goes to the interface while it has fewer: 1,600 .. 1 MiB */
 	uint32_t poll_frames; /* received in one step: 1 .. NIC_RECEIVED_MAX */
 };
 
@@ -36,8 +36,12 @@ struct net_uplink_client {
 	struct mclock_client turns;
 	struct net_port *port;
 	unsigned held;
-	struct list waiting;						     /* tickets that NET_WAIT */
-	uint64_t sent_frames, sent_bytes, queued, throttled, by_reservation; /* ticks, all together, and frames */
+	struct list waiting; /* tickets that NET_WAIT */
+	struct net_cut cut;  /* of its first frame, if a part of that has been sent */
+	bool cutting;
+	uint64_t sent_frames, sent_bytes;   /* on the wire */
+	uint64_t queued, throttled;	    /* ticks, of all its frames together: in all, and before its limits let them */
+	uint64_t by_reservation, lost;	    /* frames on the wire; frames that were held and dropped */
 };
 
 struct net_uplink {
@@ -50,11 +54,24 @@ struct net_uplink {
 	struct mclock_config clock;
 	struct mclock_pool root;
 	struct net_bucket rate;
-	struct list sent; /* tickets to be told of, without the lock */
+	struct list sent;  /* tickets to be told of, without the lock */
+	struct list ready; /* tickets that waited, likewise */
 	struct net_uplink_client
 		*clients[NET_PORTS_MAX]; /* by the port's index; NULL: none, it may not send by the wire */
 	struct net_uplink_client own;	 /* the host's */
+	uint64_t told;			 /* as env.wake_at() was told last */
+	uint64_t poll_at;		 /* when the driver wants to be called */
+	bool closing, down;
+	bool polling;			 /* interrupts are off */
+	bool committed;			 /* and the interface not told yet */
 	uint64_t received_steps, cut_frames;
+	/* What was received, on its way into the switch; of who runs. */
+	struct nic_frame in[NIC_RECEIVED_MAX];
+	unsigned in_count, in_next;
+	struct net_batch batch;
+	struct io_segment segment;
+	struct net_frame frame;
+	struct net_ticket ticket;
 };
 
 void net_uplink_settings_init(struct net_uplink_settings *set);
@@ -79,8 +96,10 @@ void net_uplink_pool_begin(struct net_uplink *u, struct mclock_pool *p, struct m
 void net_uplink_pool_end(struct net_uplink *u, struct mclock_pool *p);
 void net_uplink_pool_set(struct net_uplink *u, struct mclock_pool *p, const struct rls *numbers);
 
-/* A bounded step, @budget host instructions: sends, takes back, receives. True: there is more to do at once. No lock
- * held. */
+/*
+ * A bounded step, @budget host instructions: sends, takes back, receives. True: there is more to do at once. By one at
+ * a time, no lock held.
+ */
 bool net_uplink_run(struct net_uplink *u, unsigned budget);
 
 #endif
