@@ -30,15 +30,20 @@
 #define NET_SEGMENTS_MAX 64u
 /* What is fetched: Ethernet with two tags, IPv6 with 60 bytes of extensions or IPv4 with options, TCP with options. */
 #define NET_HEAD_MAX 192u
+/*
+ * Frames that one may be cut into: 64 KiB in pieces of what fits the least path that is still met (576 bytes, RFC 879).
+ * Pieces of a byte would make 65,000 frames of one, all of them carried before anybody else's.
+ */
+#define NET_CUTS_MAX 128u
 
 /* Why a frame goes no further; the counters' names are net_drop_names[]. */
 enum net_drop {
 	NET_DROP_NONE,
-	NET_DROP_SHORT,     /* fewer bytes than its headers say, or than Ethernet's */
+	NET_DROP_SHORT,     /* fewer bytes than its headers say or need, Ethernet's, ARP's and IP's; no IP at all */
 	NET_DROP_LONG,      /* more than the MTU and not to be cut, or more than NET_BYTES_MAX */
 	NET_DROP_SEGMENTS,  /* in more pieces than NET_SEGMENTS_MAX */
-	NET_DROP_CHECKSUM,  /* where the checksum is to be computed from or put lies outside */
-	NET_DROP_GSO,       /* of a kind or a size that cannot be cut */
+	NET_DROP_CHECKSUM,  /* where the checksum is to be computed from or put lies outside the head, or in addresses */
+	NET_DROP_GSO,       /* of a kind or a size that cannot be cut, or into more than NET_CUTS_MAX */
 	NET_DROP_MAC,       /* not from the port's own address, or from a group's */
 	NET_DROP_IP,        /* likewise, of IPv4, IPv6 or ARP */
 	NET_DROP_VLAN,      /* a tag that the port may not send, or two */
@@ -75,13 +80,15 @@ struct net_frame {
 	uint32_t bytes;
 	struct net_offload offload;
 	uint16_t head_bytes;               /* fetched: the frame's first bytes, all that there are up to NET_HEAD_MAX */
-	uint8_t head[NET_HEAD_MAX];
+	uint8_t head[NET_HEAD_MAX + NET_TAG_BYTES];
 	/* By net_frame_parse(). */
+	uint16_t fetched;  /* of the segments, what the head stands for: head_bytes, until a tag comes or goes */
 	bool tagged;       /* an 802.1Q tag stands at NET_ETHERNET_BYTES - 2 */
 	bool double_tagged;
 	uint16_t tci;      /* of the outer tag, 0 */
 	uint16_t type;     /* behind the tags */
-	uint8_t l3, l4;    /* enum net_l3, enum net_l4: OTHER also when it is cut off or a later fragment */
+	/* enum net_l3, enum net_l4; the latter is OTHER also in a fragment, cut off, or on a route (RFC 8200, 4.4) */
+	uint8_t l3, l4;
 	uint16_t l3_at, l4_at; /* 0: not known */
 	uint16_t header_bytes; /* up to the payload behind TCP's or UDP's header; 0: not known */
 };
@@ -93,11 +100,15 @@ static inline bool net_is_group(const uint8_t *mac) { return (mac[0] & 1) != 0; 
 /*
  * Fills in what is known of @f from its head, and judges it: NET_DROP_NONE, or NET_DROP_SHORT, _LONG (@mtu: of the
  * sender's port, payload bytes behind Ethernet's header and tag), _CHECKSUM, _GSO. A frame of a protocol that nobody
- * here knows is a good one. What net_cut_begin() needs holds after it.
+ * here knows is a good one. What net_cut_begin() needs holds after it. One that would be cut into one frame is an
+ * ordinary one from here on: its offload says so.
  */
 enum net_drop net_frame_parse(struct net_frame *f, uint32_t mtu);
 
-/* Puts @tci into @f as its (outer) tag, or takes its tag off, in the head alone: bytes, offsets and offload go with it. */
+/*
+ * Puts @tci into @f as its outer tag, before any that it has, or takes the outer tag off, in the head alone: bytes,
+ * offsets and offload go with it. One tag more than it was parsed with fits.
+ */
 void net_frame_tag(struct net_frame *f, uint16_t tci);
 void net_frame_untag(struct net_frame *f);
 
@@ -124,19 +135,23 @@ struct net_cut {
 	bool cuts;            /* into frames of gso_size */
 	bool sums;            /* checksums are computed while copying */
 	uint32_t payload_at;  /* in the frame, of the next one to come; its first: head_bytes or header_bytes */
-	struct segment_cursor payload;
-	unsigned index;
+	struct segment_cursor payload; /* behind what was copied */
+	unsigned index;       /* of the next one */
 	/* The one that net_cut_next() made. */
 	struct net_offload offload; /* what is left to do with it */
 	uint16_t head_bytes;
 	uint32_t bytes;       /* head and payload */
-	uint8_t head[NET_HEAD_MAX];
+	uint32_t uncopied;    /* of its payload */
+	const uint8_t *head;  /* the frame's, or what was made of it; its checksum is not computed yet */
+	uint8_t made[NET_HEAD_MAX + NET_TAG_BYTES];
 };
 
 void net_cut_begin(struct net_cut *c, const struct net_frame *f, const struct net_abilities *can);
 /* How many frames there will be, and bytes in the largest. */
 unsigned net_cut_count(const struct net_cut *c);
 uint32_t net_cut_largest(const struct net_cut *c);
+/* Passes over the first @count, before net_cut_next() is called: somebody has them already. */
+void net_cut_skip(struct net_cut *c, unsigned count);
 /* Makes the next one: bytes and offload say what it needs. False: there are no more. */
 bool net_cut_next(struct net_cut *c);
 /*
