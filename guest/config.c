@@ -78,8 +78,7 @@ static bool name_char(char c, bool first)
 	return !first && (c == '.' || c == '_' || c == '-');
 }
 
-/* The place, from 1 on, of the first character that a name cannot have; 0: there is none. */
-static unsigned name_fault(const char *name)
+unsigned config_name_fault(const char *name)
 {
 	for (unsigned i = 0; name[i]; i++)
 		if (!name_char(name[i], i == 0))
@@ -95,7 +94,7 @@ enum status config_check_name(struct config_head head, struct error *err)
 		return config_refuse(head, err, ST_INVALID, "name is longer than %d characters", VM_NAME_MAX - 1);
 	if (!head.name[0])
 		return config_refuse(head, err, ST_INVALID, "name is missing");
-	at = name_fault(head.name);
+	at = config_name_fault(head.name);
 	if (at)
 		return config_refuse(head, err, ST_INVALID,
 				     "name has a character outside a-z, 0-9 and (not first) . _ - at position %u", at);
@@ -275,7 +274,7 @@ static enum status check_disk_name(const struct vm_config *cfg, unsigned n, cons
 			      VM_DISK_NAME_MAX - 1);
 	if (!d->name[0])
 		return refuse(cfg, err, ST_INVALID, "%s has no name", words);
-	at = name_fault(d->name);
+	at = config_name_fault(d->name);
 	if (at)
 		return refuse(cfg, err, ST_INVALID,
 			      "%s: the name has a character outside a-z, 0-9 and (not first) . _ - at position %u",
@@ -376,7 +375,7 @@ static enum status check_rest(const struct vm_config *cfg, struct error *err)
 enum status vm_config_check(const struct vm_config *cfg, struct error *err)
 {
 	static enum status (*const checks[])(const struct vm_config *, struct error *) = {
-		check_name, check_strings, check_boot, check_memory, check_cpu, check_disks, check_rest,
+		check_name, check_strings, check_boot, check_memory, check_cpu, check_disks, vm_nics_check, check_rest,
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(checks); i++) {

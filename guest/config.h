@@ -30,6 +30,8 @@
 #define VM_NIC_NAME_MAX 20     /* with the NUL; letters as in the name of a VM */
 #define VM_NIC_QUEUES_MAX 8
 #define VM_NIC_RATE_MAX 125000000000ull /* bytes a second: 1 Tbit/s */
+#define VM_NIC_RATE_MIN 12500ull        /* of a limit: 100 kbit/s; with less even a frame takes a second */
+#define VM_NIC_STORM_MAX 1000000u
 #define VM_MEMORY_MIN (1ull << 20)
 /* What a 4-level walk with 40 physical address bits reaches, less the hole below 4 GiB. */
 #define VM_MEMORY_MAX ((1ull << 40) - (1ull << 30))
@@ -145,17 +147,33 @@ enum status config_refuse(struct config_head head, struct error *err, enum statu
 size_t config_length(const char *text, size_t size);
 /* True when the field of @size bytes ends. */
 bool config_ends(const char *text, size_t size);
+/* The place, from 1 on, of the first character that a name, which ends, cannot have; 0: there is none. */
+unsigned config_name_fault(const char *name);
 /* The name is there, ends, and has only characters that a name can have. ST_INVALID. */
 MUST_CHECK enum status config_check_name(struct config_head head, struct error *err);
 /* CPU numbers that make sense by themselves. ST_INVALID. */
 MUST_CHECK enum status config_check_numbers(struct config_head head, const struct rls *n, struct error *err);
 
+/* Likewise of a network's uplink, bytes a second; @words ("net.lan: ") stand in front of what is wrong. */
+MUST_CHECK enum status config_check_rates(struct config_head head, const char *words, const struct rls *n,
+					  struct error *err);
+
 /* ---- a VM's ---- */
 
 /* Defaults for everything but name and volume. */
 void vm_disk_init(struct vm_disk *disk);
+/* Defaults for everything but name and network. */
+void vm_nic_init(struct vm_nic *nic);
+/*
+ * The address of @nic, one of @cfg's: what the definition says, or one made of the two names, which is the same at
+ * each start and on each machine: where VMs of one name on two machines share a wire, one of them has to be given
+ * another. The first byte is c2: one station's, and locally administered (IEEE 802c, 8.4).
+ */
+void vm_nic_mac(const struct vm_config *cfg, const struct vm_nic *nic, uint8_t mac[NET_MAC_BYTES]);
 /* Defaults for everything but name, boot.image and memory.size. */
 void vm_config_init(struct vm_config *cfg);
+/* The part of vm_config_check() that is about network interfaces. */
+MUST_CHECK enum status vm_nics_check(const struct vm_config *cfg, struct error *err);
 /*
  * Every rule that needs no machine. The sentence names the VM, its origin and the setting, or
  * the two settings that conflict.

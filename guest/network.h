@@ -131,5 +131,7 @@ extern const struct counter_table network_counters;
 extern const struct knob_table network_knobs;
 /* Of a struct nic. */
 extern const struct counter_table network_nic_counters;
+/* Arrays of NET_DROPS as a family: names of the reasons. */
+extern const struct counter_family network_drop_reasons;
 
 #endif

@@ -26,7 +26,8 @@ _Static_assert(ARRAY_SIZE(((struct regroup *)0)->changes) == POOLS_MAX + VMS_MAX
 void pool_config_init(struct pool_config *cfg)
 {
 	*cfg = (struct pool_config){.cpu.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT},
-				    .io.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT}};
+				    .io.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT},
+				    .net.numbers = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT}};
 }
 
 static struct config_head head_of(const struct pool_config *cfg)
@@ -78,7 +79,9 @@ enum status pool_config_check(const struct pool_config *cfg, struct error *err)
 
 	if (st == ST_OK)
 		st = config_check_numbers(head_of(cfg), &cfg->cpu.numbers, err);
-	return st == ST_OK ? check_io_numbers(cfg, err) : st;
+	if (st == ST_OK)
+		st = check_io_numbers(cfg, err);
+	return st == ST_OK ? config_check_rates(head_of(cfg), "", &cfg->net.numbers, err) : st;
 }
 
 /* ---- the table ---- */

@@ -4,9 +4,9 @@
  * below the root, which is the machine, and the three numbers of each manager
  * (lib/rls.h). Every manager has a tree of its own in which a pool is one node; this is
  * where the nodes of one pool meet, so that they always have one name and one
- * place. Of such managers this version has the scheduler, and storage, which copies the tree
- * for each of its domains (guest/storage.h) and admits any numbers. Another one adds its numbers to
- * struct pool_config, its node to struct pool and its part to regroup.
+ * place. Of such managers this version has the scheduler, and storage and networks, which copy the tree
+ * (guest/pool_copy.h) for each domain of disks (guest/storage.h) and each uplink (guest/network.h) and admit any
+ * numbers. Another one adds its numbers to struct pool_config, its node to struct pool and its part to regroup.
  *
  * The registry and all calls are the control task's.
  */
@@ -44,6 +44,10 @@ struct pool_config {
 		struct rls numbers;     /* of all disks below it, in each domain of storage by itself */
 		uint32_t given;         /* BIT(row) of pool_io_knobs[unit] that the definition gave */
 	} io;
+	struct {
+		struct rls numbers; /* mbps: bytes a second of all interfaces below it, at each uplink by itself */
+		uint32_t given;     /* BIT(row) of pool_net_knobs that the definition gave */
+	} net;
 	uint32_t given;           /* BIT(row) of pool_knobs that the definition gave; the others are defaults */
 };
 
@@ -129,5 +133,6 @@ MUST_CHECK enum status pools_change(struct machine *m, const struct sched_change
 extern const struct counter_table pool_counters;
 extern const struct knob_table pool_knobs;
 extern const struct knob_table pool_io_knobs[VM_DISK_UNITS]; /* a pool has that of its unit */
+extern const struct knob_table pool_net_knobs;
 
 #endif

@@ -141,6 +141,53 @@ const struct knob_table pool_io_knobs[VM_DISK_UNITS] = {
 	[VM_DISK_IOPS] = IO_TABLE(iops_rows), [VM_DISK_BYTES] = IO_TABLE(bandwidth_rows),
 };
 
+/* ---- for networks, which look at them by themselves too ---- */
+
+#define NET_KNOB(name, type)                                                                                     \
+	static uint64_t get_net_##name(const void *p) { return ((const struct pool *)p)->config.net.numbers.name; } \
+	static void change_net_##name(struct pool_config *cfg, uint64_t v) { cfg->net.numbers.name = (type)v; }     \
+	static enum status check_net_##name(const void *p, uint64_t value, struct error *err)                        \
+	{                                                                                                           \
+		return check_with(p, change_net_##name, value, err);                                                  \
+	}                                                                                                           \
+	static void set_net_##name(void *p, uint64_t value) { change_net_##name(&((struct pool *)p)->config, value); }
+
+NET_KNOB(shares, uint32_t)
+NET_KNOB(reservation, uint64_t)
+NET_KNOB(limit, uint64_t)
+
+#define NET_FUNCTIONS(name) .get = get_net_##name, .check = check_net_##name, .set = set_net_##name
+
+static const struct knob net_rows[] = {
+	{
+		.name = "mbps.shares", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .member = MEMBER_SHARES, .min = 1,
+		.max = RLS_SHARES_MAX, .otherwise = RLS_SHARES_DEFAULT, NET_FUNCTIONS(shares),
+		.help = "Its weight at each uplink among what is beside it",
+	},
+	{
+		.name = "mbps.reservation", .type = KNOB_NUMBER, .measure = MEASURE_RATE, .member = MEMBER_RESERVATION,
+		.max = VM_NIC_RATE_MAX, NET_FUNCTIONS(reservation),
+		.help = "What all in it get to send by each uplink in any case, in bytes a second",
+	},
+	{
+		.name = "mbps.limit", .type = KNOB_NUMBER, .measure = MEASURE_RATE, .member = MEMBER_LIMIT,
+		.min = VM_NIC_RATE_MIN, .max = VM_NIC_RATE_MAX, .none = true, .otherwise = KNOB_NONE, NET_FUNCTIONS(limit),
+		.help = "What all in it together get to send by each uplink at most, in bytes a second",
+	},
+};
+
+static bool net_given(const void *object, size_t row, const char **where)
+{
+	const struct pool *p = object;
+
+	*where = p->config.origin;
+	return (p->config.net.given & BIT(row)) != 0;
+}
+
+const struct knob_table pool_net_knobs = {
+	.group = "pool", .rows = net_rows, .count = ARRAY_SIZE(net_rows), .given = net_given,
+};
+
 /* ---- the whole ---- */
 
 static bool given(const void *object, size_t row, const char **where)

@@ -232,6 +232,8 @@ enum status vm_define(struct machine *m, const struct vm_config *cfg, struct vm 
 	vm->config = *cfg;
 	for (unsigned i = 0; i < VM_DISKS_MAX; i++)
 		vm->disk_places[i] = (struct vm_disk_place){.vm = vm, .index = i};
+	for (unsigned i = 0; i < VM_NICS_MAX; i++)
+		vm->nic_places[i] = (struct vm_nic_place){.vm = vm, .index = i};
 	lock_init(&vm->lock, LOCK_VM);
 	vm_io_init(&vm->io, vm);
 	console_init(&vm->console, log, vm + 1);

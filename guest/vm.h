@@ -23,6 +23,7 @@
 #include "guest/vtime.h"
 #include "io/iosched.h"
 #include "io/virtio_blk.h"
+#include "io/virtio_net.h"
 #include "lib/arena.h"
 #include "memmgr/memmgr.h"
 
@@ -86,11 +87,28 @@ struct vm_disk_figures {
 	struct iosched_figures sched;
 };
 
+/* Interface config.nics[index] of @vm, likewise (guest/vm_nic.h). */
+struct vm_nic_place {
+	struct vm *vm;
+	unsigned index;
+};
+
+/* What an interface has done in one start. */
+struct vm_nic_figures {
+	struct virtio_net_figures net;
+	struct net_port_figures port;
+	uint64_t wire_frames, wire_bytes; /* that went by the uplink; ticks that they waited for their turn, */
+	uint64_t wire_queued, wire_throttled; /* and of those, until a limit let them */
+	uint64_t held;                    /* frames that wait for it now */
+	uint64_t up;                      /* the link */
+};
+
 struct vm {
 	struct machine *machine;
 	uint16_t id;            /* 1.., stable for life; memmgr's owner id */
 	struct vm_config config;
 	struct vm_disk_place disk_places[VM_DISKS_MAX];
+	struct vm_nic_place nic_places[VM_NICS_MAX];
 	struct lock lock;       /* LOCK_VM: state, devices; its vcpus take it for those alone */
 	enum vm_state state;    /* changed under the lock, read without */
 	enum vm_reason reason;  /* these two before the state: see vm_outcome() */
@@ -115,6 +133,8 @@ struct vm {
 	struct vm_info last;    /* what it had come to when it was taken apart */
 	struct vm_disk_figures last_disks[VM_DISKS_MAX]; /* and its disks then, */
 	char last_disk_names[VM_DISKS_MAX][VM_DISK_NAME_MAX]; /* which were these; "": none */
+	struct vm_nic_figures last_nics[VM_NICS_MAX]; /* likewise */
+	char last_nic_names[VM_NICS_MAX][VM_NIC_NAME_MAX];
 
 	/* From here on valid from LOADING until teardown. */
 	struct arena arena;

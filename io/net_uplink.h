@@ -72,6 +72,7 @@ struct net_uplink {
 	struct io_segment segment;
 	struct net_frame frame;
 	struct net_ticket ticket;
+	bool on_hold; /* net_uplink_hold() */
 };
 
 void net_uplink_settings_init(struct net_uplink_settings *set);
@@ -95,6 +96,12 @@ void net_uplink_pool_begin(struct net_uplink *u, struct mclock_pool *p, struct m
 			   const struct rls *numbers);
 void net_uplink_pool_end(struct net_uplink *u, struct mclock_pool *p);
 void net_uplink_pool_set(struct net_uplink *u, struct mclock_pool *p, const struct rls *numbers);
+/*
+ * Between the two nothing goes to the wire, and what comes waits: for several moves in the tree that count together. By
+ * one owner at a time.
+ */
+void net_uplink_hold(struct net_uplink *u);
+void net_uplink_let_go(struct net_uplink *u);
 
 /*
  * A bounded step, @budget host instructions: sends, takes back, receives. True: there is more to do at once. By one at

@@ -207,6 +207,148 @@ static void disks_have_numbers(void **state)
 	refused(ST_OVER_LIMIT, "disk.root: queues is 17, a disk has at most 16");
 }
 
+static struct vm_nic *add_nic(const char *name, const char *network)
+{
+	struct vm_nic *n = &cfg.nics[cfg.nic_count++];
+
+	vm_nic_init(n);
+	strcpy(n->name, name);
+	strcpy(n->network, network);
+	return n;
+}
+
+static void interfaces_have_names_and_networks(void **state)
+{
+	struct vm_nic *n;
+
+	(void)state;
+	assert_int_equal(cfg.nic_count, 0);
+	n = add_nic("lan0", "lan");
+	assert_true(n->connected && n->numbers.limit == RLS_UNLIMITED && n->numbers.shares == RLS_SHARES_DEFAULT);
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	n = add_nic("lan0", "lan");
+	refused(ST_EXISTS, "net.lan0 is there twice");
+	n->name[0] = 0;
+	refused(ST_INVALID, "net 2 has no name");
+	strcpy(n->name, "Lan\x1b");
+	refused(ST_INVALID, "the name has a character outside");
+	assert_null(strchr(err.text, '\x1b'));
+	memset(n->name, 'x', sizeof n->name);
+	refused(ST_INVALID, "the name is longer than 19 characters");
+	strcpy(n->name, "b");
+	n->network[0] = 0;
+	refused(ST_INVALID, "net.b: network is missing");
+	strcpy(n->network, "la n");
+	refused(ST_INVALID, "net.b: no network is called so: position 3");
+	memset(n->network, 'n', sizeof n->network);
+	refused(ST_INVALID, "net.b: network is longer than 31");
+	cfg.nic_count = VM_NICS_MAX + 1;
+	refused(ST_OVER_LIMIT, "it has 5 network interfaces, at most 4");
+}
+
+static void interfaces_have_addresses(void **state)
+{
+	static const uint8_t given[NET_MAC_BYTES] = {0x52, 0x54, 0, 1, 2, 3};
+	struct vm_nic *a = add_nic("a", "lan"), *b = add_nic("b", "lan");
+	uint8_t of_a[NET_MAC_BYTES], again[NET_MAC_BYTES];
+
+	(void)state;
+	vm_nic_mac(&cfg, a, of_a);
+	vm_nic_mac(&cfg, a, again);
+	assert_memory_equal(of_a, again, NET_MAC_BYTES);
+	assert_int_equal(of_a[0], 0xc2);
+	vm_nic_mac(&cfg, b, again);
+	assert_memory_not_equal(of_a, again, NET_MAC_BYTES);
+	strcpy(cfg.name, "other");
+	vm_nic_mac(&cfg, a, again);
+	assert_memory_not_equal(of_a, again, NET_MAC_BYTES);
+	strcpy(cfg.name, "web");
+	memcpy(a->mac, given, sizeof given);
+	vm_nic_mac(&cfg, a, again);
+	assert_memory_equal(given, again, NET_MAC_BYTES);
+	memcpy(b->mac, given, sizeof given);
+	refused(ST_EXISTS, "net.b: mac is that of net.a");
+	strcpy(b->network, "dmz");
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	b->mac[0] = 0x53;
+	refused(ST_INVALID, "net.b: mac is a group's address");
+	b->mac[0] = 0;
+	b->ip_count = 2;
+	b->ips[0] = (struct net_ip){.bytes = {10, 0, 0, 2}};
+	b->ips[1] = (struct net_ip){.v6 = true, .bytes = {0xfe, 0x80, [15] = 1}};
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	b->ips[1].bytes[0] = 0xff;
+	refused(ST_INVALID, "net.b: ip[2] is no address that one host can have");
+	b->ips[1].v6 = false;
+	refused(ST_INVALID, "net.b: ip[2] is no");
+	b->ips[0].bytes[0] = 0;
+	b->ips[0].bytes[3] = 0;
+	refused(ST_INVALID, "net.b: ip[1] is no");
+	b->ip_count = NET_PORT_IPS_MAX + 1;
+	refused(ST_OVER_LIMIT, "net.b: ip has 5 addresses");
+}
+
+static void interfaces_have_vlans(void **state)
+{
+	struct vm_nic *n = add_nic("a", "lan");
+
+	(void)state;
+	n->vlan = NET_VLAN_MAX;
+	n->trunk[0] = 1;
+	n->trunk[1] = 7;
+	n->trunk_count = 2;
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	n->vlan = NET_VLAN_MAX + 1;
+	refused(ST_INVALID, "net.a: vlan is 4095, it can be 1 to 4094");
+	n->vlan = 7;
+	refused(ST_INVALID, "net.a: trunk conflicts with vlan: 7");
+	n->vlan = 0;
+	n->trunk[1] = 1;
+	refused(ST_EXISTS, "net.a: trunk has 1 twice");
+	n->trunk[1] = 0;
+	refused(ST_INVALID, "net.a: trunk[2] is 0, it can be 1 to 4094");
+	n->trunk_count = NET_PORT_VLANS_MAX + 1;
+	refused(ST_OVER_LIMIT, "net.a: trunk has 17 VLANs");
+}
+
+static void interfaces_have_numbers(void **state)
+{
+	struct vm_nic *n = add_nic("a", "lan");
+
+	(void)state;
+	n->numbers = (struct rls){.reservation = 12500000, .limit = 25000000, .shares = 1};
+	n->rate = 12500000;
+	n->storm = VM_NIC_STORM_MAX;
+	n->queues = VM_NIC_QUEUES_MAX;
+	n->mtu = NET_MTU_MAX;
+	assert_int_equal(vm_config_check(&cfg, &err), ST_OK);
+	n->rate--;
+	refused(ST_INVALID, "net.a: mbps.reservation (100 Mbit/s) is above rate (12499999 B/s)");
+	n->rate = 100;
+	refused(ST_INVALID, "net.a: rate is 100 B/s, it can be 100 kbit/s");
+	n->rate = 0;
+	n->numbers.limit = 12499999;
+	refused(ST_INVALID, "net.a: mbps.reservation (100 Mbit/s) is above mbps.limit (12499999 B/s)");
+	n->numbers.limit = 100;
+	refused(ST_INVALID, "net.a: mbps.limit is 100 B/s, it can be 100 kbit/s or more");
+	n->numbers.limit = VM_NIC_RATE_MAX + 1;
+	refused(ST_OVER_LIMIT, "net.a: mbps.reservation or mbps.limit is above 1000 Gbit/s");
+	n->numbers = (struct rls){.limit = RLS_UNLIMITED, .shares = 0};
+	refused(ST_INVALID, "net.a: mbps.shares is 0, it can be 1 to 1000000");
+	n->numbers.shares = 1;
+	n->queues++;
+	refused(ST_OVER_LIMIT, "net.a: queues is 9, an interface has at most 8");
+	n->queues = 0;
+	n->mtu = NET_MTU_MIN - 1;
+	refused(ST_INVALID, "net.a: mtu is 67, it can be 68 to 9216");
+	n->mtu = 0;
+	n->storm++;
+	refused(ST_OVER_LIMIT, "net.a: storm is 1000001");
+	n->storm = 0;
+	n->coalesce.cif_min = 1;
+	refused(ST_INVALID, "net.a: interrupts: ");
+}
+
 static void a_sentence_without_origin(void **state)
 {
 	(void)state;
@@ -228,6 +370,10 @@ int main(void)
 		cmocka_unit_test_setup(the_rest, setup),
 		cmocka_unit_test_setup(disks_have_names_and_volumes, setup),
 		cmocka_unit_test_setup(disks_have_numbers, setup),
+		cmocka_unit_test_setup(interfaces_have_names_and_networks, setup),
+		cmocka_unit_test_setup(interfaces_have_addresses, setup),
+		cmocka_unit_test_setup(interfaces_have_vlans, setup),
+		cmocka_unit_test_setup(interfaces_have_numbers, setup),
 		cmocka_unit_test_setup(a_sentence_without_origin, setup),
 	};
 
