@@ -56,7 +56,20 @@ const char *vm_state_name(enum vm_state state)
 	return (unsigned)state < VM_STATES ? names[state] : "unknown";
 }
 
-/* What ends a VM says why before it says that: whoever sees the one sees the other, and nothing moves after that. */
+bool vm_starts_again(const struct vm *vm)
+{
+	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_STOPPED && vm->restart_due;
+}
+
+const char *vm_state_words(const struct vm *vm)
+{
+	return vm_starts_again(vm) ? "stopped and about to start again" : vm_state_name(vm->state);
+}
+
+/*
+ * What ends a VM says why before it says that: whoever sees the one sees the other, and nothing moves after that but by
+ * the control task.
+ */
 void vm_outcome(const struct vm *vm, struct vm_outcome *out)
 {
 	enum vm_state state = __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE);
@@ -94,7 +107,7 @@ static enum status check_action(const struct vm *vm, enum vm_action action, stru
 				       vm_state_name((enum vm_state)s));
 	}
 	return fail(err, ST_BAD_STATE, "VM %s is %s and cannot be %s: it must be %s", vm->config.name,
-		    vm_state_name(vm->state), actions[action].done, legal);
+		    vm_state_words(vm), actions[action].done, legal);
 }
 
 /* A vcpu's CPU may change a VM's state while the control task changes another's. */
@@ -279,6 +292,7 @@ bool vm_end(struct vm *vm, enum vm_reason reason, uint32_t code)
 		return false;
 	vm->reason = reason;
 	vm->exit_code = code;
+	vm->restart_due = reason == REASON_RESET && vm->config.on_reset == ON_RESET_RESTART;
 	transition(vm, action_of[reason]);
 	for (unsigned i = 0; i < vm->vcpu_count; i++)
 		vcpu_request(vm->vcpus[i], REQ_PAUSE);
@@ -289,7 +303,6 @@ void vm_post_teardown(struct vm *vm)
 {
 	struct machine *m = vm->machine;
 
-	vm->restart_due = vm->reason == REASON_RESET && vm->config.on_reset == ON_RESET_RESTART;
 	__atomic_store_n(&vm->teardown_due, true, __ATOMIC_RELEASE);
 	__atomic_store_n(&m->teardown_due, true, __ATOMIC_RELEASE);
 	note_change(m);
@@ -408,16 +421,29 @@ enum status vm_start(struct vm *vm, struct error *err)
 	return ST_OK;
 }
 
+/* A guest that resets itself is stopped until the control task starts it again: who stops it then wants it to stay so. */
+static void take_restart_back(struct vm *vm)
+{
+	vm->restart_due = false;
+	vm->reason = REASON_OPERATOR;
+	note_change(vm->machine);
+}
+
 enum status vm_stop(struct vm *vm, struct error *err)
 {
 	unsigned long state = vm_lock(vm);
-	enum status st = check_action(vm, DO_STOP, err);
+	bool again = vm_starts_again(vm);
+	enum status st = again ? ST_OK : check_action(vm, DO_STOP, err);
 
-	if (st == ST_OK) {
+	if (again) {
+		take_restart_back(vm);
+	} else if (st == ST_OK) {
 		vm->reason = REASON_OPERATOR;
 		transition(vm, DO_STOP);
 	}
 	vm_unlock(vm, state);
+	if (again)
+		log_info("VM %s was about to start again after a reset, and stays stopped", vm->config.name);
 	return st == ST_OK ? vm_release(vm, err) : st;
 }
 

@@ -114,7 +114,7 @@ struct vm {
 	enum vm_reason reason;  /* these two before the state: see vm_outcome() */
 	uint32_t exit_code;
 	bool teardown_due;      /* left the running state; the control task releases its parts */
-	bool restart_due;       /* and starts it again */
+	bool restart_due;       /* and starts it again; before the state, as the reason */
 	uint32_t disks_failing; /* BIT(disk) of those that failed a request, until somebody takes note; atomic */
 	bool pause_due;         /* asked by a device; the control task does it; atomic */
 	bool lingers;           /* left the running state, but a CPU has not let go of one of its vcpus, or of its worker */
@@ -176,7 +176,8 @@ struct vm *vm_next(struct machine *m, const struct vm *prev);
  */
 enum status vm_start(struct vm *vm, struct error *err);
 /*
- * running, paused -> stopped at once, like pulling the plug; the parts are released before return. ST_BUSY: it is
+ * running, paused -> stopped at once, like pulling the plug; the parts are released before return. One that is stopped
+ * because its guest has reset itself, and about to start again, stays stopped. ST_BUSY: it is
  * stopped, but a CPU, named in @err, is stuck and does not let go of a vcpu, or a disk has not come back with what is
  * under way in the VM's memory. That is released by vm_reap() once it does; until then the VM can be neither started
  * nor destroyed.
@@ -204,6 +205,10 @@ void vm_event_locked(struct vm *vm, enum vm_reason reason, uint32_t code);
 void vm_want_pause(struct vm *vm);
 /* A request of disk @index failed at its volume. Any CPU, masked, any lock. The control task is told of the first. */
 void vm_disk_failed(struct vm *vm, unsigned index);
+/* It is stopped because its guest has reset itself, and vm_reap() is to start it again. Control task. */
+bool vm_starts_again(const struct vm *vm);
+/* The same in words, else the state's name. */
+const char *vm_state_words(const struct vm *vm);
 /* How a VM is, and once it has ended why, and with what code. */
 struct vm_outcome {
 	enum vm_state state;

@@ -178,6 +178,10 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	command_put_uint(w, "id", a->vm->id);
 	command_put_text(w, "name", a->vm->config.name);
 	put_state(a->vm, w);
+	if (vm_starts_again(a->vm)) {
+		cbor_put_key(w, "starts_again");
+		cbor_put_bool(w, true);
+	}
 	if (a->vm->held_by[0])
 		command_put_text(w, "held_by", a->vm->held_by);
 	command_put_text(w, "origin", a->vm->config.origin);
@@ -530,7 +534,7 @@ static const struct command vm_commands[] = {
 		.apply = define_apply,
 	},
 	VERB(VM_START, "start", STATES_IDLE, start_apply, "starts a VM"),
-	VERB(VM_STOP, "stop", STATES_ALIVE, stop_apply, "stops a VM at once, like pulling the plug"),
+	VERB(VM_STOP, "stop", STATES_ALIVE | STATE_STARTS_AGAIN, stop_apply, "stops a VM at once, like pulling the plug"),
 	VERB(VM_PAUSE, "pause", BIT(VM_RUNNING), pause_apply, "takes a VM off the CPU; its time stands still"),
 	VERB(VM_RESUME, "resume", BIT(VM_PAUSED), resume_apply, "lets a paused VM go on"),
 	VERB(VM_DESTROY, "destroy", STATES_IDLE, destroy_apply, "forgets a VM that does not run"),

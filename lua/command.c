@@ -218,11 +218,13 @@ static enum status check_state(const struct command *cmd, const struct vm *vm, s
 
 	if (cmd->states == 0 || !vm || cmd->states & BIT(vm->state))
 		return ST_OK;
+	if (cmd->states & STATE_STARTS_AGAIN && vm_starts_again(vm))
+		return ST_OK;
 	for (unsigned s = 0; s < VM_STATES && len < sizeof wanted; s++)
 		if (cmd->states & BIT(s))
 			len += format(wanted + len, sizeof wanted - len, "%s%s", len ? " or " : "",
 				      vm_state_name((enum vm_state)s));
-	return fail(&f->error, ST_BAD_STATE, "VM %s is %s: %s needs it %s", vm->config.name, vm_state_name(vm->state),
+	return fail(&f->error, ST_BAD_STATE, "VM %s is %s: %s needs it %s", vm->config.name, vm_state_words(vm),
 		    cmd->name, wanted);
 }
 

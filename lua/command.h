@@ -103,10 +103,12 @@ enum target { TARGET_NONE, TARGET_VM, TARGET_CONSOLE };
 
 /* ---- the table ---- */
 
+#define STATE_STARTS_AGAIN BIT(VM_STATES) /* stopped, but vm_starts_again() */
+
 struct command {
 	uint8_t id;
 	uint8_t ops;          /* BIT(SMP_READ), BIT(SMP_WRITE) */
-	uint8_t states;       /* BIT(enum vm_state) in which it is legal; 0: any */
+	uint8_t states;       /* BIT(enum vm_state) in which it is legal, and STATE_STARTS_AGAIN; 0: any */
 	enum role role;       /* the least role that may run it; unset: only the owner */
 	enum role write_role; /* for its write, where that takes another role than its read */
 	bool unaudited;       /* its write changes nothing that matters to anybody else, or notes it itself */

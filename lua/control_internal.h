@@ -43,6 +43,7 @@ struct attachment {
 	uint64_t next;       /* sequence number of the next byte to push */
 	uint64_t credit;     /* bytes that may still be pushed before the client asks again */
 	enum vm_state state; /* as last said */
+	enum vm_reason reason;
 	uint64_t starts;
 };
 
@@ -52,6 +53,7 @@ struct seen_vm {
 	bool full;                          /* paused because a volume is */
 	uint64_t error_told[VM_DISKS_MAX];  /* ticks when it was said that a disk fails; 0: never */
 	enum vm_state state;
+	enum vm_reason reason;
 	uint64_t starts;
 	char name[VM_NAME_MAX];
 };

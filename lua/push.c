@@ -80,11 +80,15 @@ void push_attach(struct control *c, unsigned id, uint64_t from, uint64_t credit)
 {
 	struct vm *vm = id ? vm_by_id(c->cfg.machine, id) : NULL;
 	struct attachment *at = &c->attached[id];
+	struct vm_outcome is = {.state = VM_RUNNING};
 
 	if (!at->on || at->closing) {
+		if (vm)
+			vm_outcome(vm, &is);
 		*at = (struct attachment){
 			.on = true,
-			.state = vm ? vm->state : VM_RUNNING,
+			.state = is.state,
+			.reason = is.reason,
 			.starts = vm ? vm->starts : 0,
 		};
 		listen(c, id, true);
@@ -150,6 +154,7 @@ static void push_state(struct control *c, unsigned id, const struct moment *m, s
 	struct cbor_mark mark = begin(w, PUSH_STATE, id);
 
 	at->state = m->is.state;
+	at->reason = m->is.reason;
 	at->starts = m->starts;
 	cbor_put_text(w, vm_state_name(m->is.state));
 	cbor_put_text(w, vm_reason_name(m->is.reason));
@@ -203,7 +208,7 @@ static bool push_one(struct control *c, unsigned id)
 	if (vm)
 		m = moment_of(vm);
 	output = push_output(c, vm, at, &w);
-	if (output != NOTHING || !vm || (m.is.state == at->state && m.starts == at->starts))
+	if (output != NOTHING || !vm || (m.is.state == at->state && m.is.reason == at->reason && m.starts == at->starts))
 		return output == PUSHED;
 	push_state(c, id, &m, at, &w);
 	return true;

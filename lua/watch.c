@@ -122,7 +122,7 @@ static void look_at(struct control *c, const struct vm *vm, struct seen_vm *seen
 	struct vm_outcome is;
 
 	vm_outcome(vm, &is);
-	if (!fresh && seen->state == is.state && seen->starts == vm->starts)
+	if (!fresh && seen->state == is.state && seen->reason == is.reason && seen->starts == vm->starts)
 		return;
 	/* Its report is being written, on another CPU; that it is whole is a change again. */
 	if (is.state == VM_CRASHED && !vm_report(vm)[0])
@@ -134,6 +134,7 @@ static void look_at(struct control *c, const struct vm *vm, struct seen_vm *seen
 	if (fresh)
 		*seen = (struct seen_vm){.there = true};
 	seen->state = is.state;
+	seen->reason = is.reason;
 	seen->starts = vm->starts;
 	memcpy(seen->name, vm->config.name, sizeof seen->name);
 	if (!fresh || is.state != VM_DEFINED)

@@ -203,7 +203,11 @@ def test_reset_restarts_when_it_is_to(operator):
     deadline = time.monotonic() + 60
     while operator.info("p")["starts"] < 3:
         assert time.monotonic() < deadline
-    operator.stop("p")
+    operator.stop("p")  # also in the moment between two starts
+    info = operator.info("p")
+    assert (info["state"], info["reason"]) == ("stopped", "operator")
+    time.sleep(0.5)
+    assert (operator.info("p")["state"], operator.info("p")["starts"]) == ("stopped", info["starts"])
     assert operator.output("p").count(b"power: reset by port") >= 2
 
 

@@ -325,6 +325,58 @@ static void a_vm_that_goes_closes_its_console(void **state)
 	assert_memory_equal(s.last_push, "\x82\x01\x01", s.last_push_len);
 }
 
+/* ---- a guest that resets itself ---- */
+
+/* One command as a script runs it: the moment between a reset and the next start is over when the line is read. */
+static enum status run_on(unsigned id, enum smp_op op, const char *name, struct cbor_value *reply, struct failure *f)
+{
+	static uint8_t answer[SMP_BODY_MAX];
+	struct command_request req = {
+		.group = command_group_find(GROUP_VM), .command = command_find(GROUP_VM, id), .op = op, .from_script = true,
+	};
+	struct cbor_writer w;
+	enum status st;
+
+	begin_args();
+	command_put_text(&args, "name", name);
+	cbor_close_map(&args, args_map);
+	req.args = cbor_root(body + SMP_HEADER_BYTES, args.len);
+	cbor_writer_init(&w, answer, sizeof answer);
+	st = command_run(control_rig.control, &req, &w, f);
+	*reply = cbor_root(answer, w.len);
+	return st;
+}
+
+static void a_vm_about_to_start_again_can_be_stopped(void **state)
+{
+	struct vm *vm = attached_vm();
+	struct cbor_value reply, v;
+	struct failure f;
+	struct seen s;
+	bool again = false;
+
+	(void)state;
+	vm_event(vm, REASON_RESET, 0);
+	assert_int_equal(run_on(VM_INFO, SMP_READ, "a", &reply, &f), ST_OK);
+	assert_true(cbor_find(reply, "starts_again", &v) && cbor_get_bool(v, &again) && again);
+	assert_int_equal(run_on(VM_PAUSE, SMP_WRITE, "a", &reply, &f), ST_BAD_STATE);
+	assert_string_equal(f.error.text, "VM a is stopped and about to start again: pause needs it running");
+	assert_int_equal(run_on(VM_POWER, SMP_WRITE, "a", &reply, &f), ST_BAD_STATE);
+	while (push_step(control_rig.control))
+		;
+	assert_int_equal(run_on(VM_STOP, SMP_WRITE, "a", &reply, &f), ST_OK);
+	assert_int_equal(run_on(VM_INFO, SMP_READ, "a", &reply, &f), ST_OK);
+	assert_false(cbor_find(reply, "starts_again", &v));
+	/* Who heard of the reset hears of the stop too. */
+	control_rig_settle(100);
+	s = take_line();
+	assert_memory_equal(s.last_push, "\x84\x02\x01\x67stopped\x68operator", s.last_push_len);
+	assert_int_equal(vm->state, VM_STOPPED);
+	assert_int_equal(vm->starts, 1);
+	assert_int_equal(run_on(VM_STOP, SMP_WRITE, "a", &reply, &f), ST_BAD_STATE);
+	assert_string_equal(f.error.text, "VM a is stopped: stop needs it running or paused");
+}
+
 /* ---- definitions ---- */
 
 static void define_text(const char *text)
@@ -489,6 +541,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(credit_bounds_what_is_pushed, setup, teardown),
 		cmocka_unit_test_setup_teardown(largest_pushed_line_fits, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_vm_that_goes_closes_its_console, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_vm_about_to_start_again_can_be_stopped, setup, teardown),
 		cmocka_unit_test_setup_teardown(definitions_that_fail_halfway_are_taken_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_start_that_fails_anywhere_changes_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(every_command_is_complete, setup, teardown),

@@ -425,6 +425,60 @@ static void a_restart_that_fails_leaves_it_stopped(void **state)
 	assert_int_equal(fake_live(), 0);
 }
 
+/* Between a guest's reset and its next start the VM is stopped; an operator may not want it to go on. */
+static void a_stop_takes_a_restart_back(void **state)
+{
+	struct vm *vm = in_state(VM_RUNNING);
+	uint64_t changes;
+
+	(void)state;
+	vm_event(vm, REASON_RESET, 0);
+	assert_true(vm_starts_again(vm));
+	assert_int_equal(vm_pause(vm, &err), ST_BAD_STATE);
+	says("VM a is stopped and about to start again and cannot be paused");
+	assert_int_equal(vm_power_button(vm, &err), ST_BAD_STATE);
+	assert_true(vm_starts_again(vm));
+	changes = m->changes;
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+	assert_true(m->changes > changes);
+	assert_false(vm_starts_again(vm));
+	assert_int_equal(vm->reason, REASON_OPERATOR);
+	assert_int_equal(fake_live(), 0);
+	while (vm_reap(m))
+		;
+	assert_int_equal(vm->state, VM_STOPPED);
+	assert_int_equal(vm->starts, 1);
+	assert_int_equal(vm_stop(vm, &err), ST_BAD_STATE);
+	says("VM a is stopped and cannot be stopped");
+	assert_int_equal(vm_start(vm, &err), ST_OK);
+	assert_int_equal(vm->starts, 2);
+}
+
+static void what_is_not_to_restart_is_not_stopped_again(void **state)
+{
+	struct vm *vm = in_state(VM_RUNNING);
+
+	(void)state;
+	vm->config.on_reset = ON_RESET_STOP;
+	vm_event(vm, REASON_RESET, 0);
+	assert_false(vm_starts_again(vm));
+	assert_int_equal(vm_stop(vm, &err), ST_BAD_STATE);
+	assert_int_equal(vm->reason, REASON_RESET);
+}
+
+static void destroying_takes_a_restart_back(void **state)
+{
+	struct vm *vm = in_state(VM_RUNNING);
+
+	(void)state;
+	vm_event(vm, REASON_RESET, 0);
+	assert_int_equal(vm_destroy(vm, &err), ST_OK);
+	while (vm_reap(m))
+		;
+	assert_null(vm_find(m, "a"));
+	assert_int_equal(fake_live(), 0);
+}
+
 static void a_crash_keeps_its_report_until_the_next_start(void **state)
 {
 	struct vm *vm = in_state(VM_RUNNING);
@@ -658,6 +712,30 @@ static void a_restart_waits_for_a_stuck_cpu(void **state)
 	assert_int_equal(vm->starts, 2);
 }
 
+static void a_stop_takes_back_a_restart_that_waits_for_a_stuck_cpu(void **state)
+{
+	struct vm *vm = stuck();
+
+	(void)state;
+	vm_event(vm, REASON_RESET, 0);
+	assert_true(vm_reap(m));
+	assert_true(vm_starts_again(vm));
+	/* A refusal changes nothing. */
+	assert_int_equal(vm_destroy(vm, &err), ST_BUSY);
+	assert_true(vm_starts_again(vm));
+	assert_int_equal(vm_stop(vm, &err), ST_BUSY);
+	assert_string_equal(err.text, "VM a is stopped, but CPU 0 is stuck and does not let go of its vcpu 0");
+	assert_false(vm_starts_again(vm));
+	assert_int_equal(faults, 1);
+	turn_goes_on(vm->vcpus[0]);
+	while (vm_reap(m))
+		;
+	assert_null(vm->memory);
+	assert_int_equal(vm->state, VM_STOPPED);
+	assert_int_equal(vm->reason, REASON_OPERATOR);
+	assert_int_equal(vm->starts, 1);
+}
+
 static void a_pause_that_a_stuck_cpu_holds_up_is_ended_by_resume_or_stop(void **state)
 {
 	struct vm *vm = stuck();
@@ -719,6 +797,9 @@ int main(void)
 		T(a_guest_that_powers_off_is_reaped),
 		T(reset_restarts_if_the_definition_says_so),
 		T(a_restart_that_fails_leaves_it_stopped),
+		T(a_stop_takes_a_restart_back),
+		T(what_is_not_to_restart_is_not_stopped_again),
+		T(destroying_takes_a_restart_back),
 		T(a_crash_keeps_its_report_until_the_next_start),
 		T(what_happens_after_the_end_changes_nothing),
 		T(starting_or_destroying_does_not_wait_for_the_reaper),
@@ -728,6 +809,7 @@ int main(void)
 		T(pause_cancels_the_wake_up_of_a_halted_guest),
 		T(a_stuck_cpu_does_not_hold_up_a_stop),
 		T(a_restart_waits_for_a_stuck_cpu),
+		T(a_stop_takes_back_a_restart_that_waits_for_a_stuck_cpu),
 		T(a_pause_that_a_stuck_cpu_holds_up_is_ended_by_resume_or_stop),
 		T(console_input_is_bounded),
 	};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is told of VMs' volumes: one that fails, at once and then now and then however often it does; one that is
- * full, and that there is space again. Over a real VM with a real disk, whose troubles are reported by hand.
+ * full, and that there is space again. Over a real VM with a real disk, whose troubles are reported by hand. And of a
+ * VM whose guest resets itself when the operator stops it.
  */
 #include "tests/cmocka_all.h"
 
@@ -118,11 +119,46 @@ static void one_that_is_full(void **state)
 	assert_string_equal(told(), "");
 }
 
+/* ---- ends ---- */
+
+/* The next event on the VM's state, as "kind text", without anything else being done; "" when there is none. */
+static const char *state_told(void)
+{
+	static char out[256];
+	const struct event_record *e;
+	uint64_t missed = 0;
+
+	watch_vms(control_rig.control);
+	while ((e = events_next(&control_rig.control->events, &cursor, &missed))) {
+		if (strncmp(event_kind_name(e->kind), "vm.", 3) != 0)
+			continue;
+		snprintf(out, sizeof out, "%s %s", event_kind_name(e->kind), e->text);
+		return out;
+	}
+	return "";
+}
+
+static void a_restart_that_is_taken_back(void **state)
+{
+	struct error err;
+
+	(void)state;
+	vm_event(vm, REASON_RESET, 0);
+	assert_string_equal(state_told(), "vm.stopped reset");
+	assert_string_equal(state_told(), "");
+	assert_int_equal(vm_stop(vm, &err), ST_OK);
+	assert_string_equal(state_told(), "vm.stopped operator");
+	assert_string_equal(state_told(), "");
+	(void)control_rig_settle(1000);
+	assert_string_equal(state_told(), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_that_fails, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_is_full, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_restart_that_is_taken_back, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
