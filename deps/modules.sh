@@ -10,5 +10,8 @@ dpkg-deb --fsys-tarfile "$package" | tar -C "$D/dl/modules" -x --wildcards \
 	'./lib/modules/*/kernel/drivers/virtio/*.ko' \
 	'./lib/modules/*/kernel/drivers/block/virtio_blk.ko' \
 	'./lib/modules/*/kernel/drivers/char/virtio_console.ko' \
-	'./lib/modules/*/kernel/drivers/char/hw_random/virtio-rng.ko'
+	'./lib/modules/*/kernel/drivers/char/hw_random/virtio-rng.ko' \
+	'./lib/modules/*/kernel/drivers/net/net_failover.ko' \
+	'./lib/modules/*/kernel/drivers/net/virtio_net.ko' \
+	'./lib/modules/*/kernel/net/core/failover.ko'
 find "$D/dl/modules" -name '*.ko' -exec cp {} "$D/guests/modules" \;
