@@ -291,7 +291,7 @@ GUEST_FLAGS = -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-pie -mno-red-zone -
 	-fcf-protection=none -fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -mgeneral-regs-only \
 	$(WARN) -MMD -MP -nostdinc -isystem $(GCC_INCLUDE) \
 	-isystem $(DEPS)/newlib/x86_64-elf/include -I.
-GUEST_LIB := $(patsubst %.c,$(B)/guest/%.o,$(filter-out %/smp.c %/blk.c %/virtio.c,$(wildcard tests/guests/lib/*.c)) lib/format.c)
+GUEST_LIB := $(patsubst %.c,$(B)/guest/%.o,$(filter-out %/smp.c %/blk.c %/net.c %/virtio.c,$(wildcard tests/guests/lib/*.c)) lib/format.c)
 GUEST_LINK := ld -m elf_x86_64 -static -nostdlib -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments \
 	-T tests/guests/lib/guest.ld
 $(B)/guest/%.o: %.c | $(DEPS)/manifest.txt
@@ -313,6 +313,7 @@ $(B)/guests/%.elf64: $(B)/guest/tests/guests/%.o $(B)/guest/tests/guests/lib/sta
 $(patsubst %,$(B)/guests/%.elf64,smp locks pvtime greedy unruly flush guest_ipis): $(B)/guest/tests/guests/lib/smp.o \
 	$(B)/guest/tests/guests/lib/ap.o
 $(patsubst %,$(B)/guests/%.elf64,disk diskload reads): $(B)/guest/tests/guests/lib/blk.o $(B)/guest/tests/guests/lib/virtio.o
+$(B)/guests/net.elf64: $(B)/guest/tests/guests/lib/net.o $(B)/guest/tests/guests/lib/virtio.o
 $(B)/guests/guest_%.elf64: $(B)/guest/bench/guest_%.o $(B)/guest/tests/guests/lib/start.o $(GUEST_LIB) tests/guests/lib/guest.ld
 	$(call say,LINK,$@)
 	$(Q)$(GUEST_LINK) -o $@ $(filter %.o,$^)

@@ -187,8 +187,8 @@ void virtio_queue(struct virtio_function *f, unsigned index, struct virtio_ring 
 	put64(f, COMMON_QUEUE_DESC, ring->desc);
 	put64(f, COMMON_QUEUE_AVAIL, ring->avail);
 	put64(f, COMMON_QUEUE_USED, ring->used);
-	f->kick = f->notify;
-	f->kick.at += (uint64_t)*at16(f, COMMON_QUEUE_NOTIFY_OFF) * f->notify_step;
+	f->kicks[index] = f->notify;
+	f->kicks[index].at += (uint64_t)*at16(f, COMMON_QUEUE_NOTIFY_OFF) * f->notify_step;
 	*at16(f, COMMON_QUEUE_ENABLE) = 1;
 }
 

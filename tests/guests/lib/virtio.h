@@ -10,7 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define VIRTIO_NET 1u
 #define VIRTIO_BLOCK 2u
+#define VIRTIO_QUEUES 2u /* that virtio_queue() can be asked for */
 #define VIRTIO_F_INDIRECT (1ull << 28)
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_RING_SIZE 128u
@@ -63,7 +65,7 @@ struct virtio_function {
 	uint64_t msix_table;
 	unsigned msix_cap;
 	uint64_t features; /* accepted, VERSION_1 among them */
-	struct virtio_region kick; /* of the queue that was enabled last */
+	struct virtio_region kicks[VIRTIO_QUEUES];
 };
 
 /* The function at place @index of those of bus 0 with that device type; false: there is none. */
@@ -92,23 +94,33 @@ static inline bool virtio_show(struct virtio_ring *r)
 		return !(r->used->flags & VIRTIO_USED_NO_NOTIFY);
 	return (uint16_t)(new - r->used->avail_event - 1) < (uint16_t)(new - old);
 }
-/* The queue that was enabled last, which is queue @index. */
 static inline void virtio_kick(struct virtio_function *f, unsigned index)
 {
-	if (f->kick.port)
-		__asm__ volatile("outw %w0, %w1" : : "a"(index), "d"((uint16_t)f->kick.at) : "memory");
+	const struct virtio_region *kick = &f->kicks[index];
+
+	if (kick->port)
+		__asm__ volatile("outw %w0, %w1" : : "a"(index), "d"((uint16_t)kick->at) : "memory");
 	else
-		*(volatile uint16_t *)f->kick.at = (uint16_t)index;
+		*(volatile uint16_t *)kick->at = (uint16_t)index;
 }
 /* The next used chain; with event indices an interrupt is asked for with the one after it. */
-static inline bool virtio_used(struct virtio_ring *r, uint32_t *head)
+static inline bool virtio_used_bytes(struct virtio_ring *r, uint32_t *head, uint32_t *bytes)
 {
+	struct virtio_used_elem *e = &r->used->ring[r->seen % VIRTIO_RING_SIZE];
+
 	if (r->seen == r->used->index)
 		return false;
 	__asm__ volatile("" : : : "memory"); /* loads are in order on this processor */
-	*head = r->used->ring[r->seen++ % VIRTIO_RING_SIZE].head;
-	r->avail->used_event = r->seen;
+	*head = e->head;
+	*bytes = e->bytes;
+	r->avail->used_event = ++r->seen;
 	return true;
+}
+static inline bool virtio_used(struct virtio_ring *r, uint32_t *head)
+{
+	uint32_t bytes;
+
+	return virtio_used_bytes(r, head, &bytes);
 }
 /* Has the next one come before the device saw what was asked? If not, there will be an interrupt. */
 static inline bool virtio_has_come(struct virtio_ring *r)
