@@ -5,11 +5,11 @@
  *
  * - sink: takes what comes, checks that each sender's frames come whole, in order and once ("loss": gaps are counted),
  *   and says every "report=N" frames what it has had; "count=N" frames end it
- * - source: sends "count=N" frames (0: without end) with "payload=N" bytes of UDP, or of TCP to be cut when that is more
- *   than a frame holds, in batches of "batch=N"; "rate=N" frames a second
+ * - source: sends "count=N" frames (0: without end) with "payload=N" bytes of UDP, or of TCP to be cut when that is
+ * more than a frame holds, in batches of "batch=N"; "rate=N" frames a second
  * - echo: sends back each ping
- * - ping: sends "count=N" pings, one at a time, "gap=MICROSECONDS" after each answer; says how long the middle one, of a
- *   hundred the last but one, and the worst took, in ticks
+ * - ping: sends "count=N" pings, one at a time, "gap=MICROSECONDS" after each answer; says how long the middle one, of
+ * a hundred the last but one, and the worst took, in ticks
  *
  * "plain": no offloads are negotiated, and a sink checks each frame's sums.
  */
@@ -53,14 +53,29 @@ static volatile uint64_t rx_interrupts, tx_interrupts, timers;
 static uint64_t frames, bytes, tcp_bytes, lost, next_of[PEERS];
 static uint8_t own, to;
 
-static void on_rx(struct trap_frame *f) { (void)f, rx_interrupts++, apic_eoi(); }
-static void on_tx(struct trap_frame *f) { (void)f, tx_interrupts++, apic_eoi(); }
-static void on_timer(struct trap_frame *f) { (void)f, timers++, apic_eoi(); }
+static void on_rx(struct trap_frame *f)
+{
+	(void)f, rx_interrupts++, apic_eoi();
+}
+static void on_tx(struct trap_frame *f)
+{
+	(void)f, tx_interrupts++, apic_eoi();
+}
+static void on_timer(struct trap_frame *f)
+{
+	(void)f, timers++, apic_eoi();
+}
 
 /* ---- frames ---- */
 
-static void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)(v >> 8), p[1] = (uint8_t)v; }
-static uint32_t get16(const uint8_t *p) { return (uint32_t)(p[0] << 8 | p[1]); }
+static void put16(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 8), p[1] = (uint8_t)v;
+}
+static uint32_t get16(const uint8_t *p)
+{
+	return (uint32_t)(p[0] << 8 | p[1]);
+}
 
 static uint32_t sum16(uint32_t sum, const uint8_t *p, uint32_t n)
 {
@@ -121,8 +136,12 @@ static uint32_t put_tcp(struct net_slot *s, uint64_t at, uint32_t length)
 	bool cut = ETHERNET + IP + TCP + length > ETHERNET + MTU;
 
 	s->header = (struct net_header){
-		.flags = NET_HDR_NEEDS_CSUM, .csum_start = ETHERNET + IP, .csum_offset = 16,
-		.gso_type = cut ? NET_HDR_GSO_TCPV4 : 0, .gso_size = cut ? MTU - IP - TCP : 0, .hdr_len = cut ? ETHERNET + IP + TCP : 0,
+		.flags = NET_HDR_NEEDS_CSUM,
+		.csum_start = ETHERNET + IP,
+		.csum_offset = 16,
+		.gso_type = cut ? NET_HDR_GSO_TCPV4 : 0,
+		.gso_size = cut ? MTU - IP - TCP : 0,
+		.hdr_len = cut ? ETHERNET + IP + TCP : 0,
 	};
 	put_ip(s->head, PROTOCOL_TCP, TCP + length);
 	memset(tcp, 0, TCP);
@@ -139,7 +158,10 @@ static uint32_t put_tcp(struct net_slot *s, uint64_t at, uint32_t length)
 
 /* ---- sleeping ---- */
 
-static void arm(uint64_t at) { wrmsr(MSR_IA32_TSC_DEADLINE, at); }
+static void arm(uint64_t at)
+{
+	wrmsr(MSR_IA32_TSC_DEADLINE, at);
+}
 
 /* Interrupts are off but while it sleeps, so none is lost between looking and sleeping. */
 static void take_frame(struct net_frame *f, const char *what)
@@ -151,7 +173,8 @@ static void take_frame(struct net_frame *f, const char *what)
 		net_show_buffers(&net);
 		if (!virtio_has_come(&net.rx))
 			halt();
-		CHECK(rdtsc() < end, "%s: nothing for %u s; %llu frames so far", what, PATIENCE_SECONDS, (unsigned long long)frames);
+		CHECK(rdtsc() < end, "%s: nothing for %u s; %llu frames so far", what, PATIENCE_SECONDS,
+		      (unsigned long long)frames);
 	}
 }
 
@@ -185,7 +208,8 @@ static void check_pages(const struct net_frame *f, const struct stamp *first, ui
 
 			memcpy(&word, page + skip, sizeof word);
 			CHECK(word == first->number + (at - head + skip) / NET_PAGE, "frame %llu: page %u holds %llx",
-			      (unsigned long long)first->number, (at - head + skip) / NET_PAGE, (unsigned long long)word);
+			      (unsigned long long)first->number, (at - head + skip) / NET_PAGE,
+			      (unsigned long long)word);
 		}
 		at += NET_PAGE;
 	}
@@ -198,8 +222,8 @@ static void check_plain(const struct net_frame *f, uint8_t from)
 	uint32_t length = get16(ip + 2) - IP, sum;
 	static uint32_t at[PEERS];
 
-	CHECK(f->buffers == 1 && f->bytes <= ETHERNET + MTU && !f->header->flags && !f->header->gso_type, "%u bytes, flags %u, gso %u",
-	      f->bytes, f->header->flags, f->header->gso_type);
+	CHECK(f->buffers == 1 && f->bytes <= ETHERNET + MTU && !f->header->flags && !f->header->gso_type,
+	      "%u bytes, flags %u, gso %u", f->bytes, f->header->flags, f->header->gso_type);
 	CHECK(sum16(0, ip, IP) == 0xffff, "frame %llu: the header's sum is wrong", (unsigned long long)frames);
 	if (ip[9] != PROTOCOL_TCP)
 		return;
@@ -229,8 +253,9 @@ static void check_frame(const struct net_frame *f, bool may_lose)
 			return; /* cut: only the first has a stamp */
 	}
 	memcpy(&stamp, f->data + head, sizeof stamp);
-	CHECK(stamp.number == next_of[from] || (may_lose && stamp.number > next_of[from]), "frame %llu of %u came, %llu was next",
-	      (unsigned long long)stamp.number, from, (unsigned long long)next_of[from]);
+	CHECK(stamp.number == next_of[from] || (may_lose && stamp.number > next_of[from]),
+	      "frame %llu of %u came, %llu was next", (unsigned long long)stamp.number, from,
+	      (unsigned long long)next_of[from]);
 	lost += stamp.number - next_of[from];
 	next_of[from] = stamp.number + 1;
 	check_pages(f, &stamp, head);
@@ -252,9 +277,9 @@ static void sink(void)
 		bytes += f.bytes;
 		net_give_back(&net, &f);
 		if (frames % every == 0)
-			print("sink: frames %llu bytes %llu lost %llu interrupts %llu ticks %llu\n", (unsigned long long)frames,
-			      (unsigned long long)bytes, (unsigned long long)lost, (unsigned long long)rx_interrupts,
-			      (unsigned long long)(rdtsc() - began));
+			print("sink: frames %llu bytes %llu lost %llu interrupts %llu ticks %llu\n",
+			      (unsigned long long)frames, (unsigned long long)bytes, (unsigned long long)lost,
+			      (unsigned long long)rx_interrupts, (unsigned long long)(rdtsc() - began));
 	}
 }
 
@@ -310,8 +335,8 @@ static void source(void)
 			halt();
 		net_reap(&net);
 	}
-	print("source: frames %llu bytes %llu interrupts %llu ticks %llu\n", (unsigned long long)frames, (unsigned long long)bytes,
-	      (unsigned long long)tx_interrupts, (unsigned long long)(rdtsc() - began));
+	print("source: frames %llu bytes %llu interrupts %llu ticks %llu\n", (unsigned long long)frames,
+	      (unsigned long long)bytes, (unsigned long long)tx_interrupts, (unsigned long long)(rdtsc() - began));
 }
 
 /* ---- ping and echo ---- */
@@ -335,7 +360,8 @@ static void take_stamp(uint32_t port, struct stamp *stamp, uint8_t *from)
 		bool it;
 
 		take_frame(&f, "ping");
-		it = f.here >= head + sizeof *stamp && f.data[ETHERNET + 9] == PROTOCOL_UDP && get16(f.data + ETHERNET + IP + 2) == port;
+		it = f.here >= head + sizeof *stamp && f.data[ETHERNET + 9] == PROTOCOL_UDP &&
+		     get16(f.data + ETHERNET + IP + 2) == port;
 		if (it) {
 			*from = f.data[2 * NET_MAC - 1];
 			memcpy(stamp, f.data + head, sizeof *stamp);
@@ -383,7 +409,8 @@ static void ping(void)
 
 			send_stamp(PORT_PING, &stamp);
 			take_stamp(PORT_PONG, &back, &from);
-			CHECK(back.number == stamp.number && from == to, "an answer to ping %llu", (unsigned long long)back.number);
+			CHECK(back.number == stamp.number && from == to, "an answer to ping %llu",
+			      (unsigned long long)back.number);
 			took[i] = rdtsc() - stamp.sent;
 			for (due = rdtsc() + gap; rdtsc() < due;) {
 				arm(due);
@@ -411,7 +438,8 @@ void guest_main(void)
 	      "there is no network device");
 	own = net.mac[NET_MAC - 1];
 	to = (uint8_t)option("to", 0);
-	print("net: %02x:%02x:%02x:%02x:%02x:%02x\n", net.mac[0], net.mac[1], net.mac[2], net.mac[3], net.mac[4], net.mac[5]);
+	print("net: %02x:%02x:%02x:%02x:%02x:%02x\n", net.mac[0], net.mac[1], net.mac[2], net.mac[3], net.mac[4],
+	      net.mac[5]);
 	if (option_word("sink"))
 		sink();
 	else if (option_word("source"))
