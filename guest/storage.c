@@ -273,7 +273,7 @@ void storage_totals(const struct storage *s, struct storage_totals *out)
 		if (!s->domains[i])
 			continue;
 		out->domains++;
-		out->turns += s->domains[i]->turns;
+		out->turns += s->domains[i]->worker.turns;
 	}
 	for (unsigned i = 0; i < STORAGE_POOLS_MAX; i++)
 		out->pools += s->pools[i].on != NULL;
@@ -320,8 +320,8 @@ void storage_client_keep_figures(struct storage_client *c)
 void storage_volume_figures(struct storage_volume *v, struct iosched_figures *out)
 {
 	*out = v->gone;
-	list_for_each(it, &v->domain->clients) {
-		struct storage_client *c = list_entry(it, struct storage_client, in_domain);
+	list_for_each(it, &v->domain->pools.members) {
+		struct storage_client *c = storage_client_of(it);
 		struct iosched_figures f;
 
 		if (c->volume != v)
@@ -352,8 +352,8 @@ enum status storage_disk_figures(struct storage *s, const struct vm *vm, unsigne
 	for (unsigned i = 0; i < STORAGE_DOMAINS_MAX; i++) {
 		if (!s->domains[i])
 			continue;
-		list_for_each(it, &s->domains[i]->clients) {
-			struct storage_client *c = list_entry(it, struct storage_client, in_domain);
+		list_for_each(it, &s->domains[i]->pools.members) {
+			struct storage_client *c = storage_client_of(it);
 
 			if (c->vm != vm || c->disk != index)
 				continue;

@@ -145,7 +145,7 @@ static void domain_figures(const void *object, void *out)
 	unsigned long state = storage_domain_enter(d);
 
 	*(struct domain_figures *)out = (struct domain_figures){
-		.depth = d->sched.depth, .at_device = d->sched.at_device, .volumes = d->volumes, .turns = d->turns,
+		.depth = d->sched.depth, .at_device = d->sched.at_device, .volumes = d->volumes, .turns = d->worker.turns,
 	};
 	storage_domain_leave(d, state);
 }

@@ -109,8 +109,8 @@ void storage_resume_starved(struct storage *s)
 	for (unsigned i = 0; i < STORAGE_DOMAINS_MAX; i++) {
 		if (!s->domains[i])
 			continue;
-		list_for_each(it, &s->domains[i]->clients)
-			look_at(list_entry(it, struct storage_client, in_domain));
+		list_for_each(it, &s->domains[i]->pools.members)
+			look_at(storage_client_of(it));
 	}
 }
 
@@ -118,8 +118,8 @@ void storage_resume_starved(struct storage *s)
 
 void storage_volume_resized(struct storage_volume *v)
 {
-	list_for_each(it, &v->domain->clients) {
-		struct storage_client *c = list_entry(it, struct storage_client, in_domain);
+	list_for_each(it, &v->domain->pools.members) {
+		struct storage_client *c = storage_client_of(it);
 		struct virtio_blk *blk;
 		unsigned long masked;
 

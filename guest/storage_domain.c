@@ -1,16 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A domain: its worker, its users, and its copy of the tree of pools.
- *
- * The worker is asked by a word that takes no lock, like a VM's (guest/vm_io.c):
- * alarms and interrupts set it and wake the entity, and a wake that meets the last look
- * of a turn makes another one. An alarm's handler runs under a lock that comes after
- * the scheduler's, so it can do no more than that.
- *
- * A pool is copied into the tree when the first client below it comes, and goes with the
- * last. The copies do not follow changes one by one: what they should be is compared
- * with what they are, and where a pool has another place than its copy all clients are put in
- * anew, for that is seldom.
+ * A domain: what its worker (guest/worker.h) does, its users, and what its copy of the tree of pools
+ * (guest/pool_copy.h) is made of.
  */
 #include <string.h>
 
@@ -23,43 +14,22 @@
 #define WATCH_NS 10000000ull       /* and the others, for what ends by a time-out */
 
 _Static_assert((unsigned)VM_DISK_IOPS == MCLOCK_REQUESTS && (unsigned)VM_DISK_BYTES == MCLOCK_BYTES, "one meaning");
-_Static_assert(POOL_DEPTH_MAX + 1 <= MCLOCK_DEPTH_MAX, "each pool has its place in the tree");
 
-static const struct rls unlimited = {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT};
+static const struct pool_numbers unlimited = {MCLOCK_REQUESTS, {.limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT}};
 
 static const struct host_ops *host_of(const struct storage_domain *d) { return d->storage->machine->host; }
 
 /* ---- the worker ---- */
 
-void storage_domain_ask(struct storage_domain *d)
-{
-	if (__atomic_exchange_n(&d->asked, 1, __ATOMIC_SEQ_CST))
-		return; /* who set it has woken it */
-	sched_wake(d->storage->machine->sched, &d->entity, host_of(d)->clock->ticks());
-}
-
+void storage_domain_ask(struct storage_domain *d) { worker_ask(&d->worker); }
 void storage_interrupt(struct storage_domain *d) { storage_domain_ask(d); }
 
-/* Under the lock of the CPU's timers. */
-static void alarm_rings(struct timer *t, uint64_t now)
-{
-	struct storage_domain *d = container_of(container_of(t, struct host_alarm, timer), struct storage_domain, alarm);
-
-	(void)now;
-	storage_domain_ask(d);
-}
-
-/* The lock of sched is held. An alarm that is not wanted any more costs a look; taking it back would cost more. */
+/* The lock of sched is held. */
 static void wake_at(void *ctx, uint64_t at)
 {
 	struct storage_domain *d = ctx;
 
-	if (at == TIMERQ_NEVER)
-		return;
-	if (at <= host_of(d)->clock->ticks())
-		storage_domain_ask(d);
-	else
-		host_alarm_set(host_of(d), &d->alarm, at);
+	worker_ask_at(&d->worker, at);
 }
 
 static void look_again(struct timer *t, uint64_t now)
@@ -119,29 +89,7 @@ bool storage_domain_step(struct storage_domain *d)
 	return moved;
 }
 
-static enum sched_end turn(struct sched_entity *e, uint64_t slice_end)
-{
-	struct storage_domain *d = container_of(e, struct storage_domain, entity);
-	const struct host_ops *host = host_of(d);
-	const struct host_cpu *cpu = host->this_cpu();
-
-	d->turns++;
-	for (;;) {
-		bool more;
-
-		/* Before the step: what is asked meanwhile is another one. */
-		__atomic_store_n(&d->asked, 0, __ATOMIC_SEQ_CST);
-		more = storage_domain_step(d);
-		host->poll();
-		if (!more && !__atomic_load_n(&d->asked, __ATOMIC_SEQ_CST))
-			return SCHED_END_BLOCKED;
-		if (cpu->need_resched || host->clock->ticks() >= slice_end)
-			break;
-	}
-	/* It goes on by itself; who asks need not wake it. */
-	__atomic_store_n(&d->asked, 1, __ATOMIC_SEQ_CST);
-	return SCHED_END_READY;
-}
+static bool step(struct worker *w) { return storage_domain_step(container_of(w, struct storage_domain, worker)); }
 
 unsigned long storage_domain_enter(struct storage_domain *d)
 {
@@ -178,21 +126,66 @@ void storage_domain_poll(struct storage_volume *v, bool poll)
 	storage_domain_leave(d, state);
 }
 
+/* ---- the copy of the tree: all masked ---- */
+
+static struct storage_domain *domain_of(struct pool_copies *c) { return container_of(c, struct storage_domain, pools); }
+
+static void pool_numbers(const struct pool *p, struct pool_numbers *out)
+{
+	*out = (struct pool_numbers){(enum mclock_unit)p->config.io.unit, p->config.io.numbers};
+}
+
+static const struct vm *member_numbers(const struct pool_member *m, struct pool_numbers *out)
+{
+	const struct storage_client *c = container_of(m, struct storage_client, member);
+
+	if (c->vm)
+		*out = (struct pool_numbers){(enum mclock_unit)c->vm->config.disks[c->disk].unit,
+					     c->vm->config.disks[c->disk].numbers};
+	return c->vm;
+}
+
+static void begin_pool(struct pool_copies *c, struct mclock_pool *p, struct mclock_pool *above,
+		       const struct pool_numbers *n)
+{
+	iosched_pool_begin(&domain_of(c)->sched, p, above, n->unit, &n->rls);
+}
+
+static void end_pool(struct pool_copies *c, struct mclock_pool *p) { iosched_pool_end(&domain_of(c)->sched, p); }
+
+static void set_pool(struct pool_copies *c, struct mclock_pool *p, const struct pool_numbers *n)
+{
+	iosched_pool_set(&domain_of(c)->sched, p, n->unit, &n->rls);
+}
+
+static void move_member(struct pool_member *m, struct mclock_pool *to)
+{
+	iosched_client_move(&container_of(m, struct storage_client, member)->io, to);
+}
+
+static void set_member(struct pool_member *m, const struct pool_numbers *n)
+{
+	iosched_client_set(&container_of(m, struct storage_client, member)->io, n->unit, &n->rls);
+}
+
+static void hold(struct pool_copies *c) { iosched_hold(&domain_of(c)->sched); }
+static void let_go(struct pool_copies *c) { iosched_let_go(&domain_of(c)->sched); }
+
+static const struct pool_copies_ops pool_ops = {
+	.pool_numbers = pool_numbers, .member_numbers = member_numbers, .begin = begin_pool, .end = end_pool,
+	.set = set_pool, .member_move = move_member, .member_set = set_member, .hold = hold, .let_go = let_go,
+};
+
+void storage_domain_follow(struct storage_domain *d) { pool_copies_follow(&d->pools); }
+
 /* ---- life ---- */
 
 static enum status start_worker(struct storage_domain *d, struct error *err)
 {
-	struct machine *m = d->storage->machine;
-	struct pool *system = pool_by_id(m, POOL_OWN_SYSTEM);
-	unsigned long masked = storage_mask(d->storage);
 	char name[SCHED_NAME_MAX];
-	enum status st;
 
 	format(name, sizeof name, "disk/%.24s", d->name);
-	d->entity.run = turn;
-	st = sched_add(m->sched, &d->entity, system ? system->cpu : NULL, name, NULL, m->host->clock->ticks(), err);
-	storage_unmask(d->storage, masked);
-	return st;
+	return worker_start(&d->worker, d->storage->machine, name, step, err);
 }
 
 static unsigned free_place(const struct storage *s)
@@ -220,9 +213,8 @@ enum status storage_domain_create(struct storage *s, const char *name, struct st
 	d->storage = s;
 	format(d->name, sizeof d->name, "%s", name);
 	list_init(&d->polls);
-	list_init(&d->clients);
+	pool_copies_init(&d->pools, s->machine, &pool_ops);
 	timer_init(&d->look, look_again);
-	host_alarm_init(&d->alarm, alarm_rings);
 	iosched_init(&d->sched, &(struct iosched_config){.clock = s->machine->host->clock, .wake_at = wake_at, .ctx = d,
 							 .request_bytes = REQUEST_BYTES});
 	st = start_worker(d, err);
@@ -255,155 +247,16 @@ void storage_has_interrupts(struct storage_domain *d)
 	storage_domain_leave(d, state);
 }
 
-static void stop_worker(struct storage_domain *d)
-{
-	unsigned long masked = storage_mask(d->storage);
-
-	host_alarm_cancel(host_of(d), &d->alarm);
-	while (!sched_remove(d->storage->machine->sched, &d->entity)) {
-		storage_unmask(d->storage, masked);
-		__builtin_ia32_pause();
-		masked = storage_mask(d->storage);
-	}
-	/* A turn that was under way may have set it again. */
-	host_alarm_cancel(host_of(d), &d->alarm);
-	storage_unmask(d->storage, masked);
-}
-
 void storage_domain_destroy(struct storage_domain *d)
 {
 	struct storage *s = d->storage;
 
-	ASSERT(d->volumes == 0 && list_empty(&d->clients));
-	stop_worker(d);
+	ASSERT(d->volumes == 0 && list_empty(&d->pools.members));
+	worker_stop(&d->worker);
 	for (unsigned i = 0; i < STORAGE_DOMAINS_MAX; i++)
 		if (s->domains[i] == d)
 			s->domains[i] = NULL;
 	storage_give(s, d, sizeof *d);
-}
-
-/* ---- the copy of the tree: all masked ---- */
-
-static struct storage_pool_copy *copy_of(struct storage_domain *d, unsigned id)
-{
-	return id == POOL_OWN_ROOT ? NULL : &d->copies[id - 1];
-}
-
-/* Where a user of pool @p stands: NULL is the tree's root. Counts him. */
-static struct mclock_pool *enter_pool(struct storage_domain *d, const struct pool *p)
-{
-	struct storage_pool_copy *copy = copy_of(d, p->id);
-
-	if (!copy)
-		return NULL;
-	if (copy->users++ == 0) {
-		const struct pool *parent = pool_parent(p);
-		struct mclock_pool *above = parent ? enter_pool(d, parent) : NULL;
-
-		copy->parent = parent ? parent->id : POOL_OWN_ROOT;
-		copy->unit = p->config.io.unit;
-		copy->numbers = p->config.io.numbers;
-		iosched_pool_begin(&d->sched, &copy->node, above, (enum mclock_unit)copy->unit, &copy->numbers);
-	}
-	return &copy->node;
-}
-
-static void leave_pool(struct storage_domain *d, unsigned id)
-{
-	for (struct storage_pool_copy *copy = copy_of(d, id); copy && --copy->users == 0; copy = copy_of(d, copy->parent))
-		iosched_pool_end(&d->sched, &copy->node);
-}
-
-static void place(struct storage_client *c, const struct pool *p)
-{
-	unsigned before = c->pool;
-
-	iosched_client_move(&c->io, enter_pool(c->domain, p));
-	c->pool = p->id;
-	leave_pool(c->domain, before);
-}
-
-static void to_root(struct storage_client *c)
-{
-	unsigned before = c->pool;
-
-	if (before == POOL_OWN_ROOT)
-		return;
-	iosched_client_move(&c->io, NULL);
-	c->pool = POOL_OWN_ROOT;
-	leave_pool(c->domain, before);
-}
-
-static bool same(const struct rls *a, const struct rls *b)
-{
-	return a->reservation == b->reservation && a->limit == b->limit && a->shares == b->shares;
-}
-
-/* False: some copy is of a pool that is gone, or is elsewhere now. */
-static bool follow_pools(struct storage_domain *d)
-{
-	for (unsigned id = 1; id <= POOL_IDS; id++) {
-		struct storage_pool_copy *copy = copy_of(d, id);
-		const struct pool *p, *parent;
-
-		if (!copy || copy->users == 0)
-			continue;
-		p = pool_by_id(d->storage->machine, id);
-		parent = p ? pool_parent(p) : NULL;
-		if (!parent || parent->id != copy->parent)
-			return false;
-		if (copy->unit == p->config.io.unit && same(&copy->numbers, &p->config.io.numbers))
-			continue;
-		copy->unit = p->config.io.unit;
-		copy->numbers = p->config.io.numbers;
-		iosched_pool_set(&d->sched, &copy->node, (enum mclock_unit)copy->unit, &copy->numbers);
-	}
-	return true;
-}
-
-static void follow_client(struct storage_client *c)
-{
-	struct machine *m = c->domain->storage->machine;
-	const struct vm_disk *disk = &c->vm->config.disks[c->disk];
-	const struct pool *p = c->vm->config.pool[0] ? pool_find(m, c->vm->config.pool) : pool_by_id(m, POOL_OWN_ROOT);
-
-	if (p && p->id != c->pool)
-		place(c, p);
-	if (c->unit == disk->unit && same(&c->numbers, &disk->numbers))
-		return;
-	c->unit = disk->unit;
-	c->numbers = disk->numbers;
-	iosched_client_set(&c->io, (enum mclock_unit)c->unit, &c->numbers);
-}
-
-/* Nothing goes to the device before they are where they belong: at the root nothing limits them. */
-static void all_to_root(struct storage_domain *d)
-{
-	iosched_hold(&d->sched);
-	list_for_each(it, &d->clients)
-		to_root(list_entry(it, struct storage_client, in_domain));
-}
-
-void storage_domain_follow(struct storage_domain *d)
-{
-	unsigned long masked = storage_mask(d->storage);
-	bool right = follow_pools(d);
-
-	if (!right)
-		all_to_root(d);
-	storage_unmask(d->storage, masked);
-	list_for_each(it, &d->clients) {
-		struct storage_client *c = list_entry(it, struct storage_client, in_domain);
-
-		masked = storage_mask(d->storage);
-		if (c->vm)
-			follow_client(c);
-		storage_unmask(d->storage, masked);
-	}
-	masked = storage_mask(d->storage);
-	if (!right)
-		iosched_let_go(&d->sched);
-	storage_unmask(d->storage, masked);
 }
 
 /* ---- clients ---- */
@@ -412,12 +265,9 @@ static void begin(struct storage_client *c, unsigned slots)
 {
 	unsigned long masked = storage_mask(c->domain->storage);
 
-	c->pool = POOL_OWN_ROOT;
-	c->unit = VM_DISK_IOPS;
-	c->numbers = unlimited;
-	iosched_client_begin(&c->io, &c->domain->sched, NULL, c->volume->volume.device, MCLOCK_REQUESTS, &unlimited,
+	iosched_client_begin(&c->io, &c->domain->sched, NULL, c->volume->volume.device, unlimited.unit, &unlimited.rls,
 			     c->slots, slots);
-	list_push_back(&c->domain->clients, &c->in_domain);
+	pool_copies_add(&c->domain->pools, &c->member, &unlimited);
 	storage_unmask(c->domain->storage, masked);
 }
 
@@ -458,9 +308,8 @@ void storage_client_close(struct storage_client *c)
 
 	storage_client_keep_figures(c);
 	masked = storage_mask(s);
-	to_root(c);
+	pool_copies_remove(&c->domain->pools, &c->member);
 	iosched_client_end(&c->io);
-	list_remove(&c->in_domain);
 	storage_unmask(s, masked);
 	volume_close(&c->user);
 	s->totals.clients--;
@@ -474,7 +323,7 @@ void storage_client_serve(struct storage_client *c, struct vm *vm, unsigned inde
 
 	c->disk = index;
 	c->vm = vm;
-	follow_client(c);
+	pool_copies_follow_one(&c->domain->pools, &c->member);
 	storage_unmask(c->domain->storage, masked);
 }
 

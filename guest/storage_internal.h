@@ -8,8 +8,10 @@
 #define CORBEL_GUEST_STORAGE_INTERNAL_H
 
 #include "guest/machine.h"
+#include "guest/pool_copy.h"
 #include "guest/storage.h"
 #include "guest/vm_virtio.h"
+#include "guest/worker.h"
 #include "io/qcow2.h"
 #include "io/volume_copy.h"
 
@@ -17,31 +19,18 @@ extern const struct vm_disk_ops storage_disk_ops;
 
 struct storage_volume;
 
-/* A pool of VMs, as the mClock tree of a domain has it while somebody below it uses the domain. */
-struct storage_pool_copy {
-	struct mclock_pool node;
-	unsigned users;             /* clients and copies directly below */
-	uint16_t parent;            /* pool id; the root's when it stands right below the tree's root */
-	enum vm_disk_unit unit;
-	struct rls numbers;
-};
-
 struct storage_domain {
 	struct storage *storage;
 	char name[VOLUME_NAME_MAX];
 	struct iosched sched;
-	struct host_alarm alarm;    /* set under the lock of sched */
-	struct sched_entity entity; /* the worker */
-	uint32_t asked;             /* atomic: the worker has to look */
+	struct worker worker;       /* its alarm is set under the lock of sched */
 	bool stays;                 /* also without volumes: of the host's disks */
 	bool polled;                /* devices that do not interrupt */
 	bool looks;                 /* something in it goes on by polls alone; atomic */
 	struct timer look;          /* of the host's disks, with something under way; in sched.timers */
 	struct list polls;          /* storage_volume.poll, under the lock */
-	struct list clients;        /* storage_client.in_domain, the control task's */
 	unsigned volumes, models;
-	uint64_t turns;
-	struct storage_pool_copy copies[POOL_IDS]; /* by id - 1 */
+	struct pool_copies pools;   /* its members are the clients */
 };
 
 /* A pool of layers, on a volume. */
@@ -75,17 +64,14 @@ struct storage_volume {
 
 /* One use of a volume. */
 struct storage_client {
-	struct list in_domain;
+	struct pool_member member;  /* of domain->pools */
 	struct storage_volume *volume;
 	struct storage_domain *domain;
 	struct volume_user user;
 	struct block_device shown;  /* the volume's, as this user may use it */
 	struct iosched_client io;
-	uint16_t pool;              /* id of the pool of VMs that it stands below in the domain's tree */
 	struct vm *vm;              /* and the number of its disk; NULL: the host */
 	unsigned disk;
-	enum vm_disk_unit unit;
-	struct rls numbers;
 	bool starved;               /* its VM was seen paused for want of space, */
 	uint64_t space_then;        /* with so much of it */
 	char who[STORAGE_WHO_MAX];
@@ -141,6 +127,11 @@ struct storage {
 	struct storage_totals totals; /* memory, volumes and clients of them */
 	uint64_t bytes;             /* of itself */
 };
+
+static inline struct storage_client *storage_client_of(struct list *link)
+{
+	return container_of(container_of(link, struct pool_member, link), struct storage_client, member);
+}
 
 /* ---- memory: storage.c ---- */
 
