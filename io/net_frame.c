@@ -107,10 +107,11 @@ static NOINLINE void parse_extensions(struct net_frame *f, unsigned next, unsign
 	uint32_t limit = MIN(end, f->head_bytes);
 
 	while (next == PROTOCOL_HOP_BY_HOP || next == PROTOCOL_ROUTING || next == PROTOCOL_DESTINATION) {
-		const uint8_t *h = f->head + at;
+		const uint8_t *h;
 
 		if (at + IPV6_EXTENSION_UNIT > limit)
 			return;
+		h = f->head + at;
 		/* The checksum is that of the last destination, which is not the header's. */
 		if (next == PROTOCOL_ROUTING && h[IPV6_SEGMENTS_LEFT] > 0)
 			return;

@@ -704,6 +704,27 @@ static void test_finished(void **state)
 	}
 }
 
+/* Wherever a sender wants a sum of what follows: at odd bytes too, of heads that do not end the frame. */
+static void test_finished_anywhere(void **state)
+{
+	static const uint32_t payloads[] = {150, 151, 1000, 1001};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_SIZE(payloads) * 100; i++) {
+		uint32_t at = 34 + i / ARRAY_SIZE(payloads), offset = i % 23;
+		uint16_t sum;
+
+		packet.payload_bytes = payloads[i % ARRAY_SIZE(payloads)];
+		frame_of(odd, 5);
+		f->offload = (struct net_offload){
+			.needs_checksum = true, .checksum_at = (uint16_t)at, .checksum_offset = (uint16_t)offset};
+		assert_int_equal(net_frame_parse(f, MTU), NET_DROP_NONE);
+		sum = packet_sum(packet.data + at, packet.bytes - at, 0);
+		net_put16(packet.data + at + offset, sum == 0 && offset == UDP_CHECKSUM ? 0xffff : sum);
+		expect_as_it_is(&nothing, &splits[i % ARRAY_SIZE(splits)]);
+	}
+}
+
 /* A sum that comes to nothing is UDP's way to say that there is none. */
 static void test_udp_zero(void **state)
 {
@@ -914,7 +935,7 @@ int main(void)
 		TEST(test_drop_short), TEST(test_drop_no_ip), TEST(test_drop_long), TEST(test_drop_checksum),
 		TEST(test_drop_gso), TEST(test_gso_of_one), TEST(test_drop_names),
 		TEST(test_cut_splits), TEST(test_cut_sizes), TEST(test_cut_skips), TEST(test_abilities),
-		TEST(test_as_it_is), TEST(test_finished), TEST(test_udp_zero), TEST(test_changed_memory),
+		TEST(test_as_it_is), TEST(test_finished), TEST(test_finished_anywhere), TEST(test_udp_zero), TEST(test_changed_memory),
 		TEST(test_tags), TEST(test_untag),
 		TEST(test_hash), TEST(test_hash_spreads), TEST(test_hash_of_fragments),
 	};
