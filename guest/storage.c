@@ -7,90 +7,42 @@
 
 #include <string.h>
 
+#include "guest/machine_memory.h"
 #include "guest/storage_internal.h"
-#include "guest/vm_internal.h"
 #include "lib/assert.h"
-#include "lib/checked.h"
 #include "lib/format.h"
 #include "lib/log.h"
 
 /* ---- memory ---- */
 
-static uint64_t block_bytes(uint64_t bytes) { return (uint64_t)PAGE_SIZE << order_of(bytes); }
-
-/* Nobody waits while a large block is cleared: only its making is masked. */
-static enum status take_frames(struct machine *m, uint64_t bytes, void **out)
-{
-	unsigned long masked;
-	enum status st;
-	hfn_t frame;
-
-	if (order_of(bytes) > MEMMGR_MAX_ORDER)
-		return ST_NO_MEMORY;
-	masked = m->host->mask();
-	st = memmgr_alloc(m->mm, order_of(bytes), &frame);
-	m->host->unmask(masked);
-	if (st != ST_OK)
-		return st;
-	*out = memset(memmgr_va(m->mm, frame), 0, block_bytes(bytes));
-	m->committed += block_bytes(bytes);
-	return ST_OK;
-}
-
-static void give_frames(struct machine *m, void *memory, uint64_t bytes)
-{
-	unsigned long masked = m->host->mask();
-
-	memmgr_free(m->mm, memmgr_hfn(m->mm, memory), order_of(bytes));
-	m->host->unmask(masked);
-	m->committed -= block_bytes(bytes);
-}
-
-static enum status check_room(const struct machine *m, uint64_t bytes, const char *what, struct error *err)
-{
-	if (range_fits(m->committed, block_bytes(bytes), m->capacity))
-		return ST_OK;
-	return fail(err, ST_NOT_ADMITTED, "%s: %llu KiB of memory: %llu of %llu KiB are promised", what,
-		    (unsigned long long)(block_bytes(bytes) >> 10), (unsigned long long)(m->committed >> 10),
-		    (unsigned long long)(m->capacity >> 10));
-}
-
 enum status storage_take(struct storage *s, uint64_t bytes, const char *what, void **out, struct error *err)
 {
-	enum status st = check_room(s->machine, bytes, what, err);
+	enum status st = machine_take(s->machine, bytes, what, out, err);
 
-	if (st != ST_OK)
-		return st;
-	st = take_frames(s->machine, bytes, out);
-	if (st != ST_OK)
-		return fail(err, st, "%s: no host memory: %llu KiB in one piece", what,
-			    (unsigned long long)(block_bytes(bytes) >> 10));
-	s->totals.memory += block_bytes(bytes);
-	return ST_OK;
+	if (st == ST_OK)
+		s->totals.memory += machine_block_bytes(bytes);
+	return st;
 }
 
 void storage_give(struct storage *s, void *memory, uint64_t bytes)
 {
-	s->totals.memory -= block_bytes(bytes);
-	give_frames(s->machine, memory, bytes);
+	s->totals.memory -= machine_block_bytes(bytes);
+	machine_give(s->machine, memory, bytes);
 }
 
 /* ---- life ---- */
 
 enum status storage_create(struct machine *m, struct error *err)
 {
-	enum status st = check_room(m, sizeof(struct storage), "storage", err);
 	struct storage *s;
 	void *memory;
+	enum status st = machine_take(m, sizeof *s, "storage", &memory, err);
 
 	if (st != ST_OK)
 		return st;
-	st = take_frames(m, sizeof *s, &memory);
-	if (st != ST_OK)
-		return fail(err, st, "no memory for storage");
 	s = memory;
 	s->machine = m;
-	s->totals.memory = block_bytes(sizeof *s);
+	s->totals.memory = machine_block_bytes(sizeof *s);
 	volumes_init(&s->volumes);
 	m->storage = s;
 	m->disk_ops = &storage_disk_ops;
@@ -123,10 +75,10 @@ void storage_destroy(struct machine *m)
 	for (unsigned i = 0; i < STORAGE_DOMAINS_MAX; i++)
 		if (s->domains[i])
 			storage_domain_destroy(s->domains[i]);
-	ASSERT(s->totals.memory == block_bytes(sizeof *s));
+	ASSERT(s->totals.memory == machine_block_bytes(sizeof *s));
 	m->storage = NULL;
 	m->disk_ops = NULL;
-	give_frames(m, s, sizeof *s);
+	machine_give(m, s, sizeof *s);
 }
 
 void storage_changed(struct storage *s)
