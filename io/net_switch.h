@@ -37,6 +37,12 @@
 #define NET_PORT_IPS_MAX 4u
 #define NET_PORT_VLANS_MAX 16u
 #define NET_VLAN_MAX 4094u
+/* Of struct net_switch_settings. */
+#define NET_PATIENCE_DEFAULT_NS 20000000ull
+#define NET_PATIENCE_MAX_NS 1000000000ull
+#define NET_AGE_DEFAULT_NS 300000000000ull /* 802.1D, 7.9.2 */
+#define NET_AGE_MIN_NS 1000000000ull
+#define NET_AGE_MAX_NS 3600000000000ull
 
 struct net_port;
 struct net_switch;
@@ -150,8 +156,8 @@ struct net_env {
 };
 
 struct net_switch_settings {
-	uint64_t patience_ns; /* 0 .. 1 s */
-	uint64_t age_ns;      /* that an address is kept unheard of, 1 s .. 1 h */
+	uint64_t patience_ns; /* 0 .. NET_PATIENCE_MAX_NS */
+	uint64_t age_ns;      /* that an address is kept unheard of, NET_AGE_MIN_NS .. NET_AGE_MAX_NS */
 };
 
 /* What a switch knows of addresses; net_table.h's business. All atomic. */

@@ -18,9 +18,15 @@
 
 #define NET_UPLINK_HELD_MAX 16u /* frames of one client that may wait; behind them NET_WAIT */
 
+/* Of struct net_uplink_settings. */
+#define NET_UPLINK_DEPTH_DEFAULT 6400u /* four full frames */
+#define NET_UPLINK_DEPTH_MIN 1600u
+#define NET_UPLINK_DEPTH_MAX (1u << 20)
+#define NET_UPLINK_POLL_DEFAULT NIC_RECEIVED_MAX
+
 struct net_uplink_settings {
 	uint64_t rate;	      /* bytes a second to the wire, 0: what the interface does */
-	uint32_t depth_bytes; /* another frame goes to the interface while it has fewer: 1,600 .. 1 MiB */
+	uint32_t depth_bytes; /* another frame goes to the interface while it has fewer: NET_UPLINK_DEPTH_MIN .. _MAX */
 	uint32_t poll_frames; /* received in one step: 1 .. NIC_RECEIVED_MAX */
 };
 
