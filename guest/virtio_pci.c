@@ -39,6 +39,8 @@ enum cfg_type { CFG_COMMON = 1, CFG_NOTIFY, CFG_ISR, CFG_DEVICE, CFG_PCI };
 static uint32_t class_of(uint32_t id)
 {
 	switch (id) {
+	case VIRTIO_ID_NET:
+		return 0x020000; /* Ethernet */
 	case VIRTIO_ID_BLOCK:
 		return 0x018000; /* mass storage, of another kind */
 	case VIRTIO_ID_CONSOLE:
@@ -412,12 +414,8 @@ static const struct virtio_transport_ops transport_ops = {
 static bool step(struct vm_io_work *w)
 {
 	struct virtio_pci *p = container_of(w, struct virtio_pci, work);
-	bool more;
 
-	lock_acquire(&p->dev->lock);
-	more = virtio_work(p->dev, STEP_BUDGET);
-	lock_release(&p->dev->lock);
-	return more;
+	return virtio_step(p->dev, STEP_BUDGET);
 }
 
 /* ---- making ---- */

@@ -409,7 +409,7 @@ void virtio_kick(struct virtio_device *d, unsigned index)
 	d->queues[index].kicked = true;
 	if (d->deferred || !virtio_running(d))
 		return;
-	if (workable(&d->queues[index]))
+	if (workable(&d->queues[index]) && !d->queues[index].leave_kicks)
 		(void)work_queue(d, index, &budget);
 	if (any_workable(d))
 		ask_for_work(d);
@@ -421,6 +421,18 @@ bool virtio_work(struct virtio_device *d, unsigned budget)
 		d->ops->collect(d);
 	d->deferred = work(d, &budget);
 	return d->deferred;
+}
+
+bool virtio_step(struct virtio_device *d, unsigned budget)
+{
+	bool more;
+
+	lock_acquire(&d->lock);
+	more = virtio_work(d, budget);
+	lock_release(&d->lock);
+	if (d->ops->carry)
+		more |= d->ops->carry(d, budget);
+	return more;
 }
 
 /* ---- */

@@ -13,7 +13,10 @@
  *
  * Work. A kick does a bounded piece on the spot; what is left is announced by defer(), and
  * virtio_work() goes on with it in a task that is charged to the VM. Work is measured in host
- * instructions, by estimates that the devices state for their steps.
+ * instructions, by estimates that the devices state for their steps. A device that passes on what it takes from its
+ * queues to others, who have locks of their own or take long, does that in carry(), behind each virtio_work() and
+ * without the lock (virtio_step()); it leaves what is popped where stop() finds it, but for what carry() has in hand.
+ * Kicks of queues whose work is of use only with carry() behind it are left to the worker (leave_kicks).
  *
  * Reset. Nothing is cut off: after a reset no byte may land in guest memory, and a request that a disk
  * has begun cannot be called back. So status reads non-zero (3.1.1: the driver waits for 0), or queue_reset
@@ -26,6 +29,7 @@
 #include "lib/lock.h"
 
 /* Device ids (chapter 5). */
+#define VIRTIO_ID_NET 1
 #define VIRTIO_ID_BLOCK 2
 #define VIRTIO_ID_CONSOLE 3
 #define VIRTIO_ID_ENTROPY 4
@@ -99,6 +103,11 @@ struct virtio_device_ops {
 	void (*stop)(struct virtio_device *d, unsigned index);
 	/* virtio_work() begins: takes in what was left by those who found the lock taken. May be NULL. */
 	void (*collect)(struct virtio_device *d);
+	/*
+	 * Without the lock, behind virtio_work(), @budget as there; one call at a time. True: there is more to do at
+	 * once. NULL: nothing is done so.
+	 */
+	bool (*carry)(struct virtio_device *d, unsigned budget);
 	/* The device was reset and all queues are off: power-on state. May be NULL. */
 	void (*reset)(struct virtio_device *d);
 };
@@ -109,6 +118,7 @@ struct virtio_queue {
 	uint16_t vector; /* MSI-X, VIRTIO_NO_VECTOR for none */
 	bool kicked;     /* there may be something to do */
 	bool resetting;  /* by queue_reset; ring.state says how far it is */
+	bool leave_kicks; /* a kick does nothing on the spot; constant */
 };
 
 struct virtio_device {
@@ -232,6 +242,8 @@ void virtio_config_write(struct virtio_device *d, uint32_t offset, unsigned byte
 void virtio_kick(struct virtio_device *d, unsigned index);
 /* Goes on with what is left, @budget instructions of it. True: there is still more, call again. */
 bool virtio_work(struct virtio_device *d, unsigned budget);
+/* A step of the worker's: virtio_work(), then carry(). Takes the lock itself; interrupts masked. True: as above. */
+bool virtio_step(struct virtio_device *d, unsigned budget);
 
 /*
  * Resets the device as 0 in the status register does: the VM is reset or destroyed. True: complete on return. False: it

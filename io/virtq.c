@@ -483,25 +483,45 @@ void virtq_unpop(struct virtq *q, const struct virtq_chain *c)
 	q->next_avail--;
 }
 
-__attribute__((noinline)) static void store_used(struct virtq *q, uint32_t entry, uint32_t head, uint32_t written)
+__attribute__((noinline)) static void store_split(struct virtq *q, uint32_t entry, uint32_t head, uint32_t written)
 {
 	store32(used_at(q, entry), head);
 	store32(used_at(q, entry + 4), written);
 }
 
+/* Into entry @index, free-running, of the used ring. */
+static inline void store_used(struct virtq *q, uint16_t index, uint32_t head, uint32_t written)
+{
+	uint64_t at = RING_ENTRIES + USED_BYTES * (uint64_t)(index & (q->size - 1u));
+
+	if (likely(q->flat))
+		put_le64((void *)(q->area[VIRTQ_USED].first + at), head | (uint64_t)written << 32);
+	else
+		store_split(q, (uint32_t)at, head, written);
+}
+
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 {
-	uint64_t at = USED_BYTES * (uint64_t)(q->next_used & (q->size - 1u));
-
 	drop(q, head);
 	if (unlikely(q->state != VIRTQ_ON))
 		return;
-	if (likely(q->flat))
-		put_le64((void *)(q->area[VIRTQ_USED].first + at + RING_ENTRIES), head | (uint64_t)written << 32);
-	else
-		store_used(q, (uint32_t)at + RING_ENTRIES, head, written);
+	store_used(q, q->next_used, head, written);
 	/* The driver takes the entry once it sees the index (2.7.8.2). */
 	__atomic_store_n(q->used_idx, ++q->next_used, __ATOMIC_RELEASE);
+}
+
+void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count)
+{
+	uint16_t at = q->next_used;
+
+	for (unsigned i = 0; i < count; i++)
+		drop(q, (uint16_t)list[i].head);
+	if (unlikely(q->state != VIRTQ_ON))
+		return;
+	for (unsigned i = 0; i < count; i++)
+		store_used(q, at++, list[i].head, list[i].written);
+	q->next_used = at;
+	__atomic_store_n(q->used_idx, at, __ATOMIC_RELEASE);
 }
 
 /* ---- who is told when ---- */
@@ -534,15 +554,17 @@ void virtq_set_no_notify(struct virtq *q)
 		store16(used_at(q, RING_FLAGS), VIRTQ_USED_F_NO_NOTIFY);
 }
 
-bool virtq_kicks_on(struct virtq *q)
+bool virtq_kicks_on_beyond(struct virtq *q, uint16_t ready)
 {
+	uint16_t seen = (uint16_t)(q->next_avail + ready);
+
 	if (q->state != VIRTQ_ON)
 		return false;
 	if (q->event_idx)
-		announce(avail_event(q), q->next_avail);
+		announce(avail_event(q), seen);
 	else
 		announce(used_at(q, RING_FLAGS), 0);
-	return look_at(q->avail_idx) != q->next_avail;
+	return look_at(q->avail_idx) != seen;
 }
 
 /* ---- the memory of a chain ---- */

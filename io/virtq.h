@@ -121,10 +121,16 @@ static inline bool virtq_is_empty(const struct virtq *q)
 	return q->state == VIRTQ_ON && !q->waiting &&
 	       __atomic_load_n(q->avail_idx, __ATOMIC_RELAXED) == q->next_avail;
 }
-/* Puts the chain that was popped last back, before another was popped; it is read anew. */
+/* Puts the chain that was popped last, of those not put back yet, back; it is read anew. */
 void virtq_unpop(struct virtq *q, const struct virtq_chain *c);
 /* Gives chain @head back to the driver. @written: bytes from the first writable byte on that the device did write. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
+/* One chain that goes back: what the used ring says of it (2.7.8). */
+struct virtq_used {
+	uint32_t head, written;
+};
+/* The same for @count chains, 1 .. size, of which the driver sees all or none yet. */
+void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count);
 /* Forgets chain @head without a trace in guest memory: the queue is being stopped. */
 void virtq_drop(struct virtq *q, uint16_t head);
 
@@ -141,8 +147,12 @@ static inline void virtq_kicks_off(struct virtq *q)
 	if (!q->event_idx)
 		virtq_set_no_notify(q);
 }
-/* Asks it to kick again. True: something came in meanwhile, for which no kick will come: go on popping. */
-bool virtq_kicks_on(struct virtq *q);
+/*
+ * Asks it to kick again, when there are more than the @ready chains that were seen and do not suffice. True: something
+ * came in meanwhile, for which no kick will come: go on popping.
+ */
+bool virtq_kicks_on_beyond(struct virtq *q, uint16_t ready);
+static inline bool virtq_kicks_on(struct virtq *q) { return virtq_kicks_on_beyond(q, 0); }
 
 /*
  * Pins @p (at, bytes and write are set) as the queue's one wait. On PIN_LATER resumed() will be called, and @p is the

@@ -248,10 +248,8 @@ unsigned driver_work(struct driver *d)
 
 	while (d->deferred) {
 		d->deferred = false;
-		lock_acquire(&d->device->lock);
-		if (virtio_work(d->device, WORK_BUDGET))
+		if (virtio_step(d->device, WORK_BUDGET))
 			d->deferred = true;
-		lock_release(&d->device->lock);
 		if (++turns > TURNS_MAX)
 			abort();
 	}

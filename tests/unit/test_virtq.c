@@ -906,6 +906,66 @@ static void a_queue_that_is_off_tells_nobody(void **state)
 	assert_false(virtq_kicks_on(&q));
 }
 
+/* Several that were popped are put back from the last on; asked is for more than they are. */
+static void several_that_do_not_suffice(void **state)
+{
+	struct virtq_chain second = {.buffers = buffers, .room = VIRTQ_SIZE_MAX};
+
+	(void)state;
+	q.event_idx = true;
+	start();
+	three(0);
+	three(3);
+	assert_int_equal(virtq_pop(&q, &chain), VIRTQ_CHAIN);
+	assert_int_equal(virtq_pop(&q, &second), VIRTQ_CHAIN);
+	assert_int_equal(virtq_pop(&q, &(struct virtq_chain){.buffers = buffers, .room = 1}), VIRTQ_EMPTY);
+	virtq_unpop(&q, &second);
+	virtq_unpop(&q, &chain);
+	assert_int_equal(q.in_flight, 0);
+	assert_false(virtq_kicks_on_beyond(&q, 2));
+	assert_int_equal(driver_avail_event(&ring), 2);
+	three(6);
+	assert_true(virtq_kicks_on_beyond(&q, 2));
+	assert_false(virtq_kicks_on_beyond(&q, 3));
+	assert_true(virtq_kicks_on(&q));
+	assert_int_equal(driver_avail_event(&ring), 0);
+	expect_three(0);
+	expect_three(3);
+	expect_three(6);
+}
+
+/* The driver sees all of them by one step of the index, in their order, across the ring's end. */
+static void several_go_back_at_once(void **state)
+{
+	uint32_t head, written;
+
+	(void)state;
+	start();
+	for (unsigned round = 0; round < 12; round++) {
+		struct virtq_used list[3];
+
+		for (unsigned i = 0; i < 3; i++) {
+			three((uint16_t)(3 * i));
+			expect_three((uint16_t)(3 * i));
+			list[2 - i] = (struct virtq_used){3 * i, 10 * round + i};
+		}
+		virtq_push_all(&q, list, 3);
+		assert_int_equal(q.in_flight, 0);
+		for (unsigned i = 0; i < 3; i++) {
+			assert_true(driver_used(&ring, &head, &written));
+			assert_int_equal(head, list[i].head);
+			assert_int_equal(written, list[i].written);
+		}
+		assert_false(driver_used(&ring, &head, &written));
+	}
+	three(0);
+	expect_three(0);
+	virtq_break(&q, "beyond use");
+	virtq_push_all(&q, &(struct virtq_used){0, 1}, 1);
+	assert_int_equal(q.in_flight, 0);
+	assert_false(driver_used(&ring, &head, &written));
+}
+
 /* ---- cursors ---- */
 
 static void cursors(void **state)
@@ -955,7 +1015,7 @@ int main(void)
 		T(starting_fails_at_each_pin), T(stopping_waits_for_chains), T(stopping_takes_a_question_back),
 		T(too_late_to_take_it_back), T(interrupts_by_flag), T(interrupts_by_event_index), T(an_interrupt_held_back),
 		T(event_index_wraps), T(kicks_by_flag), T(kicks_by_event_index), T(a_queue_that_is_off_tells_nobody),
-		T(cursors),
+		T(several_that_do_not_suffice), T(several_go_back_at_once), T(cursors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
