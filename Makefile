@@ -346,15 +346,16 @@ CMDLINE ?=
 STORE ?=
 SECONDS ?= 20
 PORT ?= 18892
+NETWORK ?= open
 EMULATE = $(PYTHON) board/emulate.py --loader $(B)/sector.bin --elf $(B)/corbel.elf \
 	--model $(MODEL_CPU) --cpus $(CPUS) --megs $(MEGS) --cmdline '$(CMDLINE)' --port $(PORT)
 
 # What `make run` is made of, and how it starts.
 RUN_NEEDS := $(B)/corbel.elf $(B)/sector.bin $(B)/store.cpio $(B)/guests/root.ext4 $(B)/corbelctl
-RUN_STARTS = --store $(B)/store.cpio --base $(B)/guests/root.ext4 --ready '] ready' --prompt $(B)/corbelctl
+RUN_STARTS = --store $(B)/store.cpio --base $(B)/guests/root.ext4 --network $(NETWORK) --ready '] ready' --prompt $(B)/corbelctl
 
 .PHONY: run boot picture
-run: $(RUN_NEEDS) ## start the emulator with the default script and open a prompt; CPUS (1)
+run: $(RUN_NEEDS) ## start the emulator with the default script and open a prompt; CPUS (1), NETWORK (open; restricted, none)
 	$(Q)$(EMULATE) $(RUN_STARTS) --keep $(B)/run.img
 picture: $(RUN_NEEDS) ## draw docs/run.svg, a session of what `make run` starts; CPUS (1)
 	$(Q)$(PYTHON) docs/picture.py $(EMULATE) $(RUN_STARTS) --seconds 1800
@@ -428,7 +429,7 @@ SYSTEM_NEEDS := $(RUN_NEEDS) $(B)/corbelctl.1 $(GUESTS) $(B)/guests/fio.ext4
 SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
-BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_layers $(B)/bench/host_control $(B)/bench/host_libcbor
+BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_layers $(B)/bench/host_nic $(B)/bench/host_control $(B)/bench/host_libcbor
 BENCH_SCHED := $(B)/bench/host_sched $(B)/bench/sched_fluid
 BENCH_IO := $(B)/bench/host_io
 bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) $(BENCH_IO) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched io storage'
@@ -449,6 +450,10 @@ $(B)/bench/host_layers: bench/host_layers.c $(patsubst %.c,$(B)/target/%.o,$(wil
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
 $(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c io/segment.c io/coalesce.c)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
+$(B)/bench/host_nic: bench/host_nic.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c) io/dma.c firmware/e1000.c firmware/e1000_reset.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^

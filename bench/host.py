@@ -42,6 +42,10 @@ BARS = {
     "virtq_pop_push_indirect": 430,
     "virtio_blk_kick": 1500,
     "virtio_blk_kick_most": 20000,
+    "nic_receive": 200,
+    "nic_receive_batch": 140,
+    "nic_send": 150,
+    "nic_send_batch": 130,
 }
 
 

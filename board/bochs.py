@@ -48,6 +48,41 @@ magic_break: enabled={magic_break}
 """
 
 
+class Network:
+    """The machine's network card (82540EM), with the emulator's user network (slirp) on the other side.
+
+    The machine is 10.0.2.15 there if it asks by DHCP, and 10.0.2.2 is the gateway. With restricted=True nothing of the host
+    or beyond it is reached but by forwards; with False 10.0.2.2 is the host's loopback, and the machine reaches whatever the
+    host does: for tests of what is ours, and for `make run`. (UDP forwards too need False: in restricted mode the emulator
+    drops the answers.) Nothing listens anywhere but on 127.0.0.1.
+    """
+
+    def __init__(self, restricted=True, mac="52:54:00:12:34:56"):
+        self.restricted = restricted
+        self.mac = mac
+        self.forwards = []
+
+    def forward(self, guest_port, guest="10.0.2.15", port=None, protocol="tcp"):
+        """Has the emulator listen on a port of the loopback interface, which is returned, for @guest_port of @guest."""
+        port = port or free_port(protocol)
+        self.forwards.append("%s:127.0.0.1:%d-%s:%d" % (protocol, port, guest, guest_port))
+        return port
+
+    def script(self):
+        return "".join(["# slirp config\n", "restricted = %d\n" % self.restricted]
+                       + ["hostfwd = %s\n" % forward for forward in self.forwards])
+
+    def config(self, script):
+        return "plugin_ctrl: e1000=1\ne1000: enabled=1, mac=%s, ethmod=slirp, script=%s\n" % (self.mac, script)
+
+
+def free_port(protocol="tcp"):
+    """One that nobody had a moment ago: the emulator cannot be asked to choose, nor can it take over a socket."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM) as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 class Timeout(Exception):
     """Something awaited did not come; the text says what was seen instead."""
 
@@ -145,6 +180,7 @@ class Bochs:
     """One machine. Use it as a context manager, so that no emulator outlives its user.
 
     disk      image file; its size is a whole number of cylinders (board/mkdisk.py, mkimage.py)
+    network   a Network: the machine has a network card
     keep      when True: what the machine writes to its disk goes into the file
     com1      the boot log: gathered in .log, a Stream
     com2      the management line: .management, a connected socket that is the caller's to read
@@ -156,7 +192,7 @@ class Bochs:
 
     def __init__(self, disk, model=ICELAKE, megs=256, ips=10_000_000, cpus=1, com3=False,
                  ignore_bad_msrs=False, magic_break=False, errors="ignore", commands=("c", "q"), extra=(), workdir=None,
-                 debugger=False, keep=False):
+                 debugger=False, keep=False, network=None):
         self.directory = tempfile.TemporaryDirectory(prefix="bochs-", dir=workdir)
         self.lines = {"com1": Serial(), "com2": Serial()}
         if com3:
@@ -172,6 +208,9 @@ class Bochs:
             log=self.path("bochs.log"), magic_break=int(magic_break), errors=errors)
         for name, line in self.lines.items():
             self.config += "%s: enabled=1, mode=socket-client, dev=%s\n" % (name, line.address())
+        self.network = network
+        if network:
+            self.config += network.config(self.path("slirp.conf"))
         self.config += "".join(line + "\n" for line in extra)
         # after the last line of its file the emulator's debugger reads its standard input
         self.commands = ("c",) if debugger else commands
@@ -193,6 +232,9 @@ class Bochs:
     def start(self, seconds=240):
         with open(self.path("bochsrc"), "w") as f:
             f.write(self.config)
+        if self.network:
+            with open(self.path("slirp.conf"), "w") as f:
+                f.write(self.network.script())
         with open(self.path("go.rc"), "w") as f:
             f.write("\n".join(self.commands) + "\n")
         environment = dict(os.environ, SDL_VIDEODRIVER="dummy", SDL_AUDIODRIVER="dummy")

@@ -66,6 +66,20 @@ def interact(machine, options):
                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
+def forward(text):
+    port, guest, guest_port = text.split(":")
+    return int(port), guest, int(guest_port)
+
+
+def network_for(options):
+    if options.network == "none":
+        return None
+    network = bochs.Network(restricted=options.network == "restricted")
+    for port, guest, guest_port in options.forward:
+        network.forward(guest_port, guest, port)
+    return network
+
+
 def main():
     parser = argparse.ArgumentParser(description="Runs Corbel in the emulator.")
     parser.add_argument("--disk", help="a bootable disk image; else one is made of the next five")
@@ -84,11 +98,15 @@ def main():
     parser.add_argument("--prompt", help="the operator's program; without it only the log is shown")
     parser.add_argument("--ready", default="", help="text of the boot log that says Corbel is up")
     parser.add_argument("--seconds", type=int, default=300, help="limit on the log shown")
+    parser.add_argument("--network", choices=["none", "restricted", "open"], default="none",
+                        help="a network card, and whether what is behind it ends at the emulator or is what this host reaches")
+    parser.add_argument("--forward", action="append", default=[], type=forward, metavar="PORT:GUEST:PORT",
+                        help="a TCP port of the loopback interface that leads to a guest's")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="corbel-") as directory:
         disk = disk_for(options, directory)
         with bochs.Bochs(disk, model=options.model, megs=options.megs, ips=options.ips, cpus=options.cpus,
-                         errors=options.errors, keep=bool(options.keep)) as machine:
+                         errors=options.errors, keep=bool(options.keep), network=network_for(options)) as machine:
             if options.prompt:
                 return interact(machine, options)
             show_log(machine.log, options.ready, options.seconds)

@@ -23,7 +23,7 @@ static struct e1000 *e1000_of(struct nic *n) { return container_of(n, struct e10
 
 /* ---- receiving ---- */
 
-static void tell_rx(struct e1000 *e)
+static NOINLINE void tell_rx(struct e1000 *e)
 {
 	struct e1000_ring *r = &e->rx;
 	/* One descriptor stays ours: head and tail that are equal mean an empty ring (3.2.6). */
@@ -32,22 +32,29 @@ static void tell_rx(struct e1000 *e)
 	if (tail == r->told)
 		return;
 	e1000_sync(e, &r->at);
+	e->given = 0;
 	r->told = tail;
 	e1000_write(e, E1000_RDT, tail);
 }
 
-/* Hands back what is in nobody's hands any more. */
-static void give_back(struct e1000 *e)
+static inline void give_one(struct e1000 *e)
 {
 	struct e1000_ring *r = &e->rx;
+	unsigned i = r->oldest;
 
-	while (r->oldest != r->next && !e->out[r->oldest]) {
-		if (unlikely(e1000_word(r, r->oldest) != 0))
-			e->nic.figures.bad_descriptors++; /* twice, or in a frame that was out */
-		r->descriptors[r->oldest] = (struct e1000_descriptor){r->buffer[r->oldest].address, 0};
-		r->oldest = e1000_after(r, r->oldest);
-	}
-	if ((r->oldest + r->count - 1 - r->told) % r->count >= GIVE_AT_ONCE)
+	if (unlikely(e1000_word(r, i) != 0))
+		e->nic.figures.bad_descriptors++; /* twice, or in a frame that was out */
+	r->descriptors[i] = (struct e1000_descriptor){r->buffer[i].address, 0};
+	r->oldest = e1000_after(r, i);
+	e->given++;
+}
+
+/* Hands back what was dropped, as far as no frame in front of it is out. */
+static NOINLINE void give_dropped(struct e1000 *e)
+{
+	while (e->rx.oldest != e->rx.next && !e->out[e->rx.oldest])
+		give_one(e);
+	if (e->given >= GIVE_AT_ONCE)
 		tell_rx(e);
 }
 
@@ -86,15 +93,27 @@ static inline bool is_plain_frame(const struct e1000 *e, uint64_t word)
 	       E1000_DESC_LENGTH(word) - NET_FRAME_MIN <= E1000_FRAME_MAX - NET_FRAME_MIN;
 }
 
-/* The next descriptor that is back: its index, and what the card says of it. */
-static bool take(struct e1000 *e, unsigned *index, uint64_t *word)
+/* A frame for the owner: in descriptor @i, which says @word. */
+static inline void pass_on(struct e1000 *e, unsigned i, uint64_t word, struct nic_frame *out)
+{
+	e1000_sync(e, &e->rx.buffer[i]);
+	e->out[i] = true;
+	e->out_count++;
+	out->data = e->rx.buffers + i * E1000_BUFFER;
+	out->bytes = E1000_DESC_LENGTH(word);
+	out->checksum_good = (word & (E1000_RX_TCPCS | E1000_RX_IXSM | E1000_RX_TCPE)) == E1000_RX_TCPCS;
+	e->nic.figures.rx_frames++;
+	e->nic.figures.rx_bytes += out->bytes;
+}
+
+/* The next descriptor, when it is back: its index, and what the card says of it. poll() makes the ring ready for that. */
+static inline bool take(struct e1000 *e, unsigned *index, uint64_t *word)
 {
 	struct e1000_ring *r = &e->rx;
 	unsigned i = r->next;
 
 	if (i == r->told)
 		return false;
-	e1000_sync(e, &r->at);
 	*word = e1000_word(r, i);
 	if (!(*word & E1000_DESC_DD))
 		return false;
@@ -105,45 +124,61 @@ static bool take(struct e1000 *e, unsigned *index, uint64_t *word)
 	return true;
 }
 
+/* Behind one that is not plain. */
+static NOINLINE bool receive_odd(struct e1000 *e, unsigned i, uint64_t word, struct nic_frame *out)
+{
+	for (unsigned looks = 1; !is_plain_frame(e, word) && !is_frame(e, word); looks++) {
+		give_dropped(e);
+		if (looks == LOOKS || !take(e, &i, &word))
+			return false;
+	}
+	pass_on(e, i, word, out);
+	return true;
+}
+
 static bool receive(struct nic *n, struct nic_frame *out)
 {
 	struct e1000 *e = e1000_of(n);
 	uint64_t word;
 	unsigned i;
 
-	if (e->state != E1000_RUNNING || e->out_count == NIC_RECEIVED_MAX)
+	if (e->state != E1000_RUNNING || e->out_count == NIC_RECEIVED_MAX || !take(e, &i, &word))
 		return false;
-	for (unsigned looks = 0; looks < LOOKS && take(e, &i, &word); looks++) {
-		if (!is_plain_frame(e, word) && !is_frame(e, word)) {
-			give_back(e);
-			continue;
-		}
-		e1000_sync(e, &e->rx.buffer[i]);
-		e->out[i] = true;
-		e->out_count++;
-		out->data = e->rx.buffers + i * E1000_BUFFER;
-		out->bytes = E1000_DESC_LENGTH(word);
-		out->checksum_good = (word & (E1000_RX_TCPCS | E1000_RX_IXSM | E1000_RX_TCPE)) == E1000_RX_TCPCS;
-		n->figures.rx_frames++;
-		n->figures.rx_bytes += out->bytes;
-		return true;
-	}
-	return false;
+	if (unlikely(!is_plain_frame(e, word)))
+		return receive_odd(e, i, word, out);
+	pass_on(e, i, word, out);
+	return true;
 }
 
-/* The first that is out is the oldest of all, but for dropped ones in front of it that a reset has left there. */
+/* During a reset nothing is given, nor written to the ring: it begins anew. */
+static NOINLINE void release_unused(struct e1000 *e)
+{
+	struct e1000_ring *r = &e->rx;
+
+	while (!e->out[r->oldest])
+		r->oldest = e1000_after(r, r->oldest);
+	e->out[r->oldest] = false;
+	e->out_count--;
+}
+
+/* What is oldest is out: what was dropped in front of it has been given back. */
 static void release(struct nic *n)
 {
 	struct e1000 *e = e1000_of(n);
+	struct e1000_ring *r = &e->rx;
 
 	ASSERT(e->out_count > 0);
-	while (!e->out[e->rx.oldest])
-		e->rx.oldest = e1000_after(&e->rx, e->rx.oldest);
-	e->out[e->rx.oldest] = false;
+	if (unlikely(e->state != E1000_RUNNING)) {
+		release_unused(e);
+		return;
+	}
+	e->out[r->oldest] = false;
 	e->out_count--;
-	/* During a reset nothing is given, nor written to the ring: it begins anew. */
-	if (e->state == E1000_RUNNING)
-		give_back(e);
+	give_one(e);
+	if (unlikely(r->oldest != r->next && !e->out[r->oldest]))
+		give_dropped(e);
+	else if (e->given >= GIVE_AT_ONCE)
+		tell_rx(e);
 }
 
 /* ---- sending ---- */
@@ -238,6 +273,7 @@ static void poll(struct nic *n)
 		return;
 	}
 	now = e->clock->ticks();
+	e1000_sync(e, &e->rx.at);
 	take_back(e, now);
 	tell_rx(e);
 	if (__atomic_load_n(&e->causes, __ATOMIC_RELAXED) || now >= e->check_at) {
@@ -309,6 +345,8 @@ bool e1000_interrupt(struct e1000 *e)
 	return true;
 }
 
+void e1000_provoke(struct e1000 *e) { e1000_write(e, E1000_ICS, E1000_INT_TXDW); }
+
 /* ---- the rings' beginning ---- */
 
 static void rx_init(struct e1000 *e)
@@ -319,6 +357,7 @@ static void rx_init(struct e1000 *e)
 		r->descriptors[i] = (struct e1000_descriptor){r->buffer[i].address, 0};
 	r->next = r->oldest = 0;
 	r->told = r->count - 1;
+	e->given = 0;
 	e->in_pieces = e->gap = false;
 	e->silent_since = 0;
 	e->rx_returned = e->rx_frames = 0;

@@ -82,6 +82,7 @@ struct e1000 {
 	struct e1000_ring rx, tx;
 	bool out[E1000_RX]; /* the owner has that frame */
 	unsigned out_count;
+	unsigned given;        /* buffers that the card has not been told of */
 	bool in_pieces;        /* of a frame over several buffers, which is dropped, more is to come */
 	bool gap;              /* a later descriptor was back before the next one, at the last check */
 	uint64_t silent_since; /* ticks: the card has counted a frame and given none since; 0: it has not */
@@ -114,6 +115,8 @@ enum status e1000_start(struct e1000 *e, const struct dma *dma, void *memory, st
  * card has not done that.
  */
 bool e1000_interrupt(struct e1000 *e);
+/* Has it interrupt for nothing, if its interrupts are on. */
+void e1000_provoke(struct e1000 *e);
 
 /* ---- between the driver's files ---- */
 

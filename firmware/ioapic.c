@@ -14,9 +14,9 @@
 #define IOAPIC_BYTES 0x20
 #define IOAPIC_VERSION 0x01
 #define IOAPIC_REDIRECTION 0x10 /* two registers a line */
-#define REDIRECTION_ACTIVE_LOW BIT(13)
-#define REDIRECTION_LEVEL BIT(15)
-#define REDIRECTION_MASKED BIT(16)
+#define REDIRECTION_ACTIVE_LOW (1u << 13)
+#define REDIRECTION_LEVEL (1u << 15)
+#define REDIRECTION_MASKED (1u << 16)
 #define REDIRECTION_DEST_SHIFT 24
 #define XAPIC_DEST_MAX 0xfeu
 
@@ -98,25 +98,70 @@ static void set_line(const struct ioapic *io, uint32_t line, uint32_t low, uint3
 	ioapic_write(io, IOAPIC_REDIRECTION + 2 * line, low);
 }
 
-enum status ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t apic_id)
+/* The I/O APIC of ISA line @irq, and the line's number there; NULL: none has it. */
+static const struct ioapic *find(uint8_t irq, uint32_t *line)
 {
 	const struct acpi_override *o = tables ? acpi_override_of(tables, irq) : NULL;
 	uint32_t gsi = o ? o->gsi : irq;
-	uint32_t low = vector;
 
-	if (o && (o->inti & ACPI_INTI_POLARITY_MASK) == ACPI_INTI_ACTIVE_LOW)
-		low |= REDIRECTION_ACTIVE_LOW;
-	if (o && (o->inti & ACPI_INTI_TRIGGER_MASK) == ACPI_INTI_LEVEL)
-		low |= REDIRECTION_LEVEL;
-	if (apic_id > XAPIC_DEST_MAX)
-		return ST_UNSUPPORTED; /* needs interrupt remapping */
 	for (unsigned i = 0; i < ioapic_count; i++) {
 		const struct ioapic *io = &ioapics[i];
 
 		if (gsi < io->gsi_base || gsi - io->gsi_base >= io->lines)
 			continue;
-		set_line(io, gsi - io->gsi_base, low, apic_id);
-		return ST_OK;
+		*line = gsi - io->gsi_base;
+		return io;
 	}
-	return ST_NOT_FOUND;
+	return NULL;
+}
+
+static enum status route(uint8_t irq, uint8_t vector, uint32_t apic_id, uint32_t flags)
+{
+	uint32_t line;
+	const struct ioapic *io = find(irq, &line);
+
+	if (apic_id > XAPIC_DEST_MAX)
+		return ST_UNSUPPORTED; /* needs interrupt remapping */
+	if (!io)
+		return ST_NOT_FOUND;
+	set_line(io, line, flags | vector, apic_id);
+	return ST_OK;
+}
+
+/* What the MADT says of @irq's polarity and trigger, else @usual. */
+static uint32_t flags_of(uint8_t irq, uint32_t usual)
+{
+	const struct acpi_override *o = tables ? acpi_override_of(tables, irq) : NULL;
+	uint32_t flags = usual;
+
+	if (o && o->inti & ACPI_INTI_POLARITY_MASK) {
+		bool low = (o->inti & ACPI_INTI_POLARITY_MASK) == ACPI_INTI_ACTIVE_LOW;
+
+		flags = (flags & ~REDIRECTION_ACTIVE_LOW) | (low ? REDIRECTION_ACTIVE_LOW : 0);
+	}
+	if (o && o->inti & ACPI_INTI_TRIGGER_MASK) {
+		bool level = (o->inti & ACPI_INTI_TRIGGER_MASK) == ACPI_INTI_LEVEL;
+
+		flags = (flags & ~REDIRECTION_LEVEL) | (level ? REDIRECTION_LEVEL : 0);
+	}
+	return flags;
+}
+
+enum status ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t apic_id)
+{
+	return route(irq, vector, apic_id, flags_of(irq, 0));
+}
+
+enum status ioapic_route_pci(uint8_t line, uint8_t vector, uint32_t apic_id)
+{
+	return route(line, vector, apic_id, flags_of(line, REDIRECTION_ACTIVE_LOW | REDIRECTION_LEVEL));
+}
+
+void ioapic_mask(uint8_t irq)
+{
+	uint32_t line;
+	const struct ioapic *io = find(irq, &line);
+
+	if (io)
+		ioapic_write(io, IOAPIC_REDIRECTION + 2 * line, REDIRECTION_MASKED);
 }

@@ -20,4 +20,12 @@ enum status ioapic_init(const struct acpi_info *acpi, struct error *err) MUST_CH
  */
 enum status ioapic_route_isa(uint8_t irq, uint8_t vector, uint32_t apic_id) MUST_CHECK;
 
+/*
+ * Likewise for a PCI function whose interrupt was routed to @line. Where the MADT says nothing of the line it is PCI's:
+ * level, active low.
+ */
+enum status ioapic_route_pci(uint8_t line, uint8_t vector, uint32_t apic_id) MUST_CHECK;
+/* Masks what was routed. */
+void ioapic_mask(uint8_t irq);
+
 #endif

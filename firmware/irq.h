@@ -7,6 +7,7 @@
 #ifndef CORBEL_FIRMWARE_IRQ_H
 #define CORBEL_FIRMWARE_IRQ_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/status.h"
@@ -22,6 +23,16 @@ enum status irq_allocate(const char *name, irq_handler fn, void *arg, uint8_t *v
  * irq_allocate() and ioapic_route_isa().
  */
 enum status irq_request_isa(uint8_t irq, const char *name, irq_handler fn, void *arg) MUST_CHECK;
+
+/* True: the interrupt was its device's, which has taken it back. */
+typedef bool (*irq_shared_handler)(void *arg);
+
+/*
+ * Likewise for a PCI function whose interrupt was routed to ISA line @line, which such functions share; each is asked.
+ * A line that interrupts on and on while nobody has done it is masked for good, and that is logged: whoever else has it
+ * is not interrupted then. ST_BUSY: it is an ISA device's. ST_NO_MEMORY: too many share it.
+ */
+enum status irq_request_pci(uint8_t line, const char *name, irq_shared_handler fn, void *arg) MUST_CHECK;
 
 /*
  * Runs the handler of @vector and acknowledges it at the local APIC. From the

@@ -22,6 +22,7 @@ static void continue_boot(void)
 	selftest_run(boot_args());
 	wire_engine();            /* VMXON, the other CPUs, scheduler, what guest/ asks of the host */
 	wire_disk();              /* the disks, and the writable store, where one has it */
+	wire_network();           /* the network interfaces */
 	wire_control();           /* the control task: boot script, then the management line */
 	wire_release();           /* the other CPUs, into loops of their own */
 	selftest_run_cpu(boot_args());

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The IDE function of a PC's chipset on PCI: whether it has a bus master, and
- * where. Bus 0 alone is looked at, by the first configuration mechanism: that is where
- * PIIX and what looks like it are.
+ * The IDE function of a PC's chipset on PCI: whether it has a bus master, and where.
  */
 #ifndef CORBEL_FIRMWARE_PCI_IDE_H
 #define CORBEL_FIRMWARE_PCI_IDE_H

@@ -25,5 +25,7 @@ void selftest_run_cpu(const char *args);
 struct machine;
 /* selftest=flush: a task that takes a page from the first VM while it runs (selftest_flush.c). After cpuloop_init(). */
 void selftest_start_flush(const char *args, struct machine *m);
+/* selftest=nic: a task that asks the emulator's gateway by the first interface (selftest_nic.c). Likewise. */
+void selftest_start_nic(const char *args);
 
 #endif

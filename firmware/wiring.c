@@ -17,6 +17,7 @@
 #include "firmware/hardware.h"
 #include "firmware/ipi.h"
 #include "firmware/irq.h"
+#include "firmware/nic.h"
 #include "firmware/paging.h"
 #include "firmware/percpu.h"
 #include "firmware/selftest.h"
@@ -65,6 +66,18 @@ static bool get_frame(hpa_t *frame)
 }
 
 static void put_frame(hpa_t frame) { memmgr_free(machine.mm, hpa_to_hfn(frame), 0); }
+
+static void *give_memory(size_t bytes)
+{
+	unsigned order = 0;
+	hfn_t frames;
+
+	while (bytes > PAGE_SIZE << order)
+		order++;
+	if (order > MEMMGR_MAX_ORDER || memmgr_alloc(machine.mm, order, &frames) != ST_OK)
+		return NULL;
+	return memset(memmgr_va(machine.mm, frames), 0, PAGE_SIZE << order);
+}
 
 static unsigned cpu_index(void) { return this_cpu()->id; }
 
@@ -179,6 +192,7 @@ static void mount_store(const struct block_range *range)
 /* ---- disks ---- */
 
 static struct dma_identity dma_identity;
+static struct dma dma;
 static struct storage_domain *domains[DISK_CHANNELS];
 static bool has_dma;
 
@@ -192,12 +206,11 @@ static uint64_t to_physical(const void *p)
 
 static void start_dma(void)
 {
-	struct dma dma;
 	hfn_t frames;
 
+	dma_identity_init(&dma_identity, to_physical, &dma);
 	if (memmgr_alloc(machine.mm, DISK_TABLES_ORDER, &frames) != ST_OK)
 		return;
-	dma_identity_init(&dma_identity, to_physical, &dma);
 	has_dma = disk_use_dma(&dma, memmgr_va(machine.mm, frames));
 	if (!has_dma)
 		memmgr_free(machine.mm, frames, DISK_TABLES_ORDER);
@@ -266,6 +279,14 @@ void wire_disk(void)
 	start_interrupts();
 }
 
+/* ---- network ---- */
+
+void wire_network(void)
+{
+	nic_probe(&dma, give_memory);
+	has_dma |= nic_at(0) != NULL;
+}
+
 /* ---- engine ---- */
 
 static struct vmx_host vmx_host = {
@@ -277,18 +298,6 @@ static struct vmx_host vmx_host = {
 };
 
 /* ---- the other CPUs ---- */
-
-static void *give_memory(size_t bytes)
-{
-	unsigned order = 0;
-	hfn_t frames;
-
-	while (bytes > PAGE_SIZE << order)
-		order++;
-	if (order > MEMMGR_MAX_ORDER || memmgr_alloc(machine.mm, order, &frames) != ST_OK)
-		return NULL;
-	return memset(memmgr_va(machine.mm, frames), 0, PAGE_SIZE << order);
-}
 
 static enum status join_engine(struct error *err) { return vmx_cpu_init(&vmx_host, err); }
 
@@ -376,4 +385,5 @@ void wire_control(void)
 
 	must(control_task_start(&machine, &hardware.management, facts, collect_facts(), &err), &err);
 	selftest_start_flush(boot_args(), &machine);
+	selftest_start_nic(boot_args());
 }

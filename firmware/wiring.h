@@ -11,6 +11,7 @@ void wire_memory(void);
 void wire_store(void);
 void wire_engine(void);
 void wire_disk(void);
+void wire_network(void);
 void wire_control(void);
 void wire_release(void);
 

@@ -60,7 +60,7 @@ def test_small_machine(boot):
     machine.log.wait_for("ready", 60)
     free, _, image = memory_line(machine)
     assert 64 - 16 <= free < 64
-    assert image <= 2048
+    assert image <= 2304
 
 
 @pytest.mark.parametrize("arguments, sentence", [
