@@ -60,8 +60,8 @@ enum net_stage { NET_AT_NOBODY, NET_FOR_RATE, NET_FOR_BUFFERS, NET_AT_PORT };
 
 /*
  * A frame under way. Embedded in its owner, zeroed before its first frame; the switch's from net_switch_send() until
- * NET_DONE, done() or cancel. ready() and done() may be called, by another CPU, before the answer that announces them is
- * returned.
+ * NET_DONE, done() or cancel. ready() and done() may be called, by another CPU, before the answer that announces them
+ * is returned.
  */
 struct net_ticket {
 	/* The owner's. */
@@ -104,10 +104,10 @@ struct net_port_ops {
 	/* A sender's batch, of which the port got some, is over: what interrupt was held back is due. May be NULL. */
 	void (*flush)(void *ctx);
 	/*
-	 * NULL: the port holds no frames, and the switch keeps who waits for its buffers until net_port_refilled(). Else
-	 * the port keeps by itself what waits for it or is held (t->link and what follows is its own then), counts what
-	 * it held (net_port_took(), net_port_lost()), and takes @t back: true: it is the caller's, neither ready()
-	 * nor done() is called.
+	 * NULL: the port holds no frames, and the switch keeps who waits for its buffers until net_port_refilled().
+	 * Else, as only the uplink may, the port keeps by itself what waits for it or is held (t->link and what follows
+	 * is its own then), counts what it held (net_port_took(), net_port_lost()), and takes @t back: true: it is the
+	 * caller's, neither ready() nor done() is called.
 	 */
 	bool (*cancel)(void *ctx, struct net_ticket *t);
 };
@@ -180,9 +180,9 @@ struct net_switch {
 	struct net_switch_settings settings;
 	struct lock lock;		       /* LOCK_NET: who changes the table of addresses or of ports */
 	struct net_place places[NET_PORTS_MAX];
-	struct net_port *uplink; /* where what nobody knows goes besides; NULL; atomic */
-	uint64_t seed;		 /* of the addresses' places */
-	uint64_t age;		 /* ticks; atomic, like patience */
+	unsigned uplink; /* place + 1 of where what nobody knows goes besides, 0: none; atomic */
+	uint64_t seed;	 /* of the addresses' places */
+	uint64_t age;	 /* ticks; atomic, like patience */
 	uint64_t patience;
 	struct net_address addresses[NET_ADDRESSES_MAX];
 };
