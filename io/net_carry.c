@@ -541,7 +541,7 @@ static NOINLINE enum net_answer begin_flood(struct net_port *from, struct net_ti
 enum net_answer net_switch_send(struct net_port *from, struct net_ticket *t, struct net_batch *batch, unsigned *budget)
 {
 	enum net_answer answer;
-	struct net_port *p;
+	struct net_port *p = NULL;
 
 	spend(budget, t->frame);
 	if (likely(!t->begun)) {
