@@ -41,8 +41,8 @@ export CORBEL_DEPS := $(DEPS)
 
 P_ROOMS := lib memmgr sched io guest lua
 # Files of the target rooms that touch no hardware: also built for the host, and tested there.
-FW_PURE := $(wildcard $(patsubst %,firmware/%.c,acpi backtrace board bootinfo cmdline e1000 e1000_reset entropy ide ide_dma memmap mtrr \
-	paging_check ptab rtcdate stack symtab topology tscskew uart_counters watchdog))
+FW_PURE := $(wildcard $(patsubst %,firmware/%.c,acpi backtrace board bootinfo cmdline e1000 e1000_reset entropy ide ide_dma irq_shared memmap mtrr \
+	paging_check pci ptab rtcdate stack symtab topology tscskew uart_counters watchdog))
 VMX_PURE := $(wildcard $(addprefix vmx/,ctrl.c ept.c decode.c dump.c check.c mitigations.c vmcs_names.c rules_*.c))
 
 P_SRC := $(foreach r,$(P_ROOMS),$(wildcard $(r)/*.c))

@@ -16,9 +16,6 @@
 #define VECTOR_LAST 0xfe
 #define VECTOR_FIRST 0x30 /* below: the masked 8259's */
 #define ISA_LINES 16
-#define SHARERS_MAX 4u
-#define NOBODYS_MAX 1000u /* interrupts in a row that nobody has done, */
-#define APART_MS 10u      /* with less than this between them */
 
 struct handler {
 	irq_handler fn;
@@ -27,18 +24,8 @@ struct handler {
 	bool told; /* an interrupt of nobody's has been reported */
 };
 
-/* A PCI line. */
-struct shared {
-	struct {
-		irq_shared_handler fn;
-		void *arg;
-	} user[SHARERS_MAX];
-	unsigned users, nobodys;
-	uint64_t nobodys_at; /* ticks */
-};
-
 static struct handler handlers[VEC_COUNT];
-static struct shared shared[ISA_LINES];
+static struct irq_shared shared[ISA_LINES];
 static bool isa_taken[ISA_LINES];
 
 enum status irq_allocate(const char *name, irq_handler fn, void *arg, uint8_t *vector)
@@ -75,31 +62,15 @@ enum status irq_request_isa(uint8_t irq, const char *name, irq_handler fn, void 
 
 /* ---- lines that are shared ---- */
 
-/* Level-triggered, it would come again for ever, and nothing else would be done any more. */
-static void nobodys(struct shared *s)
-{
-	uint64_t now = host_clock.ticks();
-
-	if (now - s->nobodys_at > ns_to_ticks(APART_MS * 1000000ull, host_clock.hz))
-		s->nobodys = 0;
-	s->nobodys_at = now;
-	if (++s->nobodys < NOBODYS_MAX)
-		return;
-	ioapic_mask((uint8_t)(s - shared));
-	log_error("interrupt line %u: it comes on and on, and nobody has done it: masked", (unsigned)(s - shared));
-}
-
 static void run_shared(void *arg)
 {
-	struct shared *s = arg;
-	bool any = false;
+	struct irq_shared *s = arg;
+	unsigned line = (unsigned)(s - shared);
 
-	for (unsigned i = 0; i < s->users; i++)
-		any |= s->user[i].fn(s->user[i].arg);
-	if (!any)
-		nobodys(s);
-	else
-		s->nobodys = 0;
+	if (!irq_shared_run(s, host_clock.ticks(), host_clock.hz))
+		return;
+	ioapic_mask((uint8_t)line);
+	log_error("interrupt line %u: it comes on and on, and nobody has done it: masked", line);
 }
 
 static enum status route_shared(uint8_t line, const char *name)
@@ -117,18 +88,15 @@ static enum status route_shared(uint8_t line, const char *name)
 
 enum status irq_request_pci(uint8_t line, const char *name, irq_shared_handler fn, void *arg)
 {
-	struct shared *s = &shared[line];
+	struct irq_shared *s = &shared[line];
 	enum status st = ST_OK;
 
 	ASSERT(line < ISA_LINES);
 	if (isa_taken[line])
 		return ST_BUSY;
-	if (s->users == SHARERS_MAX)
-		return ST_NO_MEMORY;
 	/* Before it is routed: what comes at once finds it. */
-	s->user[s->users].fn = fn;
-	s->user[s->users].arg = arg;
-	s->users++;
+	if (!irq_shared_add(s, fn, arg))
+		return ST_NO_MEMORY;
 	if (s->users == 1)
 		st = route_shared(line, name);
 	if (st != ST_OK)

@@ -7,9 +7,9 @@
 #ifndef CORBEL_FIRMWARE_IRQ_H
 #define CORBEL_FIRMWARE_IRQ_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
+#include "firmware/irq_shared.h"
 #include "lib/status.h"
 
 typedef void (*irq_handler)(void *arg);
@@ -23,9 +23,6 @@ enum status irq_allocate(const char *name, irq_handler fn, void *arg, uint8_t *v
  * irq_allocate() and ioapic_route_isa().
  */
 enum status irq_request_isa(uint8_t irq, const char *name, irq_handler fn, void *arg) MUST_CHECK;
-
-/* True: the interrupt was its device's, which has taken it back. */
-typedef bool (*irq_shared_handler)(void *arg);
 
 /*
  * Likewise for a PCI function whose interrupt was routed to ISA line @line, which such functions share; each is asked.

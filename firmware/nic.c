@@ -148,7 +148,7 @@ static void look_at(const struct pci_function *f, const struct dma *dma, void *(
 
 void nic_probe(const struct dma *dma, void *(*alloc)(size_t bytes))
 {
-	struct pci_walk walk = {0, 0};
+	struct pci_walk walk = {.by = &pci_ports};
 	struct pci_function f;
 
 	while (pci_next(&walk, &f))

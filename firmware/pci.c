@@ -7,11 +7,7 @@
 
 #include "lib/bits.h"
 #include "lib/format.h"
-#include "lib/x86_asm.h"
 
-#define PCI_ADDRESS 0xcf8
-#define PCI_DATA 0xcfc
-#define PCI_ENABLE 0x80000000u
 #define PCI_FUNCTIONS 8u
 
 #define PCI_ID 0x00
@@ -35,23 +31,14 @@
 #define PCI_INTERRUPT_PIN(v) FIELD(v, 15, 8)
 #define ISA_LINES 16u
 
-static void choose(const struct pci_function *f, unsigned reg)
+static uint32_t place(const struct pci_function *f, unsigned reg)
 {
-	out32(PCI_ADDRESS,
-	      PCI_ENABLE | (uint32_t)f->bus << 16 | (uint32_t)f->device << 11 | (uint32_t)f->function << 8 | reg);
+	return (uint32_t)f->bus << 16 | (uint32_t)f->device << 11 | (uint32_t)f->function << 8 | reg;
 }
 
-uint32_t pci_read(const struct pci_function *f, unsigned reg)
-{
-	choose(f, reg);
-	return in32(PCI_DATA);
-}
+uint32_t pci_read(const struct pci_function *f, unsigned reg) { return f->by->read(place(f, reg)); }
 
-void pci_write(const struct pci_function *f, unsigned reg, uint32_t value)
-{
-	choose(f, reg);
-	out32(PCI_DATA, value);
-}
+void pci_write(const struct pci_function *f, unsigned reg, uint32_t value) { f->by->write(place(f, reg), value); }
 
 /* What the walk goes on with behind the function at @at, whose header is @header. */
 static void go_on(struct pci_walk *w, const struct pci_function *f, uint32_t header)
@@ -65,7 +52,8 @@ static void go_on(struct pci_walk *w, const struct pci_function *f, uint32_t hea
 bool pci_next(struct pci_walk *w, struct pci_function *out)
 {
 	while (w->at >> 8 <= w->last_bus) {
-		struct pci_function f = {(uint8_t)(w->at >> 8), w->at >> 3 & 31, w->at & 7, 0, 0, 0, 0};
+		struct pci_function f = {.by = w->by, .bus = (uint8_t)(w->at >> 8), .device = w->at >> 3 & 31,
+					 .function = w->at & 7};
 		uint32_t id = pci_read(&f, PCI_ID), class;
 
 		w->at++;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * PCI functions and their configuration space, by the first mechanism, which every PC has: two ports, that one CPU at a
- * time may use. Boot only, on the boot CPU. The boot firmware has numbered buses and given out addresses and interrupt
- * lines; nothing here does that.
+ * PCI functions and their configuration space. The boot firmware has numbered buses and given out addresses and
+ * interrupt lines; nothing here does that. Pure C: how registers are reached is passed in.
  *
  * Sources: PCI Local Bus Specification 3.0, 3.2.2.3.2 and chapter 6; PCI-to-PCI Bridge Architecture
  * Specification 1.2, 3.2.
@@ -23,15 +22,26 @@
 #define PCI_NO_LINE 0xffu
 #define PCI_NAME_MAX 8u
 
+/* To configuration space: bus << 16, device << 11, function << 8, and the register, a multiple of 4. */
+struct pci_access {
+	uint32_t (*read)(uint32_t at);
+	void (*write)(uint32_t at, uint32_t value);
+};
+
+/* By the first mechanism, which every PC has: two ports, that one CPU at a time may use. Boot only, on the boot CPU. */
+extern const struct pci_access pci_ports;
+
 struct pci_function {
+	const struct pci_access *by;
 	uint8_t bus, device, function;
 	uint8_t interface;   /* of its class */
 	uint16_t class;      /* PCI_CLASS_* */
 	uint16_t vendor, id;
 };
 
-/* Zeroed at the beginning. */
+/* Zeroed at the beginning but for @by. */
 struct pci_walk {
+	const struct pci_access *by;
 	unsigned at, last_bus;
 };
 

@@ -30,7 +30,7 @@ static uint16_t look_at(const struct pci_function *f)
 
 uint16_t pci_ide_find(void)
 {
-	struct pci_walk walk = {0, 0};
+	struct pci_walk walk = {.by = &pci_ports};
 	struct pci_function f;
 	uint16_t base = 0;
 
