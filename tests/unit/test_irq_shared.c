@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lines that PCI functions share: all are asked, and a line that is nobody's is noticed, but not one that is so at times. */
+/* Lines that PCI functions share: all are asked, and one that comes on and on for nobody is noticed. */
 #include "tests/cmocka_all.h"
 
 #include "firmware/irq_shared.h"
