@@ -32,6 +32,10 @@ static NOINLINE void tell_rx(struct e1000 *e)
 	if (tail == r->told)
 		return;
 	e1000_sync(e, &r->at);
+	if (unlikely(e1000_word(r, r->told) != 0)) {
+		e->nic.figures.bad_descriptors++; /* the one behind the last that it was given */
+		r->descriptors[r->told].word = 0;
+	}
 	e->given = 0;
 	r->told = tail;
 	e1000_write(e, E1000_RDT, tail);
