@@ -254,6 +254,9 @@ static void it_is_pulled_out(void **state)
 	fake_e1000.gone = true;
 	assert_false(e1000_interrupt(&card)); /* another's, on the same line */
 	assert_int_equal(interrupted, 0);
+	poll_for(MS(150));
+	assert_int_equal(nic->figures.resets, 1);
+	assert_int_equal(nic->figures.rx_errors + nic->figures.rx_missed, 0);
 	poll_for(SECONDS(5));
 	assert_int_equal(nic->figures.resets, 1);
 	assert_false(nic->up);
