@@ -429,7 +429,7 @@ SYSTEM_NEEDS := $(RUN_NEEDS) $(B)/corbelctl.1 $(GUESTS) $(B)/guests/fio.ext4
 SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
-BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_layers $(B)/bench/host_nic $(B)/bench/host_control $(B)/bench/host_libcbor
+BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_net $(B)/bench/host_layers $(B)/bench/host_nic $(B)/bench/host_control $(B)/bench/host_libcbor
 BENCH_SCHED := $(B)/bench/host_sched $(B)/bench/sched_fluid
 BENCH_IO := $(B)/bench/host_io
 bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) $(BENCH_IO) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched io storage'
@@ -450,6 +450,10 @@ $(B)/bench/host_layers: bench/host_layers.c $(patsubst %.c,$(B)/target/%.o,$(wil
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
 $(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c io/segment.c io/coalesce.c)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
+$(B)/bench/host_net: bench/host_net.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c) io/net_frame.c io/net_cut.c io/net_sum.c io/segment.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^

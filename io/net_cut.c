@@ -155,77 +155,97 @@ bool net_cut_next(struct net_cut *c)
 
 /* ---- copying ---- */
 
-/* The bytes that lie in one piece at @c's place, 0: none are left. */
-static ALWAYS_INLINE uint32_t piece(struct segment_cursor *c)
+static ALWAYS_INLINE uint8_t *place(const struct segment_cursor *c) { return (uint8_t *)c->segment->data + c->skip; }
+
+/* Moves @c over @bytes of the @room that is left of its segment. */
+static ALWAYS_INLINE void pass(struct segment_cursor *c, uint32_t bytes, uint32_t room)
 {
-	while (c->left > 0 && unlikely(c->skip == c->segment->bytes)) {
+	c->skip += bytes;
+	if (bytes == room) {
 		c->segment++;
 		c->left--;
 		c->skip = 0;
 	}
-	return c->left > 0 ? c->segment->bytes - c->skip : 0;
 }
 
-static ALWAYS_INLINE uint8_t *place(const struct segment_cursor *c) { return (uint8_t *)c->segment->data + c->skip; }
-
-static void copy(struct segment_cursor *from, struct segment_cursor *to, uint32_t bytes)
+/*
+ * Moves both cursors over @bytes, copying; @sums: what was copied is added to @sum, from an @odd byte on. Ends early
+ * when the segments do. A frame between guests comes here once, and goes round for each page of either.
+ */
+static ALWAYS_INLINE uint64_t carry(struct segment_cursor *from, struct segment_cursor *to, uint32_t bytes, bool sums,
+				    uint64_t sum, bool odd)
 {
-	while (bytes > 0) {
-		uint32_t n = MIN(piece(from), bytes), room = piece(to);
+	while (bytes > 0 && from->left > 0 && to->left > 0) {
+		uint32_t in = from->segment->bytes - from->skip, out = to->segment->bytes - to->skip, n = MIN(in, out);
 
-		n = MIN(n, room);
-		if (n == 0)
-			return;
-		memcpy(place(to), place(from), n);
-		from->skip += n;
-		to->skip += n;
+		n = MIN(n, bytes);
+		if (sums) {
+			sum = net_sum_copy(sum, place(to), place(from), n, odd);
+			odd ^= n & 1;
+		} else {
+			memcpy(place(to), place(from), n);
+		}
 		bytes -= n;
-	}
-}
-
-static uint64_t sum_copy(uint64_t sum, struct segment_cursor *from, struct segment_cursor *to, uint32_t bytes, bool odd)
-{
-	while (bytes > 0) {
-		uint32_t n = MIN(piece(from), bytes), room = piece(to);
-
-		n = MIN(n, room);
-		if (n == 0)
-			break;
-		sum = net_sum_copy(sum, place(to), place(from), n, odd);
-		odd ^= n & 1;
-		from->skip += n;
-		to->skip += n;
-		bytes -= n;
+		pass(from, n, in);
+		pass(to, n, out);
 	}
 	return sum;
 }
 
-/* The payload with its sum, which is then put where it belongs in the head at @head. */
-static NOINLINE void finish(struct net_cut *c, struct segment_cursor *head, struct segment_cursor *to, uint32_t bytes)
+static NOINLINE void copy(struct segment_cursor *from, struct segment_cursor *to, uint32_t bytes)
+{
+	carry(from, to, bytes, false, 0, false);
+}
+
+/* Where the head lies now; NULL: in pieces. */
+static ALWAYS_INLINE uint8_t *put_head(const struct net_cut *c, struct segment_cursor *to)
+{
+	uint8_t *at;
+
+	if (unlikely(to->left == 0 || to->segment->bytes - to->skip < c->head_bytes)) {
+		segment_copy_to(to, c->head, c->head_bytes);
+		return NULL;
+	}
+	at = place(to);
+	memcpy(at, c->head, c->head_bytes);
+	to->skip += c->head_bytes;
+	return at;
+}
+
+/* The checksum of all from checksum_at on; it is put into the head when it is known, for that is copied first. */
+static NOINLINE void copy_and_sum(struct net_cut *c, struct segment_cursor *to, uint32_t bytes)
 {
 	const struct net_offload *o = &c->of->offload;
-	uint32_t summed = c->head_bytes - o->checksum_at;
+	uint32_t summed = c->head_bytes - o->checksum_at, field_at = o->checksum_at + o->checksum_offset;
+	struct segment_cursor start = *to;
+	uint8_t *head = put_head(c, to), field[2];
 	uint64_t sum = net_sum(0, c->head + o->checksum_at, summed, false);
-	uint16_t checksum = net_sum_end(sum_copy(sum, &c->payload, to, bytes, summed & 1));
-	uint8_t field[2];
+	uint16_t checksum;
 
+	sum = carry(&c->payload, to, bytes, true, sum, summed & 1);
+	checksum = net_sum_end(sum);
 	/* None was computed, says a zero in UDP's (RFC 768, RFC 8200 8.1): the other zero stands for it. */
 	if (checksum == 0 && o->checksum_offset == UDP_CHECKSUM)
 		checksum = 0xffff;
+	if (likely(head)) {
+		net_put16(head + field_at, checksum);
+		return;
+	}
 	net_put16(field, checksum);
-	segment_advance(head, o->checksum_at + o->checksum_offset);
-	segment_copy_to(head, field, sizeof field);
+	segment_advance(&start, field_at);
+	segment_copy_to(&start, field, sizeof field);
 }
 
 void net_cut_copy(struct net_cut *c, struct segment_cursor *to)
 {
-	struct segment_cursor head = *to;
 	uint32_t bytes = c->uncopied;
 
 	c->uncopied = 0;
-	segment_copy_to(to, c->head, c->head_bytes);
-	if (c->sums)
-		finish(c, &head, to, bytes);
-	else
+	if (c->sums) {
+		copy_and_sum(c, to, bytes);
+		return;
+	}
+	put_head(c, to);
+	if (bytes > 0)
 		copy(&c->payload, to, bytes);
 }

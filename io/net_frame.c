@@ -59,26 +59,23 @@ static NOINLINE unsigned parse_tags(struct net_frame *f)
 }
 
 /* TCP's or UDP's header at @at, of a packet that ends at @end. */
-static void parse_transport(struct net_frame *f, unsigned protocol, unsigned at, uint32_t end)
+static ALWAYS_INLINE void parse_transport(struct net_frame *f, unsigned protocol, unsigned at, uint32_t end)
 {
-	unsigned bytes;
+	unsigned bytes = UDP_BYTES, least = UDP_BYTES, l4 = NET_L4_UDP;
 
 	end = MIN(end, f->head_bytes);
 	if (likely(protocol == PROTOCOL_TCP)) {
 		if (at + TCP_BYTES > end)
 			return;
 		bytes = f->head[at + TCP_OFFSET] >> 4 << 2;
-		if (bytes < TCP_BYTES || at + bytes > end)
-			return;
-		f->l4 = NET_L4_TCP;
-	} else if (protocol == PROTOCOL_UDP) {
-		bytes = UDP_BYTES;
-		if (at + bytes > end)
-			return;
-		f->l4 = NET_L4_UDP;
-	} else {
+		least = TCP_BYTES;
+		l4 = NET_L4_TCP;
+	} else if (protocol != PROTOCOL_UDP) {
 		return;
 	}
+	if (bytes < least || at + bytes > end)
+		return;
+	f->l4 = (uint8_t)l4;
 	f->l4_at = (uint16_t)at;
 	f->header_bytes = (uint16_t)(at + bytes);
 }
@@ -86,13 +83,17 @@ static void parse_transport(struct net_frame *f, unsigned protocol, unsigned at,
 static enum net_drop parse_ipv4(struct net_frame *f, unsigned at)
 {
 	const uint8_t *h = f->head + at;
-	unsigned header, length;
+	unsigned header = IPV4_BYTES, length;
 
-	if (f->head_bytes < at + IPV4_BYTES || h[0] >> 4 != 4)
+	if (f->head_bytes < at + IPV4_BYTES)
 		return NET_DROP_SHORT;
-	header = (h[0] & 0xf) << 2;
+	if (unlikely(h[0] != IPV4_PLAIN)) {
+		header = (h[0] & 0xfu) << 2;
+		if (h[0] >> 4 != 4 || header < IPV4_BYTES || header > f->head_bytes - at)
+			return NET_DROP_SHORT;
+	}
 	length = net_get16(h + IPV4_LENGTH);
-	if (header < IPV4_BYTES || length < header || length > f->bytes - at || header > f->head_bytes - at)
+	if (length < header || length > f->bytes - at)
 		return NET_DROP_SHORT;
 	f->l3 = NET_L3_IPV4;
 	f->l3_at = (uint16_t)at;
@@ -142,7 +143,7 @@ static enum net_drop parse_ipv6(struct net_frame *f, unsigned at)
 }
 
 /* Of IPv4 on what looks like Ethernet; hosts do not all look at the kind of hardware, so neither do we. */
-static enum net_drop parse_arp(struct net_frame *f, unsigned at)
+static NOINLINE enum net_drop parse_arp(struct net_frame *f, unsigned at)
 {
 	const uint8_t *h = f->head + at;
 
@@ -169,7 +170,7 @@ static enum net_drop parse_network(struct net_frame *f, unsigned at)
 /* ---- what is left to be done ---- */
 
 /* Where the first byte is that a checksum may be put over, @at: behind Ethernet's header and tags. */
-static unsigned checksum_from(const struct net_frame *f, unsigned at)
+static NOINLINE unsigned checksum_from(const struct net_frame *f, unsigned at)
 {
 	if (f->l3 == NET_L3_IPV4)
 		return at + ((f->head[at] & 0xfu) << 2);
@@ -182,7 +183,9 @@ static bool checksum_fits(const struct net_frame *f, unsigned at)
 {
 	unsigned sum_at = f->offload.checksum_at;
 
-	return sum_at >= checksum_from(f, at) && sum_at + f->offload.checksum_offset + 2u <= f->head_bytes;
+	if (sum_at + f->offload.checksum_offset + 2u > f->head_bytes)
+		return false;
+	return (sum_at == f->l4_at && sum_at > 0) || sum_at >= checksum_from(f, at);
 }
 
 /* Whether it is one of @f's packets that is to be cut, and nothing else is in the frame. */
@@ -196,7 +199,7 @@ static enum net_drop judge_kind(const struct net_frame *f, unsigned at)
 		return NET_DROP_GSO;
 	if (f->offload.checksum_at != f->l4_at || f->offload.checksum_offset != TCP_CHECKSUM)
 		return NET_DROP_CHECKSUM;
-	if (length > IP_PACKET_MAX)
+	if (length > IP_PACKET_MAX || f->bytes > NET_BYTES_MAX)
 		return NET_DROP_LONG;
 	if (wanted == NET_L3_IPV4)
 		return net_get16(h + IPV4_LENGTH) == length ? NET_DROP_NONE : NET_DROP_GSO;
@@ -237,8 +240,6 @@ enum net_drop net_frame_parse(struct net_frame *f, uint32_t mtu)
 	f->type = 0;
 	if (f->head_bytes < NET_ETHERNET_BYTES)
 		return NET_DROP_SHORT;
-	if (f->bytes > NET_BYTES_MAX)
-		return NET_DROP_LONG;
 	f->type = net_get16(f->head + ETHERNET_TYPE);
 	if (unlikely(is_tag(f->type)))
 		at = parse_tags(f);

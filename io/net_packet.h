@@ -16,6 +16,7 @@
 
 /* RFC 791, 3.1 */
 #define IPV4_BYTES 20u /* without options */
+#define IPV4_PLAIN 0x45u /* the first byte: version, and a header without options */
 #define IPV4_LENGTH 2u
 #define IPV4_ID 4u
 #define IPV4_FRAGMENT 6u

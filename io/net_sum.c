@@ -10,29 +10,10 @@
 #include "io/net_frame.h"
 #include "lib/bits.h"
 
-/* A word anywhere, of any type, that may change at any moment. */
-struct any64 {
-	uint64_t v;
-} __attribute__((packed, may_alias));
-
-static ALWAYS_INLINE uint64_t load64(const uint8_t *p) { return ((const volatile struct any64 *)p)->v; }
-
-static ALWAYS_INLINE uint64_t add(uint64_t sum, uint64_t word)
-{
-	sum += word;
-	return sum + (sum < word);
-}
-
-/* The last bytes, fewer than eight, as a word with zeroes behind them. */
-static uint64_t load_rest(const uint8_t *p, uint32_t bytes)
-{
-	const volatile uint8_t *at = p;
-	uint64_t word = 0;
-
-	for (uint32_t i = 0; i < bytes; i++)
-		word |= (uint64_t)at[i] << 8 * i;
-	return word;
-}
+/* Words anywhere, of any type, that may change at any moment. */
+typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
+typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
+typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
 
 static uint16_t fold(uint64_t sum)
 {
@@ -50,49 +31,89 @@ static uint64_t join(uint64_t sum, uint64_t mine, bool odd)
 	return sum + (odd ? folded : __builtin_bswap16(folded));
 }
 
-uint64_t net_sum(uint64_t sum, const void *data, uint32_t bytes, bool odd)
+/* Each of these returns what lies at @from + @at, and writes it to @to + @at if that is to be @copied. */
+static ALWAYS_INLINE uint64_t take64(uint8_t *to, const uint8_t *from, uint32_t at, bool copied)
 {
-	const uint8_t *p = data;
-	uint64_t mine = 0;
+	uint64_t v = *(const volatile any64 *)(from + at);
 
-	for (; bytes >= 32; p += 32, bytes -= 32) {
-		mine = add(mine, load64(p));
-		mine = add(mine, load64(p + 8));
-		mine = add(mine, load64(p + 16));
-		mine = add(mine, load64(p + 24));
-	}
-	for (; bytes >= 8; p += 8, bytes -= 8)
-		mine = add(mine, load64(p));
-	return join(sum, add(mine, load_rest(p, bytes)), odd);
+	if (copied)
+		put_le64(to + at, v);
+	return v;
 }
 
-/* Copies eight bytes; what was copied. */
-static ALWAYS_INLINE uint64_t move64(uint8_t *to, const uint8_t *from)
+static ALWAYS_INLINE uint64_t take32(uint8_t *to, const uint8_t *from, uint32_t at, bool copied)
 {
-	uint64_t v = load64(from);
+	uint32_t v = *(const volatile any32 *)(from + at);
 
-	put_le64(to, v);
+	if (copied)
+		put_le32(to + at, v);
 	return v;
+}
+
+static ALWAYS_INLINE uint64_t take16(uint8_t *to, const uint8_t *from, uint32_t at, bool copied)
+{
+	uint16_t v = *(const volatile any16 *)(from + at);
+
+	if (copied)
+		put_le16(to + at, v);
+	return v;
+}
+
+static ALWAYS_INLINE uint64_t take8(uint8_t *to, const uint8_t *from, uint32_t at, bool copied)
+{
+	uint8_t v = *(const volatile uint8_t *)(from + at);
+
+	if (copied)
+		to[at] = v;
+	return v;
+}
+
+/* Carries are counted apart: that is one instruction a word, and the words do not wait for each other's. */
+static ALWAYS_INLINE void add(uint64_t *sum, uint64_t *carries, uint64_t word)
+{
+	*sum += word;
+	*carries += *sum < word;
+}
+
+static ALWAYS_INLINE uint64_t take(uint64_t sum, uint8_t *to, const uint8_t *from, uint32_t bytes, bool odd, bool copied)
+{
+	uint64_t mine = 0, carries = 0;
+	const uint8_t *whole = from + (bytes & ~31u), *end = from + (bytes & ~7u);
+
+	while (from != whole) {
+		add(&mine, &carries, take64(to, from, 0, copied));
+		add(&mine, &carries, take64(to, from, 8, copied));
+		add(&mine, &carries, take64(to, from, 16, copied));
+		add(&mine, &carries, take64(to, from, 24, copied));
+		from += 32;
+		if (copied)
+			to += 32;
+	}
+	while (from != end) {
+		add(&mine, &carries, take64(to, from, 0, copied));
+		from += 8;
+		if (copied)
+			to += 8;
+	}
+	/* What is left is fewer than eight bytes, in pieces that begin at even ones; their sum has room beside carries. */
+	if (bytes & 4)
+		carries += take32(to, from, 0, copied);
+	if (bytes & 2)
+		carries += take16(to, from, bytes & 4, copied);
+	if (bytes & 1)
+		carries += take8(to, from, bytes & 6, copied);
+	mine += carries;
+	return join(sum, mine + (mine < carries), odd);
+}
+
+uint64_t net_sum(uint64_t sum, const void *data, uint32_t bytes, bool odd)
+{
+	return take(sum, NULL, data, bytes, odd, false);
 }
 
 uint64_t net_sum_copy(uint64_t sum, void *to, const void *data, uint32_t bytes, bool odd)
 {
-	const uint8_t *p = data;
-	uint8_t *q = to;
-	uint64_t mine = 0, rest;
-
-	for (; bytes >= 32; p += 32, q += 32, bytes -= 32) {
-		mine = add(mine, move64(q, p));
-		mine = add(mine, move64(q + 8, p + 8));
-		mine = add(mine, move64(q + 16, p + 16));
-		mine = add(mine, move64(q + 24, p + 24));
-	}
-	for (; bytes >= 8; p += 8, q += 8, bytes -= 8)
-		mine = add(mine, move64(q, p));
-	rest = load_rest(p, bytes);
-	for (uint32_t i = 0; i < bytes; i++)
-		q[i] = (uint8_t)(rest >> 8 * i);
-	return join(sum, add(mine, rest), odd);
+	return take(sum, to, data, bytes, odd, true);
 }
 
 uint16_t net_sum_end(uint64_t sum) { return (uint16_t)~fold(sum); }

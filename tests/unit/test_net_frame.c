@@ -19,7 +19,7 @@ static struct packet packet; /* what a case is about; nearly 64 KiB, so not on t
 static struct packet_frame pf;
 static struct net_frame *const f = &pf.frame;
 static struct net_cut cut;
-static uint8_t payload[PAYLOAD_MAX], out[PACKET_MAX];
+static uint8_t payload[PAYLOAD_MAX], out[PACKET_MAX + 32];
 
 static const struct net_abilities nothing, all = {.checksum = true, .tcp4 = true, .tcp6 = true, .ecn = true};
 static const uint32_t whole[] = {PACKET_MAX};
@@ -352,6 +352,9 @@ static void test_drop_long(void **state)
 	f->bytes--;
 	f->offload.gso = NET_GSO_NONE;
 	assert_int_equal(net_frame_parse(f, NET_MTU_MAX), NET_DROP_LONG);
+	packet.tags = 2;
+	gso_frame(65535 - 40, 1448, whole, 1);
+	assert_int_equal(net_frame_parse(f, MTU), NET_DROP_LONG);
 	/* Without one: more than IP can say, and still below the largest frame. */
 	packet.tags = 0;
 	gso_frame(65535 - 40, 1448, whole, 1);
@@ -399,6 +402,8 @@ static void test_drop_checksum(void **state)
 	assert_int_equal(changed(12, 2, 0x88b5), NET_DROP_NONE);
 	assert_int_equal(with_checksum(13, 0), NET_DROP_CHECKSUM);
 	assert_int_equal(with_checksum(14, 0), NET_DROP_NONE);
+	for (unsigned offset = 0; offset < 20; offset++)
+		assert_int_equal(with_checksum(0, offset), NET_DROP_CHECKSUM);
 }
 
 /* A good frame to be cut, then with one thing wrong. */
@@ -485,16 +490,28 @@ static const struct split {
 	{one_piece, 1}, {head_apart, 2}, {odd, 5}, {inside, 5}, {behind, 5}, {pages, 3},
 };
 
-/* Copies the one that was made, into memory as @s says; its bytes are in out[]. */
-static void take(const struct split *s)
+/* Copies the one that was made, into memory as @s says, behind @before bytes; its bytes are in out[]. */
+static void take_behind(const struct split *s, uint32_t before)
 {
+	static const uint8_t mark[20] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
 	struct packet_room room;
 
 	assert_in_range(cut.bytes, 1, net_cut_largest(&cut));
-	packet_room_make(&room, cut.bytes, s->sizes, s->count);
+	packet_room_make(&room, before + cut.bytes, s->sizes, s->count);
+	segment_copy_to(&room.at, mark, before);
 	net_cut_copy(&cut, &room.at);
 	assert_int_equal(segment_next(&room.at, 1, &(uint8_t *){NULL}), 0);
 	packet_room_take(&room, out);
+	assert_memory_equal(out, mark, before);
+	memmove(out, out + before, cut.bytes);
+}
+
+/* By turns from a segment's beginning, and behind a header of virtio. */
+static void take(const struct split *s)
+{
+	static unsigned turn;
+
+	take_behind(s, ++turn % 2 ? 0 : 12);
 }
 
 /* The frame is cut for @can; each is the packet that a host without offloads, or with its checksum's, would have sent. */
