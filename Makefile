@@ -449,7 +449,8 @@ $(B)/bench/host_layers: bench/host_layers.c $(patsubst %.c,$(B)/target/%.o,$(wil
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
-$(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virt*.c) io/block.c io/segment.c io/coalesce.c)
+$(B)/bench/host_virtio: bench/host_virtio.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c) $(filter-out io/virtio_net%,$(wildcard io/virt*.c)) \
+		io/block.c io/segment.c io/coalesce.c)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
