@@ -311,6 +311,10 @@ void e1000_arm(struct e1000 *e)
 	e1000_write(e, E1000_IMS, E1000_INTERRUPTS);
 	if (due)
 		e1000_write(e, E1000_ICS, due);
+	/* Another's interrupt on the line may have been taken for ours before ours were let through: then they are off. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&e->armed, __ATOMIC_RELAXED))
+		e1000_write(e, E1000_IMC, UINT32_MAX);
 }
 
 static void interrupts(struct nic *n, bool on)
@@ -339,6 +343,7 @@ bool e1000_interrupt(struct e1000 *e)
 	causes = e1000_read(e, E1000_ICR);
 	if (causes == UINT32_MAX || !(causes & E1000_INTERRUPTS))
 		return false;
+	/* In this order: e1000_arm() looks at the first behind its opposite of the second. */
 	__atomic_store_n(&e->armed, 0, __ATOMIC_RELEASE);
 	e1000_write(e, E1000_IMC, UINT32_MAX);
 	if (causes & E1000_INT_LSC)

@@ -59,14 +59,23 @@ static void more_than_it_was_given(void **state)
 	works();
 }
 
+static void poll_until_check(void)
+{
+	uint64_t at = card.check_at;
+
+	while (card.check_at == at && card.state == E1000_RUNNING)
+		poll_for(MS(10));
+}
+
 static void received_out_of_order(void **state)
 {
 	uint8_t data[64] = {0};
 
 	(void)state;
+	poll_until_check();
 	fake_e1000_rx_write(1, GOOD(64), data, 64);
 	assert_true(is_empty());
-	poll_for(MS(90));
+	poll_until_check();
 	/* It was only on its way. */
 	fake_e1000_rx_write(0, GOOD(64), data, 64);
 	fake_e1000_rx_advance(2);
@@ -149,6 +158,23 @@ static void it_sends_nothing_any_more(void **state)
 	fake_e1000.holds = false;
 	works();
 	assert_int_equal(fake_e1000_register(E1000_RCTL) & E1000_RCTL_UPE, E1000_RCTL_UPE);
+}
+
+/* A frame a second is not much, but it is no rest. */
+static void it_sends_slowly(void **state)
+{
+	(void)state;
+	fake_e1000.holds = true;
+	for (unsigned i = 0; i < 6; i++)
+		assert_true(put(100, i));
+	nic->ops->kick(nic);
+	for (unsigned i = 0; i < 6; i++) {
+		poll_for(SECONDS(1));
+		fake_e1000_send(1);
+	}
+	poll_for(MS(10));
+	assert_int_equal(nic->figures.resets, 0);
+	assert_int_equal(nic->figures.tx_frames, 6);
 }
 
 /* The owner has asked for a place, and fills it when it is not there any more. */
@@ -454,6 +480,7 @@ int main(void)
 		T(received_out_of_order),
 		T(sent_out_of_order),
 		T(it_sends_nothing_any_more),
+		T(it_sends_slowly),
 		T(a_place_that_is_gone),
 		T(it_receives_nothing_any_more),
 		T(a_reset_that_does_not_end),
