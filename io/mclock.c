@@ -386,12 +386,26 @@ static struct mclock_node *choose(struct mclock_pool *p, uint64_t now, bool *due
 	return n;
 }
 
+/* @r is what is served of it now; the cost of the rest. */
+static uint32_t take_part(struct mclock_request *r)
+{
+	uint32_t cost = r->cost;
+
+	if (r->part >= r->bytes)
+		return 0;
+	r->cost = (uint32_t)mul_div(cost, r->part, r->bytes);
+	r->left = r->bytes - r->part;
+	r->bytes = r->part;
+	return cost - r->cost;
+}
+
 struct mclock_request *mclock_pick(struct mclock_pool *root, uint64_t now, uint64_t *next)
 {
 	bool due[MCLOCK_DEPTH_MAX];
 	struct mclock_node *n = &root->node;
 	struct mclock_request *r;
 	unsigned depth = 0;
+	uint32_t left_cost = 0;
 
 	do {
 		struct mclock_pool *p = as_pool(n);
@@ -407,13 +421,21 @@ struct mclock_request *mclock_pick(struct mclock_pool *root, uint64_t now, uint6
 	} while (n->is_pool);
 	r = list_entry(as_client(n)->requests.next, struct mclock_request, link);
 	r->by_reservation = due[depth - 1];
-	take_out(r);
+	r->left = 0;
+	if (unlikely(r->part != 0))
+		left_cost = take_part(r);
+	if (likely(r->left == 0))
+		take_out(r);
 	r->let = ANY_TIME;
 	for (; n->parent; n = &n->parent->node) {
 		if (n->limited.step)
 			r->let = MAX(r->let, n->limited.at);
 		charge(n, r, due[--depth], now);
 		place(n, now);
+	}
+	if (unlikely(r->left > 0)) {
+		r->bytes = r->left;
+		r->cost = left_cost;
 	}
 	return r;
 }

@@ -86,6 +86,12 @@ struct mclock_request {
 	uint64_t arrived; /* ticks */
 	uint32_t cost;	  /* MCLOCK_COST_ONE and more */
 	uint64_t bytes;
+	/*
+	 * Of its bytes as many as are served in one turn, 0: all. Each mclock_pick() then charges for a part, and
+	 * leaves the request first of its client's, with bytes and cost of what is left, until that is nothing.
+	 */
+	uint64_t part;
+	uint64_t left; /* once picked: bytes that wait for further turns */
 	/* Once picked: whether its client's reservation was due, and from when on all limits above it let it, had they
 	 * to. */
 	bool by_reservation;

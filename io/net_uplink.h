@@ -47,7 +47,7 @@ struct net_uplink_client {
 	bool cutting;
 	uint64_t sent_frames, sent_bytes;   /* on the wire */
 	uint64_t queued, throttled;	    /* ticks, of all its frames together: in all, and before its limits let them */
-	uint64_t by_reservation, lost;	    /* frames on the wire; frames that were held and dropped */
+	uint64_t by_reservation, lost;	    /* frames on the wire; frames that were held and given up */
 };
 
 struct net_uplink {
