@@ -6,6 +6,7 @@ import pytest
 
 import bochs
 import conftest
+import smp
 import vms
 
 FIGURES = re.compile(r"selftest: nic: (\d+) of (\d+) answers, (\d+) interrupts, sent (\d+), received (\d+), lost (\d+), "
@@ -41,6 +42,18 @@ def test_beside_a_guest_that_never_ends_its_turn(boot):
     check(machine.log, 100)
     machine.log.wait_for(r"\] ready", 60)
     assert machine.operator.state("spin") == "running"
+
+
+def test_after_a_reset(boot):
+    """It is found again, whatever it was doing."""
+    machine = boot_nic(boot, network=bochs.Network())
+    check(machine.log, 100)
+    end = machine.log.wait_for(r"\] ready", 60).end()
+    machine.smp.write_request(smp.OS, smp.RESET)
+    end = machine.log.wait_for("Corbel", 60, start=end).end()
+    machine.log.wait_for(FIGURES.pattern, 60, start=end)
+    assert [found[:2] for found in FIGURES.findall(machine.log.text())] == 2 * [("320", "320")]
+    machine.log.wait_for(r"\] ready", 60, start=end)
 
 
 def test_no_card(boot):

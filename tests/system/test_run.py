@@ -85,7 +85,8 @@ class Terminal:
 
 @pytest.fixture
 def terminal(tmp_path):
-    terminal = Terminal(tmp_path, "--ready", "] ready", "--prompt", os.path.join(conftest.BUILD, "corbelctl"))
+    terminal = Terminal(tmp_path, "--network", "open", "--forward", "%d:10.0.2.15:80" % free_port(), "--ready", "] ready",
+                        "--prompt", os.path.join(conftest.BUILD, "corbelctl"))
     terminal.directory = tmp_path
     yield terminal
     terminal.end()
@@ -93,6 +94,7 @@ def terminal(tmp_path):
 
 def test_session(terminal):
     terminal.wait_for(rb"\] Corbel \d", 60)
+    terminal.wait_for(rb"nic: nic0: Intel 82540EM", 60)
     terminal.wait_for(rb"VM beta: started", 60)
     terminal.wait_for(rb"Try:\r\n(.*\r\n)*.*corbel> ")
     terminal.say("vm list", rb"alpha +running(.*\r\n)+.*beta +running")
