@@ -463,6 +463,11 @@ $(B)/bench/host_nic: bench/host_nic.c $(patsubst %.c,$(B)/target/%.o,$(wildcard 
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
+$(B)/bench/host_vnet: bench/host_vnet.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c io/virtio_net*.c) io/virtio.c io/virtq.c \
+		io/virtio_job.c io/net_frame.c io/net_cut.c io/net_sum.c io/segment.c io/coalesce.c)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -std=c11 -D_GNU_SOURCE $(WARN) -O2 -g -fno-pie -no-pie -fno-ipa-icf -I. -o $@ $^
 # The scheduler beside its rivals, all compiled as for the machine.
 $(B)/bench/host_sched: bench/host_sched.c $(patsubst %.c,$(B)/target/%.o,$(wildcard lib/*.c sched/*.c) \
 		bench/ours.c bench/cfs.c bench/lottery.c bench/rbtree.c)

@@ -49,7 +49,8 @@ struct vnet_slot {
 	uint8_t pair;
 	uint8_t answer;     /* IN_HAND: enum net_answer */
 	uint8_t why;        /* IN_HAND, when it goes no further than here: enum net_drop */
-	bool begun;         /* it was parsed, and its ticket made */
+	bool begun;         /* it was parsed */
+	bool used;          /* the ticket, and not as it was when NET_DONE gave it back */
 	bool told;          /* ready() or done() came; atomic */
 	uint16_t head;
 	uint32_t skip;      /* bytes of the first piece before the frame begins */

@@ -38,60 +38,80 @@ void vnet_refilled_now(struct virtio_net *n)
 
 /* ---- buffers ---- */
 
-/* Pins the first @bytes of what is writable of @c. */
-static ALWAYS_INLINE enum took pin_buffer(struct virtio_net *n, struct vnet_room *r, unsigned index,
-					  const struct virtq_chain *c, uint32_t bytes)
+/* Pins @bytes at @at, as they lie. */
+static ALWAYS_INLINE enum took pin_pieces(struct virtio_net *n, struct vnet_room *r, struct virtq *ring, gpa_t at,
+					  uint32_t bytes)
 {
-	struct virtq_cursor at = virtq_writable(c);
-	struct guest_pin p;
-	enum pin_result answer;
+	do {
+		enum pin_result answer;
+		uint32_t got;
 
-	at.left = bytes;
-	p.write = true;
-	while (at.left != 0) {
 		if (unlikely(r->pieces == VNET_PIECES))
 			return TOOK_SMALL;
-		virtq_piece(&at, &p);
-		answer = virtio_pin(&n->device, index, &p);
+		answer = virtq_pin(ring, at, bytes, true);
 		if (unlikely(answer == PIN_LATER))
 			return TOOK_NONE;
 		if (unlikely(answer == PIN_FAIL)) {
 			virtio_break(&n->device, "a receive buffer outside memory");
 			return TOOK_STOPPED;
 		}
-		r->segments[r->pieces] = (struct io_segment){p.va, p.got};
-		r->held[r->pieces++] = (struct vnet_held){p.at, p.cookie};
-		virtq_advance(&at, p.got);
-	}
+		got = ring->wait.got;
+		r->segments[r->pieces] = (struct io_segment){ring->wait.va, got};
+		r->held[r->pieces++] = (struct vnet_held){at, ring->wait.cookie};
+		at.v += got;
+		bytes -= got;
+	} while (unlikely(bytes != 0));
 	return TOOK_ALL;
 }
 
-/* Pops the next buffer, for at most @most bytes; *@bytes: how many it takes. */
-static ALWAYS_INLINE enum took take_buffer(struct virtio_net *n, struct vnet_room *r, unsigned index, uint32_t most,
-					   uint32_t *bytes)
+/* Pops the next buffer, a chain of any kind, for at most @most bytes; *@bytes: how many it takes. */
+static NOINLINE enum took take_chain(struct virtio_net *n, struct vnet_room *r, struct virtq *ring, uint32_t most,
+				     uint32_t *bytes)
 {
-	struct virtq *ring = &n->queues[index].ring;
 	struct virtq_chain c = {.buffers = n->scratch, .room = VIRTIO_NET_QUEUE_SIZE};
+	enum took took = TOOK_ALL;
+	uint32_t left;
 
 	switch (virtq_pop(ring, &c)) {
 	case VIRTQ_CHAIN:
 		break;
 	case VIRTQ_BROKEN:
-		if (ring->state == VIRTQ_BROKEN_STATE)
-			virtio_break(&n->device, ring->broken);
-		return ring->state == VIRTQ_BROKEN_STATE ? TOOK_STOPPED : TOOK_NONE;
+		if (ring->state != VIRTQ_BROKEN_STATE)
+			return TOOK_NONE; /* it is not on */
+		virtio_break(&n->device, ring->broken);
+		return TOOK_STOPPED;
 	default:
 		/* When the queue can hold no more of them, more will not come. */
 		return r->buffers == ring->size ? TOOK_SMALL : TOOK_NONE;
 	}
-	*bytes = (uint32_t)MIN(most, c.writable_bytes);
+	left = *bytes = (uint32_t)MIN(most, c.writable_bytes);
 	r->walked += (unsigned)c.readable + c.writable;
 	r->used[r->buffers++] = (struct virtq_used){c.head, *bytes};
-	if (unlikely(*bytes == 0)) {
+	if (*bytes == 0) {
 		virtio_break(&n->device, "a receive buffer that is not writable");
 		return TOOK_STOPPED;
 	}
-	return pin_buffer(n, r, index, &c, *bytes);
+	for (const struct virtq_buffer *b = c.buffers + c.readable; left != 0 && took == TOOK_ALL; b++) {
+		uint32_t part = MIN(left, b->bytes);
+
+		took = pin_pieces(n, r, ring, b->at, part);
+		left -= part;
+	}
+	return took;
+}
+
+static ALWAYS_INLINE enum took take_buffer(struct virtio_net *n, struct vnet_room *r, struct virtq *ring, uint32_t most,
+					   uint32_t *bytes)
+{
+	struct virtq_buffer b;
+	uint16_t head;
+
+	if (unlikely(!virtq_pop_single(ring, &b, &head)))
+		return take_chain(n, r, ring, most, bytes);
+	*bytes = MIN(most, b.bytes);
+	r->walked++;
+	r->used[r->buffers++] = (struct virtq_used){head, *bytes};
+	return pin_pieces(n, r, ring, b.at, *bytes);
 }
 
 static void unpin_room(struct virtio_net *n, struct vnet_room *r)
@@ -101,27 +121,34 @@ static void unpin_room(struct virtio_net *n, struct vnet_room *r)
 	r->pieces = 0;
 }
 
+static NOINLINE void put_buffers_back(struct virtio_net *n, struct vnet_room *r, struct virtq *ring)
+{
+	unpin_room(n, r);
+	for (unsigned i = r->buffers; i-- > 0;)
+		virtq_unpop(ring, &(struct virtq_chain){.head = (uint16_t)r->used[i].head});
+}
+
 /* Takes buffers for @bytes from queue @index; on anything but ALL they are put back. */
 static enum took take_buffers(struct virtio_net *n, struct vnet_room *r, unsigned index, uint32_t bytes)
 {
+	struct virtq *ring = &n->queues[index].ring;
+	unsigned most = n->mergeable ? VNET_BUFFERS : 1;
 	enum took took = TOOK_ALL;
 	uint32_t got;
 
 	r->buffers = r->pieces = r->walked = 0;
-	while (bytes != 0 && took == TOOK_ALL) {
-		if (r->buffers != 0 && (!n->mergeable || r->buffers == VNET_BUFFERS || r->walked > VNET_WALK_MAX))
+	do {
+		if (unlikely(r->buffers == most || r->walked > VNET_WALK_MAX))
 			took = TOOK_SMALL;
 		else
-			took = take_buffer(n, r, index, bytes, &got);
-		if (took == TOOK_ALL)
-			bytes -= got;
-	}
-	if (likely(took == TOOK_ALL))
-		return TOOK_ALL;
-	unpin_room(n, r);
-	for (unsigned i = r->buffers; i-- > 0;)
-		virtq_unpop(&n->queues[index].ring, &(struct virtq_chain){.head = (uint16_t)r->used[i].head});
-	return took;
+			took = take_buffer(n, r, ring, bytes, &got);
+		if (unlikely(took != TOOK_ALL)) {
+			put_buffers_back(n, r, ring);
+			return took;
+		}
+		bytes -= got;
+	} while (bytes != 0);
+	return TOOK_ALL;
 }
 
 /* Gives what was written back to the driver. False: its queue is being stopped, and forgets it. */
@@ -195,13 +222,15 @@ struct delivery {
 };
 
 /* 5.1.6.4: struct virtio_net_hdr, for the frame that was cut last. */
-static void make_header(const struct delivery *v, uint8_t header[VIRTIO_NET_HDR_BYTES])
+static ALWAYS_INLINE void make_header(const struct delivery *v, uint8_t header[VIRTIO_NET_HDR_BYTES])
 {
 	static const uint8_t types[] = {[NET_GSO_NONE] = VIRTIO_NET_HDR_GSO_NONE, [NET_GSO_TCP4] = VIRTIO_NET_HDR_GSO_TCPV4,
 					[NET_GSO_TCP6] = VIRTIO_NET_HDR_GSO_TCPV6};
 	const struct net_offload *o = &v->cut.offload;
 
-	memset(header, 0, VIRTIO_NET_HDR_BYTES);
+	put_le64(header, 0);
+	put_le16(header + VIRTIO_NET_HDR_CSUM_OFFSET, 0);
+	put_le16(header + VIRTIO_NET_HDR_NUM_BUFFERS, (uint16_t)v->room->buffers);
 	if (o->needs_checksum) {
 		header[VIRTIO_NET_HDR_FLAGS] = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 		put_le16(header + VIRTIO_NET_HDR_CSUM_START, o->checksum_at);
@@ -214,15 +243,19 @@ static void make_header(const struct delivery *v, uint8_t header[VIRTIO_NET_HDR_
 		put_le16(header + VIRTIO_NET_HDR_HDR_LEN, v->ticket->frame->header_bytes);
 		put_le16(header + VIRTIO_NET_HDR_GSO_SIZE, o->gso_size);
 	}
-	put_le16(header + VIRTIO_NET_HDR_NUM_BUFFERS, (uint16_t)v->room->buffers);
 }
 
-/* Without the lock: the buffers are nobody else's. */
-static void write_frame(struct delivery *v, const uint8_t header[VIRTIO_NET_HDR_BYTES])
+/* Without the lock: the buffers are nobody else's. The header lies in one piece but with drivers that try us. */
+static ALWAYS_INLINE void write_frame(struct delivery *v, const uint8_t header[VIRTIO_NET_HDR_BYTES])
 {
 	struct segment_cursor to = {v->room->segments, v->room->pieces, 0};
 
-	(void)segment_copy_to(&to, header, VIRTIO_NET_HDR_BYTES);
+	if (likely(to.segment->bytes >= VIRTIO_NET_HDR_BYTES)) {
+		__builtin_memcpy(to.segment->data, header, VIRTIO_NET_HDR_BYTES);
+		to.skip = VIRTIO_NET_HDR_BYTES;
+	} else {
+		(void)segment_copy_to(&to, header, VIRTIO_NET_HDR_BYTES);
+	}
 	net_cut_copy(&v->cut, &to);
 	unpin_room(v->net, v->room);
 }

@@ -48,9 +48,10 @@ static struct vnet_slot *take_slot(struct virtio_net *n, unsigned pair)
 static void unpin_slot(struct vnet_slot *s)
 {
 	const struct guest_mem *mem = &s->net->device.mem;
+	uint32_t skip = s->skip;
 
-	for (unsigned i = 0; i < s->pieces; i++)
-		vnet_unpin(mem, &s->segments[i], &s->held[i], i == 0 ? s->skip : 0, false);
+	for (unsigned i = 0; i < s->pieces; i++, skip = 0)
+		vnet_unpin(mem, &s->segments[i], &s->held[i], skip, false);
 	s->pieces = 0;
 }
 
@@ -132,27 +133,22 @@ static enum net_drop judge_size(uint64_t bytes)
 	return bytes > VIRTIO_NET_HDR_BYTES + NET_BYTES_MAX ? NET_DROP_LONG : NET_DROP_NONE;
 }
 
-/* Piece @p comes next. False: there is no room for it. */
-static ALWAYS_INLINE bool add_piece(struct vnet_tx *q, const struct guest_pin *p)
+/* What q's ring pinned last is the next piece, of @bytes. False: there is no room for it. */
+static ALWAYS_INLINE bool add_piece(struct vnet_tx *q, struct vnet_slot *s, const struct guest_pin *p)
 {
-	struct vnet_slot *s = q->filling;
-	const struct guest_mem *mem = &s->net->device.mem;
-	uint32_t header = MIN(q->header_left, p->got);
+	uint32_t header = MIN(q->header_left, p->got), got = p->got;
 
 	if (header != 0) {
 		memcpy(q->header + VIRTIO_NET_HDR_BYTES - q->header_left, p->va, header);
 		q->header_left -= header;
-		if (header == p->got) {
-			guest_mem_unpin(mem, p);
-			return true;
-		}
 		s->skip = header;
 	}
-	if (s->pieces == NET_SEGMENTS_MAX) {
-		guest_mem_unpin(mem, p);
-		return false;
+	if (unlikely(header == got || s->pieces == NET_SEGMENTS_MAX)) {
+		guest_mem_unpin(&s->net->device.mem, p);
+		s->skip = 0;
+		return header == got;
 	}
-	s->segments[s->pieces] = (struct io_segment){(uint8_t *)p->va + header, p->got - header};
+	s->segments[s->pieces] = (struct io_segment){(uint8_t *)p->va + header, got - header};
 	s->held[s->pieces++] = (struct vnet_held){p->at, p->cookie};
 	return true;
 }
@@ -199,11 +195,13 @@ static enum net_drop make_frame(struct virtio_net *n, struct vnet_tx *q)
 	struct net_frame *f = &s->frame;
 	struct segment_cursor from = {s->segments, s->pieces, 0};
 
-	f->segments = s->segments;
 	f->segment_count = s->pieces;
 	f->bytes = (uint32_t)(q->chain.readable_bytes - VIRTIO_NET_HDR_BYTES);
 	f->head_bytes = (uint16_t)MIN(f->bytes, NET_HEAD_MAX);
-	(void)segment_copy_from(&from, f->head, f->head_bytes);
+	if (likely(s->segments[0].bytes >= f->head_bytes))
+		memcpy(f->head, s->segments[0].data, f->head_bytes);
+	else
+		(void)segment_copy_from(&from, f->head, f->head_bytes);
 	return read_header(n, q->header, &f->offload);
 }
 
@@ -212,27 +210,27 @@ static ALWAYS_INLINE bool pin_piece(struct virtio_net *n, unsigned pair, unsigne
 				    enum net_drop *drop)
 {
 	struct vnet_tx *q = &n->tx[pair];
-	struct guest_pin p;
+	struct virtq *ring = ring_of(n, pair);
+	const struct virtq_cursor *at = &q->at;
+	uint32_t rest = at->buffer->bytes - at->skip;
 	enum pin_result answer;
 
 	*why = VIRTIO_MORE;
-	if (*budget < VNET_PIN_MAX)
+	if (unlikely(*budget < VNET_PIN_MAX))
 		return false;
 	*budget -= VNET_PIN_COST;
 	*why = VIRTIO_BLOCKED;
-	if (ring_of(n, pair)->waiting)
+	if (unlikely(ring->waiting))
 		return false;
-	virtq_piece(&q->at, &p);
-	p.write = false;
-	answer = virtio_pin(&n->device, vnet_tx_index(pair), &p);
-	if (answer == PIN_LATER)
+	answer = virtq_pin(ring, gpa(at->buffer->at.v + at->skip), MIN(rest, (uint32_t)at->left), false);
+	if (unlikely(answer == PIN_LATER))
 		return false;
-	if (answer == PIN_FAIL)
+	if (unlikely(answer == PIN_FAIL))
 		*drop = NET_DROP_MEMORY;
-	else if (!add_piece(q, &p))
+	else if (unlikely(!add_piece(q, q->filling, &ring->wait)))
 		*drop = NET_DROP_SEGMENTS;
 	else
-		virtq_advance(&q->at, p.got);
+		virtq_advance(&q->at, ring->wait.got);
 	return true;
 }
 
@@ -480,6 +478,11 @@ static unsigned take_in_hand(struct virtio_net *n, struct vnet_slot **batch, str
 	return count;
 }
 
+static void make_ticket(struct vnet_slot *s)
+{
+	s->ticket = (struct net_ticket){.frame = &s->frame, .patient = true, .ready = on_ready, .done = on_done};
+}
+
 /* Gives @s to @port; its answer. s->why is set when it goes no further than here. */
 static enum net_answer hand_over(struct vnet_slot *s, struct net_port *port, struct net_batch *batch, unsigned behind,
 				 unsigned *budget)
@@ -495,7 +498,9 @@ static enum net_answer hand_over(struct vnet_slot *s, struct net_port *port, str
 		s->why = net_frame_parse(&s->frame, s->net->cfg.mtu);
 		if (s->why != NET_DROP_NONE)
 			return NET_DONE;
-		s->ticket = (struct net_ticket){.frame = &s->frame, .patient = true, .ready = on_ready, .done = on_done};
+		if (s->used)
+			make_ticket(s);
+		s->used = true;
 	}
 	s->ticket.behind = behind;
 	return net_switch_send(port, &s->ticket, batch, budget);
@@ -513,8 +518,10 @@ static void carry_batch(struct vnet_slot **in_hand, unsigned count, struct net_p
 		if ((stands_still & BIT(s->pair)) || budget < CARRY_MIN)
 			continue;
 		s->answer = hand_over(s, port, &batch, count - 1 - i, &budget);
-		if (s->answer == NET_DONE)
+		if (s->answer == NET_DONE) {
+			s->used = false;
 			unpin_slot(s);
+		}
 		if (s->answer == NET_WAIT || s->answer == NET_AGAIN)
 			stands_still |= (uint32_t)BIT(s->pair);
 	}
@@ -603,6 +610,8 @@ void vnet_init_tx(struct virtio_net *n)
 		struct vnet_slot *s = &n->slots[i];
 
 		s->net = n;
+		s->frame.segments = s->segments;
+		make_ticket(s);
 		list_push_back(&n->free_slots, &s->link);
 	}
 	for (unsigned i = 0; i < n->cfg.pairs; i++) {

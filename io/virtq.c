@@ -57,9 +57,17 @@ static uint32_t part_bytes(const struct virtq *q, enum virtq_part part)
 	return fixed[part] + (uint32_t)each[part] * q->size;
 }
 
+static void resumed(struct guest_pin *p)
+{
+	struct virtq *q = container_of(p, struct virtq, wait);
+
+	q->resumed(q);
+}
+
 void virtq_init(struct virtq *q)
 {
-	struct virtq fresh = {.size = q->size_max, .size_max = q->size_max, .mem = q->mem, .resumed = q->resumed};
+	struct virtq fresh = {.size = q->size_max, .size_max = q->size_max, .mem = q->mem, .resumed = q->resumed,
+			      .wait.ready = resumed};
 
 	ASSERT(q->size_max <= VIRTQ_SIZE_MAX && q->size_max != 0 && (q->size_max & (q->size_max - 1)) == 0);
 	*q = fresh;
@@ -86,32 +94,9 @@ static const char *setup_wrong(const struct virtq *q)
 	return NULL;
 }
 
-static void resumed(struct guest_pin *p)
-{
-	struct virtq *q = container_of(p, struct virtq, wait);
-
-	q->resumed(q);
-}
-
-/* Pins by q->wait. */
-static inline enum pin_result wait_pin(struct virtq *q, gpa_t at, uint32_t bytes, bool write)
-{
-	enum pin_result answer;
-
-	ASSERT(!q->waiting);
-	q->wait.at = at;
-	q->wait.bytes = bytes;
-	q->wait.write = write;
-	q->wait.ready = resumed;
-	answer = guest_mem_pin(q->mem, &q->wait);
-	if (unlikely(answer == PIN_LATER))
-		q->waiting = true;
-	return answer;
-}
-
 enum pin_result virtq_wait_pin(struct virtq *q, struct guest_pin *p)
 {
-	enum pin_result answer = wait_pin(q, p->at, p->bytes, p->write);
+	enum pin_result answer = virtq_pin(q, p->at, p->bytes, p->write);
 
 	if (likely(answer == PIN_NOW)) {
 		p->got = q->wait.got;
@@ -182,14 +167,6 @@ bool virtq_stop(struct virtq *q)
 
 /* ---- chains ---- */
 
-/* Not repeated by the compiler, and at any alignment. */
-static inline uint64_t load64(const void *p)
-{
-	typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
-
-	return *(const volatile any64 *)p;
-}
-
 /* A descriptor as two words: the address; the length, the flags and the next. */
 struct words {
 	uint64_t at, rest;
@@ -202,7 +179,7 @@ static inline struct words look_flat(struct virtq_area table, uint64_t index)
 {
 	const uint64_t *p = (const uint64_t *)(table.first + index * VIRTQ_DESC_BYTES);
 
-	return (struct words){load64(p), load64(p + 1)};
+	return (struct words){virtq_load64(p), virtq_load64(p + 1)};
 }
 
 /* The same for a table in two pages. An indirect one need not be aligned, so that a descriptor may lie in both. */
@@ -214,7 +191,7 @@ static inline struct words look_split(struct virtq_area table, uint64_t index)
 	if (likely(offset + VIRTQ_DESC_BYTES <= table.split || offset >= table.split)) {
 		const uint64_t *p = virtq_at(&table, offset);
 
-		return (struct words){load64(p), load64(p + 1)};
+		return (struct words){virtq_load64(p), virtq_load64(p + 1)};
 	}
 	for (uint32_t i = 0; i < VIRTQ_DESC_BYTES; i++)
 		bytes[i] = *(const volatile uint8_t *)virtq_at(&table, offset + i);
@@ -379,7 +356,7 @@ __attribute__((noinline)) static const char *walk_indirect(struct virtq *q, stru
 	wrong = table_wrong(q, &d);
 	if (unlikely(wrong))
 		return wrong;
-	answer = wait_pin(q, d.at, d.bytes, false);
+	answer = virtq_pin(q, d.at, d.bytes, false);
 	if (unlikely(answer != PIN_NOW))
 		return table_not_pinned(answer);
 	wrong = likely(q->wait.got == d.bytes) ? walk_one_page(q, w, d.bytes) : walk_two_pages(q, w, &d);
@@ -514,12 +491,13 @@ void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned cou
 {
 	uint16_t at = q->next_used;
 
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < count; i++) {
 		drop(q, (uint16_t)list[i].head);
+		if (likely(q->state == VIRTQ_ON))
+			store_used(q, at++, list[i].head, list[i].written);
+	}
 	if (unlikely(q->state != VIRTQ_ON))
 		return;
-	for (unsigned i = 0; i < count; i++)
-		store_used(q, at++, list[i].head, list[i].written);
 	q->next_used = at;
 	__atomic_store_n(q->used_idx, at, __ATOMIC_RELEASE);
 }

@@ -15,6 +15,8 @@
 #define CORBEL_IO_VIRTQ_H
 
 #include "io/guest_mem.h"
+#include "lib/assert.h"
+#include "lib/bits.h"
 
 /* Our own bound on the queue size and on a chain, indirect or not: a power of two. */
 #define VIRTQ_SIZE_MAX 256u
@@ -115,6 +117,44 @@ enum pin_result virtq_start(struct virtq *q);
  * the contents of @c mean nothing and the chain stays where it was.
  */
 enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c);
+/* Eight bytes that the guest may change: not repeated by the compiler, and at any alignment. */
+static inline uint64_t virtq_load64(const void *p)
+{
+	typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
+
+	return *(const volatile any64 *)p;
+}
+
+/*
+ * The short way for queues whose chains are mostly one writable buffer each: takes the next one if it is that, and
+ * nothing is wrong with it or special about the queue. False: nothing was done, and virtq_pop() says what there is.
+ */
+static ALWAYS_INLINE bool virtq_pop_single(struct virtq *q, struct virtq_buffer *b, uint16_t *head_out)
+{
+	const uint16_t *avail = (const uint16_t *)q->area[VIRTQ_AVAIL].first;
+	const uint64_t *descriptors = (const uint64_t *)q->area[VIRTQ_DESC].first, *d;
+	uint64_t size = q->size, head, rest;
+
+	if (unlikely(!q->flat || q->state != VIRTQ_ON || q->waiting))
+		return false;
+	if (unlikely((uint16_t)(__atomic_load_n(q->avail_idx, __ATOMIC_ACQUIRE) - q->next_avail - 1u) >= size))
+		return false;
+	head = __atomic_load_n(&avail[2 + (q->next_avail & (size - 1))], __ATOMIC_RELAXED);
+	if (unlikely(head >= size || q->busy[head]))
+		return false;
+	d = &descriptors[head * (VIRTQ_DESC_BYTES / sizeof *d)];
+	b->at.v = virtq_load64(d);
+	rest = virtq_load64(d + 1);
+	b->bytes = (uint32_t)rest;
+	if (unlikely((rest >> 32 & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT)) != VIRTQ_DESC_F_WRITE ||
+		     b->at.v + b->bytes <= b->at.v))
+		return false;
+	q->busy[head] = true;
+	q->next_avail++;
+	q->in_flight++;
+	*head_out = (uint16_t)head;
+	return true;
+}
 /* Would a pop now say EMPTY? */
 static inline bool virtq_is_empty(const struct virtq *q)
 {
@@ -160,6 +200,21 @@ static inline bool virtq_kicks_on(struct virtq *q) { return virtq_kicks_on_beyon
  */
 enum pin_result virtq_wait_pin(struct virtq *q, struct guest_pin *p);
 
+/* The same by the queue's own pin, q->wait: at PIN_NOW it has what was found until the next such call, or a pop. */
+static ALWAYS_INLINE enum pin_result virtq_pin(struct virtq *q, gpa_t at, uint32_t bytes, bool write)
+{
+	enum pin_result answer;
+
+	ASSERT(!q->waiting);
+	q->wait.at = at;
+	q->wait.bytes = bytes;
+	q->wait.write = write;
+	answer = guest_mem_pin(q->mem, &q->wait);
+	if (unlikely(answer == PIN_LATER))
+		q->waiting = true;
+	return answer;
+}
+
 /* Marks the queue as beyond use; @why is static text. The first reason stays. */
 void virtq_break(struct virtq *q, const char *why);
 /*
@@ -192,10 +247,15 @@ void virtq_advance_over(struct virtq_cursor *at, uint64_t bytes);
 /* Moves on by @bytes, at most left. */
 static inline void virtq_advance(struct virtq_cursor *at, uint64_t bytes)
 {
-	if (bytes == at->left)
+	if (bytes == at->left) {
 		at->left = 0;
-	else
+	} else if (at->skip + bytes == at->buffer->bytes) {
+		at->buffer++;
+		at->skip = 0;
+		at->left -= bytes;
+	} else {
 		virtq_advance_over(at, bytes);
+	}
 }
 
 /* The largest piece at the place: sets at and bytes of @p, which reach to the end of its buffer at most. left is not 0. */
