@@ -38,80 +38,115 @@ void vnet_refilled_now(struct virtio_net *n)
 
 /* ---- buffers ---- */
 
-/* Pins @bytes at @at, as they lie. */
-static ALWAYS_INLINE enum took pin_pieces(struct virtio_net *n, struct vnet_room *r, struct virtq *ring, gpa_t at,
-					  uint32_t bytes)
-{
-	do {
-		enum pin_result answer;
-		uint32_t got;
+/* Buffers on their way into a room. What is counted here is in the room too when all are there, or none. */
+struct gather {
+	struct virtio_net *net;
+	struct vnet_room *room;
+	struct virtq *ring;
+	uint32_t left; /* bytes for which there is no buffer yet */
+	unsigned buffers, pieces, walked;
+	/* What is pinned behind the last piece: drivers cut buffers off larger pieces of memory, in order. */
+	uint64_t behind;
+	uint32_t spare;
+};
 
-		if (unlikely(r->pieces == VNET_PIECES))
+/* Pins @bytes at @at, as they lie. */
+static ALWAYS_INLINE enum took pin_pieces(struct gather *g, uint64_t at, uint32_t bytes)
+{
+	struct vnet_room *r = g->room;
+	const struct guest_pin *pin = &g->ring->wait;
+	uint32_t left = g->left;
+
+	if (at == g->behind && bytes <= g->spare) {
+		r->segments[g->pieces - 1].bytes += bytes;
+		g->behind += bytes;
+		g->spare -= bytes;
+		return TOOK_ALL;
+	}
+	for (;;) {
+		enum pin_result answer;
+		uint32_t part;
+
+		if (unlikely(g->pieces == VNET_PIECES))
 			return TOOK_SMALL;
-		answer = virtq_pin(ring, at, bytes, true);
-		if (unlikely(answer == PIN_LATER))
-			return TOOK_NONE;
-		if (unlikely(answer == PIN_FAIL)) {
-			virtio_break(&n->device, "a receive buffer outside memory");
-			return TOOK_STOPPED;
+		answer = virtq_pin(g->ring, gpa(at), left, true);
+		if (unlikely(answer != PIN_NOW))
+			return answer == PIN_LATER ? TOOK_NONE : TOOK_STOPPED;
+		part = MIN(pin->got, bytes);
+		r->segments[g->pieces] = (struct io_segment){pin->va, part};
+		r->held[g->pieces++] = (struct vnet_held){gpa(at), pin->cookie};
+		at += part;
+		bytes -= part;
+		left -= part;
+		if (likely(bytes == 0)) {
+			g->behind = at;
+			g->spare = pin->got - part;
+			return TOOK_ALL;
 		}
-		got = ring->wait.got;
-		r->segments[r->pieces] = (struct io_segment){ring->wait.va, got};
-		r->held[r->pieces++] = (struct vnet_held){at, ring->wait.cookie};
-		at.v += got;
-		bytes -= got;
-	} while (unlikely(bytes != 0));
-	return TOOK_ALL;
+	}
 }
 
-/* Pops the next buffer, a chain of any kind, for at most @most bytes; *@bytes: how many it takes. */
-static NOINLINE enum took take_chain(struct virtio_net *n, struct vnet_room *r, struct virtq *ring, uint32_t most,
-				     uint32_t *bytes)
+static ALWAYS_INLINE void note_buffer(struct gather *g, uint16_t head, uint32_t bytes)
 {
+	g->room->used[g->buffers++] = (struct virtq_used){head, bytes};
+}
+
+/* The next buffer is a chain of any kind, or there is none. */
+static NOINLINE enum took take_chain(struct gather *g)
+{
+	struct virtio_net *n = g->net;
 	struct virtq_chain c = {.buffers = n->scratch, .room = VIRTIO_NET_QUEUE_SIZE};
 	enum took took = TOOK_ALL;
 	uint32_t left;
 
-	switch (virtq_pop(ring, &c)) {
+	switch (virtq_pop(g->ring, &c)) {
 	case VIRTQ_CHAIN:
 		break;
 	case VIRTQ_BROKEN:
-		if (ring->state != VIRTQ_BROKEN_STATE)
+		if (g->ring->state != VIRTQ_BROKEN_STATE)
 			return TOOK_NONE; /* it is not on */
-		virtio_break(&n->device, ring->broken);
+		virtio_break(&n->device, g->ring->broken);
 		return TOOK_STOPPED;
 	default:
 		/* When the queue can hold no more of them, more will not come. */
-		return r->buffers == ring->size ? TOOK_SMALL : TOOK_NONE;
+		return g->buffers == g->ring->size ? TOOK_SMALL : TOOK_NONE;
 	}
-	left = *bytes = (uint32_t)MIN(most, c.writable_bytes);
-	r->walked += (unsigned)c.readable + c.writable;
-	r->used[r->buffers++] = (struct virtq_used){c.head, *bytes};
-	if (*bytes == 0) {
+	left = (uint32_t)MIN(g->left, c.writable_bytes);
+	g->walked += (unsigned)c.readable + c.writable;
+	note_buffer(g, c.head, left);
+	if (left == 0) {
 		virtio_break(&n->device, "a receive buffer that is not writable");
 		return TOOK_STOPPED;
 	}
 	for (const struct virtq_buffer *b = c.buffers + c.readable; left != 0 && took == TOOK_ALL; b++) {
 		uint32_t part = MIN(left, b->bytes);
 
-		took = pin_pieces(n, r, ring, b->at, part);
+		took = pin_pieces(g, b->at.v, part);
 		left -= part;
+		g->left -= part;
 	}
 	return took;
 }
 
-static ALWAYS_INLINE enum took take_buffer(struct virtio_net *n, struct vnet_room *r, struct virtq *ring, uint32_t most,
-					   uint32_t *bytes)
+static ALWAYS_INLINE enum took take_buffer(struct gather *g)
 {
 	struct virtq_buffer b;
+	enum took took;
+	uint32_t bytes;
 	uint16_t head;
 
-	if (unlikely(!virtq_pop_single(ring, &b, &head)))
-		return take_chain(n, r, ring, most, bytes);
-	*bytes = MIN(most, b.bytes);
-	r->walked++;
-	r->used[r->buffers++] = (struct virtq_used){head, *bytes};
-	return pin_pieces(n, r, ring, b.at, *bytes);
+	if (unlikely(!virtq_pop_single(g->ring, &b, &head))) {
+		struct gather slow = *g; /* so that the other one stays in registers */
+
+		took = take_chain(&slow);
+		*g = slow;
+		return took;
+	}
+	bytes = MIN(g->left, b.bytes);
+	note_buffer(g, head, bytes);
+	took = pin_pieces(g, b.at.v, bytes);
+	g->left -= bytes;
+	return took;
 }
 
 static void unpin_room(struct virtio_net *n, struct vnet_room *r)
@@ -121,33 +156,40 @@ static void unpin_room(struct virtio_net *n, struct vnet_room *r)
 	r->pieces = 0;
 }
 
-static NOINLINE void put_buffers_back(struct virtio_net *n, struct vnet_room *r, struct virtq *ring)
+static NOINLINE enum took put_buffers_back(struct gather *g, enum took took)
 {
+	struct virtio_net *n = g->net;
+	struct vnet_room *r = g->room;
+
+	r->buffers = g->buffers;
+	r->pieces = g->pieces;
 	unpin_room(n, r);
 	for (unsigned i = r->buffers; i-- > 0;)
-		virtq_unpop(ring, &(struct virtq_chain){.head = (uint16_t)r->used[i].head});
+		virtq_unpop(g->ring, &(struct virtq_chain){.head = (uint16_t)r->used[i].head});
+	if (took == TOOK_STOPPED) /* for the first reason that there was */
+		virtio_break(&n->device, "a receive buffer outside memory");
+	return took;
 }
 
 /* Takes buffers for @bytes from queue @index; on anything but ALL they are put back. */
 static enum took take_buffers(struct virtio_net *n, struct vnet_room *r, unsigned index, uint32_t bytes)
 {
-	struct virtq *ring = &n->queues[index].ring;
+	struct gather g = {.net = n, .room = r, .ring = &n->queues[index].ring, .left = bytes};
 	unsigned most = n->mergeable ? VNET_BUFFERS : 1;
-	enum took took = TOOK_ALL;
-	uint32_t got;
 
-	r->buffers = r->pieces = r->walked = 0;
 	do {
-		if (unlikely(r->buffers == most || r->walked > VNET_WALK_MAX))
-			took = TOOK_SMALL;
-		else
-			took = take_buffer(n, r, ring, bytes, &got);
+		enum took took = TOOK_SMALL;
+
+		if (likely(g.buffers != most && g.walked <= VNET_WALK_MAX))
+			took = take_buffer(&g);
 		if (unlikely(took != TOOK_ALL)) {
-			put_buffers_back(n, r, ring);
-			return took;
+			struct gather back = g;
+
+			return put_buffers_back(&back, took);
 		}
-		bytes -= got;
-	} while (bytes != 0);
+	} while (g.left != 0);
+	r->buffers = g.buffers;
+	r->pieces = g.pieces;
 	return TOOK_ALL;
 }
 

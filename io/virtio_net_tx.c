@@ -133,26 +133,6 @@ static enum net_drop judge_size(uint64_t bytes)
 	return bytes > VIRTIO_NET_HDR_BYTES + NET_BYTES_MAX ? NET_DROP_LONG : NET_DROP_NONE;
 }
 
-/* What q's ring pinned last is the next piece, of @bytes. False: there is no room for it. */
-static ALWAYS_INLINE bool add_piece(struct vnet_tx *q, struct vnet_slot *s, const struct guest_pin *p)
-{
-	uint32_t header = MIN(q->header_left, p->got), got = p->got;
-
-	if (header != 0) {
-		memcpy(q->header + VIRTIO_NET_HDR_BYTES - q->header_left, p->va, header);
-		q->header_left -= header;
-		s->skip = header;
-	}
-	if (unlikely(header == got || s->pieces == NET_SEGMENTS_MAX)) {
-		guest_mem_unpin(&s->net->device.mem, p);
-		s->skip = 0;
-		return header == got;
-	}
-	s->segments[s->pieces] = (struct io_segment){(uint8_t *)p->va + header, got - header};
-	s->held[s->pieces++] = (struct vnet_held){p->at, p->cookie};
-	return true;
-}
-
 /* What the driver says of the frame, in 5.1.6.2's words, as far as it may say that. */
 static enum net_drop read_header(const struct virtio_net *n, const uint8_t *header, struct net_offload *o)
 {
@@ -205,46 +185,96 @@ static enum net_drop make_frame(struct virtio_net *n, struct vnet_tx *q)
 	return read_header(n, q->header, &f->offload);
 }
 
-/* The next piece. False: return *@why; else *@drop says whether the frame goes on. */
-static ALWAYS_INLINE bool pin_piece(struct virtio_net *n, unsigned pair, unsigned *budget, enum virtio_progress *why,
-				    enum net_drop *drop)
+/* Reads the header's part that lies in the @got bytes at @from; how many that are. */
+static NOINLINE uint32_t take_header(struct vnet_tx *q, const void *from, uint32_t got)
 {
-	struct vnet_tx *q = &n->tx[pair];
-	struct virtq *ring = ring_of(n, pair);
-	const struct virtq_cursor *at = &q->at;
-	uint32_t rest = at->buffer->bytes - at->skip;
-	enum pin_result answer;
+	uint32_t bytes = MIN(q->header_left, got);
 
-	*why = VIRTIO_MORE;
-	if (unlikely(*budget < VNET_PIN_MAX))
-		return false;
-	*budget -= VNET_PIN_COST;
-	*why = VIRTIO_BLOCKED;
-	if (unlikely(ring->waiting))
-		return false;
-	answer = virtq_pin(ring, gpa(at->buffer->at.v + at->skip), MIN(rest, (uint32_t)at->left), false);
-	if (unlikely(answer == PIN_LATER))
-		return false;
-	if (unlikely(answer == PIN_FAIL))
-		*drop = NET_DROP_MEMORY;
-	else if (unlikely(!add_piece(q, q->filling, &ring->wait)))
-		*drop = NET_DROP_SEGMENTS;
-	else
-		virtq_advance(&q->at, ring->wait.got);
-	return true;
+	memcpy(q->header + VIRTIO_NET_HDR_BYTES - q->header_left, from, bytes);
+	q->header_left -= bytes;
+	return bytes;
+}
+
+/* How far a chain is. */
+enum fill { FILL_DONE, FILL_LATER, FILL_TIRED, FILL_FAIL, FILL_FULL };
+
+/* Pins what is not pinned yet, @budget's worth of it. */
+static ALWAYS_INLINE enum fill pin_chain(struct vnet_tx *q, struct vnet_slot *s, struct virtq *ring, unsigned *budget)
+{
+	struct virtq_cursor at = q->at;
+	unsigned pieces = s->pieces, left = *budget;
+	const struct guest_pin *pin = &ring->wait;
+	uint64_t behind = 0; /* what is pinned behind the last piece, as in frames that lie in one */
+	uint32_t spare = 0;
+	enum fill end = FILL_DONE;
+
+	while (at.left != 0) {
+		uint64_t address = at.buffer->at.v + at.skip;
+		uint32_t part = at.buffer->bytes - at.skip, header = 0;
+		enum pin_result answer;
+
+		if (address == behind && part <= spare) {
+			s->segments[pieces - 1].bytes += part;
+			behind += part;
+			spare -= part;
+			virtq_advance(&at, part);
+			continue;
+		}
+		end = left < VNET_PIN_MAX ? FILL_TIRED : FILL_FULL;
+		if (unlikely(left < VNET_PIN_MAX || pieces == NET_SEGMENTS_MAX))
+			break;
+		left -= VNET_PIN_COST;
+		answer = virtq_pin(ring, gpa(address), (uint32_t)MIN(at.left, UINT32_MAX), false);
+		end = answer == PIN_LATER ? FILL_LATER : FILL_FAIL;
+		if (unlikely(answer != PIN_NOW))
+			break;
+		end = FILL_DONE;
+		part = MIN(part, pin->got);
+		spare = pin->got - part;
+		behind = address + part;
+		virtq_advance(&at, part);
+		if (unlikely(q->header_left != 0)) {
+			header = take_header(q, pin->va, part);
+			s->skip = header == part ? 0 : header;
+			if (header == part) {
+				guest_mem_unpin(&s->net->device.mem, pin);
+				spare = 0;
+				continue;
+			}
+		}
+		s->segments[pieces] = (struct io_segment){(uint8_t *)pin->va + header, part - header};
+		s->held[pieces++] = (struct vnet_held){gpa(address), pin->cookie};
+	}
+	q->at = at;
+	s->pieces = pieces;
+	*budget = left;
+	return end;
 }
 
 /* Makes a frame of the chain that is being filled. False: not yet, return *@why. Else: *@drop, if it is none. */
 static bool fill(struct virtio_net *n, unsigned pair, unsigned *budget, enum virtio_progress *why, enum net_drop *drop)
 {
 	struct vnet_tx *q = &n->tx[pair];
+	struct virtq *ring = ring_of(n, pair);
+	enum fill filled;
 
 	*drop = judge_size(q->chain.readable_bytes);
-	while (*drop == NET_DROP_NONE && q->at.left != 0)
-		if (!pin_piece(n, pair, budget, why, drop))
-			return false;
-	if (*drop == NET_DROP_NONE)
+	if (unlikely(*drop != NET_DROP_NONE))
+		return true;
+	*why = VIRTIO_BLOCKED;
+	if (unlikely(ring->waiting))
+		return false;
+	filled = pin_chain(q, q->filling, ring, budget);
+	if (likely(filled == FILL_DONE)) {
 		*drop = make_frame(n, q);
+		return true;
+	}
+	if (filled == FILL_LATER)
+		return false;
+	*why = VIRTIO_MORE;
+	if (filled == FILL_TIRED)
+		return false;
+	*drop = filled == FILL_FAIL ? NET_DROP_MEMORY : NET_DROP_SEGMENTS;
 	return true;
 }
 

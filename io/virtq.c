@@ -489,17 +489,27 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 
 void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count)
 {
-	uint16_t at = q->next_used;
+	uint8_t *ring = (uint8_t *)q->area[VIRTQ_USED].first + RING_ENTRIES;
+	uint64_t at = q->next_used, mask = q->size - 1u;
 
+	_Static_assert(sizeof *list == USED_BYTES, "2.7.8");
 	for (unsigned i = 0; i < count; i++) {
-		drop(q, (uint16_t)list[i].head);
-		if (likely(q->state == VIRTQ_ON))
-			store_used(q, at++, list[i].head, list[i].written);
+		bool *busy = &q->busy[list[i].head % VIRTQ_SIZE_MAX];
+
+		ASSERT(*busy);
+		*busy = false;
 	}
+	q->in_flight = (uint16_t)(q->in_flight - count);
 	if (unlikely(q->state != VIRTQ_ON))
 		return;
-	q->next_used = at;
-	__atomic_store_n(q->used_idx, at, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < count; i++, at++) {
+		if (likely(q->flat))
+			put_le64(ring + USED_BYTES * (at & mask), get_le64(&list[i]));
+		else
+			store_used(q, (uint16_t)at, list[i].head, list[i].written);
+	}
+	q->next_used = (uint16_t)at;
+	__atomic_store_n(q->used_idx, q->next_used, __ATOMIC_RELEASE);
 }
 
 /* ---- who is told when ---- */
