@@ -517,6 +517,8 @@ static void make_ticket(struct vnet_slot *s)
 static enum net_answer hand_over(struct vnet_slot *s, struct net_port *port, struct net_batch *batch, unsigned behind,
 				 unsigned *budget)
 {
+	enum net_answer answer;
+
 	s->why = NET_DROP_NONE;
 	__atomic_store_n(&s->told, false, __ATOMIC_RELAXED);
 	if (!port) {
@@ -533,7 +535,10 @@ static enum net_answer hand_over(struct vnet_slot *s, struct net_port *port, str
 		s->used = true;
 	}
 	s->ticket.behind = behind;
-	return net_switch_send(port, &s->ticket, batch, budget);
+	answer = net_switch_send(port, &s->ticket, batch, budget);
+	if (answer == NET_DONE)
+		s->used = false;
+	return answer;
 }
 
 static void carry_batch(struct vnet_slot **in_hand, unsigned count, struct net_port *port, unsigned budget)
@@ -548,10 +553,8 @@ static void carry_batch(struct vnet_slot **in_hand, unsigned count, struct net_p
 		if ((stands_still & BIT(s->pair)) || budget < CARRY_MIN)
 			continue;
 		s->answer = hand_over(s, port, &batch, count - 1 - i, &budget);
-		if (s->answer == NET_DONE) {
-			s->used = false;
+		if (s->answer == NET_DONE)
 			unpin_slot(s);
-		}
 		if (s->answer == NET_WAIT || s->answer == NET_AGAIN)
 			stands_still |= (uint32_t)BIT(s->pair);
 	}
