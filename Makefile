@@ -430,7 +430,7 @@ SYSTEM_NEEDS := $(RUN_NEEDS) $(B)/corbelctl.1 $(GUESTS) $(B)/guests/fio.ext4
 SOAK_SECONDS ?= 3600
 .PHONY: bench soak
 BENCH ?=
-BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_net $(B)/bench/host_layers $(B)/bench/host_nic $(B)/bench/host_control $(B)/bench/host_libcbor
+BENCH_HOST := $(B)/bench/host_managers $(B)/bench/host_virtio $(B)/bench/host_net $(B)/bench/host_vnet $(B)/bench/host_layers $(B)/bench/host_nic $(B)/bench/host_control $(B)/bench/host_libcbor
 BENCH_SCHED := $(B)/bench/host_sched $(B)/bench/sched_fluid
 BENCH_IO := $(B)/bench/host_io
 bench: $(SYSTEM_NEEDS) $(B)/guests/linux_init $(BENCH_HOST) $(BENCH_SCHED) $(BENCH_IO) ## measure, compare with the promises; BENCH='exits wait sizes handoff linux host sched io storage'

@@ -22,7 +22,7 @@ import storage
 import switch
 import wait
 
-HOST_PROGRAMS = [lab.build("bench/host_" + name) for name in ("managers", "virtio", "vnet", "layers", "nic", "control", "libcbor")]
+HOST_PROGRAMS = [lab.build("bench/host_" + name) for name in ("managers", "virtio", "net", "vnet", "layers", "nic", "control", "libcbor")]
 PARTS = {"exits": exits.run, "wait": wait.run, "switch": switch.run, "ipis": ipis.run, "flush": flush.run,
          "pools": pools.run, "sizes": sizes.run,
          "handoff": handoff.run, "linux": linux.run, "gang": gang.run,
