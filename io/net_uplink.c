@@ -260,6 +260,21 @@ void net_uplink_pool_set(struct net_uplink *u, struct mclock_pool *p, const stru
 	set_node(u, &p->node, numbers);
 }
 
+void net_uplink_hold(struct net_uplink *u)
+{
+	lock_acquire(&u->lock);
+	u->on_hold = true;
+	lock_release(&u->lock);
+}
+
+void net_uplink_let_go(struct net_uplink *u)
+{
+	lock_acquire(&u->lock);
+	u->on_hold = false;
+	u->env.wake(u->env.ctx);
+	lock_release(&u->lock);
+}
+
 /* ---- receiving ---- */
 
 /* The next frames, when those before are all carried. The lock is held. */

@@ -106,7 +106,7 @@ static inline bool has_room(const struct net_uplink *u, uint64_t now)
 {
 	struct nic *n = u->nic;
 
-	return !u->down && net_bucket_lets(&u->rate, now) && n->waiting_bytes < u->settings.depth_bytes &&
+	return !u->down && !u->on_hold && net_bucket_lets(&u->rate, now) && n->waiting_bytes < u->settings.depth_bytes &&
 	       n->ops->reserve(n, n->max_frame) != NULL;
 }
 

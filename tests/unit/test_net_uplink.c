@@ -903,6 +903,27 @@ static void test_small_steps(void **state)
 		assert_int_equal(guests[i].received, 10);
 }
 
+/* While the tree is rearranged nothing goes out, of who waits and of who comes; then all goes on. */
+static void test_hold(void **state)
+{
+	uint64_t frames;
+
+	(void)state;
+	begin(0, numbers(0, 0, 1000), NULL, 1514)->floods = true;
+	run_for(10 * MS);
+	net_uplink_hold(&u);
+	run_for(MS);
+	frames = guests[0].wire_frames;
+	begin(1, numbers(0, 0, 1000), NULL, 60)->floods = true;
+	net_uplink_client_move(&u, &guests[0].client, NULL);
+	run_for(10 * MS);
+	assert_int_equal(guests[0].wire_frames, frames);
+	assert_int_equal(guests[1].wire_frames, 0);
+	net_uplink_let_go(&u);
+	run_for(10 * MS);
+	assert_true(guests[0].wire_frames > frames + 300 && guests[1].wire_frames > 300);
+}
+
 static void test_bad_settings(void **state)
 {
 	struct net_uplink_settings set;
@@ -937,6 +958,7 @@ int main(void)
 		TEST(receiving),
 		TEST(no_frame_is_left_lying),
 		TEST(small_steps),
+		TEST(hold),
 		TEST(bad_settings),
 	};
 
