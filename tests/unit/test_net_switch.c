@@ -58,9 +58,17 @@ static struct sent frames[40];
 static struct error err;
 static unsigned id_sent;
 
+/* Done once, at the next look at the clock: what another CPU does meanwhile. */
+static void (*meanwhile)(void);
+
 static uint64_t now(void *ctx)
 {
+	void (*other)(void) = meanwhile;
+
 	(void)ctx;
+	meanwhile = NULL;
+	if (other)
+		other();
 	return clock_by_hand->ticks();
 }
 
@@ -1181,6 +1189,46 @@ static void test_close_under_delivery(void **state)
 	}
 }
 
+/* The clock is looked at between an address is found and its port is held. */
+static void other_takes_the_place(void)
+{
+	struct net_port_config cfg = config_of(7);
+
+	assert_true(net_port_close(&ports[1].port));
+	open_port(2, &cfg);
+	assert_int_equal(ports[2].port.index, 1);
+}
+
+static void address_moves(void)
+{
+	assert_int_equal(try_send(2, &frames[1]), NET_DONE);
+}
+
+static void test_place_is_anothers_meanwhile(void **state)
+{
+	struct net_port_config cfg = learning(0);
+
+	(void)state;
+	locked_ports(1);
+	open_port(1, &cfg);
+	reaches(1, plain(0, mac_of(0, 0), mac_of(5, 5)), 1 << 0);
+	meanwhile = other_takes_the_place;
+	refused(0, plain(0, mac_of(5, 5), mac_of(0, 0)), NET_DROP_NOWHERE);
+	assert_null(meanwhile);
+	/* It is at another port by then. */
+	assert_true(net_port_close(&ports[2].port));
+	open_port(1, &cfg);
+	open_port(2, &cfg);
+	reaches(1, plain(0, mac_of(0, 0), mac_of(5, 5)), 1 << 0);
+	plain(1, mac_of(0, 0), mac_of(5, 5));
+	assert_int_equal(net_frame_parse(&frames[1].f, 1500), NET_DROP_NONE);
+	plain(0, mac_of(5, 5), mac_of(0, 0));
+	meanwhile = address_moves;
+	assert_int_equal(send(0, &frames[0]), NET_DONE);
+	assert_int_equal(ports[1].got, 0);
+	assert_int_equal(ports[2].got, 1);
+}
+
 static void test_tap(void **state)
 {
 	static _Alignas(64) uint8_t ring[4096], data[2048];
@@ -1289,6 +1337,7 @@ int main(void)
 		TEST(uplink_holds),
 		TEST(close_tells_who_waits),
 		TEST(close_under_delivery),
+		TEST(place_is_anothers_meanwhile),
 		TEST(tap),
 		TEST(bad_numbers),
 		TEST(no_patience),
