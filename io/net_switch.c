@@ -6,26 +6,21 @@
 #include "io/net_table.h"
 #include "lib/assert.h"
 
-#define PATIENCE_DEFAULT_NS 20000000ull
-#define PATIENCE_MAX_NS 1000000000ull
-#define AGE_DEFAULT_NS 300000000000ull /* 802.1D, 7.9.2 */
-#define AGE_MIN_NS 1000000000ull
-#define AGE_MAX_NS 3600000000000ull
 #define BURST_MS 2u
 
 /* ---- settings ---- */
 
 void net_switch_settings_init(struct net_switch_settings *set)
 {
-	*set = (struct net_switch_settings){.patience_ns = PATIENCE_DEFAULT_NS, .age_ns = AGE_DEFAULT_NS};
+	*set = (struct net_switch_settings){.patience_ns = NET_PATIENCE_DEFAULT_NS, .age_ns = NET_AGE_DEFAULT_NS};
 }
 
 static enum status check_settings(const struct net_switch_settings *set, struct error *err)
 {
-	if (set->patience_ns > PATIENCE_MAX_NS)
+	if (set->patience_ns > NET_PATIENCE_MAX_NS)
 		return fail(err, ST_INVALID, "a patience of %llu ns is more than a second",
 			    (unsigned long long)set->patience_ns);
-	if (set->age_ns < AGE_MIN_NS || set->age_ns > AGE_MAX_NS)
+	if (set->age_ns < NET_AGE_MIN_NS || set->age_ns > NET_AGE_MAX_NS)
 		return fail(err, ST_INVALID, "addresses are kept from a second to an hour, not %llu ns",
 			    (unsigned long long)set->age_ns);
 	return ST_OK;

@@ -11,9 +11,6 @@
 #include "io/net_uplink_internal.h"
 #include "lib/assert.h"
 
-#define DEPTH_DEFAULT 16384u /* of full frames ten: 130 us of a gigabit a second */
-#define DEPTH_MIN 1600u
-#define DEPTH_MAX (1u << 20)
 #define LIMIT_SLACK_MS 10u   /* docs/io-scheduling.md */
 #define RATE_AHEAD_MS 1u     /* that the worker may come late */
 #define COST_BYTES 64u	     /* of what mClock counts as one */
@@ -33,14 +30,15 @@ static uint64_t ms(const struct net_uplink *u, uint64_t n)
 
 void net_uplink_settings_init(struct net_uplink_settings *set)
 {
-	*set = (struct net_uplink_settings){.depth_bytes = DEPTH_DEFAULT, .poll_frames = NIC_RECEIVED_MAX};
+	*set = (struct net_uplink_settings){.depth_bytes = NET_UPLINK_DEPTH_DEFAULT,
+					    .poll_frames = NET_UPLINK_POLL_DEFAULT};
 }
 
 static enum status check(const struct net_uplink_settings *set, struct error *err)
 {
-	if (set->depth_bytes < DEPTH_MIN || set->depth_bytes > DEPTH_MAX)
-		return fail(err, ST_INVALID, "%u bytes at the interface, it can be %u to %u", set->depth_bytes, DEPTH_MIN,
-			    DEPTH_MAX);
+	if (set->depth_bytes < NET_UPLINK_DEPTH_MIN || set->depth_bytes > NET_UPLINK_DEPTH_MAX)
+		return fail(err, ST_INVALID, "%u bytes at the interface, it can be %u to %u", set->depth_bytes,
+			    NET_UPLINK_DEPTH_MIN, NET_UPLINK_DEPTH_MAX);
 	if (set->poll_frames == 0 || set->poll_frames > NIC_RECEIVED_MAX)
 		return fail(err, ST_INVALID, "%u frames are received at a time, it can be 1 to %u", set->poll_frames,
 			    NIC_RECEIVED_MAX);

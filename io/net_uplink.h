@@ -19,7 +19,7 @@
 #define NET_UPLINK_HELD_MAX 16u /* frames of one client that may wait; behind them NET_WAIT */
 
 /* Of struct net_uplink_settings. */
-#define NET_UPLINK_DEPTH_DEFAULT 6400u /* four full frames */
+#define NET_UPLINK_DEPTH_DEFAULT 16384u /* ten full frames: 130 us of 1 Gbit/s */
 #define NET_UPLINK_DEPTH_MIN 1600u
 #define NET_UPLINK_DEPTH_MAX (1u << 20)
 #define NET_UPLINK_POLL_DEFAULT NIC_RECEIVED_MAX
