@@ -55,8 +55,8 @@ MODEL_LIB := $(filter-out tests/model/model_%,$(wildcard tests/model/*.c))
 H_SRC := $(P_SRC) $(FW_PURE) $(VMX_PURE) $(wildcard tests/fakes/*.c) $(MODEL_LIB) tests/tsan/threads.c
 # What several CPUs run at once; the control task, which is lua/, stays on one.
 TSAN_SRC := $(filter-out lua/%,$(P_SRC)) $(VMX_PURE) $(filter-out tests/tsan/tsan_%,$(wildcard tests/tsan/*.c)) \
-	$(patsubst %,tests/fakes/%.c,fake_engine fake_host fake_stage2 fault_disk hand_clock ram sched_rig vm_rig) \
-	$(patsubst %,firmware/%.c,e1000 e1000_reset)
+	$(patsubst %,tests/fakes/%.c,fake_engine fake_guest_mem fake_host fake_stage2 fault_disk hand_clock \
+	paced_nic ram sched_rig virtio_driver vm_rig) $(patsubst %,firmware/%.c,e1000 e1000_reset)
 # The codec and the framing that corbelctl shares with the control plane.
 CTL_SHARED := $(wildcard lua/cbor*.c lua/wire.c)
 CTL_SRC := $(wildcard tools/*.c) $(CTL_SHARED)

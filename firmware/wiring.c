@@ -25,6 +25,7 @@
 #include "firmware/tsc.h"
 #include "firmware/watchdog.h"
 #include "guest/machine.h"
+#include "guest/network.h"
 #include "guest/storage.h"
 #include "io/files.h"
 #include "lib/assert.h"
@@ -283,8 +284,17 @@ void wire_disk(void)
 
 void wire_network(void)
 {
+	struct error err;
+
 	nic_probe(&dma, give_memory);
 	has_dma |= nic_at(0) != NULL;
+	if (networks_create(&machine, &err) != ST_OK) {
+		log_error("there are no networks: %s", err.text);
+		return;
+	}
+	for (unsigned i = 0; nic_at(i); i++)
+		if (networks_add_nic(&machine, nic_at(i), &err) != ST_OK)
+			log_error("%s has no use: %s", nic_at(i)->name, err.text);
 }
 
 /* ---- engine ---- */

@@ -18,6 +18,7 @@
 
 #define VMS_MAX 64 /* in this version */
 
+struct networks;
 struct storage;
 struct vm_disk_ops;
 
@@ -32,6 +33,7 @@ struct machine {
 	const struct vm_disk_ops *disk_ops; /* where volumes come from (guest/vm_virtio.h); NULL: there are none */
 	void *disk_ctx;
 	struct storage *storage;   /* guest/storage.h; NULL: there is none */
+	struct networks *networks; /* guest/network.h; NULL: there are none */
 	uint64_t committed;      /* bytes of host memory promised to started VMs: size + overhead */
 	uint64_t capacity;       /* bytes that may be promised */
 	struct machine_trace trace;

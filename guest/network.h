@@ -34,6 +34,7 @@
 struct machine;
 struct network;
 struct vm;
+struct vm_nic_figures;
 
 /* What a network is, as its definition says. */
 struct network_config {
@@ -98,11 +99,15 @@ bool network_next_address(struct network *n, unsigned *index, uint8_t mac[NET_MA
 
 /*
  * Begins to write down what passes @port ("web/lan0"; "NETWORK/uplink"), cut to @snap bytes (0: all). *capture is for
- * the calls below. One ends by itself when nobody has read it for a minute. ST_NOT_FOUND, ST_OVER_LIMIT, ST_NO_MEMORY.
+ * the calls below. One ends by itself when nobody has read it for a minute. ST_NOT_FOUND; ST_BUSY: somebody captures
+ * there; ST_OVER_LIMIT, ST_NO_MEMORY, ST_NOT_ADMITTED.
  */
 MUST_CHECK enum status network_capture_begin(struct machine *m, const char *port, uint32_t snap, uint32_t *capture,
 					     struct error *err);
-/* The oldest record, as net_tap_read(); ST_NOT_FOUND: no such capture; *got false: nothing now. */
+/*
+ * The oldest record, as net_tap_read(); *got false: nothing now. ST_NOT_FOUND: no such capture, or its port is gone and
+ * all has been read.
+ */
 MUST_CHECK enum status network_capture_read(struct machine *m, uint32_t capture, struct net_tap_record *r, void *data,
 					    bool *got, struct error *err);
 MUST_CHECK enum status network_capture_end(struct machine *m, uint32_t capture, uint64_t *lost, struct error *err);
@@ -119,6 +124,10 @@ uint64_t network_client_bytes(void); /* of the VM's memory, aligned to 64 */
 MUST_CHECK enum status network_client_open(struct vm *vm, const struct vm_nic *nic, void *dev, void *memory,
 					   struct network_client **out, struct error *err);
 struct net_port *network_client_port(struct network_client *c);
+/* The MTU that @nic's guest is told: its own, or its network's. */
+uint32_t network_mtu(struct machine *m, const struct vm_nic *nic);
+/* What port and uplink have counted for it; the rest of *out stays. Masked, no lock. */
+void network_client_figures(struct network_client *c, struct vm_nic_figures *out);
 /* The definition's numbers have changed. Masked, no lock. */
 void network_client_renumber(struct network_client *c, const struct vm_nic *nic);
 /* Nothing is under way from its device. False: somebody delivers to it right now: call again. */

@@ -9,11 +9,13 @@
 #include "guest/vm_console.h"
 #include "guest/vm_disk.h"
 #include "guest/vm_internal.h"
+#include "guest/vm_net.h"
+#include "guest/vm_nic.h"
 #include "io/virtio_rng.h"
 #include "lib/assert.h"
 #include "lib/format.h"
 
-#define OTHERS_MAX 3u /* devices that are no disks */
+#define OTHERS_MAX 3u /* devices that are neither disks nor network interfaces */
 #define DISK_LARGE 8u /* of a disk's requests, those that may have many pieces at a time */
 
 struct rng_device {
@@ -35,7 +37,8 @@ struct vm_virtio {
 	struct vm_console *console; /* NULL: it has none; likewise the next */
 	struct vm_balloon *balloon;
 	struct disk_device *disks[VM_DISKS_MAX];
-	struct virtio_device *devices[VM_DISKS_MAX + OTHERS_MAX]; /* those that are plugged in */
+	struct vm_net *nics[VM_NICS_MAX];
+	struct virtio_device *devices[VM_DISKS_MAX + VM_NICS_MAX + OTHERS_MAX]; /* those that are plugged in */
 	unsigned device_count;
 };
 
@@ -70,6 +73,8 @@ uint64_t vm_virtio_bytes(const struct vm_config *cfg)
 
 		bytes += padded(sizeof(struct disk_device)) + padded(virtio_blk_bytes(&c));
 	}
+	for (unsigned i = 0; i < cfg->nic_count; i++)
+		bytes += padded(vm_net_bytes(cfg, &cfg->nics[i]));
 	return bytes;
 }
 
@@ -214,6 +219,33 @@ static enum status add_disk(struct vm_virtio *v, struct vpci *bus, unsigned i, s
 	return st == ST_OK ? plug(v, &d->pci, bus, virtio_blk_device(d->blk), err) : st;
 }
 
+/* ---- network interfaces ---- */
+
+static enum status add_nic(struct vm_virtio *v, struct vpci *bus, unsigned i, struct error *err)
+{
+	const struct vm_config *cfg = &v->vm->config;
+	void *memory = take(v->vm, vm_net_bytes(cfg, &cfg->nics[i]));
+	enum status st = vm_net_open(v->vm, i, memory, &v->nics[i], err);
+
+	return st == ST_OK ? plug(v, &v->nics[i]->pci, bus, virtio_net_device(v->nics[i]->net), err) : st;
+}
+
+void vm_virtio_renumber_nic(struct vm_virtio *v, unsigned index)
+{
+	if (index < VM_NICS_MAX && v->nics[index])
+		vm_net_renumber(v->nics[index]);
+}
+
+void vm_virtio_nic_figures(struct vm_virtio *v, unsigned index, struct vm_nic_figures *out)
+{
+	if (index < VM_NICS_MAX && v->nics[index])
+		vm_net_figures(v->nics[index], out);
+	else
+		memset(out, 0, sizeof *out);
+}
+
+/* ---- all ---- */
+
 enum status vm_virtio_create(struct vm *vm, struct vpci *bus, struct vm_virtio **out, struct error *err)
 {
 	struct vm_virtio *v = take(vm, sizeof *v);
@@ -224,6 +256,8 @@ enum status vm_virtio_create(struct vm *vm, struct vpci *bus, struct vm_virtio *
 	/* Disks first: what boots is where most look first. */
 	for (unsigned i = 0; i < vm->config.disk_count && st == ST_OK; i++)
 		st = add_disk(v, bus, i, err);
+	for (unsigned i = 0; i < vm->config.nic_count && st == ST_OK; i++)
+		st = add_nic(v, bus, i, err);
 	if (st == ST_OK && vm->config.rng)
 		st = add_rng(v, bus, err);
 	if (st == ST_OK && vm->config.console == CONSOLE_VIRTIO)
@@ -327,6 +361,8 @@ static void keep_figures(struct vm *vm)
 
 	if (vm->state != VM_LOADING)
 		vm_disks_keep_figures(vm);
+	if (vm->state != VM_LOADING)
+		vm_nics_keep_figures(vm);
 	vm_unmask(vm, masked);
 }
 
@@ -341,6 +377,11 @@ void vm_virtio_stop(struct vm_virtio *v)
 		if (v->disks[i] && v->disks[i]->opened)
 			m->disk_ops->close(m->disk_ctx, &v->disks[i]->source);
 		v->disks[i] = NULL;
+	}
+	for (unsigned i = 0; i < VM_NICS_MAX; i++) {
+		if (v->nics[i])
+			vm_net_close(v->nics[i]);
+		v->nics[i] = NULL;
 	}
 	v->console = NULL;
 	v->balloon = NULL;

@@ -3,7 +3,7 @@
  * The virtio devices of a VM's definition: made of io/'s devices, the PCI
  * transport and the VM's memory, in the VM's arena. Where a disk's bytes come
  * from is asked of struct vm_disk_ops, which whoever keeps the volumes gives to the
- * machine.
+ * machine; network interfaces (guest/vm_net.h) have ports of the machine's networks.
  */
 #ifndef CORBEL_GUEST_VM_VIRTIO_H
 #define CORBEL_GUEST_VM_VIRTIO_H
@@ -20,6 +20,7 @@
 
 struct vm;
 struct vm_balloon;
+struct vm_nic_figures;
 struct vm_virtio;
 struct vpci;
 
@@ -71,6 +72,10 @@ void vm_virtio_retry(struct vm_virtio *v);
 struct virtio_blk *vm_virtio_disk(struct vm_virtio *v, unsigned index);
 /* The numbers of disk @index in the definition have changed, and count now. Masked, no lock. */
 void vm_virtio_renumber(struct vm_virtio *v, unsigned index);
+/* The numbers of interface @index in the definition have changed, and count now. Masked, no lock. */
+void vm_virtio_renumber_nic(struct vm_virtio *v, unsigned index);
+/* What interface @index has done in this start: zeroes when it is not there. Masked, no lock. */
+void vm_virtio_nic_figures(struct vm_virtio *v, unsigned index, struct vm_nic_figures *out);
 /* Its balloon; NULL when it has none. */
 struct vm_balloon *vm_virtio_balloon(struct vm_virtio *v);
 /* Something was typed for its virtio console. Masked; the VM's lock may be held. */

@@ -67,6 +67,7 @@ enum status worker_start(struct worker *w, struct machine *m, const char *name, 
 	enum status st;
 
 	w->machine = m;
+	__atomic_store_n(&w->asked, 0, __ATOMIC_SEQ_CST);
 	w->step = step;
 	w->entity.run = turn;
 	host_alarm_init(&w->alarm, alarm_rings);

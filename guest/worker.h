@@ -27,8 +27,8 @@ struct worker {
 };
 
 /*
- * Makes the worker of the zeroed @w, called @name where the scheduler shows it; the statuses of sched_add(). Control
- * task, interrupts enabled, like the next.
+ * Makes the worker of @w, zeroed or stopped, called @name where the scheduler shows it; the statuses of sched_add().
+ * Control task, interrupts enabled, like the next.
  */
 MUST_CHECK enum status worker_start(struct worker *w, struct machine *m, const char *name, bool (*step)(struct worker *w),
 				    struct error *err);
