@@ -14,7 +14,7 @@
 #include "lib/bits.h"
 #include "tests/tsan/threads.h"
 
-#define FRAMES 60000u
+#define FRAMES 10000u
 #define FRAME_BYTES 64u
 #define SECONDS_MAX 60
 
@@ -29,7 +29,8 @@ static struct nic *const nic = &card.nic;
 static uint8_t *memory;
 static uint32_t registers[E1000_REGISTER_BYTES / 4]; /* atomic */
 static uint32_t woken, ended;                        /* atomic */
-static unsigned received, sent;
+static unsigned received; /* atomic */
+static unsigned sent;
 static uint64_t now; /* atomic */
 
 #define REG(r) registers[(r) / 4]
@@ -41,8 +42,10 @@ static uint32_t get(uint32_t reg) { return __atomic_load_n(&REG(reg), __ATOMIC_S
 static uint32_t read_register(void *ctx, uint32_t reg)
 {
 	(void)ctx;
-	if (reg == E1000_ICR)
+	if (reg == E1000_ICR) {
+		sched_yield(); /* the bus is slow: much happens meanwhile */
 		return __atomic_exchange_n(&REG(reg), 0, __ATOMIC_SEQ_CST);
+	}
 	return reg == E1000_CTRL ? get(reg) & ~E1000_CTRL_RST : get(reg);
 }
 
@@ -85,13 +88,17 @@ static bool answer(uint32_t ring, uint64_t word, uint32_t cause)
 	return true;
 }
 
+/* A few at a time, and no more before these are fetched: a wake-up that is lost is not made good by the next. */
 static void be_card(struct thread *t)
 {
-	unsigned given = 0;
+	unsigned given = 0, wanted = 1, most;
 
 	while (!__atomic_load_n(&ended, __ATOMIC_ACQUIRE)) {
-		if (given < FRAMES && random_below(&t->random, 3) == 0)
+		if (given < wanted && random_below(&t->random, 3) == 0)
 			given += answer(E1000_RX_RING, FRAME_BYTES | E1000_DESC_DD | E1000_RX_EOP, E1000_INT_RXT0);
+		most = given + (unsigned)random_below(&t->random, 8) + 1;
+		if (given == wanted && __atomic_load_n(&received, __ATOMIC_ACQUIRE) == given)
+			wanted = MIN(most, FRAMES);
 		(void)answer(E1000_TX_RING, E1000_DESC_DD, E1000_INT_TXDW);
 		if (random_below(&t->random, 64) == 0)
 			sched_yield();
@@ -130,11 +137,11 @@ static void work(struct thread *t)
 	while (nic->ops->receive(nic, &f)) {
 		REQUIRE(f.bytes == FRAME_BYTES && f.data[0] == f.data[FRAME_BYTES - 1]);
 		nic->ops->release(nic);
-		received++;
+		__atomic_fetch_add(&received, 1, __ATOMIC_RELEASE);
 	}
 	/* All buffers are the card's again, and it has something to send in between. */
 	nic->ops->poll(nic);
-	if (random_below(&t->random, 2) && nic->ops->reserve(nic, FRAME_BYTES)) {
+	if (random_below(&t->random, 16) == 0 && nic->ops->reserve(nic, FRAME_BYTES)) {
 		nic->ops->commit(nic, FRAME_BYTES);
 		nic->ops->kick(nic);
 		sent++;
@@ -205,7 +212,7 @@ static void an_owner_who_sleeps(void **state)
 	assert_int_equal(nic->figures.rx_frames, FRAMES);
 	assert_int_equal(nic->figures.tx_frames, sent);
 	assert_int_equal(nic->figures.bad_descriptors + nic->figures.resets + nic->figures.rx_errors + nic->figures.tx_lost, 0);
-	assert_true(nic->figures.interrupts > 100);
+	assert_true(nic->figures.interrupts > 50);
 	print_message("%llu interrupts for %u frames\n", (unsigned long long)nic->figures.interrupts, FRAMES);
 	free(memory);
 }
