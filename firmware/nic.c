@@ -142,6 +142,7 @@ static void look_at(const struct pci_function *f, const struct dma *dma, void *(
 	i->card = card_memory;
 	card_memory = ring_memory = NULL;
 	i->line = find_line(f, i->card);
+	i->card->nic.silent = i->line == PCI_NO_LINE;
 	count++;
 	report(i);
 }

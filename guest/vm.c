@@ -524,10 +524,14 @@ enum status vm_quiesce(struct vm *vm, struct error *err)
 		vm->held_by[0] = '\0';
 		return ST_OK;
 	}
-	/* Nothing but disks takes time. */
-	format(vm->held_by, sizeof vm->held_by,
-	       "its disk %s has not come back with what is under way in its memory: volume %.40s", held ? held->name : "?",
-	       held ? held->volume : "?");
+	/* Nothing but disks takes time of its own; what a network has of it comes with the turn of the network's worker. */
+	if (held)
+		format(vm->held_by, sizeof vm->held_by,
+		       "its disk %s has not come back with what is under way in its memory: volume %.40s", held->name,
+		       held->volume);
+	else
+		format(vm->held_by, sizeof vm->held_by,
+		       "a network has not come back with a frame in its memory");
 	return note_held(vm, known, err);
 }
 

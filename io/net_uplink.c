@@ -336,7 +336,7 @@ static bool look_after(struct net_uplink *u, unsigned most)
 	if (u->told <= now)
 		u->told = MCLOCK_NEVER;
 	u->nic->ops->poll(u->nic);
-	u->poll_at = now + ns_to_ticks(NIC_POLL_NS, u->sw->env.hz);
+	u->poll_at = now + ns_to_ticks(u->nic->silent ? NIC_LOOK_NS : NIC_POLL_NS, u->sw->env.hz);
 	if (u->down) {
 		more = net_uplink_drop(u, DROPS);
 		net_uplink_wake_by(u, u->poll_at);

@@ -18,7 +18,8 @@
 #define NIC_NAME_MAX 32
 
 #define NIC_RECEIVED_MAX 32u
-#define NIC_POLL_NS 100000000ull /* at least so often poll() is called, also when nothing interrupts */
+#define NIC_POLL_NS 100000000ull /* at least so often poll() is called, also when nothing interrupts; */
+#define NIC_LOOK_NS 200000ull	 /* and so often of one that cannot interrupt */
 
 struct nic;
 
@@ -72,6 +73,7 @@ struct nic {
 	char name[NIC_NAME_MAX]; /* "nic0" */
 	char what[64];		 /* "Intel 82540EM at 00:02.0", printable */
 	uint8_t mac[NET_MAC_BYTES];
+	bool silent;	    /* it cannot interrupt: who has it looks every NIC_LOOK_NS */
 	uint32_t max_frame; /* bytes with Ethernet's header and one tag, without check sequence */
 	/* The owner's. */
 	/* From within poll(): up or link_mbps has changed. */

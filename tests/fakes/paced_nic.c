@@ -13,7 +13,7 @@ static uint64_t now_of(const struct paced_nic *n) { return n->host->clock->ticks
 /* An interrupt comes whoever has the owner's lock. */
 static void tell(struct paced_nic *n)
 {
-	if (!__atomic_exchange_n(&n->interrupts, false, __ATOMIC_SEQ_CST))
+	if (n->nic.silent || !__atomic_exchange_n(&n->interrupts, false, __ATOMIC_SEQ_CST))
 		return;
 	__atomic_fetch_add(&n->nic.figures.interrupts, 1, __ATOMIC_RELAXED);
 	n->nic.interrupted(&n->nic);

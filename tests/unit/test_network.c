@@ -210,6 +210,56 @@ static void networks_come_and_go(void **state)
 	vm_rig.machine.capacity = UINT64_MAX;
 }
 
+static enum sched_end no_turn(struct sched_entity *e, uint64_t slice_end)
+{
+	(void)e, (void)slice_end;
+	return SCHED_END_BLOCKED;
+}
+
+#define ENTITIES 128u
+#define BLOCKS 4096u
+
+/* No place for the worker, and no memory: nothing is left of it. */
+static void what_cannot_be_made_leaves_nothing(void **state)
+{
+	static struct sched_entity entities[ENTITIES];
+	static hfn_t blocks[BLOCKS];
+	static unsigned block_order[BLOCKS];
+	uint64_t promised = vm_rig.machine.committed;
+	struct network_config cfg = net_config("lan", "nic0");
+	struct sched *s = vm_rig.machine.sched;
+	unsigned n = 0, order = MEMMGR_MAX_ORDER;
+	unsigned long masked;
+
+	(void)state;
+	memset(entities, 0, sizeof entities);
+	do
+		entities[n].run = no_turn;
+	while (n < ENTITIES && sched_add(s, &entities[n], NULL, "other", NULL, 0, &err) == ST_OK && ++n);
+	refused(&cfg, ST_NO_MEMORY, "network lan: more than");
+	assert_int_equal(vm_rig.machine.committed, promised);
+	while (n > 0)
+		assert_true(sched_remove(s, &entities[--n]));
+	masked = fake_host.ops.mask();
+	for (;;) {
+		if (n < BLOCKS && memmgr_alloc(vm_rig.machine.mm, order, &blocks[n]) == ST_OK)
+			block_order[n++] = order;
+		else if (order-- == 2)
+			break;
+	}
+	fake_host.ops.unmask(masked);
+	refused(&cfg, ST_NO_MEMORY, "no host memory");
+	assert_int_equal(vm_rig.machine.committed, promised);
+	masked = fake_host.ops.mask();
+	while (n > 0) {
+		n--;
+		memmgr_free(vm_rig.machine.mm, blocks[n], block_order[n]);
+	}
+	fake_host.ops.unmask(masked);
+	assert_int_equal(network_define(&vm_rig.machine, &cfg, &err), ST_OK);
+	assert_int_equal(network_remove(&vm_rig.machine, "lan", &err), ST_OK);
+}
+
 static void a_network_that_is_in_use_stays(void **state)
 {
 	struct network_config cfg;
@@ -681,6 +731,30 @@ static void what_is_behind_the_wire_may_be_slower(void **state)
 	in_ratio(got.a, got.b, 1, 3);
 }
 
+/* Somebody looks, and soon enough that the wire is busy. */
+static void an_interface_that_does_not_interrupt(void **state)
+{
+	unsigned long masked;
+
+	(void)state;
+	wire.nic.silent = true;
+	define_net("lan", "nic0");
+	open_on_wire(&a, "ann", "", 1000);
+	net_guests_run_ns(10 * MS);
+	memcpy(frame, a.mac, NET_MAC_BYTES);
+	memcpy(frame + NET_MAC_BYTES, outside, NET_MAC_BYTES);
+	masked = fake_host.ops.mask();
+	assert_true(paced_nic_comes(&wire, frame, 60));
+	fake_host.ops.unmask(masked);
+	net_guests_run_ns(2 * NIC_LOOK_NS);
+	assert_int_equal(a.received, 1);
+	flood_to(&a, NULL, FULL);
+	measure(100 * MS);
+	assert_true(got.a > WIRE_RATE / 10 * 9 / 10);
+	assert_int_equal(wire.nic.figures.interrupts, 0);
+	a.acts = NULL;
+}
+
 static void vms_go_with_frames_for_the_wire(void **state)
 {
 	uint64_t promised = vm_rig.machine.committed;
@@ -831,6 +905,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(definitions_are_checked),
 		T(networks_come_and_go),
+		T(what_cannot_be_made_leaves_nothing),
 		T(a_network_that_is_in_use_stays),
 		T(settings_are_knobs),
 		T(frames_go_from_one_to_another),
@@ -843,6 +918,7 @@ int main(void)
 		T(the_wire_is_shared_out),
 		T(the_wire_is_shared_out_by_pools),
 		T(what_is_behind_the_wire_may_be_slower),
+		T(an_interface_that_does_not_interrupt),
 		T(vms_go_with_frames_for_the_wire),
 		T(an_uplink_comes_and_goes),
 		T(a_capture_writes_down_what_passes),
