@@ -61,7 +61,7 @@ enum status network_config_check(const struct network_config *cfg, struct error 
 	enum status st = check_names(cfg, err);
 
 	if (st == ST_OK)
-		st = check_range(cfg, "uplink_vlan", MEASURE_COUNT, cfg->uplink_vlan, 0, NET_VLAN_MAX, err);
+		st = check_range(cfg, "uplink.vlan", MEASURE_COUNT, cfg->uplink_vlan, 0, NET_VLAN_MAX, err);
 	if (st == ST_OK)
 		st = check_range(cfg, "mtu", MEASURE_COUNT, cfg->mtu, NET_MTU_MIN, NET_MTU_MAX, err);
 	if (st == ST_OK)
@@ -69,12 +69,12 @@ enum status network_config_check(const struct network_config *cfg, struct error 
 	if (st == ST_OK)
 		st = check_range(cfg, "age", MEASURE_NS, cfg->settings.age_ns, NET_AGE_MIN_NS, NET_AGE_MAX_NS, err);
 	if (st == ST_OK && cfg->wire.rate)
-		st = check_range(cfg, "wire.rate", MEASURE_RATE, cfg->wire.rate, VM_NIC_RATE_MIN, VM_NIC_RATE_MAX, err);
+		st = check_range(cfg, "uplink.rate", MEASURE_RATE, cfg->wire.rate, VM_NIC_RATE_MIN, VM_NIC_RATE_MAX, err);
 	if (st == ST_OK)
-		st = check_range(cfg, "wire.depth", MEASURE_BYTES, cfg->wire.depth_bytes, NET_UPLINK_DEPTH_MIN,
+		st = check_range(cfg, "uplink.depth", MEASURE_BYTES, cfg->wire.depth_bytes, NET_UPLINK_DEPTH_MIN,
 				 NET_UPLINK_DEPTH_MAX, err);
 	if (st == ST_OK)
-		st = check_range(cfg, "wire.poll", MEASURE_COUNT, cfg->wire.poll_frames, 1, NIC_RECEIVED_MAX, err);
+		st = check_range(cfg, "uplink.poll", MEASURE_COUNT, cfg->wire.poll_frames, 1, NIC_RECEIVED_MAX, err);
 	return st;
 }
 

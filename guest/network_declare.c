@@ -57,7 +57,7 @@ static void network_figures(const void *object, void *out)
 static const struct counter network_rows[] = {
 	NETWORK(ports, "ports", COUNTER_GAUGE, MEASURE_COUNT, "Ports that are there: VMs' interfaces, and the uplink"),
 	NETWORK(captures, "captures", COUNTER_GAUGE, MEASURE_COUNT, "Captures under way at them"),
-	NETWORK(up, "uplink.up", COUNTER_GAUGE, MEASURE_COUNT, "1: its uplink has a link; 0: it has none, or no uplink"),
+	NETWORK(up, "uplink.up", COUNTER_GAUGE, MEASURE_COUNT, "Whether its uplink has a link: 1 or 0"),
 	NETWORK(port.sent_frames, "frames", COUNTER_TOTAL, MEASURE_COUNT,
 		"Frames that were sent by its ports; one to be cut is one"),
 	NETWORK(port.sent_bytes, "bytes", COUNTER_TOTAL, MEASURE_BYTES, "And their bytes, with Ethernet's headers"),
@@ -147,17 +147,17 @@ static const struct knob network_knob_rows[] = {
 		.help = "The largest packet that VMs are told of, unless their definitions say so",
 	},
 	{
-		.name = "wire.rate", .type = KNOB_NUMBER, .measure = MEASURE_RATE, .max = VM_NIC_RATE_MAX,
+		.name = "uplink.rate", .type = KNOB_NUMBER, .measure = MEASURE_RATE, .max = VM_NIC_RATE_MAX,
 		KNOB_FUNCTIONS(rate),
 		.help = "What the wire takes behind its interface, in bytes a second; 0: what the interface does",
 	},
 	{
-		.name = "wire.depth", .type = KNOB_NUMBER, .measure = MEASURE_BYTES, .min = NET_UPLINK_DEPTH_MIN,
+		.name = "uplink.depth", .type = KNOB_NUMBER, .measure = MEASURE_BYTES, .min = NET_UPLINK_DEPTH_MIN,
 		.max = NET_UPLINK_DEPTH_MAX, .otherwise = NET_UPLINK_DEPTH_DEFAULT, KNOB_FUNCTIONS(depth),
 		.help = "The interface gets another frame while it has fewer bytes than this to send",
 	},
 	{
-		.name = "wire.poll", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .min = 1, .max = NIC_RECEIVED_MAX,
+		.name = "uplink.poll", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .min = 1, .max = NIC_RECEIVED_MAX,
 		.otherwise = NET_UPLINK_POLL_DEFAULT, KNOB_FUNCTIONS(poll),
 		.help = "Frames of the wire that are taken in one step",
 	},
@@ -193,7 +193,7 @@ static void nic_figures(const void *object, void *out)
 #define NIC(field, name, kind, measure, help) COUNTER(struct nic_state, field, name, kind, measure, help)
 
 static const struct counter nic_rows[] = {
-	NIC(up, "up", COUNTER_GAUGE, MEASURE_COUNT, "1: it has a link"),
+	NIC(up, "up", COUNTER_GAUGE, MEASURE_COUNT, "Whether it has a link: 1 or 0"),
 	NIC(link, "link", COUNTER_GAUGE, MEASURE_RATE, "How fast that is"),
 	NIC(is.rx_frames, "rx.frames", COUNTER_TOTAL, MEASURE_COUNT, "Frames that it received"),
 	NIC(is.rx_bytes, "rx.bytes", COUNTER_TOTAL, MEASURE_BYTES, "And their bytes"),
@@ -211,6 +211,6 @@ static const struct counter nic_rows[] = {
 };
 
 const struct counter_table network_nic_counters = {
-	.group = "host.nic", .rows = nic_rows, .count = ARRAY_SIZE(nic_rows), .figures_bytes = sizeof(struct nic_state),
+	.group = "nic", .rows = nic_rows, .count = ARRAY_SIZE(nic_rows), .figures_bytes = sizeof(struct nic_state),
 	.figures = nic_figures,
 };

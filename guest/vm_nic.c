@@ -139,7 +139,7 @@ static const struct counter counter_rows[] = {
 	NIC(is.wire_throttled, "uplink.throttled", COUNTER_TOTAL, MEASURE_TICKS,
 	    "Of that, until a limit let them: the interface's own or a pool's"),
 	NIC(is.held, "uplink.held", COUNTER_GAUGE, MEASURE_COUNT, "Frames that wait for their turn now"),
-	NIC(is.up, "up", COUNTER_GAUGE, MEASURE_COUNT, "1: the guest sees a link"),
+	NIC(is.up, "up", COUNTER_GAUGE, MEASURE_COUNT, "Whether the guest sees a link: 1 or 0"),
 	NIC(is.port.learned, "addresses.learned", COUNTER_TOTAL, MEASURE_COUNT, "Addresses that were learned behind it"),
 	NIC(is.port.moved, "addresses.moved", COUNTER_TOTAL, MEASURE_COUNT,
 	    "Of them, those that were another port's before"),
@@ -258,7 +258,7 @@ static const struct knob knob_rows[] = {
 			"the former alone (cif)",
 	},
 	{
-		.name = "interrupts.iops_min", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .max = COALESCE_IOPS_MIN_MAX,
+		.name = "interrupts.frames_min", .type = KNOB_NUMBER, .measure = MEASURE_COUNT, .max = COALESCE_IOPS_MIN_MAX,
 		.otherwise = COALESCE_IOPS_MIN_DEFAULT, KNOB_FUNCTIONS(iops_min),
 		.help = "Frames a second below which each interrupts, with vic",
 	},

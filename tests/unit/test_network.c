@@ -158,13 +158,13 @@ static void definitions_are_checked(void **state)
 	refused(&cfg, ST_INVALID, "patience is 1000000001 ns");
 	cfg.settings.patience_ns = 0;
 	cfg.wire.depth_bytes = 1;
-	refused(&cfg, ST_INVALID, "wire.depth is 1 B");
+	refused(&cfg, ST_INVALID, "uplink.depth is 1 B");
 	cfg.wire.depth_bytes = NET_UPLINK_DEPTH_MAX;
 	cfg.wire.poll_frames = 0;
-	refused(&cfg, ST_INVALID, "wire.poll is 0");
+	refused(&cfg, ST_INVALID, "uplink.poll is 0");
 	cfg.wire.poll_frames = 1;
 	cfg.wire.rate = 10;
-	refused(&cfg, ST_INVALID, "wire.rate is 10 B/s, it can be 100 kbit/s");
+	refused(&cfg, ST_INVALID, "uplink.rate is 10 B/s, it can be 100 kbit/s");
 	cfg.wire.rate = 0;
 	cfg.uplink_vlan = 5;
 	refused(&cfg, ST_INVALID, "uplink_vlan conflicts");
@@ -316,14 +316,14 @@ static void settings_are_knobs(void **state)
 	}
 	turn(&network_knobs, "patience", n, 0);
 	turn(&network_knobs, "age", n, 5 * SECOND);
-	turn(&network_knobs, "wire.rate", n, 125000);
-	turn(&network_knobs, "wire.depth", n, 3200);
-	turn(&network_knobs, "wire.poll", n, 3);
+	turn(&network_knobs, "uplink.rate", n, 125000);
+	turn(&network_knobs, "uplink.depth", n, 3200);
+	turn(&network_knobs, "uplink.poll", n, 3);
 	assert_int_equal(n->sw.settings.age_ns, 5 * SECOND);
 	assert_int_equal(n->uplink.settings.rate, 125000);
 	assert_int_equal(n->uplink.settings.depth_bytes, 3200);
 	assert_int_equal(n->uplink.settings.poll_frames, 3);
-	assert_int_equal(knob_check(knob(&network_knobs, "wire.rate"), n, 10, &err), ST_INVALID);
+	assert_int_equal(knob_check(knob(&network_knobs, "uplink.rate"), n, 10, &err), ST_INVALID);
 	assert_int_equal(knob_check(knob(&network_knobs, "age"), n, 10, &err), ST_INVALID);
 }
 
@@ -721,7 +721,7 @@ static void what_is_behind_the_wire_may_be_slower(void **state)
 	struct network *n = define_net("lan", "nic0");
 
 	(void)state;
-	turn(&network_knobs, "wire.rate", n, 1250000);
+	turn(&network_knobs, "uplink.rate", n, 1250000);
 	open_on_wire(&a, "ann", "", 1000);
 	open_on_wire(&b, "bob", "", 3000);
 	flood_to(&a, NULL, FULL);
@@ -762,7 +762,7 @@ static void vms_go_with_frames_for_the_wire(void **state)
 
 	(void)state;
 	define_pool("gold", 2000);
-	turn(&network_knobs, "wire.rate", n, 125000);
+	turn(&network_knobs, "uplink.rate", n, 125000);
 	open_on_wire(&b, "bob", "", 1000);
 	for (unsigned i = 0; i < 5; i++) {
 		if (i == 0)
