@@ -41,6 +41,8 @@ void api_push_pools(lua_State *L, struct control *c);
 void api_push_volumes(lua_State *L, struct control *c);
 /* volume "name" { ... }, volumes, volume_clone, ... */
 void api_open_volume(lua_State *L, struct control *c);
+/* network "name" { ... }, networks, network_info, ... */
+void api_open_net(lua_State *L, struct control *c);
 /* get, set, unset, why: counters and settings. */
 void api_open_tree(lua_State *L, struct control *c);
 /* log, print, host, files, help, ... */

@@ -106,6 +106,7 @@ static const char *const help_lines[] = {
 	"vm \"a\" { boot = pvh { image = \"...\", cmdline = \"...\" }, mem = { size = MiB(128) } }",
 	"pool \"edge\" { cpu = { shares = 2000, limit = pct(50) } }   and vm \"a\" { pool = \"edge\", ... }",
 	"volume \"data\" { ram = MiB(64) }   and vm \"a\" { disk = { root = virtio { volume = \"data\" } }, ... }",
+	"network \"lan\" { uplink = \"nic0\" }   and vm \"a\" { net = { lan0 = virtio { network = \"lan\" } }, ... }",
 	"get \"host.mem.free\"        a counter or setting; set(\"a.b\", v, { why = \"...\", for_ = sec(60) })",
 	"unset \"path\"  why \"path\"   takes changes of a setting back; says where its value comes from",
 	"host()  check()  files()   the machine, its invariants, the store",
@@ -114,7 +115,7 @@ static const char *const help_lines[] = {
 	"now.vm.a.state  now.host.free   what is, at this moment",
 	"every(sec(5), f)  on(\"vm.crashed\", f)   hooks, in a script that stays",
 	"plan(FILE)  apply(FILE)  run(FILE)  use(FILE)   scripts of the store",
-	"KiB MiB GiB us ms sec min hour pct   units; print, log, and Lua's own libraries",
+	"KiB MiB GiB us ms sec min hour pct Mbps   units; print, log, and Lua's own libraries",
 };
 
 static int host_help(lua_State *L)

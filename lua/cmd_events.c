@@ -20,15 +20,15 @@
 #define ENTRY_MAX 300u        /* bytes that one event takes in a reply, at most */
 #define NS_PER_MS 1000000ull
 
-#define ALL_KINDS ((uint32_t)(BIT(EVENT_KINDS) - 1))
+#define ALL_KINDS (BIT(EVENT_KINDS) - 1)
 
-_Static_assert(EVENT_KINDS < 32, "a set of kinds is one word");
+_Static_assert(EVENT_KINDS < 64, "a set of kinds is one word");
 /* Keys and heads take 70 bytes. */
 _Static_assert(sizeof(struct event_record) + 70 < ENTRY_MAX, "an event fits its part of a reply");
 
 /* ---- arguments ---- */
 
-static bool add_pattern(const char *text, size_t len, uint32_t *kinds)
+static bool add_pattern(const char *text, size_t len, uint64_t *kinds)
 {
 	char pattern[32];
 	bool any = false;
@@ -38,14 +38,14 @@ static bool add_pattern(const char *text, size_t len, uint32_t *kinds)
 	format(pattern, sizeof pattern, "%.*s", (int)len, text);
 	for (unsigned k = 0; k < EVENT_KINDS; k++) {
 		if (event_matches(pattern, (enum event_kind)k)) {
-			*kinds |= (uint32_t)BIT(k);
+			*kinds |= BIT(k);
 			any = true;
 		}
 	}
 	return any;
 }
 
-static enum status one_pattern(struct cbor_value v, uint32_t *kinds, struct failure *f)
+static enum status one_pattern(struct cbor_value v, uint64_t *kinds, struct failure *f)
 {
 	char shown[40];
 	const char *text;
@@ -61,7 +61,7 @@ static enum status one_pattern(struct cbor_value v, uint32_t *kinds, struct fail
 }
 
 /* A text or a list of texts: "vm.crashed", "vm", "*". */
-static enum status take_kinds(const struct arg_value *arg, uint32_t *kinds, struct failure *f)
+static enum status take_kinds(const struct arg_value *arg, uint64_t *kinds, struct failure *f)
 {
 	enum status st = ST_OK;
 	struct cbor_iter it;
@@ -82,7 +82,7 @@ static enum status take_kinds(const struct arg_value *arg, uint32_t *kinds, stru
 /* Checks what reading and pushing have in common. */
 static enum status check_place(const struct control *c, const struct command_args *a, struct failure *f)
 {
-	uint32_t kinds;
+	uint64_t kinds;
 
 	if (a->from.given && a->last.given)
 		return fail(&f->error, ST_INVALID, "give from or last, not both");
@@ -208,7 +208,7 @@ static enum status attach_apply(struct control *c, struct command_args *a, struc
 {
 	struct event_push *p = &c->event_push;
 	bool moves = a->from.given || a->last.given || !p->on;
-	uint32_t kinds;
+	uint64_t kinds;
 	enum status st = take_kinds(&a->kinds, &kinds, f);
 
 	if (st != ST_OK)

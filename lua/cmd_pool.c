@@ -196,7 +196,7 @@ enum status pool_create_apply(struct control *c, struct command_args *a, struct 
 
 /* Which of its numbers a request has, by the rows of their tables. */
 struct given {
-	uint32_t cpu, io;
+	uint32_t cpu, io, net;
 };
 
 /* What the pool is to be. */
@@ -212,7 +212,7 @@ static enum status read_set(struct control *c, const struct command_args *a, str
 	if (pool_is_own(*p))
 		return fail(&f->error, ST_DENIED, "pool %s is the machine's own", (*p)->config.name);
 	from = (*p)->config;
-	from.given = from.io.given = 0;
+	from.given = from.io.given = from.net.given = 0;
 	src = (struct define_source){.name = a->name.text, .name_len = a->name.len, .origin = (*p)->config.origin};
 	st = define_decode_pool(&src, config_of(a), &from, out, &f->error);
 	if (st == ST_OK)
@@ -222,9 +222,10 @@ static enum status read_set(struct control *c, const struct command_args *a, str
 	if (out->io.unit != (*p)->config.io.unit)
 		return fail(&f->error, ST_INVALID, "pool %s: its disks are counted in %s: only a new definition changes that",
 			    (*p)->config.name, vm_disk_unit_names[(*p)->config.io.unit]);
-	*given = (struct given){out->given, out->io.given};
+	*given = (struct given){out->given, out->io.given, out->net.given};
 	out->given = (*p)->config.given;
 	out->io.given = (*p)->config.io.given;
+	out->net.given = (*p)->config.net.given;
 	return pool_check(*p, out, &f->error);
 }
 
@@ -253,6 +254,9 @@ static enum status check_room(struct control *c, struct pool *p, const struct po
 	for (unsigned row = 0; row < io->count; row++)
 		if (given->io & BIT(row))
 			changes[count++] = change_of(p, io, row, to);
+	for (unsigned row = 0; row < pool_net_knobs.count; row++)
+		if (given->net & BIT(row))
+			changes[count++] = change_of(p, &pool_net_knobs, row, to);
 	return settings_check_room(c, changes, count, &f->error);
 }
 
@@ -300,6 +304,7 @@ static void set_numbers(struct control *c, struct pool *p, const struct pool_con
 
 	set_table(c, p, to, &pool_knobs, given->cpu, to->cpu.numbers.limit >= now->cpu.numbers.reservation);
 	set_table(c, p, to, &pool_io_knobs[to->io.unit], given->io, to->io.numbers.limit >= now->io.numbers.reservation);
+	set_table(c, p, to, &pool_net_knobs, given->net, to->net.numbers.limit >= now->net.numbers.reservation);
 }
 
 /* Every step between is admitted: less is promised before it moves, more afterwards. */

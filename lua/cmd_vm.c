@@ -7,9 +7,11 @@
 #include <string.h>
 
 #include "guest/vm_disk.h"
+#include "guest/vm_nic.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "lua/address.h"
 #include "lua/control_internal.h"
 #include "lua/pools.h"
 #include "lua/saved.h"
@@ -169,6 +171,52 @@ static void put_disks(struct control *c, const struct vm *vm, struct cbor_writer
 	cbor_close_map(w, map);
 }
 
+/* Counters of an interface, below vm.NAME.net.INTERFACE, and what info calls them. */
+static const struct nic_word {
+	const char *name, *key;
+} nic_words[] = {
+	{"tx.frames", "sent_frames"}, {"tx.bytes", "sent_bytes"}, {"rx.frames", "received_frames"},
+	{"rx.bytes", "received_bytes"},
+};
+
+static void put_nic(struct control *c, const struct vm *vm, unsigned index, struct cbor_writer *w)
+{
+	const struct vm_nic *nic = &vm->config.nics[index];
+	const struct counter_table *t = &vm_nic_counters;
+	_Alignas(8) uint8_t figures[COUNTER_FIGURES_MAX];
+	char text[ADDRESS_MAC_TEXT];
+	uint8_t mac[NET_MAC_BYTES];
+	struct cbor_mark map = cbor_open(w);
+	unsigned long masked;
+
+	vm_nic_mac(&vm->config, nic, mac);
+	command_put_text(w, "network", nic->network);
+	command_put_text(w, "mac", address_mac_text(mac, text));
+	masked = control_mask(c);
+	t->figures(&vm->nic_places[index], figures);
+	control_unmask(c, masked);
+	for (size_t i = 0; i < ARRAY_SIZE(nic_words); i++)
+		for (size_t row = 0; row < t->count; row++)
+			if (strcmp(t->rows[row].name, nic_words[i].name) == 0)
+				command_put_uint(w, nic_words[i].key, counter_value(&t->rows[row], figures, 0));
+	cbor_close_map(w, map);
+}
+
+static void put_nics(struct control *c, const struct vm *vm, struct cbor_writer *w)
+{
+	struct cbor_mark map;
+
+	if (vm->config.nic_count == 0)
+		return;
+	cbor_put_text(w, "nics");
+	map = cbor_open(w);
+	for (unsigned i = 0; i < vm->config.nic_count; i++) {
+		cbor_put_text(w, vm->config.nics[i].name);
+		put_nic(c, vm, i, w);
+	}
+	cbor_close_map(w, map);
+}
+
 static enum status info_apply(struct control *c, struct command_args *a, struct cbor_writer *w, struct failure *f)
 {
 	struct vm_info info;
@@ -195,6 +243,7 @@ static enum status info_apply(struct control *c, struct command_args *a, struct 
 	command_put_uint(w, "exits", info.exits);
 	put_exits(&info, w);
 	put_disks(c, a->vm, w);
+	put_nics(c, a->vm, w);
 	command_put_uint(w, "injected", info.injected);
 	command_put_uint(w, "denied_msrs", info.denied_msrs);
 	command_put_uint(w, "bus_misses", info.bus_misses);

@@ -19,8 +19,8 @@
 
 static const struct command_group *const groups[] = {
 	&os_group, &image_group, &stat_group, &settings_group, &file_group, &shell_group, &enum_group, &session_group,
-	&vm_group, &cpu_group, &volume_group, &policy_group, &events_group, &console_group, &inspect_group, &tree_group,
-	&store_group,
+	&vm_group, &cpu_group, &volume_group, &net_group, &policy_group, &events_group, &console_group, &inspect_group,
+	&tree_group, &store_group,
 };
 
 const struct command_group *command_group_at(size_t i)

@@ -80,6 +80,9 @@ struct command_args {
 	/* volumes */
 	struct arg_text volume;
 	struct arg_number bytes, job, depth_max, latency_ns, burst;
+	/* networks */
+	struct arg_text port;
+	struct arg_number snap, capture;
 
 	struct vm *vm;        /* what name or id says, for commands on a VM or its console */
 	unsigned console;     /* 0: the log; else vm->id */
@@ -132,7 +135,7 @@ struct command_group {
 };
 
 extern const struct command_group os_group, shell_group, enum_group, session_group, vm_group, console_group,
-	inspect_group, cpu_group, volume_group, stat_group, settings_group, tree_group, events_group, file_group,
+	inspect_group, cpu_group, volume_group, net_group, stat_group, settings_group, tree_group, events_group, file_group,
 	image_group, store_group, policy_group;
 
 /* Groups in rising order of number; NULL past the last. */

@@ -10,10 +10,12 @@
 #include <string.h>
 
 #include "guest/loadfile.h"
+#include "guest/network.h"
 #include "guest/storage.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lib/log.h"
+#include "lua/cmd_net.h"
 #include "lua/control_internal.h"
 #include "lua/saved.h"
 #include "lua/script.h"
@@ -49,6 +51,7 @@ enum status control_init(const struct control_config *cfg, struct control **out,
 	c->started = cfg->clock->ticks();
 	ring_init(&c->input, c->input_buf, INPUT_BYTES);
 	wire_receiver_init(&c->rx, c->rx_buf, sizeof c->rx_buf);
+	captures_init();
 	events_init(&c->events, cfg->clock, cfg->machine->host->wall_clock);
 	cfg->machine->fault = on_machine_fault;
 	cfg->machine->fault_ctx = c;
@@ -494,6 +497,8 @@ static bool keep_house(struct control *c)
 	more |= vm_reap(c->cfg.machine);
 	if (c->cfg.machine->storage)
 		more |= storage_step(c->cfg.machine->storage);
+	if (c->cfg.machine->networks)
+		more |= networks_step(c->cfg.machine);
 	more |= start_automatic(c) || start_waiting(c);
 	upload_tick(c, &c->upload);
 	upload_tick(c, &c->slots.upload);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lib/bits.h"
+#include "lib/checked.h"
 #include "lib/format.h"
 #include "lib/log.h"
 #include "lua/api.h"
@@ -16,6 +17,7 @@
 #include "lua/hint.h"
 
 #define SHOWN_KEY_MAX 40
+#define BYTES_PER_MBIT 125000u
 
 /* ---- errors ---- */
 
@@ -108,9 +110,9 @@ static enum status needs_unit(struct decoder *d, const char *key, enum unit_kind
 {
 	uint64_t mib = n >= BIT(20) && is_aligned(n, BIT(20)) ? n >> 20 : n;
 
-	if (kind == UNIT_TIME)
-		return decode_refuse(d, ST_INVALID, "%s%s needs a unit: write ms(%llu), not %llu", d->path, key,
-				     (unsigned long long)n, (unsigned long long)n);
+	if (kind == UNIT_TIME || kind == UNIT_RATE)
+		return decode_refuse(d, ST_INVALID, "%s%s needs a unit: write %s(%llu), not %llu", d->path, key,
+				     kind == UNIT_TIME ? "ms" : "Mbps", (unsigned long long)n, (unsigned long long)n);
 	return decode_refuse(d, ST_INVALID, "%s%s needs a unit: write MiB(%llu), not %llu", d->path, key,
 			     (unsigned long long)mib, (unsigned long long)n);
 }
@@ -165,15 +167,24 @@ static enum status read_number32(struct decoder *d, const char *key, struct cbor
 	return ST_OK;
 }
 
-/* Any whole number that fits the field; what is possible is the definition's rule. */
+/* A word, or any whole number that fits the field; what is possible is the definition's rule. */
 static enum status read_shares(struct decoder *d, const char *key, struct cbor_value v, uint32_t *out)
 {
+	static const struct { const char *word; uint32_t shares; } words[] = {
+		{"low", RLS_SHARES_DEFAULT / 2}, {"normal", RLS_SHARES_DEFAULT}, {"high", RLS_SHARES_DEFAULT * 2},
+	};
 	uint64_t n;
 
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (!cbor_is_text(v, words[i].word))
+			continue;
+		*out = words[i].shares;
+		return ST_OK;
+	}
 	if (cbor_type_of(v) == CBOR_TAG)
 		return decode_refuse(d, ST_INVALID, "%s%s is a plain number and takes no unit", d->path, key);
 	if (!cbor_get_uint(v, &n))
-		return decode_wrong_type(d, key, "a whole number", v);
+		return decode_wrong_type(d, key, "a whole number, \"low\", \"normal\" or \"high\"", v);
 	if (n > RLS_SHARES_MAX)
 		return decode_refuse(d, ST_INVALID, "%s%s is %llu, it can be 1 to %u", d->path, key, (unsigned long long)n,
 			      RLS_SHARES_MAX);
@@ -199,6 +210,20 @@ static enum status read_rate(struct decoder *d, const char *key, struct cbor_val
 		return decode_refuse(d, ST_INVALID, "%s%s is a plain number, of requests a second, and takes no unit",
 				     d->path, key);
 	return cbor_get_uint(v, out) ? ST_OK : decode_wrong_type(d, key, "a whole number", v);
+}
+
+/* Of a network: from a script a quantity, or a number of Mbit/s; on the wire bytes a second. */
+static enum status read_mbps(struct decoder *d, const char *key, struct cbor_value v, uint64_t *out)
+{
+	uint64_t n;
+
+	if (takes_none(key, v, out))
+		return ST_OK;
+	if (!d->src->units || !cbor_get_uint(v, &n))
+		return read_quantity(d, key, v, UNIT_RATE, out);
+	if (mul_overflows(n, BYTES_PER_MBIT, out))
+		return decode_refuse(d, ST_INVALID, "%s%s is too large", d->path, key);
+	return ST_OK;
 }
 
 /* Parts of one CPU: from a script a quantity, on the wire millionths. */
@@ -320,6 +345,10 @@ static enum status read_setting(struct decoder *d, const struct setting *row, st
 		return read_rate(d, row->key, v, field);
 	case KIND_BYTE_RATE:
 		return takes_none(row->key, v, field) ? ST_OK : decode_size(d, row->key, v, field);
+	case KIND_BIT_RATE:
+		return read_quantity(d, row->key, v, UNIT_RATE, field);
+	case KIND_MBPS:
+		return read_mbps(d, row->key, v, field);
 	case KIND_NUMBER32:
 		return read_number32(d, row->key, v, field);
 	case KIND_TIME:

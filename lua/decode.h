@@ -25,6 +25,8 @@ enum decode_kind {
 	KIND_PART,    /* uint64_t, millionths of one CPU; the key limit takes "none" too */
 	KIND_RATE,    /* uint64_t, a plain number; the key limit takes "none" too, here and below */
 	KIND_BYTE_RATE, /* uint64_t, bytes */
+	KIND_BIT_RATE,  /* uint64_t, bytes a second; scripts write Mbps(100) */
+	KIND_MBPS,      /* likewise, and a script's bare number counts Mbit/s */
 	KIND_NUMBER32, /* uint32_t */
 	KIND_TIME,    /* uint64_t, ns */
 	KIND_CPUS,    /* uint64_t, a bitmap */
@@ -50,7 +52,7 @@ struct section {
 };
 
 struct decoder {
-	const char *what;   /* it is: "VM", "pool" */
+	const char *what;   /* it is: "VM", "pool", "network" */
 	const struct define_source *src;
 	void *base;         /* the struct that is filled */
 	const struct knob_table *knobs; /* those of its settings that are knobs, called by what follows the first */

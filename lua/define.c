@@ -7,6 +7,7 @@
 #include "guest/machine.h"
 #include "lib/bits.h"
 #include "lua/define_disk.h"
+#include "lua/define_net.h"
 
 #define AT(field) offsetof(struct vm_config, field)
 #define TEXT(key, field) {key, KIND_TEXT, AT(field), sizeof ((struct vm_config *)0)->field, NULL, NULL}
@@ -103,6 +104,7 @@ static const struct setting top_rows[] = {
 	{"cpu", KIND_SECTION, 0, 0, &cpu_section, NULL},
 	{"mem", KIND_SECTION, 0, 0, &mem_section, NULL},
 	{"disk", KIND_OWN, 0, 0, NULL, define_read_disks},
+	{"net", KIND_OWN, 0, 0, NULL, define_read_nics},
 	{"rng", KIND_BOOL, AT(rng), 0, NULL, NULL},
 	{"balloon", KIND_BOOL, AT(balloon), 0, NULL, NULL},
 	{"console", KIND_CHOICE, AT(console), 0, console_kind_names, NULL},
@@ -205,6 +207,7 @@ void define_encode(const struct vm_config *cfg, struct cbor_writer *w)
 		encode_number(w, "balloon", cfg->memory.balloon);
 	cbor_close_map(w, sub);
 	define_put_disks(cfg, w);
+	define_put_nics(cfg, w);
 	encode_flag(w, "rng", cfg->rng);
 	encode_flag(w, "balloon", cfg->balloon);
 	encode_text(w, "console", console_kind_names[cfg->console]);

@@ -10,10 +10,11 @@
 #include "guest/config.h"
 #include "lua/cbor.h"
 
+struct network_config;
 struct pool_config;
 
 struct define_source {
-	const char *name;   /* of the VM or pool, len bytes, from outside */
+	const char *name;   /* of the VM, pool or network, len bytes, from outside */
 	size_t name_len;
 	const char *origin; /* "boot.lua:12", NUL-terminated, cleaned; "" when there is none */
 	bool units;         /* a script: sizes need a unit. On the wire they are bytes */
@@ -36,5 +37,13 @@ void define_encode(const struct vm_config *cfg, struct cbor_writer *w);
 MUST_CHECK enum status define_decode_pool(const struct define_source *src, struct cbor_value settings,
 					  const struct pool_config *from, struct pool_config *out, struct error *err);
 void define_encode_pool(const struct pool_config *cfg, struct cbor_writer *w);
+
+/* The same of a network. */
+MUST_CHECK enum status define_decode_network(const struct define_source *src, struct cbor_value settings,
+					     const struct network_config *from, struct network_config *out,
+					     struct error *err);
+void define_encode_network(const struct network_config *cfg, struct cbor_writer *w);
+/* What @cfg has for the setting called @name, "uplink.rate"; false: there is no number of that name. */
+bool define_network_value(const struct network_config *cfg, const char *name, uint64_t *out);
 
 #endif

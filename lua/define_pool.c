@@ -48,11 +48,34 @@ static enum status read_io(struct decoder *d, const char *key, struct cbor_value
 	return st;
 }
 
+static const struct setting mbps_rows[] = {
+	{"shares", KIND_SHARES, AT(net.numbers.shares), 0, NULL, NULL},
+	{"reservation", KIND_MBPS, AT(net.numbers.reservation), 0, NULL, NULL},
+	{"limit", KIND_MBPS, AT(net.numbers.limit), 0, NULL, NULL},
+};
+static const struct section mbps_section = DECODE_ROWS(mbps_rows);
+
+/* As with storage, its knobs stand in meanwhile. */
+static enum status read_mbps(struct decoder *d, const char *key, struct cbor_value v, void *field)
+{
+	struct pool_config *cfg = d->base;
+	enum status st;
+
+	(void)field;
+	d->knobs = &pool_net_knobs;
+	d->given = &cfg->net.given;
+	st = decode_section(d, &mbps_section, key, v);
+	d->knobs = &pool_knobs;
+	d->given = &cfg->given;
+	return st;
+}
+
 static const struct setting top_rows[] = {
 	{"parent", KIND_TEXT, AT(parent), sizeof ((struct pool_config *)0)->parent, NULL, NULL},
 	{"cpu", KIND_SECTION, 0, 0, &cpu_section, NULL},
 	{"iops", KIND_OWN, 0, 0, NULL, read_io},
 	{"bandwidth", KIND_OWN, 0, 0, NULL, read_io},
+	{"mbps", KIND_OWN, 0, 0, NULL, read_mbps},
 };
 static const struct section top_section = DECODE_ROWS(top_rows);
 
@@ -99,6 +122,13 @@ void define_encode_pool(const struct pool_config *cfg, struct cbor_writer *w)
 		cbor_put_text(w, vm_disk_unit_names[cfg->io.unit]);
 		sub = cbor_open(w);
 		encode_rls(w, &cfg->io.numbers);
+		cbor_close_map(w, sub);
+	}
+	if (cfg->net.numbers.shares != RLS_SHARES_DEFAULT || cfg->net.numbers.reservation ||
+	    cfg->net.numbers.limit != RLS_UNLIMITED) {
+		cbor_put_text(w, "mbps");
+		sub = cbor_open(w);
+		encode_rls(w, &cfg->net.numbers);
 		cbor_close_map(w, sub);
 	}
 	cbor_close_map(w, map);

@@ -15,14 +15,14 @@
 #define MORE_BYTES 1
 #define TIME_BYTES 9    /* of a number, at most */
 
-bool event_wanted(const struct control *c, const struct event_record *e, uint32_t kinds)
+bool event_wanted(const struct control *c, const struct event_record *e, uint64_t kinds)
 {
 	const struct rights *r = &c->session.rights;
 
 	return (kinds & BIT(e->kind)) && (!rights_limited(r) || (e->vm && rights_on(r, e->vm_name)));
 }
 
-void event_push_begin(struct control *c, uint64_t from, uint32_t kinds, uint64_t credit)
+void event_push_begin(struct control *c, uint64_t from, uint64_t kinds, uint64_t credit)
 {
 	struct event_push *p = &c->event_push;
 	size_t text_at = p->on && p->cursor == from ? p->text_at : 0;

@@ -24,21 +24,21 @@ struct event_poll {
 	uint64_t cursor, max;
 	uint64_t missed;   /* events that were overwritten behind the cursor it began with */
 	uint64_t deadline; /* ticks */
-	uint32_t kinds;    /* BIT(enum event_kind) */
+	uint64_t kinds;    /* BIT(enum event_kind) */
 };
 
 struct event_push {
 	bool on;
-	uint32_t kinds;
+	uint64_t kinds;
 	uint64_t cursor;
 	uint64_t credit;   /* events that may still be pushed before the client asks again */
 	size_t text_at;    /* of the event at the cursor: what of its text is out */
 };
 
 /* True for an event of @kinds that the session may know of: a key limited to VMs hears of those alone. */
-bool event_wanted(const struct control *c, const struct event_record *e, uint32_t kinds);
+bool event_wanted(const struct control *c, const struct event_record *e, uint64_t kinds);
 /* From event @from on; @credit: events, UINT64_MAX for no bound. */
-void event_push_begin(struct control *c, uint64_t from, uint32_t kinds, uint64_t credit);
+void event_push_begin(struct control *c, uint64_t from, uint64_t kinds, uint64_t credit);
 void event_push_end(struct control *c);
 /* Builds at most one line into c->line; false when there is nothing to push. */
 bool event_push_step(struct control *c);

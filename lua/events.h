@@ -29,6 +29,9 @@ enum event_kind {
 	EVENT_POOL_DEFINED, /* text: its name, and where it was defined */
 	EVENT_POOL_CHANGED,
 	EVENT_POOL_REMOVED,
+	EVENT_NETWORK_DEFINED, /* likewise */
+	EVENT_NETWORK_CHANGED,
+	EVENT_NETWORK_REMOVED,
 	EVENT_VOLUME_DEFINED, /* text: its name, and what it is; of layers the end of the job tells it */
 	EVENT_VOLUME_REMOVED,
 	EVENT_VOLUME_DONE,    /* an operation ended: which, on what */

@@ -3,7 +3,7 @@
  * A plan (genplan.c) is carried out: its script is kept only at the end. Everything
  * that can fail comes before everything that cannot be undone:
  *
- *	run, compare, check | make volumes, define what is new, regroup what runs (undone on failure) |
+ *	run, compare, check | make volumes and networks, define what is new, regroup what runs (undone on failure) |
  *	write the text, then the state (the commit) | change, remove, set, swap scripts
  *	(cannot fail)
  */
@@ -14,10 +14,12 @@
 #include "guest/vm_balloon.h"
 #include "guest/vm_cpu.h"
 #include "guest/vm_disk.h"
+#include "guest/vm_nic.h"
 #include "lib/bits.h"
 #include "lib/log.h"
 #include "lua/change.h"
 #include "lua/control_internal.h"
+#include "lua/gennets.h"
 #include "lua/genplan.h"
 #include "lua/genpools.h"
 #include "lua/genstore.h"
@@ -78,6 +80,7 @@ static void redefine(struct control *c, struct vm *vm, const struct vm_config *c
 	vm_cpu_changed(vm); /* the scheduler has it already, with what lies above the definition */
 	masked = control_mask(c);
 	vm_disks_changed(vm);
+	vm_nics_changed(vm);
 	vm_balloon_changed(vm);
 	control_unmask(c, masked);
 	log_info("VM %s: defined anew (%s)", cfg->name, cfg->origin);
@@ -120,8 +123,9 @@ static void swap_scripts(struct control *c, uint64_t number)
 static void commit(struct control *c, uint64_t number, const char *origin)
 {
 	genpools_commit(c);
+	gennets_commit(c);
 	remove_old(c);
-	genplan_follow_disks();
+	genplan_follow_devices();
 	for (unsigned i = 0; i < genplan.wanted_count; i++) {
 		struct vm *vm = vm_find(c->cfg.machine, genplan.wanted[i].name);
 
@@ -132,6 +136,7 @@ static void commit(struct control *c, uint64_t number, const char *origin)
 		c->generation.owned[vm->id] = true;
 	}
 	genpools_remove_old(c);
+	gennets_remove_old(c);
 	settings_drop_generation(c);
 	for (unsigned i = 0; i < genplan.setting_count; i++)
 		change_apply(c, &genplan.settings[i]);
@@ -229,16 +234,33 @@ static enum status change_running(struct control *c, uint64_t number, const char
 	return st;
 }
 
-/* What is new, and what runs; neither, and no volumes, on failure. */
+/* What is new, and what runs; neither on failure. */
 static enum status define_and_change(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
 				     struct error *err)
 {
 	enum status st = define_new(c, err);
 
+	if (st != ST_OK)
+		return st;
+	st = change_running(c, number, origin, text, len, err);
+	if (st != ST_OK)
+		undefine(c, genplan.wanted_count);
+	return st;
+}
+
+/* What VMs stand on before them; nothing of it stays on failure. */
+static enum status do_all(struct control *c, uint64_t number, const char *origin, const char *text, size_t len,
+			  struct error *err)
+{
+	enum status st = volumes_do(c, err);
+
+	if (st != ST_OK)
+		return st;
+	st = gennets_do(c, err);
 	if (st == ST_OK) {
-		st = change_running(c, number, origin, text, len, err);
+		st = define_and_change(c, number, origin, text, len, err);
 		if (st != ST_OK)
-			undefine(c, genplan.wanted_count);
+			gennets_undo(c);
 	}
 	if (st != ST_OK)
 		volumes_undo_all(c);
@@ -253,9 +275,7 @@ static enum status put_in_force(struct control *c, uint64_t number, const char *
 
 	if (st != ST_OK)
 		return st;
-	st = volumes_do(c, err);
-	if (st == ST_OK)
-		st = define_and_change(c, number, origin, text, len, err);
+	st = do_all(c, number, origin, text, len, err);
 	if (st != ST_OK) {
 		genplan_drop(c);
 		return st;
@@ -312,6 +332,8 @@ void generation_own_all(struct control *c)
 		c->generation.owned[vm->id] = true;
 	for (struct pool *p = pool_next(c->cfg.machine, NULL); p; p = pool_next(c->cfg.machine, p))
 		c->generation.owned_pools[p->id] = !pool_is_own(p);
+	for (struct network *n = network_next(c->cfg.machine, NULL); n; n = network_next(c->cfg.machine, n))
+		c->generation.owned_networks[network_place(n)] = true;
 }
 
 /* Which one to bring up: the present one, the good one before it, or none. */

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "guest/machine.h"
+#include "guest/network.h"
 #include "lib/error.h"
 #include "lua/settings.h"
 
@@ -39,6 +40,7 @@ struct generation_state {
 	uint64_t judged_at; /* ticks: when the current one is to be judged; 0: it has been */
 	bool owned[VMS_MAX + 1]; /* by id: VMs of the text in force. Others are the operator's own */
 	bool owned_pools[POOL_IDS + 1]; /* likewise */
+	bool owned_networks[NETWORKS_MAX]; /* by place */
 };
 
 /*

@@ -9,15 +9,17 @@
 #include <string.h>
 
 #include "guest/vm_disk.h"
+#include "guest/vm_nic.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 #include "lib/format.h"
 #include "lua/control_internal.h"
+#include "lua/gennets.h"
 #include "lua/genpools.h"
 #include "lua/volumes.h"
 
 #define WANTED_BYTES (VMS_MAX * sizeof(struct vm_config))
-#define ENCODED_MAX 8192u
+#define ENCODED_MAX 12288u
 #define KEY_MAX 32
 
 struct plan genplan;
@@ -109,7 +111,7 @@ static void note_any(void *ctx, const char *key)
 /* What a running VM's machine was built from: all but what genplan_take_live() takes. */
 static void note_fixed(void *ctx, const char *key)
 {
-	static const char *const live[] = {"on_reset", "autostart", "pool", "cpu", "mem", "disk"};
+	static const char *const live[] = {"on_reset", "autostart", "pool", "cpu", "mem", "disk", "net"};
 	char *out = ctx;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
@@ -117,6 +119,17 @@ static void note_fixed(void *ctx, const char *key)
 			return;
 	if (!out[0])
 		format(out, KEY_MAX, "%s", key);
+}
+
+/* All but what the guest was told of its device. */
+static void take_live_nic(struct vm_nic *nic, const struct vm_nic *from)
+{
+	struct vm_nic kept = *nic;
+
+	*nic = *from;
+	memcpy(nic->mac, kept.mac, sizeof nic->mac);
+	nic->queues = kept.queues;
+	nic->mtu = kept.mtu;
 }
 
 void genplan_take_live(struct vm_config *cfg, const struct vm_config *from)
@@ -136,6 +149,8 @@ void genplan_take_live(struct vm_config *cfg, const struct vm_config *from)
 		cfg->disks[i].coalesce = from->disks[i].coalesce;
 		cfg->disks[i].given = from->disks[i].given;
 	}
+	for (unsigned i = 0; i < cfg->nic_count; i++)
+		take_live_nic(&cfg->nics[i], &from->nics[i]);
 }
 
 static void put_key(void *ctx, const char *key)
@@ -171,6 +186,21 @@ static bool same_disk(const struct vm_disk *a, const struct vm_disk *b)
 	       a->read_only == b->read_only && a->queues == b->queues && a->unit == b->unit;
 }
 
+static bool same_nic(const struct vm_nic *a, const struct vm_nic *b)
+{
+	return strcmp(a->name, b->name) == 0 && strcmp(a->network, b->network) == 0 &&
+	       memcmp(a->mac, b->mac, sizeof a->mac) == 0 && a->queues == b->queues && a->mtu == b->mtu;
+}
+
+static void note_fixed_nic(const struct vm_config *present, const struct vm_config *cfg, char key[KEY_MAX])
+{
+	if (!key[0] && present->nic_count != cfg->nic_count)
+		format(key, KEY_MAX, "net");
+	for (unsigned i = 0; !key[0] && i < cfg->nic_count; i++)
+		if (!same_nic(&present->nics[i], &cfg->nics[i]))
+			format(key, KEY_MAX, "net.%s", cfg->nics[i].name);
+}
+
 /* What keys that are live have in them that is not. */
 static void note_fixed_part(struct control *c, struct vm *vm, const struct vm_config *cfg, char key[KEY_MAX])
 {
@@ -186,6 +216,7 @@ static void note_fixed_part(struct control *c, struct vm *vm, const struct vm_co
 	for (unsigned i = 0; !key[0] && i < cfg->disk_count; i++)
 		if (!same_disk(&present.disks[i], &cfg->disks[i]))
 			format(key, KEY_MAX, "disk.%s", cfg->disks[i].name);
+	note_fixed_nic(&present, cfg, key);
 }
 
 static enum status check_changed(struct control *c, struct vm *vm, const struct vm_config *cfg, struct error *err)
@@ -233,30 +264,51 @@ static enum status compare(struct control *c, struct error *err)
 	return st;
 }
 
-/* True when @item is of a disk that @cfg does not have, or counts in another unit. */
-static bool disk_is_gone(const struct tree_item *item, const struct vm_config *cfg)
+/* True when @item is of a disk that @cfg does not have, or counts in another unit; or of such an interface. */
+static bool device_is_gone(const struct tree_item *item, const struct vm_config *cfg)
 {
+	const struct vm_config *is = item->table.vm ? &item->table.vm->config : NULL;
 	const struct vm_disk *disk;
 	unsigned at;
 
+	if (item->table.interface)
+		return vm_nic_index(cfg, is->nics[item->table.interface - 1].name) == cfg->nic_count;
 	if (!item->table.disk)
 		return false;
-	disk = &item->table.vm->config.disks[item->table.disk - 1];
+	disk = &is->disks[item->table.disk - 1];
 	at = vm_disk_index(cfg, disk->name);
 	return at == cfg->disk_count || cfg->disks[at].unit != disk->unit;
 }
 
-void genplan_follow_disks(void)
+static void follow_device(struct tree_table *t, const struct vm_config *cfg)
+{
+	const struct vm_config *is = &t->vm->config;
+
+	if (t->disk) {
+		t->disk = vm_disk_index(cfg, is->disks[t->disk - 1].name) + 1;
+		t->object = &t->vm->disk_places[t->disk - 1];
+	} else {
+		t->interface = vm_nic_index(cfg, is->nics[t->interface - 1].name) + 1;
+		t->object = &t->vm->nic_places[t->interface - 1];
+	}
+}
+
+void genplan_follow_devices(void)
 {
 	for (unsigned i = 0; i < genplan.setting_count; i++) {
 		struct tree_table *t = &genplan.settings[i].item.table;
-		const struct vm_config *cfg = t->disk ? find_wanted(t->vm->config.name) : NULL;
+		const struct vm_config *cfg = t->disk || t->interface ? find_wanted(t->vm->config.name) : NULL;
 
-		if (!cfg)
-			continue;
-		t->disk = vm_disk_index(cfg, t->vm->config.disks[t->disk - 1].name) + 1;
-		t->object = &t->vm->disk_places[t->disk - 1];
+		if (cfg)
+			follow_device(t, cfg);
 	}
+}
+
+/* @item is of a network of the text in force that the new one has not. */
+static bool network_is_gone(struct control *c, const struct tree_item *item)
+{
+	return item->table.network && c->generation.owned_networks[item->table.network - 1] &&
+	       !gennets_wanted(network_config_of(item->table.object)->name);
 }
 
 /* What the text sets must be there afterwards, and all of it must fit. */
@@ -269,13 +321,18 @@ static enum status check_settings(struct control *c, struct error *err)
 		if (p && c->generation.owned_pools[p->id] && !genpools_wants(p->config.name))
 			return fail(err, ST_INVALID, "%s: a setting of pool %s, which is not in the text any more",
 				    genplan.settings[i].where, p->config.name);
+		if (network_is_gone(c, &genplan.settings[i].item))
+			return fail(err, ST_INVALID, "%s: a setting of network %s, which is not in the text any more",
+				    genplan.settings[i].where,
+				    network_config_of(genplan.settings[i].item.table.object)->name);
 		if (vm && c->generation.owned[vm->id] && !find_wanted(vm->config.name))
 			return fail(err, ST_INVALID, "%s: a setting of VM %s, which is not in the text any more",
 				    genplan.settings[i].where, vm->config.name);
 		if (vm && find_wanted(vm->config.name) &&
-		    disk_is_gone(&genplan.settings[i].item, find_wanted(vm->config.name)))
-			return fail(err, ST_INVALID, "%s: a setting of a disk of VM %s, which the text does not have like that",
-				    genplan.settings[i].where, vm->config.name);
+		    device_is_gone(&genplan.settings[i].item, find_wanted(vm->config.name)))
+			return fail(err, ST_INVALID, "%s: a setting of a %s of VM %s, which the text does not have like that",
+				    genplan.settings[i].where,
+				    genplan.settings[i].item.table.disk ? "disk" : "network interface", vm->config.name);
 	}
 	return settings_check_room(c, genplan.settings, genplan.setting_count, err);
 }
@@ -370,11 +427,14 @@ enum status genplan_make(struct control *c, uint64_t from, const char *origin, c
 	genuse_begin(c, from);
 	genpools_begin();
 	volumes_begin();
+	gennets_begin();
 	st = collect(c, origin, text, len, err);
 	if (st == ST_OK)
 		st = compare(c, err);
 	if (st == ST_OK)
 		st = check_settings(c, err);
+	if (st == ST_OK)
+		st = gennets_make(c, err);
 	if (st == ST_OK)
 		st = genpools_make(c, err);
 	if (st == ST_OK)
@@ -443,6 +503,7 @@ static void put_dropped_one(const struct tree_item *item, const struct setting_e
 static void put_dropped(struct control *c, struct cbor_writer *w)
 {
 	struct setting_entry after;
+	struct settings_next next;
 	struct tree_item item;
 	struct cbor_mark list;
 	unsigned cursor = 0;
@@ -456,9 +517,13 @@ static void put_dropped(struct control *c, struct cbor_writer *w)
 
 		if (find_recorded(&item) || (vm && c->generation.owned[vm->id] && !cfg) ||
 		    (p && c->generation.owned_pools[p->id] && !genpools_wants(p->config.name)) ||
-		    (cfg && disk_is_gone(&item, cfg)))
+		    (cfg && device_is_gone(&item, cfg)) || network_is_gone(c, &item))
 			continue;
-		settings_without_generation(c, &item, cfg, p ? genpools_wanted(p) : NULL, &after);
+		next = (struct settings_next){
+			.vm = cfg, .pool = p ? genpools_wanted(p) : NULL,
+			.network = item.table.network ? gennets_wanted(network_config_of(item.table.object)->name) : NULL,
+		};
+		settings_without_generation(c, &item, &next, &after);
 		put_dropped_one(&item, &after, w);
 	}
 	cbor_close_array(w, list);
@@ -486,6 +551,7 @@ void genplan_put(struct control *c, struct cbor_writer *w)
 		cbor_put_text(w, vm->config.name);
 	cbor_close_array(w, list);
 	genpools_put(c, w);
+	gennets_put(c, w);
 	volumes_put_new(c, w);
 	put_settings(w);
 	put_dropped(c, w);

@@ -39,8 +39,11 @@ void genplan_put(struct control *c, struct cbor_writer *w);
 struct vm *genplan_next_removed(struct control *c, const struct vm *prev);
 /* Neither runs nor is paused: its definition can be replaced. */
 bool genplan_at_rest(const struct vm *vm);
-/* Settings of disks are of their places in the new definitions from now on, which are about to come into force. */
-void genplan_follow_disks(void);
+/*
+ * Settings of disks and interfaces are of their places in the new definitions from now on, which are about to come into
+ * force.
+ */
+void genplan_follow_devices(void);
 /* What a new definition can change of a VM that is not at rest, into @cfg. */
 void genplan_take_live(struct vm_config *cfg, const struct vm_config *from);
 

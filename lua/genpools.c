@@ -174,7 +174,8 @@ static bool same_io(const struct pool_config *a, const struct pool_config *b)
 
 static bool same(const struct pool_config *a, const struct pool_config *b)
 {
-	return strcmp(a->parent, b->parent) == 0 && same_numbers(&a->cpu.numbers, &b->cpu.numbers) && same_io(a, b);
+	return strcmp(a->parent, b->parent) == 0 && same_numbers(&a->cpu.numbers, &b->cpu.numbers) && same_io(a, b) &&
+	       same_numbers(&a->net.numbers, &b->net.numbers);
 }
 
 static enum status compare(struct control *c, struct error *err)
@@ -446,6 +447,8 @@ static void put_changed(struct control *c, struct cbor_writer *w, unsigned i)
 		cbor_put_text(w, "cpu");
 	if (!same_io(&present, &plan.wanted[i]))
 		cbor_put_text(w, vm_disk_unit_names[plan.wanted[i].io.unit]);
+	if (!same_numbers(&present.net.numbers, &plan.wanted[i].net.numbers))
+		cbor_put_text(w, "mbps");
 	cbor_close_array(w, list);
 	cbor_close_map(w, map);
 }

@@ -34,12 +34,19 @@ static const struct other_word words[] = {
 	{"minimum", "reservation", true}, {"guarantee", "reservation", true}, {"pin", "affinity", true},
 	{"cpuset", "affinity", true}, {"affinity", NULL, true}, {"dedicated", "exclusive", true},
 	{"isolated", "exclusive", true}, {"exclusive", NULL, true}, {"low_latency", "latency", true},
-	{"realtime", "latency", true}, {"latency", NULL, true}, {"net", "network", true}, {"bridge", "network", true},
-	{"nic", "network", true}, {"network", NULL, true}, {"disks", "disk", true}, {"volume", "disk", true},
+	{"realtime", "latency", true}, {"latency", NULL, true}, {"disks", "disk", true}, {"volume", "disk", true},
 	{"disk", NULL, true}, {"throughput", "bandwidth", true}, {"bps", "bandwidth", true}, {"cosched", NULL, true},
 	{"reclaim", NULL, true},
 	{"order", NULL, true}, {"needs", NULL, true}, {"alive", NULL, true}, {"log", NULL, true},
 	{"passthrough", NULL, true}, {"uefi", NULL, true},
+};
+
+/* Of networks; where there is no such key, they say nothing. */
+static const struct {
+	const char *word, *right;
+} net_words[] = {
+	{"network", "net"}, {"bridge", "net"},   {"nic", "net"},     {"nics", "net"},   {"interfaces", "net"}, {"tag", "vlan"},
+	{"tags", "trunk"},  {"vlans", "trunk"}, {"macaddr", "mac"}, {"hwaddr", "mac"}, {"promiscuous", "any_mac"},
 };
 
 /* Edits from @a to @b: insert, delete, replace, swap of neighbours. Both at most WORD_MAX long. */
@@ -116,6 +123,12 @@ static const char *key_that_ends(const char *word, const struct hint_keys *known
 bool hint_other_word(const char *word, const struct hint_keys *known, char *out, size_t size)
 {
 	out[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(net_words); i++) {
+		if (strcmp(net_words[i].word, word) != 0 || !key_that_ends(net_words[i].right, known))
+			continue;
+		format(out, size, "; it is called %s", key_that_ends(net_words[i].right, known));
+		return true;
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		const struct other_word *w = &words[i];
 		const char *there;

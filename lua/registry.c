@@ -9,8 +9,10 @@
 
 #include <string.h>
 
+#include "guest/network.h"
 #include "guest/storage.h"
 #include "guest/vm_disk.h"
+#include "guest/vm_nic.h"
 #include "lib/addr.h"
 #include "lib/bits.h"
 #include "lib/format.h"
@@ -21,9 +23,11 @@
 
 #define TABLES_EACH 2u /* of a VM and of a disk: counters and knobs */
 #define DOMAIN_TABLES 2u
-#define POOL_TABLES 3u /* and two tables of knobs */
-#define VM_TABLES (TABLES_EACH * (1 + VM_DISKS_MAX))
+#define NETWORK_TABLES 2u
+#define POOL_TABLES 4u /* and three tables of knobs */
+#define VM_TABLES (TABLES_EACH * (1 + VM_DISKS_MAX + VM_NICS_MAX))
 #define DISKS ".disk." /* between the name of a VM and that of its disk */
+#define INTERFACES ".net."
 #define SHOWN_MAX 64
 #define ROW_SHIFT 8
 #define TABLE_SHIFT 16
@@ -73,11 +77,13 @@ static unsigned fixed_tables(const struct control *c)
 static unsigned table_count(const struct control *c)
 {
 	return fixed_tables(c) + VM_TABLES * VMS_MAX + POOL_TABLES * POOL_IDS + STORAGE_VOLUMES_MAX +
-	       DOMAIN_TABLES * STORAGE_DOMAINS_MAX;
+	       DOMAIN_TABLES * STORAGE_DOMAINS_MAX + NETWORK_TABLES * NETWORKS_MAX + NETWORK_NICS_MAX;
 }
 
-_Static_assert(VMS_MAX < BIT(TREE_OWNER_DISK_SHIFT) && VM_DISKS_MAX < TREE_OWNER_VOLUME >> TREE_OWNER_DISK_SHIFT &&
-	       STORAGE_VOLUMES_MAX < TREE_OWNER_VOLUME && STORAGE_DOMAINS_MAX < TREE_OWNER_VOLUME,
+_Static_assert(VMS_MAX < BIT(TREE_OWNER_DEVICE_SHIFT) && STORAGE_VOLUMES_MAX < TREE_OWNER_NETWORK &&
+		       VM_DISKS_MAX + VM_NICS_MAX < TREE_OWNER_NETWORK >> TREE_OWNER_DEVICE_SHIFT &&
+		       STORAGE_DOMAINS_MAX < TREE_OWNER_NETWORK && NETWORKS_MAX < TREE_OWNER_NIC &&
+		       NETWORK_NICS_MAX < TREE_OWNER_NIC,
 	       "tree_owner() has place for all");
 
 static struct tree_table disk_counters(struct vm *vm, unsigned index)
@@ -105,6 +111,30 @@ static bool disk_table(struct vm *vm, unsigned i, struct tree_table *out)
 	return true;
 }
 
+static struct tree_table interface_counters(struct vm *vm, unsigned index)
+{
+	return (struct tree_table){
+		.counters = &vm_nic_counters, .object = &vm->nic_places[index], .vm = vm, .interface = index + 1,
+	};
+}
+
+struct tree_table tree_interface_knobs(struct vm *vm, unsigned index)
+{
+	return (struct tree_table){
+		.knobs = &vm_nic_knobs, .object = &vm->nic_places[index], .vm = vm, .interface = index + 1,
+	};
+}
+
+static bool interface_table(struct vm *vm, unsigned i, struct tree_table *out)
+{
+	unsigned index = i / TABLES_EACH;
+
+	if (index >= vm->config.nic_count)
+		return false;
+	*out = i % TABLES_EACH ? tree_interface_knobs(vm, index) : interface_counters(vm, index);
+	return true;
+}
+
 static bool vm_table(struct control *c, unsigned i, struct tree_table *out)
 {
 	struct vm *vm = vm_by_id(c->cfg.machine, i / VM_TABLES + 1);
@@ -112,6 +142,8 @@ static bool vm_table(struct control *c, unsigned i, struct tree_table *out)
 	i %= VM_TABLES;
 	if (!vm)
 		return false;
+	if (i >= TABLES_EACH * (1 + VM_DISKS_MAX))
+		return interface_table(vm, i - TABLES_EACH * (1 + VM_DISKS_MAX), out);
 	if (i >= TABLES_EACH)
 		return disk_table(vm, i - TABLES_EACH, out);
 	*out = (struct tree_table){.object = vm, .vm = vm};
@@ -134,7 +166,7 @@ static bool pool_table(struct control *c, unsigned i, struct tree_table *out)
 	if (i == 0)
 		out->counters = &pool_counters;
 	else
-		out->knobs = i == 1 ? &pool_knobs : &pool_io_knobs[p->config.io.unit];
+		out->knobs = i == 1 ? &pool_knobs : i == 2 ? &pool_io_knobs[p->config.io.unit] : &pool_net_knobs;
 	return true;
 }
 
@@ -172,6 +204,37 @@ static bool domain_table(struct control *c, unsigned i, struct tree_table *out)
 	return true;
 }
 
+struct tree_table tree_network_knobs(struct control *c, unsigned place)
+{
+	return (struct tree_table){
+		.knobs = &network_knobs, .object = network_at(c->cfg.machine, place), .network = place + 1,
+	};
+}
+
+static bool network_table(struct control *c, unsigned i, struct tree_table *out)
+{
+	unsigned place = i / NETWORK_TABLES;
+
+	if (!network_at(c->cfg.machine, place))
+		return false;
+	*out = tree_network_knobs(c, place);
+	if (i % NETWORK_TABLES)
+		return true;
+	out->knobs = NULL;
+	out->counters = &network_counters;
+	return true;
+}
+
+static bool nic_table(struct control *c, unsigned index, struct tree_table *out)
+{
+	struct nic *nic = networks_nic(c->cfg.machine, index);
+
+	if (!nic)
+		return false;
+	*out = (struct tree_table){.counters = &network_nic_counters, .object = nic, .nic = index + 1};
+	return true;
+}
+
 /* Of the tables behind the machine's own. */
 static bool owned_table(struct control *c, unsigned i, struct tree_table *out)
 {
@@ -181,7 +244,15 @@ static bool owned_table(struct control *c, unsigned i, struct tree_table *out)
 	if (i < POOL_TABLES * POOL_IDS)
 		return pool_table(c, i, out);
 	i -= POOL_TABLES * POOL_IDS;
-	return i < STORAGE_VOLUMES_MAX ? volume_table(c, i, out) : domain_table(c, i - STORAGE_VOLUMES_MAX, out);
+	if (i < STORAGE_VOLUMES_MAX)
+		return volume_table(c, i, out);
+	i -= STORAGE_VOLUMES_MAX;
+	if (i < DOMAIN_TABLES * STORAGE_DOMAINS_MAX)
+		return domain_table(c, i, out);
+	i -= DOMAIN_TABLES * STORAGE_DOMAINS_MAX;
+	if (i < NETWORK_TABLES * NETWORKS_MAX)
+		return network_table(c, i, out);
+	return nic_table(c, i - NETWORK_TABLES * NETWORKS_MAX, out);
 }
 
 /* Table @i; false when there is none of that number now. */
@@ -235,9 +306,12 @@ bool tree_kind(struct control *c, unsigned i, struct tree_table *out)
 	static const struct tree_table kinds[] = {
 		{.counters = &vm_counters}, {.knobs = &vm_knobs}, {.counters = &vm_disk_counters},
 		{.knobs = &vm_disk_knobs[VM_DISK_IOPS]}, {.knobs = &vm_disk_bandwidth_knobs},
+		{.counters = &vm_nic_counters}, {.knobs = &vm_nic_knobs},
 		{.counters = &pool_counters}, {.knobs = &pool_knobs}, {.knobs = &pool_io_knobs[VM_DISK_IOPS]},
-		{.knobs = &pool_io_knobs[VM_DISK_BYTES]}, {.counters = &storage_volume_counters},
-		{.counters = &storage_domain_counters}, {.knobs = &storage_domain_knobs},
+		{.knobs = &pool_io_knobs[VM_DISK_BYTES]}, {.knobs = &pool_net_knobs},
+		{.counters = &storage_volume_counters}, {.counters = &storage_domain_counters},
+		{.knobs = &storage_domain_knobs}, {.counters = &network_counters}, {.knobs = &network_knobs},
+		{.counters = &network_nic_counters},
 	};
 	unsigned fixed = fixed_tables(c);
 
@@ -292,9 +366,13 @@ bool tree_next(struct control *c, uint32_t *cursor, struct tree_item *out)
 
 /* ---- names ---- */
 
-/* Of the VM, the pool, the volume or the domain; "": the machine. */
+/* Of the VM, the pool and so on; "": the machine. */
 static const char *owner_name(const struct tree_table *t)
 {
+	if (t->network)
+		return network_config_of(t->object)->name;
+	if (t->nic)
+		return ((const struct nic *)t->object)->name;
 	if (t->volume)
 		return storage_volume_name(t->object);
 	if (t->domain)
@@ -302,16 +380,35 @@ static const char *owner_name(const struct tree_table *t)
 	return t->vm ? t->vm->config.name : t->pool ? t->pool->config.name : "";
 }
 
-static const char *disk_name(const struct tree_table *t)
+/* Of the VM's disk or interface; "": its own table, or no VM's. */
+static const char *device_name(const struct tree_table *t)
 {
-	return t->vm->config.disks[t->disk - 1].name;
+	if (t->interface)
+		return t->vm->config.nics[t->interface - 1].name;
+	return t->disk ? t->vm->config.disks[t->disk - 1].name : "";
+}
+
+static bool is_device(const struct tree_table *t)
+{
+	return t->disk || t->interface;
+}
+
+/* What stands between the VM's name and the device's. */
+static const char *device_place(const struct tree_table *t)
+{
+	return t->interface ? INTERFACES : DISKS;
 }
 
 /* Neither name has a slash; both may have dots. */
 const char *tree_instance(const struct tree_table *t, char out[TREE_INSTANCE_MAX])
 {
-	format(out, TREE_INSTANCE_MAX, "%s%s%s", owner_name(t), t->disk ? "/" : "", t->disk ? disk_name(t) : "");
+	format(out, TREE_INSTANCE_MAX, "%s%s%s", owner_name(t), is_device(t) ? "/" : "", device_name(t));
 	return out;
+}
+
+static unsigned tree_device(const struct tree_table *t)
+{
+	return t->interface ? VM_DISKS_MAX + t->interface : t->disk;
 }
 
 unsigned tree_owner(const struct tree_table *t)
@@ -320,15 +417,22 @@ unsigned tree_owner(const struct tree_table *t)
 		return TREE_OWNER_VOLUME | (t->volume - 1);
 	if (t->domain)
 		return TREE_OWNER_DOMAIN | (t->domain - 1);
-	return t->vm ? t->disk << TREE_OWNER_DISK_SHIFT | t->vm->id : t->pool ? TREE_OWNER_POOL | t->pool->id : 0;
+	if (t->network)
+		return TREE_OWNER_NETWORK | (t->network - 1);
+	if (t->nic)
+		return TREE_OWNER_NETWORK | TREE_OWNER_NIC | (t->nic - 1);
+	if (t->pool)
+		return TREE_OWNER_POOL | t->pool->id;
+	return t->vm ? tree_device(t) << TREE_OWNER_DEVICE_SHIFT | t->vm->id : 0;
 }
 
 size_t tree_place(const struct tree_table *t, char *out)
 {
 	const char *group = t->counters ? t->counters->group : t->knobs->group;
 
-	if (t->disk)
-		return format(out, TREE_PATH_MAX, "%s.%s" DISKS "%s", vm_counters.group, owner_name(t), disk_name(t));
+	if (is_device(t))
+		return format(out, TREE_PATH_MAX, "%s.%s%s%s", vm_counters.group, owner_name(t), device_place(t),
+			      device_name(t));
 	if (!tree_owner(t))
 		return format(out, TREE_PATH_MAX, "%s", group);
 	return format(out, TREE_PATH_MAX, "%s.%s", group, owner_name(t));
@@ -373,13 +477,13 @@ static bool place_fits(const struct tree_table *t, const char *prefix, size_t le
 {
 	const char *group = t->counters ? t->counters->group : t->knobs->group;
 
-	if (!take_part(&prefix, &len, t->disk ? vm_counters.group : group))
+	if (!take_part(&prefix, &len, is_device(t) ? vm_counters.group : group))
 		return false;
 	if (!tree_owner(t))
 		return true;
 	if (!take_part(&prefix, &len, ".") || !take_part(&prefix, &len, owner_name(t)))
 		return false;
-	return !t->disk || (take_part(&prefix, &len, DISKS) && take_part(&prefix, &len, disk_name(t)));
+	return !is_device(t) || (take_part(&prefix, &len, device_place(t)) && take_part(&prefix, &len, device_name(t)));
 }
 
 bool tree_below(const struct tree_item *item, const char *prefix, size_t len)
@@ -502,25 +606,39 @@ static void first_word(const char *path, const char *place, char word[SHOWN_MAX]
 	format(word, SHOWN_MAX, "%.*s", (int)strcspn(path + at, "."), path + at);
 }
 
-/* The path leads to a VM's disks: suggests one of them. False when it does not, or its disk is there. */
-static bool unknown_disk(struct control *c, const char *path, struct error *err)
+/* The VM whose name @path has before @devices; NULL: none. */
+static struct vm *vm_before(struct control *c, const char *path, const char *devices)
 {
-	struct names names = {.count = 0};
-	char advice[HINT_TEXT_MAX], place[TREE_PATH_MAX], word[SHOWN_MAX];
 	struct vm *vm = NULL;
+	char place[TREE_PATH_MAX];
 
 	while ((vm = vm_next(c->cfg.machine, vm))) {
-		format(place, sizeof place, "%s.%s" DISKS, vm_counters.group, vm->config.name);
+		format(place, sizeof place, "%s.%s%s", vm_counters.group, vm->config.name, devices);
 		if (strncmp(path, place, strlen(place)) == 0)
 			break;
 	}
+	return vm;
+}
+
+/* The path leads to a VM's disks, or interfaces: suggests one of them. False when it does not, or its device is there. */
+static bool unknown_device(struct control *c, const char *path, bool disks, struct error *err)
+{
+	const char *devices = disks ? DISKS : INTERFACES;
+	struct names names = {.count = 0};
+	char advice[HINT_TEXT_MAX], place[TREE_PATH_MAX], word[SHOWN_MAX];
+	struct vm *vm = vm_before(c, path, devices);
+
 	if (!vm)
 		return false;
+	format(place, sizeof place, "%s.%s%s", vm_counters.group, vm->config.name, devices);
 	first_word(path, place, word);
-	for (unsigned i = 0; i < vm->config.disk_count; i++)
+	for (unsigned i = 0; disks && i < vm->config.disk_count; i++)
 		names.name[names.count++] = vm->config.disks[i].name;
+	for (unsigned i = 0; !disks && i < vm->config.nic_count; i++)
+		names.name[names.count++] = vm->config.nics[i].name;
 	hint_nearest(word, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
-	fail(err, ST_NOT_FOUND, "%s: VM %s has no disk called %s%s", path, vm->config.name, word, advice);
+	fail(err, ST_NOT_FOUND, "%s: VM %s has no %s called %s%s", path, vm->config.name,
+	     disks ? "disk" : "network interface", word, advice);
 	return true;
 }
 
@@ -572,6 +690,24 @@ static enum status unknown_storage(struct control *c, const char *path, bool vol
 		    volume ? "nobody uses a volume called" : "storage has no domain called", word, advice);
 }
 
+/* Likewise of a network, or of one of the machine's interfaces. */
+static enum status unknown_network(struct control *c, const char *path, bool network, struct error *err)
+{
+	const char *place = network ? "network." : "nic.";
+	struct machine *m = c->cfg.machine;
+	struct names names = {.count = 0};
+	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
+
+	first_word(path, place, word);
+	for (const struct network *n = network_next(m, NULL); network && n; n = network_next(m, n))
+		names.name[names.count++] = network_config_of(n)->name;
+	for (unsigned i = 0; !network && networks_nic(m, i); i++)
+		names.name[names.count++] = networks_nic(m, i)->name;
+	hint_nearest(word, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	return fail(err, ST_NOT_FOUND, "%s: there is no network%s called %s%s", path, network ? "" : " interface", word,
+		    advice);
+}
+
 /* True when some name is below @path. */
 static bool is_place(struct control *c, const char *path, size_t len)
 {
@@ -595,12 +731,12 @@ static void add_places(struct control *c, struct names *names)
 			names->name[names->count++] = t.counters ? t.counters->group : t.knobs->group;
 }
 
-/* True when the place of that length at the start of @path is a disk's. */
-static bool ends_at_disk(const char *path, size_t place_len)
+/* True when the place of that length at the start of @path is that of one of a VM's @devices. */
+static bool ends_at_device(const char *path, size_t place_len, const char *devices)
 {
-	const char *disks = strstr(path, DISKS);
+	const char *at = strstr(path, devices);
 
-	return disks && place_len > (size_t)(disks - path);
+	return at && place_len > (size_t)(at - path);
 }
 
 static enum status unknown(struct control *c, const char *path, size_t len, struct error *err)
@@ -617,7 +753,9 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 	log_clean(clean, sizeof clean, path, len);
 	if (is_place(c, path, len))
 		return fail(err, ST_NOT_FOUND, "%s is no counter or setting, but has some below it", clean);
-	if (!ends_at_disk(clean, place_len) && unknown_disk(c, clean, err))
+	if (!ends_at_device(clean, place_len, DISKS) && unknown_device(c, clean, true, err))
+		return ST_NOT_FOUND;
+	if (!ends_at_device(clean, place_len, INTERFACES) && unknown_device(c, clean, false, err))
 		return ST_NOT_FOUND;
 	if (place_len == 0 && starts_with(clean, "vm."))
 		return unknown_vm(c, clean, err);
@@ -625,6 +763,8 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 		return unknown_pool(c, clean, err);
 	if (place_len == 0 && (starts_with(clean, "volume.") || starts_with(clean, "domain.")))
 		return unknown_storage(c, clean, starts_with(clean, "volume."), err);
+	if (place_len == 0 && (starts_with(clean, "network.") || starts_with(clean, "nic.")))
+		return unknown_network(c, clean, starts_with(clean, "network."), err);
 	if (place_len == 0)
 		add_places(c, &names);
 	place[0] = '\0';
@@ -641,7 +781,7 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 static bool find_in(const struct tree_table *table, const struct knob_table *knobs, const char *name, size_t len,
 		    struct tree_item *out)
 {
-	const char *instance = table->disk ? disk_name(table) : owner_name(table);
+	const char *instance = is_device(table) ? device_name(table) : owner_name(table);
 	const char *rest = after(name, len, instance);
 	size_t rest_len = rest ? len - (size_t)(rest - name) : 0;
 	struct tree_table t = *table;
@@ -655,16 +795,22 @@ static bool find_in(const struct tree_table *table, const struct knob_table *kno
 	return knobs && find_row(&t, rest, rest_len, out);
 }
 
-/* Among the disks of @vm, whose name @name begins with. */
-static bool find_in_disks(struct vm *vm, const char *name, size_t len, struct tree_item *out)
+/* Among the disks and the interfaces of @vm, whose name @name begins with. */
+static bool find_in_devices(struct vm *vm, const char *name, size_t len, struct tree_item *out)
 {
 	const char *rest = after(name, len, vm->config.name);
-	const char *disk = rest ? after(rest, len - (size_t)(rest - name), "disk") : NULL;
+	size_t rest_len = rest ? len - (size_t)(rest - name) : 0;
+	const char *disk = rest ? after(rest, rest_len, "disk") : NULL, *nic = rest ? after(rest, rest_len, "net") : NULL;
+	struct tree_table t;
 
 	for (unsigned i = 0; disk && i < vm->config.disk_count; i++) {
-		struct tree_table t = disk_counters(vm, i);
-
+		t = disk_counters(vm, i);
 		if (find_in(&t, tree_disk_knobs(vm, i).knobs, disk, len - (size_t)(disk - name), out))
+			return true;
+	}
+	for (unsigned i = 0; nic && i < vm->config.nic_count; i++) {
+		t = interface_counters(vm, i);
+		if (find_in(&t, &vm_nic_knobs, nic, len - (size_t)(nic - name), out))
 			return true;
 	}
 	return false;
@@ -679,7 +825,7 @@ static bool find_in_vms(struct control *c, const char *path, size_t len, struct 
 	while (name && (vm = vm_next(c->cfg.machine, vm)))
 		if (find_in(&(struct tree_table){.counters = &vm_counters, .object = vm, .vm = vm}, &vm_knobs, name,
 			    len - (size_t)(name - path), out) ||
-		    find_in_disks(vm, name, len - (size_t)(name - path), out))
+		    find_in_devices(vm, name, len - (size_t)(name - path), out))
 			return true;
 	return false;
 }
@@ -693,8 +839,10 @@ static bool find_in_pools(struct control *c, const char *path, size_t len, struc
 		struct tree_table t = {.counters = &pool_counters, .object = p, .pool = p};
 		size_t rest = len - (size_t)(name - path);
 
-		if (find_in(&t, pool_is_own(p) ? NULL : &pool_knobs, name, rest, out) ||
-		    (!pool_is_own(p) && find_in(&t, &pool_io_knobs[p->config.io.unit], name, rest, out)))
+		if (find_in(&t, pool_is_own(p) ? NULL : &pool_knobs, name, rest, out))
+			return true;
+		if (!pool_is_own(p) && (find_in(&t, &pool_io_knobs[p->config.io.unit], name, rest, out) ||
+					find_in(&t, &pool_net_knobs, name, rest, out)))
 			return true;
 	}
 	return false;
@@ -717,6 +865,23 @@ static bool find_in_storage(struct control *c, const char *path, size_t len, str
 	return false;
 }
 
+/* Among networks and the machine's interfaces. */
+static bool find_in_networks(struct control *c, const char *path, size_t len, struct tree_item *out)
+{
+	const char *network = after(path, len, network_counters.group);
+	const char *nic = after(path, len, network_nic_counters.group);
+	struct tree_table t;
+
+	for (unsigned i = 0; network && i < NETWORKS_MAX; i++)
+		if (network_table(c, i * NETWORK_TABLES, &t) &&
+		    find_in(&t, &network_knobs, network, len - (size_t)(network - path), out))
+			return true;
+	for (unsigned i = 0; nic && nic_table(c, i, &t); i++)
+		if (find_in(&t, NULL, nic, len - (size_t)(nic - path), out))
+			return true;
+	return false;
+}
+
 enum status tree_find(struct control *c, const char *path, size_t len, struct tree_item *out, struct error *err)
 {
 	struct tree_table t;
@@ -728,7 +893,8 @@ enum status tree_find(struct control *c, const char *path, size_t len, struct tr
 		if (rest && find_row(&t, rest, len - (size_t)(rest - path), out))
 			return ST_OK;
 	}
-	if (find_in_vms(c, path, len, out) || find_in_pools(c, path, len, out) || find_in_storage(c, path, len, out))
+	if (find_in_vms(c, path, len, out) || find_in_pools(c, path, len, out) || find_in_storage(c, path, len, out) ||
+	    find_in_networks(c, path, len, out))
 		return ST_OK;
 	return unknown(c, path, len, err);
 }

@@ -5,8 +5,9 @@
  *
  *	host.mem.free    control.frames    vm.alpha.cpu.used    vm.alpha.exits_by_kind.hlt
  *
- * A VM's are below vm.NAME, those of its disks below vm.NAME.disk.DISK, a pool's
- * below pool.NAME, of storage below volume.NAME and domain.NAME. Nothing is stored
+ * A VM's are below vm.NAME, those of its disks below vm.NAME.disk.DISK and of its network interfaces below
+ * vm.NAME.net.INTERFACE, a pool's below pool.NAME, of storage below volume.NAME and domain.NAME, of the network below
+ * network.NAME and nic.NAME. Nothing is stored
  * here: a name is looked up in the tables, and a walk goes through them in their
  * order, by a cursor that any number of changes in between leaves usable.
  * docs/knobs.md lists what there is.
@@ -38,21 +39,33 @@ struct tree_table {
 	struct vm *vm;     /* whose it is; both NULL: of the machine */
 	struct pool *pool;
 	unsigned disk;     /* of the VM's disks, from 1 on; 0: of none */
+	unsigned interface; /* of the VM's network interfaces, likewise */
 	unsigned volume, domain; /* of storage: their places, from 1 on; 0: of none */
+	unsigned network, nic;   /* of networks and of the machine's interfaces, likewise */
 };
 
 #define TREE_INSTANCE_MAX VOLUME_NAME_MAX
-/* The name of the VM, pool, volume or domain whose table it is, "VM/DISK" of a disk's; "": the machine's. Returns @out. */
+/* The name of the VM, pool, volume or domain whose table it is, "VM/DISK" of a disk's, "VM/INTERFACE"; "": the
+ * machine's. Returns @out. */
 const char *tree_instance(const struct tree_table *t, char out[TREE_INSTANCE_MAX]);
-/* Tells the VMs, their disks, pools, volumes and domains that there are apart; 0: the machine. */
+/* Tells the VMs, their disks and interfaces, pools, volumes, domains, networks and nics that there are apart; 0: the
+ * machine. */
 unsigned tree_owner(const struct tree_table *t);
 #define TREE_OWNER_POOL 0x8000u
 #define TREE_OWNER_DOMAIN 0x4000u
 #define TREE_OWNER_VOLUME 0x2000u
-#define TREE_OWNER_OTHERS (TREE_OWNER_POOL | TREE_OWNER_DOMAIN | TREE_OWNER_VOLUME) /* all that are no VM's */
-#define TREE_OWNER_DISK_SHIFT 8 /* below it the VM */
-/* The knobs of disk @index of @vm. */
+#define TREE_OWNER_NETWORK 0x1000u
+#define TREE_OWNER_NIC 0x0800u /* with TREE_OWNER_NETWORK */
+/* All that are no VM's. */
+#define TREE_OWNER_OTHERS (TREE_OWNER_POOL | TREE_OWNER_DOMAIN | TREE_OWNER_VOLUME | TREE_OWNER_NETWORK)
+#define TREE_OWNER_DEVICE_SHIFT 8 /* of a VM's: below it the VM, above it its device */
+/* The VM's device that @owner is of, from 1 on, disks before interfaces; 0: the VM itself. */
+static inline unsigned tree_owner_device(unsigned owner) { return owner >> TREE_OWNER_DEVICE_SHIFT; }
+/* The knobs of disk, or interface, @index of @vm. */
 struct tree_table tree_disk_knobs(struct vm *vm, unsigned index);
+struct tree_table tree_interface_knobs(struct vm *vm, unsigned index);
+/* The knobs of the network at @place, which is there. */
+struct tree_table tree_network_knobs(struct control *c, unsigned place);
 
 /* The knobs of the domain at @place, which is there. */
 struct tree_table tree_domain_knobs(struct control *c, unsigned place);

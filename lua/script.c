@@ -41,6 +41,7 @@ void script_open(lua_State *L, void *ctx)
 	api_open_vm(L, ctx);
 	api_open_pool(L, ctx);
 	api_open_volume(L, ctx);
+	api_open_net(L, ctx);
 	api_open_tree(L, ctx);
 	api_open_host(L, ctx);
 	api_open_store(L, ctx);

@@ -163,6 +163,11 @@ static void on_start(void *ctx, struct vm *vm)
 
 	for (item.row = 0; item.row < vm_knobs.count; item.row++)
 		turn(c, &item);
+	for (unsigned i = 0; i < vm->config.nic_count; i++) {
+		item.table = tree_interface_knobs(vm, i);
+		for (item.row = 0; item.row < item.table.knobs->count; item.row++)
+			turn(c, &item);
+	}
 }
 
 /* ---- changing ---- */

@@ -14,6 +14,7 @@
 #ifndef CORBEL_LUA_SETTINGS_H
 #define CORBEL_LUA_SETTINGS_H
 
+#include "guest/network.h"
 #include "guest/pool.h"
 #include "lib/timerq.h"
 #include "lua/registry.h"
@@ -101,22 +102,25 @@ void settings_reset(struct control *c, const struct tree_item *item);
 
 /* The next setting from *cursor on, 0 at first, that the text of the generation in force sets for good. */
 bool settings_next_of_generation(struct control *c, unsigned *cursor, struct tree_item *out);
-/*
- * What will count when that text's value goes, and why. @cfg, @pool: the definition that its VM or its pool has then;
- * NULL: it stays as it is, or is none's.
- */
-void settings_without_generation(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
-				 const struct pool_config *pool, struct setting_entry *out);
+/* The definition that a setting's VM, pool or network has in the text that comes; NULL: as it is, or it is none's. */
+struct settings_next {
+	const struct vm_config *vm;
+	const struct pool_config *pool;
+	const struct network_config *network;
+};
+/* What will count when that text's value goes, and why. */
+void settings_without_generation(struct control *c, const struct tree_item *item, const struct settings_next *next,
+				 struct setting_entry *out);
 /* Another generation comes: what the text of the last one set for good goes. */
 void settings_drop_generation(struct control *c);
 /* Ends overrides whose time is over; true when there were any. */
 bool settings_step(struct control *c);
-/* The VM or pool is gone, or about to go: its changes are forgotten. @owner: tree_owner(), not the machine. */
+/* The VM, pool or network is gone, or about to go: its changes are forgotten. @owner: tree_owner(), not the machine. */
 void settings_forget(struct control *c, unsigned owner);
 
 /*
- * @cfg is about to become the definition of @vm: what was changed of its disks goes with them to their places
- * there, and is forgotten of those that go, or are counted in another unit.
+ * @cfg is about to become the definition of @vm: what was changed of its disks and interfaces goes with them to their
+ * places there, and is forgotten of those that go, or are counted in another unit.
  */
 void settings_redefining(struct control *c, const struct vm *vm, const struct vm_config *cfg);
 /* What @vm was defined as, without the changes that were made since. */
@@ -129,6 +133,8 @@ void settings_redefined(struct control *c, struct vm *vm);
 /* The same of pools. */
 void settings_pool_definition(struct control *c, const struct pool *p, struct pool_config *out);
 void settings_pool_redefined(struct control *c, struct pool *p);
+/* And of networks, whose definitions are kept elsewhere (lua/nets.h). */
+void settings_network_redefined(struct control *c, const struct network *n);
 /*
  * What the definition @cfg will come to once it is in force: with what operators set above it and what is set for a
  * time by them.

@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "guest/vm_disk.h"
+#include "guest/vm_nic.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
+#include "lib/format.h"
 #include "lib/log.h"
 #include "lua/control_internal.h"
+#include "lua/define.h"
 #include "lua/settings_internal.h"
 
 /* ---- a generation's ---- */
@@ -57,14 +60,19 @@ static void ground_in(struct control *c, const struct tree_item *item, const str
 {
 	static struct vm_config kept; /* too large for the stack */
 	struct vm *vm = item->table.vm;
-	struct vm_disk_place place = {.vm = vm};
+	struct vm_disk_place disk = {.vm = vm};
+	struct vm_nic_place nic = {.vm = vm};
 	struct tree_item there = *item;
 	unsigned long masked = control_mask(c);
 
 	if (item->table.disk) {
-		place.index = vm_disk_index(cfg, vm->config.disks[item->table.disk - 1].name);
-		ASSERT(place.index < cfg->disk_count);
-		there.table.object = &place;
+		disk.index = vm_disk_index(cfg, vm->config.disks[item->table.disk - 1].name);
+		ASSERT(disk.index < cfg->disk_count);
+		there.table.object = &disk;
+	} else if (item->table.interface) {
+		nic.index = vm_nic_index(cfg, vm->config.nics[item->table.interface - 1].name);
+		ASSERT(nic.index < cfg->nic_count);
+		there.table.object = &nic;
 	}
 	kept = vm->config;
 	vm->config = *cfg;
@@ -82,8 +90,18 @@ static void ground_in_pool(const struct tree_item *item, const struct pool_confi
 	settings_ground(&of_copy, out);
 }
 
-void settings_without_generation(struct control *c, const struct tree_item *item, const struct vm_config *cfg,
-				 const struct pool_config *pool, struct setting_entry *out)
+/* A network's object is not for copying: the definition is asked for what it gives. */
+static void ground_in_network(const struct tree_item *item, const struct network_config *cfg, struct setting_entry *out)
+{
+	bool given = cfg->given & BIT(item->row);
+
+	if (define_network_value(cfg, item_knob(item)->name, &out->value))
+		out->origin = given ? ORIGIN_SCRIPT : ORIGIN_DEFAULT;
+	format(out->where, sizeof out->where, "%s", given ? cfg->origin : "");
+}
+
+void settings_without_generation(struct control *c, const struct tree_item *item, const struct settings_next *next,
+				 struct setting_entry *out)
 {
 	const struct settings *s = &c->settings;
 	const struct setting_entry *top = NULL;
@@ -95,12 +113,13 @@ void settings_without_generation(struct control *c, const struct tree_item *item
 			top = e;
 	}
 	ASSERT(top); /* at least the ground */
-	if (top->ground && cfg)
-		ground_in(c, item, cfg, out);
-	else if (top->ground && pool)
-		ground_in_pool(item, pool, out);
-	else
-		*out = *top;
+	*out = *top;
+	if (top->ground && next->vm)
+		ground_in(c, item, next->vm, out);
+	else if (top->ground && next->pool)
+		ground_in_pool(item, next->pool, out);
+	else if (top->ground && next->network)
+		ground_in_network(item, next->network, out);
 }
 
 /* ---- definitions ---- */
@@ -148,9 +167,15 @@ static struct vm *vm_copy(const struct vm_config *cfg)
 	return &copy;
 }
 
+/* What a device of a VM is called in owners: tree_owner() of its tables. */
 static unsigned disk_owner(const struct vm *vm, unsigned index)
 {
-	return (index + 1) << TREE_OWNER_DISK_SHIFT | vm->id;
+	return (index + 1) << TREE_OWNER_DEVICE_SHIFT | vm->id;
+}
+
+static unsigned interface_owner(const struct vm *vm, unsigned index)
+{
+	return disk_owner(vm, VM_DISKS_MAX + index);
 }
 
 /* Where disk @index of @vm is in @cfg, counted in the same unit; disk_count: nowhere. */
@@ -162,27 +187,56 @@ static unsigned new_place(const struct vm *vm, unsigned index, const struct vm_c
 	return at < cfg->disk_count && cfg->disks[at].unit == disk->unit ? at : cfg->disk_count;
 }
 
+/* What the owner @owner, of a device of @vm, becomes with @cfg; 0: it is not there. */
+static unsigned new_owner(const struct vm *vm, unsigned owner, const struct vm_config *cfg)
+{
+	unsigned index = tree_owner_device(owner) - 1, at;
+
+	if (index < VM_DISKS_MAX) {
+		at = new_place(vm, index, cfg);
+		return at < cfg->disk_count ? disk_owner(vm, at) : 0;
+	}
+	at = vm_nic_index(cfg, vm->config.nics[index - VM_DISKS_MAX].name);
+	return at < cfg->nic_count ? interface_owner(vm, at) : 0;
+}
+
+static void warn_forgotten(const struct vm *vm, const struct setting_entry *e)
+{
+	unsigned index = tree_owner_device(e->owner) - 1;
+	bool disk = index < VM_DISKS_MAX;
+
+	log_warn("what was set for vm.%s.%s.%s.%s is forgotten: the new definition has no such", vm->config.name,
+		 disk ? "disk" : "net", disk ? vm->config.disks[index].name : vm->config.nics[index - VM_DISKS_MAX].name,
+		 e->knob->name);
+}
+
+/* @owner is a device of @vm. */
+static bool is_device_of(unsigned owner, const struct vm *vm)
+{
+	return !(owner & TREE_OWNER_OTHERS) && tree_owner_device(owner) != 0 &&
+	       (owner & (BIT(TREE_OWNER_DEVICE_SHIFT) - 1)) == vm->id;
+}
+
 void settings_redefining(struct control *c, const struct vm *vm, const struct vm_config *cfg)
 {
 	struct settings *s = &c->settings;
 
 	for (unsigned i = 0; i < s->count;) {
 		struct setting_entry *e = &s->entries[i];
-		unsigned disk = e->owner >> TREE_OWNER_DISK_SHIFT, at;
+		unsigned owner;
 
-		if (e->owner & TREE_OWNER_OTHERS || disk == 0 || e->owner != disk_owner(vm, disk - 1)) {
+		if (!is_device_of(e->owner, vm)) {
 			i++;
 			continue;
 		}
-		at = new_place(vm, disk - 1, cfg);
-		if (at < cfg->disk_count) {
-			e->owner = (uint16_t)disk_owner(vm, at);
+		owner = new_owner(vm, e->owner, cfg);
+		if (owner) {
+			e->owner = (uint16_t)owner;
 			i++;
 			continue;
 		}
 		if (e->origin == ORIGIN_OPERATOR)
-			log_warn("what was set for vm.%s.disk.%s.%s is forgotten: the new definition has no such",
-				 vm->config.name, vm->config.disks[disk - 1].name, e->knob->name);
+			warn_forgotten(vm, e);
 		settings_remove(s, e);
 	}
 	settings_find_next_end(s);
@@ -198,6 +252,11 @@ void settings_definition(struct control *c, struct vm *vm, struct vm_config *out
 
 		put_grounds(&c->settings, disk_owner(vm, i), &place);
 	}
+	for (unsigned i = 0; i < vm->config.nic_count; i++) {
+		struct vm_nic_place place = {.vm = copy, .index = i};
+
+		put_grounds(&c->settings, interface_owner(vm, i), &place);
+	}
 	*out = copy->config;
 }
 
@@ -211,6 +270,12 @@ void settings_after(struct control *c, const struct vm *vm, const struct vm_conf
 
 		if (place.index < cfg->disk_count)
 			put_lasting(&c->settings, disk_owner(vm, i), &place);
+	}
+	for (unsigned i = 0; i < vm->config.nic_count; i++) {
+		struct vm_nic_place place = {.vm = copy, .index = vm_nic_index(cfg, vm->config.nics[i].name)};
+
+		if (place.index < cfg->nic_count)
+			put_lasting(&c->settings, interface_owner(vm, i), &place);
 	}
 	*out = copy->config;
 }
@@ -286,14 +351,30 @@ void settings_redefined(struct control *c, struct vm *vm)
 		item.table = tree_disk_knobs(vm, i);
 		redefined(c, &item);
 	}
+	for (unsigned i = 0; i < vm->config.nic_count; i++) {
+		item.table = tree_interface_knobs(vm, i);
+		redefined(c, &item);
+	}
 }
 
-/* What is of neither table: its disks are counted in another unit now. */
-static void forget_others(struct settings *s, unsigned owner, const struct knob_table *a, const struct knob_table *b)
+void settings_network_redefined(struct control *c, const struct network *n)
+{
+	struct tree_item item = {.table = tree_network_knobs(c, network_place(n))};
+
+	redefined(c, &item);
+}
+
+static bool is_in(const struct knob *k, const struct knob_table *t)
+{
+	return k >= t->rows && k < t->rows + t->count;
+}
+
+/* What is in none of the three tables: its disks are counted in another unit now. */
+static void forget_others(struct settings *s, unsigned owner, const struct knob_table *const tables[3])
 {
 	for (unsigned i = 0; i < s->count;) {
 		const struct knob *k = s->entries[i].knob;
-		bool there = (k >= a->rows && k < a->rows + a->count) || (k >= b->rows && k < b->rows + b->count);
+		bool there = is_in(k, tables[0]) || is_in(k, tables[1]) || is_in(k, tables[2]);
 
 		if (s->entries[i].owner == owner && !there)
 			settings_remove(s, &s->entries[i]);
@@ -304,20 +385,21 @@ static void forget_others(struct settings *s, unsigned owner, const struct knob_
 
 void settings_pool_redefined(struct control *c, struct pool *p)
 {
-	const struct knob_table *io = &pool_io_knobs[p->config.io.unit];
-	struct tree_item item = {.table = {.knobs = &pool_knobs, .object = p, .pool = p}};
+	const struct knob_table *const tables[] = {&pool_knobs, &pool_io_knobs[p->config.io.unit], &pool_net_knobs};
+	struct tree_item item = {.table = {.object = p, .pool = p}};
 
-	forget_others(&c->settings, tree_owner(&item.table), &pool_knobs, io);
-	redefined(c, &item);
-	item.table.knobs = io;
-	redefined(c, &item);
+	forget_others(&c->settings, TREE_OWNER_POOL | p->id, tables);
+	for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
+		item.table.knobs = tables[i];
+		redefined(c, &item);
+	}
 }
 
-/* A VM's disks go with it. */
+/* A VM's disks and interfaces go with it. */
 static bool is_of(unsigned entry, unsigned owner)
 {
 	return entry == owner ||
-	       (!(entry & TREE_OWNER_OTHERS) && (entry & (BIT(TREE_OWNER_DISK_SHIFT) - 1)) == owner);
+	       (!(entry & TREE_OWNER_OTHERS) && (entry & (BIT(TREE_OWNER_DEVICE_SHIFT) - 1)) == owner);
 }
 
 void settings_forget(struct control *c, unsigned owner)

@@ -9,7 +9,7 @@
 
 #include "tools/client.h"
 
-#define CATALOG_ROWS_MAX 256u
+#define CATALOG_ROWS_MAX 384u
 #define CATALOG_NAMES_MAX 64u /* of one counter that has many values */
 #define CATALOG_TABLES_MAX 1024u
 

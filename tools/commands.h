@@ -11,7 +11,7 @@
 
 /* What a command's arguments name: they are completed from the machine. */
 enum ctl_names { NAMES_NONE, NAMES_VMS, NAMES_FILES, NAMES_PATHS, NAMES_SETTINGS, NAMES_POOLS, NAMES_VM_AND_POOL,
-		 NAMES_VOLUMES };
+		 NAMES_VOLUMES, NAMES_NETWORKS, NAMES_PORTS };
 
 struct ctl_command {
 	const char *words;     /* "vm start" */
@@ -101,6 +101,17 @@ enum exit_status volume_format(struct client *c, int argc, char **argv);
 enum exit_status volume_set(struct client *c, int argc, char **argv);
 enum exit_status volume_jobs(struct client *c, int argc, char **argv);
 enum exit_status volume_cancel(struct client *c, int argc, char **argv);
+
+/* ---- net.c, capture.c ---- */
+
+enum exit_status net_list(struct client *c, int argc, char **argv);
+enum exit_status net_show(struct client *c, int argc, char **argv);
+enum exit_status net_nics(struct client *c, int argc, char **argv);
+enum exit_status net_define(struct client *c, int argc, char **argv);
+enum exit_status net_set(struct client *c, int argc, char **argv);
+enum exit_status net_remove(struct client *c, int argc, char **argv);
+enum exit_status net_link(struct client *c, int argc, char **argv);
+enum exit_status capture_run(struct client *c, int argc, char **argv);
 
 /* ---- tree.c ---- */
 

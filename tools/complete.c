@@ -116,6 +116,68 @@ static void offer_volumes(struct client *c, struct search *s)
 	(void)page_list_read(c, &list);
 }
 
+static void offer_networks(struct client *c, struct search *s)
+{
+	struct page_list list = {
+		.group = GROUP_NET, .command = NET_CMD_LIST, .key = "networks", .each = offer_named, .ctx = s,
+	};
+
+	(void)page_list_read(c, &list);
+}
+
+#define NETWORKS_MAX 64
+
+/* The names of networks, which are asked for their ports one after the other. */
+struct found {
+	char name[NETWORKS_MAX][CANDIDATE_BYTES];
+	unsigned count;
+	const char *now;
+	struct search *s;
+};
+
+static void note_network(struct cbor_value entry, void *ctx)
+{
+	struct found *found = ctx;
+
+	if (found->count < NETWORKS_MAX)
+		reply_text(entry, "name", found->name[found->count++], CANDIDATE_BYTES);
+}
+
+static void fill_network(struct request *r, void *ctx)
+{
+	request_text(r, "name", ((struct found *)ctx)->now);
+}
+
+/* The uplink's port has its network's name before it. */
+static void offer_port(struct cbor_value entry, void *ctx)
+{
+	char name[CANDIDATE_BYTES], full[2 * CANDIDATE_BYTES];
+	struct found *found = ctx;
+
+	reply_text(entry, "name", name, sizeof name);
+	snprintf(full, sizeof full, "%s%s%s", strchr(name, '/') ? "" : found->now, strchr(name, '/') ? "" : "/", name);
+	offer(found->s, full, strlen(full));
+}
+
+static void offer_ports(struct client *c, struct search *s)
+{
+	static struct found found; /* large */
+	struct page_list networks = {
+		.group = GROUP_NET, .command = NET_CMD_LIST, .key = "networks", .each = note_network, .ctx = &found,
+	};
+	struct page_list ports = {
+		.group = GROUP_NET, .command = NET_CMD_PORTS, .key = "ports", .fill = fill_network, .each = offer_port,
+		.ctx = &found,
+	};
+
+	found = (struct found){.s = s};
+	(void)page_list_read(c, &networks);
+	for (unsigned i = 0; i < found.count; i++) {
+		found.now = found.name[i];
+		(void)page_list_read(c, &ports);
+	}
+}
+
 static void offer_files(struct client *c, struct search *s)
 {
 	const struct page_list list = {
@@ -139,6 +201,10 @@ static void offer_names(struct client *c, enum ctl_names names, struct search *s
 		offer_pools(c, s);
 	else if (names == NAMES_VOLUMES)
 		offer_volumes(c, s);
+	else if (names == NAMES_NETWORKS)
+		offer_networks(c, s);
+	else if (names == NAMES_PORTS)
+		offer_ports(c, s);
 	else if (names == NAMES_FILES)
 		offer_files(c, s);
 	else

@@ -25,6 +25,13 @@ static void append(char *out, const char *text)
 	out[len] = '\0';
 }
 
+static bool ends_in(const char *text, const char *end)
+{
+	size_t len = strlen(text), n = strlen(end);
+
+	return len >= n && strcmp(text + len - n, end) == 0;
+}
+
 /* corbel_vm_cpu_used_seconds_total */
 static void metric_name(const struct catalog_row *row, char out[METRIC_MAX])
 {
@@ -33,7 +40,7 @@ static void metric_name(const struct catalog_row *row, char out[METRIC_MAX])
 	append(out, row->group);
 	append(out, "_");
 	append(out, row->name);
-	if (strcmp(row->unit, "bytes") == 0)
+	if (strcmp(row->unit, "bytes") == 0 && !ends_in(out, "_bytes"))
 		append(out, "_bytes");
 	else if (strcmp(row->unit, "ns") == 0)
 		append(out, "_seconds");

@@ -101,20 +101,22 @@ static void print_dropped(struct cbor_value reply)
 	}
 }
 
-static void print_pools(struct cbor_value reply)
+/* What is in the map @key. */
+static void print_part(struct cbor_value reply, const char *key, const char *what)
 {
-	struct cbor_value pools;
+	struct cbor_value part;
 
-	if (!cbor_find(reply, "pools", &pools))
+	if (!cbor_find(reply, key, &part))
 		return;
-	print_names(pools, "added", "+", "pool");
-	print_changed(pools, "pool");
-	print_names(pools, "removed", "-", "pool");
+	print_names(part, "added", "+", what);
+	print_changed(part, what);
+	print_names(part, "removed", "-", what);
 }
 
 static void print_plan(struct cbor_value reply)
 {
-	print_pools(reply);
+	print_part(reply, "pools", "pool");
+	print_part(reply, "networks", "network");
 	print_names(reply, "volumes", "+", "volume");
 	print_names(reply, "added", "+", "vm");
 	print_changed(reply, "vm");

@@ -65,6 +65,22 @@ struct volume_row {
 	uint64_t free, space;               /* of its pool of layers */
 };
 
+/* An interface of a VM that runs; seen from the VM. */
+struct nic_row {
+	char name[64]; /* "VM/INTERFACE" */
+	double sent, received, sent_bytes, received_bytes, drops; /* a second */
+	double throttled; /* percent of the time of one frame that waits for its limit on the uplink */
+	bool up;
+};
+
+/* One of the machine's. */
+struct wire_row {
+	char name[64];
+	double sent, received, sent_bytes, received_bytes, missed; /* a second */
+	uint64_t link; /* bytes a second */
+	bool up;
+};
+
 enum order { BY_CPU, BY_READY, BY_COSTOP, BY_WAIT, BY_LIMIT, BY_MIGRATIONS, BY_MEMORY, BY_EXITS, BY_UPTIME, BY_NAME };
 
 static const struct {
@@ -88,6 +104,10 @@ struct view {
 	unsigned disk_count;
 	struct volume_row volumes[CATALOG_TABLES_MAX]; /* that were used in between */
 	unsigned volume_count;
+	struct nic_row nics[CATALOG_TABLES_MAX];
+	unsigned nic_count;
+	struct wire_row wires[CATALOG_TABLES_MAX];
+	unsigned wire_count;
 	double host_cpu;       /* percent of all processors */
 	enum order order;
 	double seconds;
@@ -252,6 +272,51 @@ static void take_volume(const struct sample_table *t, double ns)
 	view.volume_count++;
 }
 
+/* What the counter has risen by, all its values together, in a second. */
+static double all_rate(const struct sample_table *t, const char *name, double ns)
+{
+	const struct sample_table *before = sample_find(older(), t->group, t->instance);
+	const struct catalog_row *row = catalog_find(&view.cat, t->group, name);
+	unsigned count = row ? catalog_values(row) : 0;
+	uint64_t now = 0, then = 0;
+
+	if (!row || row->at + count > t->count)
+		return 0;
+	for (unsigned i = 0; i < count; i++) {
+		now += t->values[row->at + i];
+		then += before && row->at + i < before->count ? before->values[row->at + i] : 0;
+	}
+	return 1e9 * (double)(now >= then ? now - then : now) / ns;
+}
+
+static void take_nic(const struct sample_table *t, double ns)
+{
+	struct nic_row *r = &view.nics[view.nic_count++];
+
+	*r = (struct nic_row){
+		.sent = all_rate(t, "tx.frames", ns), .received = all_rate(t, "rx.frames", ns),
+		.sent_bytes = all_rate(t, "tx.bytes", ns), .received_bytes = all_rate(t, "rx.bytes", ns),
+		.drops = all_rate(t, "tx.drops", ns) + all_rate(t, "rx.drops", ns),
+		.throttled = all_rate(t, "uplink.throttled", ns) / 1e7, .up = sample_value(&view.cat, t, "up") != 0,
+	};
+	memcpy(r->name, t->instance, MIN(strlen(t->instance) + 1, sizeof r->name));
+	r->name[sizeof r->name - 1] = '\0';
+}
+
+static void take_wire(const struct sample_table *t, double ns)
+{
+	struct wire_row *r = &view.wires[view.wire_count++];
+
+	*r = (struct wire_row){
+		.sent = all_rate(t, "tx.frames", ns), .received = all_rate(t, "rx.frames", ns),
+		.sent_bytes = all_rate(t, "tx.bytes", ns), .received_bytes = all_rate(t, "rx.bytes", ns),
+		.missed = all_rate(t, "rx.missed", ns), .link = sample_value(&view.cat, t, "link"),
+		.up = sample_value(&view.cat, t, "up") != 0,
+	};
+	memcpy(r->name, t->instance, MIN(strlen(t->instance) + 1, sizeof r->name));
+	r->name[sizeof r->name - 1] = '\0';
+}
+
 static double key_of(const struct row *r)
 {
 	switch (sort_order) {
@@ -292,7 +357,7 @@ static void compute(void)
 {
 	double ns = elapsed_ns(), busy = (double)risen("host.cpu", "", "busy"), idle = (double)risen("host.cpu", "", "idle");
 
-	view.count = view.pool_count = view.disk_count = view.volume_count = 0;
+	view.count = view.pool_count = view.disk_count = view.volume_count = view.nic_count = view.wire_count = 0;
 	view.host_cpu = busy + idle > 0 ? 100 * busy / (busy + idle) : 0;
 	for (unsigned i = 0; i < newer()->count; i++) {
 		if (strcmp(newer()->tables[i].group, "vm") == 0)
@@ -303,6 +368,10 @@ static void compute(void)
 			take_disk(&newer()->tables[i], ns);
 		else if (strcmp(newer()->tables[i].group, "volume") == 0)
 			take_volume(&newer()->tables[i], ns);
+		else if (strcmp(newer()->tables[i].group, "vm.net") == 0)
+			take_nic(&newer()->tables[i], ns);
+		else if (strcmp(newer()->tables[i].group, "nic") == 0)
+			take_wire(&newer()->tables[i], ns);
 	}
 	sort_order = view.order;
 	qsort(view.rows, view.count, sizeof view.rows[0], compare);
@@ -431,11 +500,56 @@ static void put_volumes(FILE *out, const struct screen *s)
 	}
 }
 
+/* Likewise a quarter to interfaces, the machine's behind the VMs'. */
+static unsigned nic_lines(const struct screen *s)
+{
+	unsigned lines = view.nic_count ? view.nic_count + view.wire_count + 1 : 0;
+
+	return s->live ? MIN(lines, s->height / 4) : lines;
+}
+
+/* Bits a second as the wire's people write them: "12.5M". */
+static const char *bit_rate(double bytes, char out[16])
+{
+	static const char units[] = " kMGT";
+	double bits = 8 * bytes;
+	unsigned unit = 0;
+
+	for (; bits >= 1000 && units[unit + 1]; unit++)
+		bits /= 1000;
+	snprintf(out, 16, unit ? "%.1f%c" : "%.0f", bits, units[unit]);
+	return out;
+}
+
+static void put_nics(FILE *out, const struct screen *s)
+{
+	unsigned lines = nic_lines(s);
+	char sent[16], received[16];
+
+	if (lines == 0)
+		return;
+	put_line(out, s, true, "%-24s %-4s %9s %8s %9s %8s %8s %5s", "INTERFACE", "LINK", "SENT/s", "bit/s", "RECV/s", "bit/s",
+		 "DROP/s", "%THR");
+	for (unsigned i = 0; i + 1 < lines; i++) {
+		const struct nic_row *r = &view.nics[i];
+		const struct wire_row *w = &view.wires[i - MIN(i, view.nic_count)];
+
+		if (i < view.nic_count)
+			put_line(out, s, false, "%-24.24s %-4s %9.0f %8s %9.0f %8s %8.0f %5.1f", r->name, r->up ? "up" : "down",
+				 r->sent, bit_rate(r->sent_bytes, sent), r->received, bit_rate(r->received_bytes, received),
+				 r->drops, r->throttled);
+		else
+			put_line(out, s, false, "%-24.24s %-4s %9.0f %8s %9.0f %8s %8.0f", w->name, w->up ? "up" : "down",
+				 w->sent, bit_rate(w->sent_bytes, sent), w->received, bit_rate(w->received_bytes, received),
+				 w->missed);
+	}
+}
+
 static void put_rows(FILE *out, const struct screen *s)
 {
 	int name_width = s->live && s->width > OTHER_COLUMNS + NAME_WIDTH ? (int)MIN(s->width - OTHER_COLUMNS, 32u)
 									 : NAME_WIDTH;
-	unsigned taken = 5 + pool_lines() + disk_lines(s) + volume_lines(s);
+	unsigned taken = 5 + pool_lines() + disk_lines(s) + volume_lines(s) + nic_lines(s);
 	unsigned fit = s->live && s->height > taken ? s->height - taken : CATALOG_TABLES_MAX;
 	unsigned shown = MIN(view.count, fit);
 
@@ -457,6 +571,7 @@ static void put_rows(FILE *out, const struct screen *s)
 	put_pools(out, s);
 	put_disks(out, s);
 	put_volumes(out, s);
+	put_nics(out, s);
 }
 
 /* The whole view in one write, so that nothing flickers. */
@@ -534,6 +649,42 @@ static void print_json_disks(void)
 	fputs("]", stdout);
 }
 
+static void print_json_rates(double sent, double received, double sent_bytes, double received_bytes)
+{
+	printf(", \"sent_per_s\": %.3f, \"received_per_s\": %.3f, \"sent_bytes_per_s\": %.3f, "
+	       "\"received_bytes_per_s\": %.3f",
+	       sent, received, sent_bytes, received_bytes);
+}
+
+static void print_json_nics(void)
+{
+	fputs(", \"interfaces\": [", stdout);
+	for (unsigned i = 0; i < view.nic_count; i++) {
+		const struct nic_row *r = &view.nics[i];
+		size_t vm = strcspn(r->name, "/");
+		const char *name = r->name + vm + (r->name[vm] == '/');
+
+		printf("%s{\"vm\": ", i ? ", " : "");
+		show_json_string(stdout, r->name, vm);
+		fputs(", \"interface\": ", stdout);
+		show_json_string(stdout, name, strlen(name));
+		print_json_rates(r->sent, r->received, r->sent_bytes, r->received_bytes);
+		printf(", \"drops_per_s\": %.3f, \"throttled_percent\": %.3f, \"up\": %s}", r->drops, r->throttled,
+		       r->up ? "true" : "false");
+	}
+	fputs("], \"nics\": [", stdout);
+	for (unsigned i = 0; i < view.wire_count; i++) {
+		const struct wire_row *r = &view.wires[i];
+
+		printf("%s{\"name\": ", i ? ", " : "");
+		show_json_string(stdout, r->name, strlen(r->name));
+		print_json_rates(r->sent, r->received, r->sent_bytes, r->received_bytes);
+		printf(", \"missed_per_s\": %.3f, \"link\": %llu, \"up\": %s}", r->missed, (unsigned long long)r->link,
+		       r->up ? "true" : "false");
+	}
+	fputs("]", stdout);
+}
+
 static void print_json(void)
 {
 	printf("{\"cpu_percent\": %.3f, \"vms\": [", view.host_cpu);
@@ -563,6 +714,7 @@ static void print_json(void)
 	}
 	print_json_disks();
 	print_json_volumes();
+	print_json_nics();
 	puts("}");
 }
 

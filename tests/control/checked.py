@@ -21,6 +21,7 @@ COMMANDS = {
     67: ("cpu", dict(enumerate("list trace records pools pool create-pool set-pool remove-pool move".split()))),
     68: ("volume", dict(enumerate("list show create clone snapshot merge delete import resize format set job jobs "
                                   "cancel".split()))),
+    69: ("net", dict(enumerate("list show ports addresses nics define set remove capture records end".split()))),
     70: ("policy", dict(enumerate("scripts hooks plan apply run stop generations rollback".split()))),
     71: ("events", dict(enumerate("read attach detach kinds".split()))),
     72: ("console", dict(enumerate("list read attach detach input size".split()))),

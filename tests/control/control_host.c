@@ -5,11 +5,12 @@
  * management line. One client at a time, as on a cable.
  *
  *	control_host --store FILE [--disk FILE | --disk none] [--args TEXT] [--megs N] [--rate BYTES_PER_S]
- *	             [--speed N] [--wall SECONDS]
+ *	             [--speed N] [--wall SECONDS] [--beacon MS]
  *
  * prints "port N" when it listens, then the hypervisor's log; "reset" and exit
  * status 42 when the machine is reset. It ends when its standard input does. The writable store is on the
- * file given with --disk, which is made when it is not there; without it on one that nobody sees.
+ * file given with --disk, which is made when it is not there; without it on one that nobody sees. There are two network
+ * interfaces, nic0 and nic1; with --beacon a frame comes from the first one's wire so often.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,6 +26,7 @@
 
 #include "firmware/uart.h"
 #include "firmware/watchdog.h"
+#include "guest/network.h"
 #include "guest/storage.h"
 #include "lib/log.h"
 #include "lua/control.h"
@@ -33,6 +35,7 @@
 #include "tests/fakes/hand_clock.h"
 #include "tests/fakes/script_tick.h"
 #include "tests/fakes/vm_rig.h"
+#include "tests/fakes/wire_nic.h"
 
 #define LINE_BYTES 4096u
 #define LOG_BYTES 65536u
@@ -40,6 +43,8 @@
 #define RESET_STATUS 42
 #define TICK_US 2000 /* as the control task has it */
 #define DISK_BYTES (8u << 20)
+#define BEACON_MIN 60u   /* bytes, and what its length goes up to */
+#define BEACON_MAX 1514u
 
 static struct {
 	int listener, client;
@@ -274,6 +279,40 @@ static bool run_guests(void)
 	return any;
 }
 
+/* ---- the network ---- */
+
+static struct wire_nic nics[2];
+static uint64_t beacon_ns; /* 0: none */
+
+static void add_nics(void)
+{
+	struct error err;
+
+	wire_nic_init(&nics[0], "nic0");
+	wire_nic_init(&nics[1], "nic1");
+	for (unsigned i = 0; i < sizeof nics / sizeof nics[0]; i++)
+		if (networks_add_nic(&vm_rig.machine, &nics[i].nic, &err) != ST_OK)
+			stop(err.text);
+}
+
+/* What is due from the wire. Their lengths differ, so that a reader that takes one for another is found out. */
+static bool beacons(void)
+{
+	static uint64_t last;
+	static uint32_t number;
+	unsigned long masked;
+	uint64_t now = real_ns();
+
+	if (beacon_ns == 0 || now - last < beacon_ns)
+		return false;
+	last = now;
+	masked = fake_host.ops.mask();
+	wire_nic_beacon(&nics[0], number, BEACON_MIN + number * 7 % (BEACON_MAX - BEACON_MIN));
+	fake_host.ops.unmask(masked);
+	number++;
+	return true;
+}
+
 static void loop(struct control *c)
 {
 	for (;;) {
@@ -282,6 +321,7 @@ static void loop(struct control *c)
 		for (int i = 0; i < 100 && control_step(c); i++)
 			busy = true;
 		line_flush();
+		busy |= beacons();
 		busy |= run_guests();
 		line_wait(c, busy || line.queued ? 0 : 2);
 		if (line.queued && line.rate)
@@ -344,6 +384,8 @@ static struct options parse(int argc, char **argv)
 			line.rate = strtoull(argv[i + 1], NULL, 0);
 		else if (strcmp(argv[i], "--wall") == 0)
 			wall_start = strtoull(argv[i + 1], NULL, 0);
+		else if (strcmp(argv[i], "--beacon") == 0)
+			beacon_ns = strtoull(argv[i + 1], NULL, 0) * 1000000ull;
 		else if (strcmp(argv[i], "--speed") == 0)
 			speed = strtoull(argv[i + 1], NULL, 0);
 	}
@@ -384,6 +426,9 @@ int main(int argc, char **argv)
 	vm_rig.machine.files = &files;
 	if (storage_create(&vm_rig.machine, &err) != ST_OK)
 		stop(err.text);
+	if (networks_create(&vm_rig.machine, &err) != ST_OK)
+		stop(err.text);
+	add_nics();
 	cfg = (struct control_config){
 		.machine = &vm_rig.machine,
 		.log = &log_bytes,

@@ -40,9 +40,9 @@ def shown(value, unit):
 
 
 def place(group):
-    if group == "vm.disk":
-        return "vm.NAME.disk.DISK"
-    return group + ".NAME" if group in ("vm", "pool", "volume", "domain") else group
+    if group in ("vm.disk", "vm.net"):
+        return {"vm.disk": "vm.NAME.disk.DISK", "vm.net": "vm.NAME.net.INTERFACE"}[group]
+    return group + ".NAME" if group in ("vm", "pool", "volume", "domain", "network", "nic") else group
 
 
 def counters(declarations):

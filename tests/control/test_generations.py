@@ -153,7 +153,7 @@ def refused_define(machine, text):
     ("host { keep_free = pct(6) }", "site.lua:1: there is no host.keep_free"),
     ("host { cpu = { slize = ms(5) } }", "there is no host.cpu.slize; did you mean host.cpu.slice?"),
     ("host { ['log.levl'] = 'warn' }", "there is no log.levl; did you mean log.level?"),
-    ("host { bridge = 'lan' }", "host.bridge; it is called network, and this version does not have it"),
+    ("host { max = 5 }", "host.max; it is called limit, and this version does not have it"),
     ("host { cpu = { slice = 5 } }", "host.cpu.slice: it needs a unit: write for example ms(5), not 5"),
     ("host { cpu = { slice = ms(500) } }", "host.cpu.slice: "),
     ("host { cpu = 3 }", "host.cpu is no counter or setting, but has some below it"),

@@ -7,7 +7,7 @@ import pytest
 import smp
 from smp import OS, SHELL, ENUM, READ, WRITE, V1, V2
 
-IMAGE, STAT, SETTINGS, FILE, SESSION, VMS, CPU, VOLUMES, EVENTS = 1, 2, 3, 8, 64, 65, 67, 68, 71
+IMAGE, STAT, SETTINGS, FILE, SESSION, VMS, CPU, VOLUMES, NET, EVENTS = 1, 2, 3, 8, 64, 65, 67, 68, 69, 71
 CONSOLES, INSPECT, TREE, STORE = 72, 74, 76, 77
 POLICY = 70
 
@@ -59,7 +59,7 @@ def test_largest_request_and_reply(host):
 
 def test_enumeration(host):
     machine = host()
-    groups = [OS, IMAGE, STAT, SETTINGS, FILE, SHELL, ENUM, SESSION, VMS, CPU, VOLUMES, POLICY, EVENTS, CONSOLES, INSPECT, TREE, STORE]
+    groups = [OS, IMAGE, STAT, SETTINGS, FILE, SHELL, ENUM, SESSION, VMS, CPU, VOLUMES, NET, POLICY, EVENTS, CONSOLES, INSPECT, TREE, STORE]
     assert machine.smp.read_request(ENUM, 0) == {"count": len(groups)}
     assert machine.smp.read_request(ENUM, 1) == {"groups": groups}
     for index, group in enumerate(groups):

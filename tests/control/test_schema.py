@@ -39,6 +39,39 @@ def disks(client):
     client.write_request(65, 6, {"name": "disks"})
 
 
+def nics(client):
+    """A definition with a network interface, and what info says of it."""
+    config = dict(client.read_request(65, 7, {"id": 1})["config"], rng=False, net={"lan0": {
+        "device": "virtio", "network": "lan", "mac": "52:54:00:00:00:01", "any_mac": False, "ip": ["10.0.0.5"], "vlan": 10,
+        "trunk": [20], "isolated": True, "connected": True, "queues": 1, "mtu": 1500, "rate": 10 ** 7, "storm": 9,
+        "mbps": {"shares": "low", "reservation": 1, "limit": "none"},
+        "interrupts": {"policy": "cif", "frames_min": 1, "cif_min": 2, "epoch": 10 ** 8, "gap": 5}}})
+    client.write_request(65, 1, {"name": "nics", "config": config})
+    client.read_request(65, 7, {"name": "nics"})
+    client.write_request(65, 2, {"name": "nics"})
+    client.read_request(69, 2, {"name": "lan", "after": 0})
+    client.write_request(65, 3, {"name": "nics"})
+    client.write_request(65, 6, {"name": "nics"})
+
+
+def networks(client):
+    """All of group 69; frames come from the wire meanwhile."""
+    client.write_request(69, 5, {"name": "lan", "origin": "x", "config": {
+        "uplink": {"nic": "nic0", "vlan": 0, "rate": 10 ** 7, "depth": 16384, "poll": 8}, "mtu": 1500, "patience": 5, "age": 10 ** 10}})
+    client.read_request(69, 0, {"after": 0})
+    client.read_request(69, 1, {"name": "lan"})
+    client.write_request(69, 6, {"name": "lan", "config": {"mtu": 1400}})
+    capture = client.write_request(69, 8, {"port": "lan/uplink", "snap": 100})["capture"]
+    while not client.read_request(69, 9, {"capture": capture})["records"]:
+        time.sleep(0.01)
+    client.read_request(69, 3, {"name": "lan", "after": 0})
+    client.read_request(69, 2, {"name": "lan"})
+    client.read_request(69, 4)
+    client.write_request(69, 10, {"capture": capture})
+    nics(client)
+    client.write_request(69, 7, {"name": "lan"})
+
+
 def volumes(client):
     """All of group 68, on a pool that lies on memory; operations are waited for, as one is possible at a time."""
     def job(command, **arguments):
@@ -69,7 +102,8 @@ def volumes(client):
 
 
 def test_no_rule_is_a_dead_letter(host):
-    machine = host(vm("a", "say=hi echo end=exit:3", more="autostart = true") + vm("b", "end=crash"))
+    machine = host(vm("a", "say=hi echo end=exit:3", more="autostart = true") + vm("b", "end=crash"),
+                   options=("--beacon", "20"))
     client = machine.smp
     SCHEMA.used.clear()
     everything = [
@@ -133,6 +167,7 @@ def test_no_rule_is_a_dead_letter(host):
             client.exchange(*request).map()
     disks(client)
     volumes(client)
+    networks(client)
     client.wait_until(lambda: [2, 1, "stopped", "debug-exit"] in pushes(machine), 10)
     while client.read_request(65, 7, {"name": "b"})["state"] != "crashed":
         time.sleep(0.02)
@@ -146,7 +181,7 @@ def test_no_rule_is_a_dead_letter(host):
     for push in pushes(machine):
         SCHEMA.check("pushed", push)
     client.write_request(77, 3, {"confirm": client.read_request(77, 1)["id"]})
-    client.write_request(70, 2, {"text": 'pool "p" {}'})
+    client.write_request(70, 2, {"text": 'pool "p" {} network "n" {}'})
     client.write_request(70, 3, {"text": vm("e", more="autostart = true") + vm("f", "x")})
     client.write_request(65, 3, {"name": "e"})
     client.write_request(70, 3, {"text": vm("f"), "origin": "x"})

@@ -100,7 +100,7 @@ def test_values_and_declarations_agree_with_the_list(host):
             else:
                 rebuilt["%s.%s" % (place, d["name"])] = value
     knobs = {d["group"] + "." + d["name"] for d in declared
-             if d["kind"] in ("bool", "number", "choice", "cpus") and d["group"] not in ("pool", "vm.disk", "domain")}  # there is none but the machine's own
+             if d["kind"] in ("bool", "number", "choice", "cpus") and d["group"] not in ("pool", "vm.disk", "vm.net", "domain", "network")}  # there is none but the machine's own
     assert set(rebuilt) | {k.replace("vm.", "vm.a.") for k in knobs} == set(items)
     for path in rebuilt:
         if path.startswith("vm.") or path.startswith("host.mem"):
@@ -181,8 +181,8 @@ def test_a_new_vm_of_the_same_name_starts_clean(host):
     ("vm.a.mem.sise", 1, smp.NO_ENTRY, "there is no vm.a.mem.sise; did you mean vm.a.mem.size?"),
     ("vm.a.mem.reserve", 1, smp.NO_ENTRY, "it is called reservation"),
     ("vm.a.pin", 1, smp.NO_ENTRY, "it is called cpu.affinity"),
-    ("vm.a.bridge", "lan", smp.NO_ENTRY, "it is called network, and this version does not have it"),
-    ("vm.a.network", 1, smp.NO_ENTRY, "this version does not have it"),
+    ("log.max", 1, smp.NO_ENTRY, "it is called limit, and this version does not have it"),
+    ("vm.a.passthrough", 1, smp.NO_ENTRY, "this version does not have it"),
     ("vm.b.mem.size", 1, smp.NO_ENTRY, "there is no VM called b"),
     ("vm.a.mem.present", 1, smp.BAD_VALUE, "vm.a.mem.present is a counter, not a setting"),
     ("vm.a", 1, smp.NO_ENTRY, "vm.a is no counter or setting, but has some below it"),

@@ -9,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/network.h"
 #include "lua/generation.h"
 #include "lua/script.h"
 #include "tests/fakes/control_rig.h"
 #include "tests/fakes/hand_clock.h"
 #include "tests/fakes/script_tick.h"
+#include "tests/fakes/wire_nic.h"
 
 #define MIB (1ull << 20)
 #define STEPS 20000u
@@ -33,7 +35,7 @@ static struct control *c(void)
 
 struct picture {
 	uint64_t committed, free;
-	unsigned vms, pools, scripts, setting_count, names;
+	unsigned vms, pools, networks, scripts, setting_count, names;
 	uint64_t values; /* of all settings, folded */
 	struct generation_state generation;
 };
@@ -78,6 +80,8 @@ static void take_picture(struct picture *p)
 		p->vms++;
 	for (struct pool *pool = pool_next(&vm_rig.machine, NULL); pool; pool = pool_next(&vm_rig.machine, pool))
 		p->pools++;
+	for (struct network *n = network_next(&vm_rig.machine, NULL); n; n = network_next(&vm_rig.machine, n))
+		p->networks++;
 	for (unsigned i = 0; i < SCRIPTS_MAX; i++)
 		p->scripts += c()->policy.scripts[i].state != SCRIPT_FREE;
 	p->setting_count = c()->settings.count;
@@ -178,6 +182,17 @@ static void stop(void)
 		policy_unload(c(), s);
 }
 
+/* An interface for networks to have as their uplink. */
+static void make_networks(void)
+{
+	static struct wire_nic nic;
+
+	wire_nic_init(&nic, "nic0");
+	if (networks_create(&vm_rig.machine, &err) != ST_OK ||
+	    networks_add_nic(&vm_rig.machine, &nic.nic, &err) != ST_OK)
+		abort();
+}
+
 static void drop_all(void)
 {
 	struct vm *vm;
@@ -192,6 +207,7 @@ static void drop_all(void)
 			abort();
 	}
 	vm_rig_remove_pools();
+	networks_destroy(&vm_rig.machine);
 	if (vm_rig.machine.committed != 0)
 		abort();
 }
@@ -206,6 +222,7 @@ static void lower_budgets(void)
 static void restart(void)
 {
 	drop_all();
+	make_networks();
 	control_rig_restart(true);
 	lower_budgets();
 	control_run_boot_script(c());
@@ -261,6 +278,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		script_tick_start(TICK_US, on_tick);
 	ticking = true;
 	control_rig_init(32 * MIB);
+	make_networks();
 	lower_budgets();
 	for (unsigned i = 0; size > 0 && i < OPERATIONS_MAX; i++) {
 		const uint8_t *end = memchr(data, '\0', size);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Any request body, through framing, header, CBOR and the command table to two
- * VMs on the fake engine; those of the group of volumes to some volumes and what they begin to its end as well. Each
- * gets one well-formed reply or none, and the machine's invariants hold after it.
+ * VMs on the fake engine; those of the group of volumes to some volumes and what they begin to its end as well, those
+ * of the group of networks to one with an uplink and a capture. Each gets one well-formed reply or none, and the
+ * machine's invariants hold after it.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "guest/network.h"
 #include "guest/storage.h"
+#include "lua/cmd_net.h"
 #include "tests/fakes/control_rig.h"
+#include "tests/fakes/wire_nic.h"
 
 #define VERSION_2 8
 #define MIB (1ull << 20)
@@ -139,6 +143,58 @@ static bool is_on_volumes(const uint8_t *data, size_t size)
 	return size >= SMP_HEADER_BYTES && data[4] == 0 && data[5] == GROUP_VOLUME;
 }
 
+/* Likewise group 69. */
+static bool is_on_networks(const uint8_t *data, size_t size)
+{
+	return size >= SMP_HEADER_BYTES && data[4] == 0 && data[5] == GROUP_NET;
+}
+
+/* The network "n" with the uplink nic0, "o" with none; capture 1 is at the uplink's port. */
+static void make_networks(void)
+{
+	static struct wire_nic nic;
+	struct network_config cfg;
+	struct error err;
+	uint8_t body[256];
+	struct cbor_writer w;
+	struct cbor_mark map;
+
+	wire_nic_init(&nic, "nic0");
+	must(networks_create(&vm_rig.machine, &err) == ST_OK && networks_add_nic(&vm_rig.machine, &nic.nic, &err) == ST_OK);
+	network_config_init(&cfg);
+	memcpy(cfg.name, "o", sizeof "o");
+	must(network_define(&vm_rig.machine, &cfg, &err) == ST_OK);
+	memcpy(cfg.name, "n", sizeof "n");
+	memcpy(cfg.uplink, "nic0", sizeof "nic0");
+	must(network_define(&vm_rig.machine, &cfg, &err) == ST_OK);
+	cbor_writer_init(&w, body + SMP_HEADER_BYTES, sizeof body - SMP_HEADER_BYTES);
+	map = cbor_open(&w);
+	cbor_put_text(&w, "port");
+	cbor_put_text(&w, "n/uplink");
+	cbor_close_map(&w, map);
+	smp_header_write(&(struct smp_header){.version = 1, .op = SMP_WRITE, .length = (uint16_t)w.len, .group = GROUP_NET,
+					      .command = NET_CMD_CAPTURE}, body);
+	control_rig_request(body, SMP_HEADER_BYTES + w.len);
+	control_rig.line_len = 0;
+	for (uint32_t i = 0; i < 20; i++)
+		wire_nic_beacon(&nic, i, 60 + i * 70);
+	control_rig_settle(TURNS_MIN);
+}
+
+static void end_networks(void)
+{
+	struct error err;
+	struct vm *vm;
+
+	while ((vm = vm_next(&vm_rig.machine, NULL))) {
+		if (vm->state != VM_DEFINED)
+			(void)vm_stop(vm, &err);
+		must(vm_destroy(vm, &err) == ST_OK);
+	}
+	captures_drop(control_rig.control);
+	networks_destroy(&vm_rig.machine);
+}
+
 /* ---- a machine ---- */
 
 /* To be found by requests: VM "a", which runs in pool "p" of pool "q", and VM "b", which is defined. */
@@ -206,6 +262,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	begin(size);
 	if (is_on_volumes(data, size))
 		make_volumes();
+	if (is_on_networks(data, size))
+		make_networks();
 	put_request(attach, &len, GROUP_CONSOLE, CONSOLE_ATTACH, "b");
 	control_rig_request(attach, len);
 	control_rig.line_len = 0;
@@ -213,6 +271,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_line(data, size);
 	if (vm_rig.machine.storage)
 		end_volumes();
+	if (vm_rig.machine.networks)
+		end_networks();
 	if (!memmgr_check(vm_rig.machine.mm, &err))
 		abort();
 	control_rig_fini();

@@ -179,18 +179,18 @@ static void unknown_words(void **state)
 	assert_refused("{ " BOOT ", " MEM ", cpu = { pin = 2 } }",
 		       "unknown setting cpu.pin; it is called affinity");
 	assert_refused("{ " BOOT ", " MEM ", bridge = 'lan' }",
-		       "unknown setting bridge; it is called network, and this version does not have it");
-	assert_refused("{ " BOOT ", " MEM ", network = {} }", "unknown setting network: this version does not have it");
+		       "unknown setting bridge; it is called net");
+	assert_refused("{ " BOOT ", " MEM ", network = {} }", "unknown setting network; it is called net");
 	assert_refused("{ " BOOT ", mem = { size = MiB(64), limit = MiB(64) } }",
 		       "unknown setting mem.limit: this version does not have it");
 	assert_refused("{ " BOOT ", mem = { sise = MiB(64) } }", "unknown setting mem.sise; did you mean mem.size?");
 	assert_refused("{ " BOOT ", " MEM ", autostrat = true }", "unknown setting autostrat; did you mean autostart?");
 	assert_refused("{ boot = { kernel = 'k' }, " MEM " }", "unknown setting boot.kernel; it is called boot.image");
 	assert_refused("{ " BOOT ", " MEM ", colour = 'red' }",
-		       "unknown setting colour; known here: boot, cpu, mem, disk, rng, balloon, console, pool, on_reset, "
+		       "unknown setting colour; known here: boot, cpu, mem, disk, net, rng, balloon, console, pool, on_reset, "
 		       "autostart, acpi, debug_exit");
 	assert_refused("{ " BOOT ", " MEM ", ['a\\nb'] = 1 }",
-		       "unknown setting a?b; known here: boot, cpu, mem, disk, rng, balloon, console, pool, on_reset, "
+		       "unknown setting a?b; known here: boot, cpu, mem, disk, net, rng, balloon, console, pool, on_reset, "
 		       "autostart, acpi, debug_exit");
 }
 

@@ -136,9 +136,7 @@ static void unknown_names_get_advice(void **state)
 	not_found("vm.alpha.mem.reserve", "there is no vm.alpha.mem.reserve; it is called reservation");
 	not_found("vm.alpha.cpu.pin", "there is no vm.alpha.cpu.pin; it is called cpu.affinity");
 	not_found("vm.alpha.mem.limit", "there is no vm.alpha.mem.limit; there is cpu.limit");
-	not_found("vm.alpha.bridge",
-		  "there is no vm.alpha.bridge; it is called network, and this version does not have it");
-	not_found("vm.alpha.network", "there is no vm.alpha.network: this version does not have it");
+	not_found("vm.alpha.bridge", "there is no vm.alpha.bridge");
 	not_found("vm.alhpa.mem.size", "vm.alhpa.mem.size: there is no VM called alhpa; did you mean vm.alpha?");
 	not_found("vm.zulu.mem.size", "vm.zulu.mem.size: there is no VM called zulu");
 	not_found("vm", "vm is no counter or setting, but has some below it");
