@@ -524,7 +524,7 @@ enum status vm_quiesce(struct vm *vm, struct error *err)
 		vm->held_by[0] = '\0';
 		return ST_OK;
 	}
-	/* Nothing but disks takes time of its own; what a network has of it comes with the turn of the network's worker. */
+	/* Nothing but disks takes time of its own; what a network has comes with the turn of the network's worker. */
 	if (held)
 		format(vm->held_by, sizeof vm->held_by,
 		       "its disk %s has not come back with what is under way in its memory: volume %.40s", held->name,

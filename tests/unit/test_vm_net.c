@@ -496,6 +496,30 @@ static void a_vm_that_is_paused_holds_up_nobody(void **state)
 	assert_int_equal(byte_of(&b, 1), 4);
 }
 
+/* What it had begun to send goes on when it does. */
+static void a_sender_that_is_paused_goes_on(void **state)
+{
+	(void)state;
+	both();
+	send(&a, &b, 1);
+	assert_int_equal(used(&a, TX), 0);
+	put_vcpu();
+	assert_int_equal(vm_pause(a.vm, &err), ST_OK);
+	post(&b, 1); /* its worker is asked, and does nothing */
+	assert_true(used(&b, RX) == 0 && a.vm->io.asked != 0);
+	put_vcpu();
+	assert_int_equal(vm_resume(a.vm, &err), ST_OK);
+	work();
+	assert_true(used(&b, RX) == 1 && used(&a, TX) == 1);
+	assert_int_equal(byte_of(&b, 0), 1);
+	/* And a paused one can be stopped. */
+	send(&a, &b, 2);
+	put_vcpu();
+	assert_int_equal(vm_pause(a.vm, &err), ST_OK);
+	stop(&a);
+	assert_int_equal(lan->client_count, 1);
+}
+
 static void vms_stop_with_frames_under_way(void **state)
 {
 	(void)state;
@@ -558,6 +582,7 @@ int main(void)
 		T(a_kick_asks_for_the_worker),
 		T(its_cable_may_be_pulled),
 		T(a_vm_that_is_paused_holds_up_nobody),
+		T(a_sender_that_is_paused_goes_on),
 		T(vms_stop_with_frames_under_way),
 		T(interfaces_are_found_by_name),
 	};
