@@ -32,14 +32,15 @@
 #define ENTRY_MAX_US 10000u
 /*
  * What the host's tasks are due. Beside one vcpu that always runs they have two parts in seven, so that a vcpu waits no
- * longer for them than a slice or two; beside many vcpus a fifth of a CPU is theirs, or the operator would wait.
+ * longer for them than a slice or two, and mostly for one turn; beside many vcpus a fifth of a CPU is theirs, or the
+ * operator would wait.
  */
 static const struct rls system_numbers = {
 	.reservation = SCHED_ONE_CPU / 5, .limit = RLS_UNLIMITED, .shares = RLS_SHARES_DEFAULT * 2 / 5};
 /* Every vcpu, I/O worker and storage domain, and host tasks. */
 #define ENTITIES_MAX (VMS_MAX * (VM_VCPUS_MAX + 1) + STORAGE_DOMAINS_MAX + 32u)
 #define HOST_TIMERS_MAX ENTITIES_MAX /* of a CPU: all vcpus may sleep on one, each with an alarm; and a few of our own */
-#define TASK_SLICE_US 2000u     /* a turn of a host task, at most */
+#define TASK_SLICE_US 2000u     /* what a host task asks for at a time, and its turns in a row, at most */
 
 struct sched *host_sched;
 
@@ -184,26 +185,38 @@ struct host_ops host_ops = {
 
 /* ---- host tasks ---- */
 
+static uint64_t task_slice(void) { return mul_div(TASK_SLICE_US, host_clock.hz, 1000000); }
+
+/* Turns that follow each other without another's in between count as one. */
+static void note_task_turn(struct percpu *p, uint64_t ran)
+{
+	p->task_ran += ran;
+	if (p->task_ran >= task_slice())
+		p->task_ran = 0;
+}
+
 static enum sched_end task_turn(struct sched_entity *e, uint64_t slice_end)
 {
 	struct host_task *t = container_of(e, struct host_task, entity);
 	struct percpu *p = this_cpu();
 	struct cputrace *trace = trace_of(&p->host);
-	uint64_t begin = host_clock.ticks();
+	uint64_t begin = host_clock.ticks(), now;
 	enum task_end end;
 
 	/*
 	 * As long as was picked, from here on. Also when nobody waits: what a task does about being interrupted is due
 	 * then (struct task).
 	 */
-	p->turn_end = begin + MIN(slice_end - e->since, mul_div(TASK_SLICE_US, host_clock.hz, 1000000));
+	p->turn_end = begin + MIN(slice_end - e->since, task_slice() - p->task_ran);
 	arm_timer(p);
 	end = task_run(&t->task);
 	p->turn_end = TIMERQ_NEVER;
 	host_timer_disarm();
 	ASSERT(end != TASK_ENDED);
+	now = host_clock.ticks();
+	note_task_turn(p, now - begin);
 	if (trace)
-		trace_turn(trace, 0, 0, begin, host_clock.ticks(), end == TASK_BLOCKED ? SCHED_END_BLOCKED : SCHED_END_READY);
+		trace_turn(trace, 0, 0, begin, now, end == TASK_BLOCKED ? SCHED_END_BLOCKED : SCHED_END_READY);
 	return end == TASK_BLOCKED ? SCHED_END_BLOCKED : SCHED_END_READY;
 }
 
@@ -220,7 +233,7 @@ enum status host_task_start(struct host_task *t, const char *name, void (*fn)(vo
 			    unsigned stack_pages)
 {
 	enum status st = task_create(&t->task, name, fn, arg, stack_pages);
-	struct sched_attr attr = {.exclusive = false};
+	struct sched_attr attr = {.request = task_slice()};
 
 	if (st != ST_OK)
 		return st;
@@ -375,10 +388,13 @@ void cpu_loop(void)
 		forget_kicks(p);
 		put_last(p, e);
 		if (!e) {
+			p->task_ran = 0;
 			idle(slice_end);
 			continue;
 		}
 		watchdog_work(p);
+		if (p->last != e)
+			p->task_ran = 0;
 		p->last = e;
 		p->running = e;
 		end = e->run(e, slice_end);

@@ -77,6 +77,7 @@ struct percpu {
 	uint32_t preempt_held; /* > 0: a task is inside task_preempt_disable() */
 
 	struct host_cpu host;  /* what guest/ sees of it; need_resched: the CPU loop should choose again */
+	uint64_t task_ran;     /* ticks that a host task has had in turns in a row; below its slice */
 	uint64_t turn_end;     /* host TSC at which the running task is told that its turn is over, or TIMERQ_NEVER */
 	const struct sched_entity *running; /* NULL: between turns, or idle */
 	struct sched_entity *last; /* whoever ran last, while something of it is left in the CPU */

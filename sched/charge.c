@@ -22,7 +22,7 @@ static inline uint64_t with_aftermath(struct sched_cpu *c, struct sched_entity *
 /* A request that is served is followed by the next one; what was taken beyond it is taken off that. */
 static inline void serve(struct sched *s, struct sched_entity *e, uint64_t ran)
 {
-	uint64_t request = request_of(s);
+	uint64_t request = request_by(s, e);
 	int64_t left = (int64_t)(e->left - ran);
 
 	e->eligible = later(e->eligible, stretch_of(e, MIN(ran, (uint64_t)TIME_CAP)));

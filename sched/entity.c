@@ -309,10 +309,13 @@ static enum status enter(struct sched *s, struct sched_entity *e, const struct s
 	return st;
 }
 
+/* That it asks for at a time. */
+static uint64_t most_of(const struct sched_attr *attr) { return attr->request ? attr->request : UINT64_MAX; }
+
 /* All but the state, which a wake that comes too early may be looking at. */
 static void begin(struct sched_entity *e, struct sched_pool *pool, const struct sched_attr *attr)
 {
-	const struct sched_entity fresh = {.run = e->run, .put = e->put, .pool = pool, .attr = *attr};
+	const struct sched_entity fresh = {.run = e->run, .put = e->put, .pool = pool, .attr = *attr, .request = most_of(attr)};
 	const size_t after = offsetof(struct sched_entity, state) + sizeof e->state;
 
 	memcpy(e, &fresh, offsetof(struct sched_entity, state));
@@ -431,6 +434,7 @@ static void apply(struct sched *s, struct sched_entity *e, const struct sched_at
 	restrict_to(s, e, mask);
 	gang_leave(e);
 	e->attr = *attr;
+	e->request = most_of(attr);
 	gang_join(e);
 	if (active)
 		count_demand(s, e, 1);

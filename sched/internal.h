@@ -183,6 +183,12 @@ static inline uint64_t request_of(const struct sched *s)
 	return s->cpus == 1 ? slice : MAX(slice / 2, 1);
 }
 
+/* What @e does, who may ask for less. */
+static inline uint64_t request_by(const struct sched *s, const struct sched_entity *e)
+{
+	return MIN(request_of(s), e->request);
+}
+
 static inline bool may_run_on(const struct sched *s, const struct sched_entity *e, unsigned cpu)
 {
 	const struct sched_entity *owner = peek(&s->owner[cpu]);

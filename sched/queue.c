@@ -144,7 +144,7 @@ static bool heed_marks(const struct sched *s, struct sched_cpu *c, struct sched_
 	bool first = e->marks & (MARK_WOKEN | MARK_BOOSTED) && goes_first(s, c, e);
 
 	if (e->marks & MARK_YIELDS)
-		*deadline += stretch_of(e, request_of(s));
+		*deadline += stretch_of(e, request_by(s, e));
 	e->marks &= (uint8_t)~(MARK_YIELDS | MARK_BOOSTED);
 	e->marks |= first ? MARK_BOOSTED : 0;
 	return first;

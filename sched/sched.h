@@ -52,6 +52,7 @@ struct sched_attr {
 	bool exclusive; /* a core of its own: nobody else runs there, whether it uses it or not */
 	bool latency;   /* runs at once when it wakes, as long as it is within its share and a slice more */
 	bool gang;      /* one of the vcpus of a VM: is scheduled with regard to its pool's other such ones */
+	uint64_t request; /* ticks that it asks for at a time, where that is less than others do; 0: as they do */
 };
 
 /* Mechanisms that can be switched off, to see what each is good for. */
@@ -176,6 +177,7 @@ struct sched_entity {
 	uint64_t advanced_at, advanced_in; /* when it woke with that, and under which division */
 	uint32_t pinned_rate;   /* its own from the division, 0: the pool's leaf_rate; atomic */
 	int64_t eligible;       /* virtual time of the CPU at which it has had what it is due */
+	uint64_t request;       /* ticks that it asks for at a time, at most */
 	uint64_t left;          /* ticks until its present request is served */
 	uint64_t aftermath;     /* ticks used after its last turn that its tags do not know of yet */
 	int64_t lag;            /* while BLOCKED: ticks it was owed, or had too many, when it blocked */

@@ -53,15 +53,15 @@ void count_demand(struct sched *s, struct sched_entity *e, int change)
 }
 
 /*
- * What it is still owed after its sleep: of a claim what it had when it blocked, up to half a slice; a debt goes down
- * at the rate that it would have had.
+ * What it is still owed after its sleep: of a claim what it had when it blocked, up to half a slice, or of what it asks
+ * for if that is less; a debt goes down at the rate that it would have had.
  */
 static int64_t lag_after_sleep(const struct sched *s, const struct sched_entity *e, uint64_t now)
 {
 	uint64_t slept;
 
 	if (e->lag >= 0)
-		return is_on(s, SCHED_OFF_CREDIT) ? MIN(e->lag, (int64_t)(peek(&s->slice) / 2)) : 0;
+		return is_on(s, SCHED_OFF_CREDIT) ? MIN(e->lag, (int64_t)(MIN(peek(&s->slice), e->request) / 2)) : 0;
 	slept = MIN(now - e->since, (uint64_t)TIME_CAP);
 	return MIN(e->lag + served((int64_t)slept, e->rate), 0);
 }
@@ -184,9 +184,9 @@ void cpu_place(struct sched *s, struct sched_cpu *home, struct sched_entity *e, 
 }
 
 /* A short one, for an early deadline; no more time comes of it. */
-static uint64_t first_request(const struct sched *s)
+static uint64_t first_request(const struct sched *s, const struct sched_entity *e)
 {
-	return MAX(MIN(request_of(s) / 4, s->tick), 1);
+	return MAX(MIN(request_by(s, e) / 4, s->tick), 1);
 }
 
 /* Where nothing is to be asked: it stays where it is, if that CPU has its state or is the only one. */
@@ -211,7 +211,7 @@ static void wake_up(struct sched *s, struct sched_cpu *home, struct sched_entity
 		gang_wake(e);
 	}
 	e->marks |= MARK_WOKEN;
-	e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s) : request_of(s);
+	e->left = is_on(s, SCHED_OFF_CREDIT) ? first_request(s, e) : request_by(s, e);
 	bump(&e->figures.wakes, 1);
 	if (unlikely(!stays(s, e))) {
 		cpu_place(s, home, e, lag, false);

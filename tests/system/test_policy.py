@@ -11,7 +11,9 @@ import vms
 from loads import MASKED_MAX
 from vms import LATE_MAX
 
-TURN_MAX = 30_000       # what a turn of the control task is while a vcpu waits, 2 ms, and the way into the guest
+# What a vcpu waits for a control task that does little: until its claim of 1 ms is served, at five parts in seven, then a
+# turn that began before that, 2 ms; and four changes of who runs, each with a new division (docs/scheduler.md, Admission).
+WAIT_MAX = 14_000 + 20_000 + 4 * 3_500
 POLICY, SCRIPTS, APPLY, RUN, STOP = 70, 0, 3, 4, 5
 GET = 1                 # of group 76
 
@@ -29,7 +31,7 @@ def test_the_measure_at_rest(machine, record_property):
     late = operator.worst_beat(operator.begin_beats())
     record_property("late", late)
     print("at rest late %d" % late)
-    assert late <= TURN_MAX
+    assert late <= WAIT_MAX
 
 
 @pytest.mark.parametrize("name", loads.HOSTILE)

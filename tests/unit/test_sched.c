@@ -440,6 +440,39 @@ static void credit_is_bounded(void **state)
 	assert_true(within(b.figures.used, 10 * SLICE, SLICE + SLICE / 2));
 }
 
+/* Who asks for less at a time has shorter turns, of the same time in all, and a claim of half of that after a sleep. */
+static void who_asks_for_less(void **state)
+{
+	struct sched_attr less = {.request = SLICE / 5}, plain = {.request = 0};
+	struct sched_entity *e;
+	uint64_t now = 1000;
+
+	(void)state;
+	assert_int_equal(sched_set_attr(s, &b, &less, now, &err), ST_OK);
+	sched_wake(s, &a, now);
+	sched_wake(s, &b, now);
+	e = sched_pick(s, 0, now, &end);
+	while (now < 1000 + 100 * SLICE) {
+		assert_true(end - now <= (e == &b ? SLICE / 5 : SLICE));
+		now = end;
+		e = turn(0, e, now, SCHED_END_READY);
+	}
+	assert_true(within(b.figures.used, 50 * SLICE, SLICE));
+	sched_rig_end(s, 0, e, now, SCHED_END_READY);
+	while ((e = sched_pick(s, 0, now, &end)) != &b)
+		sched_rig_end(s, 0, e, now = end, SCHED_END_READY);
+	sched_rig_end(s, 0, &b, ++now, SCHED_END_BLOCKED);
+	b.lag = 10 * SLICE;
+	sched_wake(s, &b, now + 10);
+	assert_true(within((uint64_t)lag_of(&s->cpu[0], &b), SLICE / 10, 1));
+	assert_ptr_equal(sched_pick(s, 0, now + 10, &end), &b);
+	sched_rig_end(s, 0, &b, now + 11, SCHED_END_BLOCKED);
+	assert_int_equal(sched_set_attr(s, &b, &plain, now + 11, &err), ST_OK);
+	b.lag = 10 * SLICE;
+	sched_wake(s, &b, now + 20);
+	assert_true(within((uint64_t)lag_of(&s->cpu[0], &b), SLICE / 2, 1));
+}
+
 static void a_wake_that_races_with_a_block_is_kept(void **state)
 {
 	(void)state;
@@ -1148,7 +1181,7 @@ int main(void)
 		TWO(the_rate_of_who_wakes_is_his_pools), TWO(spinning_pays_for_itself), ONE(no_turn_is_next_to_nothing),
 		ONE(a_lone_entity_has_a_long_turn),
 		TWO(nothing_to_do), TWO(nobody_waits_and_runs_at_a_time), ONE(who_wakes_runs_before_who_had_his_share), ONE(what_was_lent_comes_back_at_once),
-		ONE(credit_is_bounded),
+		ONE(credit_is_bounded), ONE(who_asks_for_less),
 		ONE(a_wake_that_races_with_a_block_is_kept), ONE(wakes_of_ready_and_detached_change_nothing),
 		ONE(removal_keeps_the_sums), ONE(time_does_not_go_back), ONE(misuse_stops_the_machine),
 		ONE(turns_out_of_order_stop_the_machine), ONE(the_configuration_must_make_sense), ONE(shares_divide), ONE(a_reservation_is_kept),
