@@ -242,6 +242,8 @@ bool net_port_close(struct net_port *p)
 	struct net_place *place = &p->sw->places[p->index];
 	struct list told;
 
+	if (p->closed)
+		return true;
 	if (!p->closing)
 		leave(p);
 	lock_acquire(&p->lock);
@@ -251,6 +253,7 @@ bool net_port_close(struct net_port *p)
 		return false;
 	lock_acquire(&p->sw->lock);
 	place->taken = false;
+	p->closed = true;
 	lock_release(&p->sw->lock);
 	return true;
 }

@@ -202,7 +202,7 @@ struct net_port {
 	struct net_port_figures figures; /* atomic; what was sent is counted by its sender alone */
 	struct net_bucket rate, storm;
 	struct net_tap *tap; /* NULL: nobody looks; atomic */
-	bool closing;
+	bool closing, closed;
 	struct list waiting;   /* tickets of its owner that wait for its rate */
 	struct list impatient; /* tickets that wait for its buffers */
 	uint64_t told;	       /* as env.wake_at() was told last */
@@ -234,6 +234,7 @@ enum status net_port_set(struct net_port *p, const struct net_port_config *cfg, 
 /*
  * Nothing goes to it or comes from it any more; what waits for it is dropped (ready() is called, and finds it gone).
  * False: somebody is delivering to it at this moment: call again. Its own tickets are cancelled by its owner before.
+ * Once it is true it stays so.
  */
 bool net_port_close(struct net_port *p) MUST_CHECK;
 

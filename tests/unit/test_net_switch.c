@@ -1131,6 +1131,7 @@ static void test_close_tells_who_waits(void **state)
 	assert_int_equal(send(0, plain(0, mac_of(1, 0), mac_of(0, 0))), NET_WAIT);
 	assert_int_equal(send(2, plain(1, mac_of(1, 0), mac_of(2, 0))), NET_WAIT);
 	assert_true(net_port_close(&ports[1].port));
+	assert_true(net_port_close(&ports[1].port));
 	assert_true(frames[0].ready == 1 && frames[1].ready == 1);
 	assert_int_equal(ports[1].wake, MCLOCK_NEVER);
 	assert_false(net_switch_cancel(&frames[1].t));

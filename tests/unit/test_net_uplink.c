@@ -772,6 +772,109 @@ static void test_cancel(void **state)
 		assert_true(guests[i].sent >= 4 && lost(&guests[i], NET_DROP_MEMORY) > 100);
 }
 
+/* ---- everything at any time ---- */
+
+static struct rls random_numbers(struct random_state *r)
+{
+	uint64_t reservation = random_below(r, 3) ? 0 : random_below(r, GIGABIT / 8);
+	uint64_t limit = random_below(r, 2) ? RLS_UNLIMITED : reservation + 1 + random_below(r, GIGABIT);
+
+	return (struct rls){.reservation = reservation, .limit = limit, .shares = 1 + (uint32_t)random_below(r, 10000)};
+}
+
+static void take_back(struct random_state *r, struct guest *g)
+{
+	struct frame_out *o = &g->out[random_below(r, SLOTS)];
+
+	if ((o->state == UNDER_WAY || o->state == WAITING) && net_switch_cancel(&o->t))
+		end(o, NET_DROP_MEMORY);
+}
+
+static void disturb(struct random_state *r)
+{
+	static const unsigned sizes[] = {60, 98, 1514, 54 + 1460 * 44, 54 + 1460 * 3 + 1};
+	struct guest *g = &guests[random_below(r, GUESTS)];
+	struct rls n = random_numbers(r);
+	struct net_uplink_settings set = {.rate = random_below(r, 2) ? 0 : 1000000 + random_below(r, 2 * GIGABIT),
+					  .depth_bytes = 1600 + (uint32_t)random_below(r, 60000),
+					  .poll_frames = 1 + (uint32_t)random_below(r, NIC_RECEIVED_MAX)};
+
+	switch (random_below(r, 12)) {
+	case 0:
+		wire.link = random_below(r, 2);
+		break;
+	case 1:
+		wire.wedged = true;
+		break;
+	case 2:
+		wire.resets = true;
+		break;
+	case 3:
+		net_uplink_client_set(&u, &g->client, &n);
+		break;
+	case 4:
+		net_uplink_client_move(&u, &g->client, random_below(r, 4) ? &pools[random_below(r, 3)] : NULL);
+		break;
+	case 5:
+		net_uplink_pool_set(&u, &pools[random_below(r, 3)], &n);
+		break;
+	case 6:
+		assert_int_equal(net_uplink_set(&u, &set, &err), ST_OK);
+		break;
+	case 7:
+		g->bytes = sizes[random_below(r, ARRAY_SIZE(sizes))];
+		break;
+	case 8:
+		g->floods = random_below(r, 2);
+		break;
+	default:
+		take_back(r, g);
+	}
+}
+
+static void anything(struct random_state *r)
+{
+	static const struct rls numbers_of_pools = {.limit = RLS_UNLIMITED, .shares = 1000};
+	uint64_t sent = 0;
+
+	for (unsigned i = 0; i < 3; i++)
+		net_uplink_pool_begin(&u, &pools[i], i == 2 ? &pools[1] : NULL, &numbers_of_pools);
+	for (unsigned i = 0; i < GUESTS; i++)
+		begin(i, random_numbers(r), NULL, 1514)->floods = true;
+	for (unsigned i = 0; i < 1500; i++) {
+		disturb(r);
+		run_for(random_below(r, 100) ? random_below(r, 40 * US) : random_below(r, 20 * MS));
+		assert_true(mclock_check(&u.root));
+		for (unsigned k = 0; k < GUESTS; k++)
+			assert_true(guests[k].client.held <= NET_UPLINK_HELD_MAX);
+	}
+	/* And all is well afterwards: what waits goes, or is told that it cannot. */
+	stop_sending();
+	wire.resets = wire.link = true;
+	for (unsigned i = 0; i < GUESTS; i++)
+		net_uplink_client_move(&u, &guests[i].client, NULL);
+	for (unsigned i = 0; i < GUESTS; i++) {
+		net_uplink_client_set(&u, &guests[i].client, &numbers_of_pools);
+		sent += guests[i].sent;
+	}
+	for (unsigned i = 3; i-- > 0;)
+		net_uplink_pool_end(&u, &pools[i]);
+	run_for(2000 * MS);
+	assert_true(sent > 100);
+}
+
+static void test_anything_at_any_time(void **state)
+{
+	for (unsigned seed = 1; seed <= 12; seed++) {
+		struct random_state r = random_seed(seed);
+
+		print_message("seed %u\n", seed);
+		anything(&r);
+		(void)teardown(state);
+		(void)setup(state);
+	}
+}
+
 static void test_held_are_counted_once(void **state)
 {
 	struct net_port_figures f;
@@ -953,6 +1056,7 @@ int main(void)
 		TEST(link_goes),
 		TEST(wedged),
 		TEST(cancel),
+		TEST(anything_at_any_time),
 		TEST(held_are_counted_once),
 		TEST(no_client),
 		TEST(receiving),
