@@ -772,6 +772,28 @@ static void test_cancel(void **state)
 		assert_true(guests[i].sent >= 4 && lost(&guests[i], NET_DROP_MEMORY) > 100);
 }
 
+/* What waits behind frames that are taken back is told, although nothing else happens. */
+static void test_cancel_lets_others_in(void **state)
+{
+	struct guest *g = begin(0, numbers(0, 0, 1000), NULL, 1514);
+
+	(void)state;
+	g->floods = true;
+	wire.wedged = true;
+	run_for(10 * MS);
+	assert_true(waits(g) && wire.interrupts && !wanted);
+	stop_sending();
+	for (unsigned i = 0; i < SLOTS; i++)
+		if (g->out[i].state == UNDER_WAY) {
+			assert_true(net_switch_cancel(&g->out[i].t));
+			end(&g->out[i], NET_DROP_MEMORY);
+		}
+	assert_true(wanted);
+	work();
+	assert_non_null(oldest_ready(g));
+	wire.resets = true;
+}
+
 /* ---- everything at any time ---- */
 
 static struct rls random_numbers(struct random_state *r)
@@ -1056,6 +1078,7 @@ int main(void)
 		TEST(link_goes),
 		TEST(wedged),
 		TEST(cancel),
+		TEST(cancel_lets_others_in),
 		TEST(anything_at_any_time),
 		TEST(held_are_counted_once),
 		TEST(no_client),
