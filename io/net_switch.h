@@ -181,8 +181,8 @@ struct net_switch {
 	struct lock lock;		       /* LOCK_NET: who changes the table of addresses or of ports */
 	struct net_place places[NET_PORTS_MAX];
 	unsigned uplink; /* place + 1 of where what nobody knows goes besides, 0: none; atomic */
-	uint64_t seed;	 /* of the addresses' places */
-	uint64_t age;	 /* ticks; atomic, like patience */
+	uint64_t multiplier; /* of the addresses' places */
+	uint64_t age;	     /* ticks; atomic, like patience */
 	uint64_t patience;
 	struct net_address addresses[NET_ADDRESSES_MAX];
 };

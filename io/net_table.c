@@ -10,12 +10,15 @@
 #define TORN_MAX 1000u	      /* looks at an entry that is being written: a handful of stores */
 #define REFRESH 16u	      /* parts of the age: so exact is when an address was heard */
 
-_Static_assert((NET_ADDRESSES_MAX & NET_TABLE_MASK) == 0, "a place is some bits of the hash");
+_Static_assert(NET_ADDRESSES_MAX == 1u << NET_TABLE_BITS, "a place is some bits of the hash");
 _Static_assert(NET_PORTS_MAX < NET_TABLE_LOCKED, "a port's number and its flag are one word");
 
+/* The seed is a time, whose upper half is known: all of its bits go into all (splitmix64's constants). */
 void net_table_init(struct net_switch *sw, uint64_t seed)
 {
-	sw->seed = (seed ^ seed >> 29) * 0xbf58476d1ce4e5b9ull;
+	seed = (seed ^ seed >> 30) * 0xbf58476d1ce4e5b9ull;
+	seed = (seed ^ seed >> 27) * 0x94d049bb133111ebull;
+	sw->multiplier = (seed ^ seed >> 31) | 1;
 }
 
 static uint16_t key_vlan(uint64_t key)

@@ -6,8 +6,8 @@
  * An address may stand in any of NET_TABLE_WINDOW places in a row, from one that its hash says; it never moves, and a
  * place that was used once is never taken for the end of a row again, so that a reader finds what is there whatever is
  * written elsewhere meanwhile. Each entry has a version, odd while it is written: a reader believes only what had the
- * same even one before and after, and can ask later whether it still holds. The hash depends on when the switch was
- * made, so that nobody can tell from outside which addresses contend for places.
+ * same even one before and after, and can ask later whether it still holds. The hash depends on the tick at which the
+ * switch was made, so that it cannot be told from outside which addresses contend for places.
  *
  * A port has at most NET_PORT_ADDRESSES_MAX learned ones. A new one takes a place that is empty or too old, else that
  * of an older one of its own port, else, if its port has fewer than its equal part of the table, that of a port with
@@ -40,15 +40,17 @@ static inline uint64_t net_key(uint16_t vlan, const uint8_t *mac)
 
 #define NET_TABLE_LOCKED BIT(31) /* of net_address.port */
 #define NET_TABLE_MASK (NET_ADDRESSES_MAX - 1u)
+#define NET_TABLE_BITS 10u
 
 void net_table_init(struct net_switch *sw, uint64_t seed);
 
-/* The first of the places that @key may stand in. */
+/*
+ * The first of the places that @key may stand in: multiply-shift with an odd multiplier that nobody knows
+ * (M. Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem", 1997).
+ */
 static inline unsigned net_table_first(const struct net_switch *sw, uint64_t key)
 {
-	uint64_t h = (key ^ sw->seed) * 0x9e3779b97f4a7c15ull; /* 2^64 over the golden ratio */
-
-	return (unsigned)(h >> 40) & NET_TABLE_MASK;
+	return (unsigned)(key * sw->multiplier >> (64 - NET_TABLE_BITS));
 }
 
 enum net_look { NET_LOOK_OTHER, NET_LOOK_TORN, NET_LOOK_RIGHT };
