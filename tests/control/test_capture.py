@@ -10,6 +10,7 @@ import time
 import pytest
 import smp
 from conftest import CORBELCTL
+from test_corbelctl import Terminal
 from test_disks import refused
 from test_net import CAPTURE, END, GROUP, RECORDS, nic
 
@@ -238,6 +239,16 @@ def test_lines_of_json(host):
     for frame in frames:
         data = bytes.fromhex(frame["data"])
         assert len(data) == frame["bytes"] and data[6:14] == SOURCE + TYPE and frame["sent"]
+
+
+def test_lines_on_a_terminal(host):
+    machine = host(WAN, options=BEACON)
+    terminal = Terminal(machine, "capture", "wan/uplink")
+    seen = terminal.wait_for(" bytes\r\n") + terminal.wait_for(" bytes\r\n")
+    assert re.search(rb"^\d\d:\d\d:\d\d\.\d{6} out 52:54:00:be:ac:00 > ff:ff:ff:ff:ff:ff 88b5 \d+ bytes\r$", seen, re.M)
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.wait_for("0 lost for want of room")
+    assert terminal.end() == 0
 
 
 @pytest.mark.parametrize("words, status, want", [

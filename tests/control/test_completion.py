@@ -43,6 +43,17 @@ def test_names_come_from_the_machine(host):
     assert complete("why", "vm.beta.mem.si", target=target) == ["vm.beta.mem.size"]
 
 
+def test_networks_and_their_ports(host):
+    machine = host('network "lan" {} network "wan" { uplink = "nic0" }' +
+                   vm("alpha", "echo", more='autostart = true, net = { lan0 = virtio { network = "lan" } }'))
+    target = "127.0.0.1:%d" % machine.port
+    assert complete("net", "") == ["list", "show", "nics", "define", "set", "remove", "link"]
+    assert complete("net", "show", "", target=target) == ["lan", "wan"]
+    assert complete("capture", "", target=target) == ["alpha/lan0", "wan/uplink"]
+    assert complete("net", "link", "al", target=target) == ["alpha/lan0"]
+    assert "vm.alpha.net." in complete("get", "vm.alpha.", target=target)
+
+
 def bash(line, target):
     script = """source tools/completion/corbelctl.bash; COMP_LINE=$1; COMP_POINT=${#1}
                 _corbelctl; printf '%s\\n' "${COMPREPLY[@]}" """
