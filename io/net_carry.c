@@ -401,16 +401,18 @@ static enum net_answer flood_to(struct net_port *from, unsigned index, struct ne
 static enum net_answer flood(struct net_port *from, unsigned uplink, struct net_ticket *t, struct net_batch *batch,
 			     unsigned *budget)
 {
-	bool begun = false;
+	const uint64_t *whom = net_is_group(net_destination(t->frame)) ? &from->sw->present : &from->sw->learning;
+	uint64_t not = BIT(from->index) | (uplink < NET_PORTS_MAX ? BIT(uplink) : 0);
 
-	for (; t->next_port < NET_PORTS_MAX; t->next_port++) {
+	for (bool begun = false; t->next_port < NET_PORTS_MAX; t->next_port++, begun = true) {
+		uint64_t on = ~0ull << t->next_port, left = __atomic_load_n(whom, __ATOMIC_ACQUIRE) & on & ~not;
 		enum net_answer answer;
 
-		if (t->next_port == uplink || !__atomic_load_n(&from->sw->places[t->next_port].port, __ATOMIC_RELAXED))
-			continue;
+		t->next_port = left ? bit_lowest(left) : NET_PORTS_MAX;
+		if (!left)
+			break;
 		if (begun && *budget == 0)
 			return NET_AGAIN;
-		begun = true;
 		answer = flood_to(from, t->next_port, t, batch, budget);
 		if (unlikely(answer != NET_DONE))
 			return answer;

@@ -131,6 +131,15 @@ static void use_config(struct net_port *p, const struct net_port_config *cfg, ui
 	__atomic_store_n(&p->gate, gate_of(p, cfg), __ATOMIC_RELEASE);
 }
 
+/* Whom frames to several are for. The switch's lock is held. */
+static void note(struct net_switch *sw, unsigned index, bool present, bool learning)
+{
+	uint64_t others = ~BIT(index);
+
+	__atomic_store_n(&sw->present, (sw->present & others) | (present ? BIT(index) : 0), __ATOMIC_RELEASE);
+	__atomic_store_n(&sw->learning, (sw->learning & others) | (learning ? BIT(index) : 0), __ATOMIC_RELEASE);
+}
+
 /* ---- coming and going ---- */
 
 static enum status take_place(struct net_port *p, struct net_switch *sw, struct error *err)
@@ -179,6 +188,7 @@ enum status net_port_open(struct net_port *p, struct net_switch *sw, const struc
 		use_config(p, cfg, net_now(sw));
 		sw->places[p->index].taken = true;
 		__atomic_store_n(&sw->places[p->index].port, p, __ATOMIC_SEQ_CST);
+		note(sw, p->index, true, !cfg->locked_mac);
 		if (uplink)
 			__atomic_store_n(&sw->uplink, p->index + 1, __ATOMIC_RELEASE);
 	}
@@ -205,6 +215,7 @@ enum status net_port_set(struct net_port *p, const struct net_port_config *cfg, 
 	lock_acquire(&p->lock);
 	use_config(p, cfg, net_now(sw));
 	lock_release(&p->lock);
+	note(sw, p->index, true, !cfg->locked_mac);
 	lock_release(&sw->lock);
 	/* Who waits may find that it need not, or must not, any more. */
 	lock_acquire(&p->lock);
@@ -223,6 +234,7 @@ static void leave(struct net_port *p)
 
 	lock_acquire(&sw->lock);
 	net_table_forget(p);
+	note(sw, p->index, false, false);
 	if (sw->uplink == p->index + 1)
 		__atomic_store_n(&sw->uplink, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&sw->places[p->index].port, NULL, __ATOMIC_SEQ_CST);
@@ -315,7 +327,9 @@ static bool port_is_right(struct net_switch *sw, unsigned index)
 	bool right;
 
 	if (!p)
-		return sw->uplink != index + 1;
+		return sw->uplink != index + 1 && !((sw->present | sw->learning) & BIT(index));
+	if (!(sw->present & BIT(index)) || p->config.locked_mac == !!(sw->learning & BIT(index)))
+		return false;
 	lock_acquire(&p->lock);
 	right = p->sw == sw && p->index == index && sw->places[index].taken && !p->closing &&
 		p->gate == gate_of(p, &p->config) && check_config(&p->config, NULL) == ST_OK &&

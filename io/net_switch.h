@@ -180,6 +180,8 @@ struct net_switch {
 	struct net_switch_settings settings;
 	struct lock lock;		       /* LOCK_NET: who changes the table of addresses or of ports */
 	struct net_place places[NET_PORTS_MAX];
+	/* BIT(place): who is there, and of those who learns: whom frames to groups and to unknown addresses are for. */
+	uint64_t present, learning; /* atomic */
 	unsigned uplink; /* place + 1 of where what nobody knows goes besides, 0: none; atomic */
 	uint64_t multiplier; /* of the addresses' places */
 	uint64_t age;	     /* ticks; atomic, like patience */
