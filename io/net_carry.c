@@ -402,10 +402,10 @@ static enum net_answer flood(struct net_port *from, unsigned uplink, struct net_
 			     unsigned *budget)
 {
 	const uint64_t *whom = net_is_group(net_destination(t->frame)) ? &from->sw->present : &from->sw->learning;
-	uint64_t not = BIT(from->index) | (uplink < NET_PORTS_MAX ? BIT(uplink) : 0);
+	uint64_t besides = BIT(from->index) | (uplink < NET_PORTS_MAX ? BIT(uplink) : 0);
 
 	for (bool begun = false; t->next_port < NET_PORTS_MAX; t->next_port++, begun = true) {
-		uint64_t on = ~0ull << t->next_port, left = __atomic_load_n(whom, __ATOMIC_ACQUIRE) & on & ~not;
+		uint64_t on = ~0ull << t->next_port, left = __atomic_load_n(whom, __ATOMIC_ACQUIRE) & on & ~besides;
 		enum net_answer answer;
 
 		t->next_port = left ? bit_lowest(left) : NET_PORTS_MAX;

@@ -13,6 +13,7 @@
 
 #include "io/mclock.h"
 #include "lib/bits.h"
+#include "lib/clock.h"
 #include "tests/model/random.h"
 
 #define HZ 1000000000ull
@@ -28,6 +29,8 @@ static const struct mclock_config cfg = {.hz = HZ, .request_bytes = 256 << 10, .
 struct request {
 	struct mclock_request r;
 	bool waits;
+	uint64_t bytes; /* not served yet */
+	uint32_t cost;  /* of these */
 };
 
 static struct mclock_pool root, pools[POOLS_MAX];
@@ -382,9 +385,75 @@ static void test_water_filling(void **state)
 	random_runs(200, water_filling);
 }
 
+/* ---- in parts ---- */
+
+static uint64_t served[CLIENTS_MAX];
+
+/* A part of it was served, or all: what is left stands first of its client's, at its price. */
+static void judge_part(struct request *q)
+{
+	struct mclock_request *r = &q->r;
+	uint64_t part = r->part && r->part < q->bytes ? r->part : q->bytes;
+
+	assert_true(r->left == q->bytes - part);
+	q->waits = r->left > 0;
+	served[r->client - clients] += part;
+	if (!q->waits)
+		return;
+	assert_true(r->bytes == r->left && r->client->requests.next == &r->link);
+	assert_true(r->cost < q->cost && llabs((long long)(mul_div(q->cost, r->left, q->bytes) - r->cost)) <= 1);
+	q->bytes = r->left;
+	q->cost = r->cost;
+}
+
+/* Requests of any size, served at once or in parts of any: shares are by bytes all the same. */
+static void random_parts(struct random_state *s)
+{
+	uint64_t next, all = 0;
+
+	now = HZ;
+	mclock_root_init(&root, &cfg);
+	memset(requests, 0, sizeof requests);
+	memset(served, 0, sizeof served);
+	for (unsigned i = 0; i < 3; i++)
+		mclock_client_init(&clients[i], &root, MCLOCK_BYTES, &(struct rls){.limit = RLS_UNLIMITED, .shares = 1000u << i},
+				   now);
+	for (unsigned turn = 0; turn < 40000; turn++) {
+		for (unsigned i = 0; i < 12; i++) {
+			struct request *q = &requests[i];
+
+			if (q->waits)
+				continue;
+			q->bytes = 60 + random_below(s, random_below(s, 2) ? 1500 : 65000);
+			q->cost = (uint32_t)q->bytes * 16;
+			q->r = (struct mclock_request){.arrived = now, .bytes = q->bytes, .cost = q->cost,
+						       .part = random_below(s, 2) ? 1 + random_below(s, 3000) : 0};
+			mclock_add(&clients[i % 3], &q->r);
+			q->waits = true;
+		}
+		now += random_below(s, 10000);
+		judge_part(container_of(mclock_pick(&root, now, &next), struct request, r));
+		assert_true(mclock_check(&root));
+	}
+	for (unsigned i = 0; i < 3; i++)
+		all += served[i];
+	for (unsigned i = 0; i < 3; i++)
+		assert_in_range(served[i] * 7000 / all, (1000u << i) * 98 / 100, (1000u << i) * 102 / 100);
+	for (unsigned i = 0; i < 12; i++)
+		if (requests[i].waits)
+			mclock_cancel(&requests[i].r, now);
+}
+
+static void test_parts(void **state)
+{
+	(void)state;
+	random_runs(5, random_parts);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_life), cmocka_unit_test(test_water_filling)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_random_life), cmocka_unit_test(test_water_filling)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
