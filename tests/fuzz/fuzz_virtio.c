@@ -2,8 +2,8 @@
 /*
  * Whole virtio devices driven by a guest that does anything: registers of the
  * transport in any order, chains sound and broken, kicks, resets in the middle of all
- * that, while memory answers later and moves and the disk ends requests in
- * any order. Whatever it does: a reset completes once what is outside has ended, nothing
+ * that, while memory answers later and moves, the disk ends requests in
+ * any order, and the wire behind a switch takes frames, keeps them waiting and sends some. Whatever it does: a reset completes once what is outside has ended, nothing
  * stays pinned, no byte of guest memory changes after it, and the device comes up again.
  */
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 
 #include "io/virtio_balloon.h"
 #include "io/virtio_console.h"
+#include "io/virtio_net.h"
 #include "io/virtio_rng.h"
 #include "tests/fakes/late_disk.h"
 #include "tests/fakes/virtio_driver.h"
@@ -35,7 +36,10 @@ static void *blk_memory;
 static struct virtio_rng rng;
 static struct virtio_console con;
 static struct virtio_balloon balloon;
+static struct virtio_net *net;
+static void *net_memory;
 static unsigned kind;
+enum { RNG, CONSOLE, BALLOON, NET, BLOCK };
 
 /* ---- the devices ---- */
 
@@ -100,17 +104,135 @@ static struct virtio_device *make_blk(struct input *in)
 	return virtio_blk_device(blk);
 }
 
+/* ---- a wire behind a switch ---- */
+
+#define KEPT_MAX 64u
+static struct net_switch sw;
+static struct net_port own, wire;
+static struct net_ticket *kept[KEPT_MAX];
+static bool kept_waits[KEPT_MAX]; /* for ready(), else for done() */
+static unsigned kept_count, wire_mood;
+static uint64_t ticks;
+
+static uint64_t now(void) { return ticks += 1000; }
+static uint64_t env_now(void *ctx)
+{
+	(void)ctx;
+	return now();
+}
+static void wake_at(void *ctx, struct net_port *p, uint64_t at) { (void)ctx, (void)p, (void)at; }
+
+/* What a sender's memory holds at this moment is read whole, as an interface would. */
+static enum net_answer wire_deliver(void *ctx, struct net_ticket *t, enum net_drop *why)
+{
+	static uint8_t out[NET_BYTES_MAX + NET_TAG_BYTES];
+	static const struct net_abilities none;
+	struct io_segment all = {out, sizeof out};
+	unsigned mood = wire_mood++ % 8;
+	struct net_cut cut;
+
+	(void)ctx;
+	*why = NET_DROP_NONE;
+	if (mood < 4) {
+		net_cut_begin(&cut, t->frame, &none);
+		while (net_cut_next(&cut)) {
+			struct segment_cursor to = {&all, 1, 0};
+
+			REQUIRE(cut.bytes <= sizeof out);
+			net_cut_copy(&cut, &to);
+		}
+		return NET_DONE;
+	}
+	if (mood == 4 || kept_count == KEPT_MAX) {
+		*why = NET_DROP_QUEUE;
+		return NET_DONE;
+	}
+	kept_waits[kept_count] = mood == 5 && t->patient;
+	kept[kept_count++] = t;
+	return kept_waits[kept_count - 1] ? NET_WAIT : NET_HELD;
+}
+
+static bool wire_cancel(void *ctx, struct net_ticket *t)
+{
+	(void)ctx;
+	for (unsigned i = 0; i < kept_count; i++)
+		if (kept[i] == t && random_below(&mem.random, 3) != 0) {
+			kept[i] = kept[--kept_count];
+			kept_waits[i] = kept_waits[kept_count];
+			return true;
+		}
+	return false;
+}
+
+static const struct net_port_ops wire_ops = {.deliver = wire_deliver, .cancel = wire_cancel};
+
+static unsigned wire_moves(void)
+{
+	unsigned moved = kept_count;
+
+	while (kept_count != 0) {
+		struct net_ticket *t = kept[--kept_count];
+
+		if (kept_waits[kept_count])
+			t->ready(t);
+		else
+			t->done(t, NET_DROP_NONE);
+	}
+	return moved;
+}
+
+static bool on_set_mac(void *ctx, const uint8_t mac[NET_MAC_BYTES])
+{
+	(void)ctx;
+	return mac[1] & 1;
+}
+
+static struct virtio_device *make_net(struct input *in)
+{
+	uint8_t how = (uint8_t)take(in, 1);
+	struct virtio_net_config cfg = {.mem = mem.mem, .pairs = 1 + how % 2, .mac = {2, 0, 0, 0, 0, 1}, .mtu = 1500, .now = now,
+					.hz = 1000000000, .set_mac = how & 2 ? on_set_mac : NULL};
+	const struct net_env env = {.now = env_now, .hz = 1000000000, .wake_at = wake_at};
+	const struct net_port_config up = {.up = true, .mtu = NET_MTU_MAX}, wired = {.up = true, .mtu = NET_MTU_MAX, .trunk_all = true};
+	struct net_switch_settings set;
+
+	memset(&sw, 0, sizeof sw);
+	kept_count = 0;
+	net_switch_settings_init(&set);
+	REQUIRE(net_switch_init(&sw, &env, &set, NULL) == ST_OK);
+	coalesce_settings_init(&cfg.interrupts);
+	cfg.interrupts.policy = how / 4 % COALESCE_POLICIES;
+	net_memory = aligned_alloc(64, align_up(virtio_net_bytes(&cfg), 64));
+	memset(net_memory, 0, virtio_net_bytes(&cfg));
+	net = virtio_net_make(net_memory, &cfg);
+	REQUIRE(net_port_open(&own, &sw, &virtio_net_port_ops, net, &up, false, NULL) == ST_OK);
+	REQUIRE(net_port_open(&wire, &sw, &wire_ops, &wire, &wired, true, NULL) == ST_OK);
+	REQUIRE(virtio_net_connect(net, &own));
+	return virtio_net_device(net);
+}
+
+static void unmake_net(void)
+{
+	REQUIRE(virtio_net_connect(net, NULL));
+	REQUIRE(net_port_close(&own) && net_port_close(&wire));
+	REQUIRE(kept_count == 0);
+	free(net_memory);
+}
+
 static struct virtio_device *make(struct input *in)
 {
-	kind = take(in, 1) % 8;
+	kind = (unsigned)take(in, 1) % 8;
+	kind = MIN(kind, (unsigned)BLOCK);
 	switch (kind) {
-	case 0:
+	case NET:
+		return make_net(in);
+	case RNG:
 		virtio_rng_init(&rng, &mem.mem, &rng_ops, NULL);
 		return &rng.device;
-	case 1:
+	case CONSOLE:
 		virtio_console_init(&con, &mem.mem, &con_ops, NULL);
 		return &con.device;
-	case 2:
+	case BALLOON:
 		virtio_balloon_init(&balloon, &mem.mem, &balloon_ops, NULL);
 		return &balloon.device;
 	default:
@@ -118,7 +240,7 @@ static struct virtio_device *make(struct input *in)
 	}
 }
 
-static bool is_blk(void) { return kind > 2; }
+static bool is_blk(void) { return kind == BLOCK; }
 
 /* ---- outside ---- */
 
@@ -126,7 +248,7 @@ static unsigned outside_moves(void)
 {
 	unsigned moved = fake_guest_mem_answer(&mem, 1000) + driver_work(&drv);
 
-	return moved + (is_blk() ? late_disk_end(&disk, 1000) : 0);
+	return moved + (is_blk() ? late_disk_end(&disk, 1000) : kind == NET ? wire_moves() : 0);
 }
 
 /* Everything ends that is under way outside. */
@@ -209,6 +331,138 @@ static void block_request(struct input *in)
 	driver_kick(&drv, index);
 }
 
+/* ---- frames, sound or nearly ---- */
+
+static uint8_t frame[NET_BYTES_MAX + 100];
+
+/* TCP over IPv4 or something else, with a few bytes of it changed; its bytes. */
+static uint32_t make_frame(struct input *in, uint8_t how)
+{
+	uint32_t payload = how & 1 ? (uint32_t)take(in, 2) % 40000 : (uint32_t)take(in, 1), bytes = 54 + payload;
+
+	memset(frame, how, bytes);
+	memcpy(frame, (const uint8_t[]){2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 8, 0}, 14);
+	if (how & 2)
+		memset(frame, 0xff, 6);
+	memset(frame + 14, 0, 40);
+	frame[14] = 0x45;
+	net_put16(frame + 16, (uint16_t)(bytes - 14));
+	frame[23] = 6;
+	frame[46] = 5 << 4;
+	for (unsigned i = 0; i < how >> 6; i++) {
+		uint32_t at = (uint32_t)take(in, 1) % 64;
+
+		frame[at] = (uint8_t)take(in, 1);
+	}
+	return bytes - (how & 32 ? (uint32_t)take(in, 1) % 54 : 0);
+}
+
+/* The driver sends one. */
+static void frame_out(struct input *in)
+{
+	uint8_t how = (uint8_t)take(in, 1), what = (uint8_t)take(in, 1), h[VIRTIO_NET_HDR_BYTES] = {0};
+	uint32_t bytes = make_frame(in, how), split = 1 + (uint32_t)take(in, 1);
+	struct driver_ring *r = &ring[1];
+
+	if (r->size < 2)
+		return;
+	h[VIRTIO_NET_HDR_FLAGS] = what & 1;
+	h[VIRTIO_NET_HDR_GSO_TYPE] = what & 2 ? (uint8_t)(VIRTIO_NET_HDR_GSO_TCPV4 | (what & 0x80)) : what & 4 ? what >> 3 : 0;
+	put_le16(h + VIRTIO_NET_HDR_GSO_SIZE, (uint16_t)(1 + 8 * (what >> 2)));
+	put_le16(h + VIRTIO_NET_HDR_CSUM_START, what & 8 ? (uint16_t)take(in, 1) : 34);
+	put_le16(h + VIRTIO_NET_HDR_CSUM_OFFSET, what & 8 ? (uint16_t)take(in, 1) : 16);
+	fake_guest_mem_write(&mem, DATA_AT, h, sizeof h);
+	fake_guest_mem_write(&mem, DATA_AT + sizeof h, frame, MIN(bytes, 0x9000u));
+	bytes += (uint32_t)sizeof h;
+	driver_desc(r, 0, DATA_AT, MIN(split, bytes - 1), VIRTQ_DESC_F_NEXT, 1);
+	driver_desc(r, 1, DATA_AT + MIN(split, bytes - 1), bytes - MIN(split, bytes - 1), 0, 0);
+	driver_offer(r, 0);
+	driver_kick(&drv, 1);
+}
+
+/* The wire brings one. */
+static void frame_in(struct input *in)
+{
+	static struct net_frame f;
+	static struct net_ticket t;
+	uint8_t how = (uint8_t)take(in, 1), what = (uint8_t)take(in, 1);
+	struct io_segment all = {frame, make_frame(in, how)};
+	struct net_batch batch = {0};
+	enum net_answer answer;
+
+	memset(&f, 0, sizeof f);
+	memset(&t, 0, sizeof t);
+	if (what & 16) /* to the one whose address it is, not to all that are known */
+		memcpy(frame, frame + 6, 6), frame[6 + 5] = 7;
+	f.segments = &all;
+	f.segment_count = 1;
+	f.bytes = all.bytes;
+	f.head_bytes = (uint16_t)MIN(f.bytes, NET_HEAD_MAX);
+	memcpy(f.head, frame, f.head_bytes);
+	f.offload = (struct net_offload){.needs_checksum = what & 1, .checksum_good = what & 8, .checksum_at = 34, .checksum_offset = 16,
+					 .gso = what & 2 ? NET_GSO_TCP4 : NET_GSO_NONE, .gso_size = (uint16_t)(400 + 8 * (what >> 5))};
+	if (f.bytes < NET_FRAME_MIN || net_frame_parse(&f, NET_MTU_MAX) != NET_DROP_NONE)
+		return;
+	t.frame = &f;
+	t.behind = what >> 4;
+	do {
+		unsigned budget = 20000;
+
+		answer = net_switch_send(&wire, &t, &batch, &budget);
+	} while (answer == NET_AGAIN);
+	REQUIRE(answer == NET_DONE); /* it is not patient */
+	net_switch_flush(&sw, &batch);
+}
+
+static void buffers_in(struct input *in)
+{
+	uint8_t how = (uint8_t)take(in, 1);
+	struct driver_ring *r = &ring[0];
+
+	for (unsigned i = 0; r->size != 0 && i < 1u + how % 16; i++) {
+		driver_desc(r, (uint16_t)(i % r->size), DATA_AT + 0x400 * i + how, 1 + (uint32_t)(how / 16 * 300), VIRTQ_DESC_F_WRITE, 0);
+		driver_offer(r, (uint16_t)(i % r->size));
+	}
+	driver_kick(&drv, 0);
+}
+
+static void command(struct input *in)
+{
+	unsigned index = drv.device->queue_count == 3 ? 2 : (unsigned)take(in, 1) % drv.device->queue_count;
+	struct driver_ring *r = index < RINGS ? &ring[index] : NULL;
+	uint8_t bytes[12], length = (uint8_t)(2 + take(in, 1) % 10);
+
+	if (!r || r->size < 2)
+		return;
+	for (unsigned i = 0; i < sizeof bytes; i++)
+		bytes[i] = (uint8_t)take(in, 1);
+	bytes[0] %= 7;
+	bytes[1] %= 3;
+	fake_guest_mem_write(&mem, HEADER_AT, bytes, sizeof bytes);
+	driver_desc(r, 0, HEADER_AT, length, VIRTQ_DESC_F_NEXT, 1);
+	driver_desc(r, 1, HEADER_AT + 100, 1, VIRTQ_DESC_F_WRITE, 0);
+	driver_offer(r, 0);
+	driver_kick(&drv, index);
+}
+
+static void network(struct input *in, unsigned op)
+{
+	switch (op % 5) {
+	case 0:
+	case 1:
+		frame_out(in);
+		break;
+	case 2:
+		frame_in(in);
+		break;
+	case 3:
+		buffers_in(in);
+		break;
+	default:
+		command(in);
+	}
+}
+
 static void chain(struct input *in)
 {
 	unsigned index, n = 1 + (unsigned)take(in, 1) % 6;
@@ -286,13 +540,19 @@ static void registers(struct input *in)
 static void the_owner(struct input *in)
 {
 	switch (kind) {
-	case 0:
+	case RNG:
 		virtio_rng_ready(&rng);
 		break;
-	case 1:
+	case CONSOLE:
 		virtio_console_input(&con);
 		break;
-	case 2:
+	case NET:
+		virtio_net_link(net, take(in, 1) % 4 != 0);
+		virtio_net_announce(net);
+		net_port_expired(&own);
+		wire_mood = (unsigned)take(in, 1);
+		break;
+	case BALLOON:
 		virtio_balloon_ask(&balloon);
 		virtio_balloon_target(&balloon, (uint32_t)take(in, 2));
 		break;
@@ -313,7 +573,10 @@ static void step(struct input *in)
 	case 0:
 	case 1:
 	case 2:
-		block_request(in);
+		if (kind == NET)
+			network(in, op / 16 + op % 16);
+		else
+			block_request(in);
 		break;
 	case 3:
 	case 4:
@@ -332,6 +595,8 @@ static void step(struct input *in)
 	case 9:
 		if (is_blk())
 			late_disk_end(&disk, 1 + op / 16);
+		else if (kind == NET)
+			wire_moves();
 		break;
 	case 10:
 		fake_guest_mem_answer(&mem, 1 + op / 16);
@@ -367,6 +632,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	driver_status(&drv, 0);
 	settle();
 	REQUIRE(driver_read_status(&drv) == 0);
+	if (kind == NET)
+		unmake_net();
 	fake_guest_mem_fini(&mem);
 	if (is_blk()) {
 		late_disk_fini(&disk);
