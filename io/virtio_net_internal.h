@@ -78,8 +78,9 @@ struct vnet_tx {
 
 struct vnet_room {
 	struct list link; /* while free */
-	unsigned buffers, pieces, walked;
+	unsigned buffers, pieces;
 	struct virtq_used used[VNET_BUFFERS];
+	gpa_t at[VNET_BUFFERS];
 	struct io_segment segments[VNET_PIECES];
 	struct vnet_held held[VNET_PIECES];
 };

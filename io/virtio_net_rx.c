@@ -38,13 +38,13 @@ void vnet_refilled_now(struct virtio_net *n)
 
 /* ---- buffers ---- */
 
-/* Buffers on their way into a room. What is counted here is in the room too when all are there, or none. */
+/* Buffers on their way into a room. */
 struct gather {
 	struct virtio_net *net;
 	struct vnet_room *room;
 	struct virtq *ring;
-	uint32_t left; /* bytes for which there is no buffer yet */
-	unsigned buffers, pieces, walked;
+	uint32_t left; /* bytes that have no place yet */
+	unsigned pieces, walked;
 	/* What is pinned behind the last piece: drivers cut buffers off larger pieces of memory, in order. */
 	uint64_t behind;
 	uint32_t spare;
@@ -55,12 +55,12 @@ static ALWAYS_INLINE enum took pin_pieces(struct gather *g, uint64_t at, uint32_
 {
 	struct vnet_room *r = g->room;
 	const struct guest_pin *pin = &g->ring->wait;
-	uint32_t left = g->left;
 
 	if (at == g->behind && bytes <= g->spare) {
 		r->segments[g->pieces - 1].bytes += bytes;
 		g->behind += bytes;
 		g->spare -= bytes;
+		g->left -= bytes;
 		return TOOK_ALL;
 	}
 	for (;;) {
@@ -69,15 +69,15 @@ static ALWAYS_INLINE enum took pin_pieces(struct gather *g, uint64_t at, uint32_
 
 		if (unlikely(g->pieces == VNET_PIECES))
 			return TOOK_SMALL;
-		answer = virtq_pin(g->ring, gpa(at), left, true);
+		answer = virtq_pin(g->ring, gpa(at), g->left, true);
 		if (unlikely(answer != PIN_NOW))
 			return answer == PIN_LATER ? TOOK_NONE : TOOK_STOPPED;
 		part = MIN(pin->got, bytes);
 		r->segments[g->pieces] = (struct io_segment){pin->va, part};
 		r->held[g->pieces++] = (struct vnet_held){gpa(at), pin->cookie};
+		g->left -= part;
 		at += part;
 		bytes -= part;
-		left -= part;
 		if (likely(bytes == 0)) {
 			g->behind = at;
 			g->spare = pin->got - part;
@@ -86,15 +86,11 @@ static ALWAYS_INLINE enum took pin_pieces(struct gather *g, uint64_t at, uint32_
 	}
 }
 
-static ALWAYS_INLINE void note_buffer(struct gather *g, uint16_t head, uint32_t bytes)
-{
-	g->room->used[g->buffers++] = (struct virtq_used){head, bytes};
-}
-
 /* The next buffer is a chain of any kind, or there is none. */
 static NOINLINE enum took take_chain(struct gather *g)
 {
 	struct virtio_net *n = g->net;
+	struct vnet_room *r = g->room;
 	struct virtq_chain c = {.buffers = n->scratch, .room = VIRTIO_NET_QUEUE_SIZE};
 	enum took took = TOOK_ALL;
 	uint32_t left;
@@ -109,11 +105,11 @@ static NOINLINE enum took take_chain(struct gather *g)
 		return TOOK_STOPPED;
 	default:
 		/* When the queue can hold no more of them, more will not come. */
-		return g->buffers == g->ring->size ? TOOK_SMALL : TOOK_NONE;
+		return r->buffers == g->ring->size ? TOOK_SMALL : TOOK_NONE;
 	}
 	left = (uint32_t)MIN(g->left, c.writable_bytes);
 	g->walked += (unsigned)c.readable + c.writable;
-	note_buffer(g, c.head, left);
+	r->used[r->buffers++] = (struct virtq_used){c.head, left};
 	if (left == 0) {
 		virtio_break(&n->device, "a receive buffer that is not writable");
 		return TOOK_STOPPED;
@@ -123,30 +119,26 @@ static NOINLINE enum took take_chain(struct gather *g)
 
 		took = pin_pieces(g, b->at.v, part);
 		left -= part;
-		g->left -= part;
 	}
 	return took;
 }
 
-static ALWAYS_INLINE enum took take_buffer(struct gather *g)
+/* As many buffers as are simple and needed, at most @most. */
+static ALWAYS_INLINE enum took take_singles(struct gather *g, unsigned most)
 {
-	struct virtq_buffer b;
-	enum took took;
-	uint32_t bytes;
-	uint16_t head;
+	struct vnet_room *r = g->room;
+	unsigned i = r->buffers;
 
-	if (unlikely(!virtq_pop_single(g->ring, &b, &head))) {
-		struct gather slow = *g; /* so that the other one stays in registers */
+	r->buffers += virtq_pop_singles(g->ring, r->used + i, r->at + i, most - i, g->left);
+	for (; i < r->buffers; i++) {
+		uint32_t bytes = MIN(r->used[i].written, g->left);
+		enum took took = pin_pieces(g, r->at[i].v, bytes);
 
-		took = take_chain(&slow);
-		*g = slow;
-		return took;
+		if (unlikely(took != TOOK_ALL))
+			return took;
+		r->used[i].written = bytes;
 	}
-	bytes = MIN(g->left, b.bytes);
-	note_buffer(g, head, bytes);
-	took = pin_pieces(g, b.at.v, bytes);
-	g->left -= bytes;
-	return took;
+	return TOOK_ALL;
 }
 
 static void unpin_room(struct virtio_net *n, struct vnet_room *r)
@@ -161,7 +153,6 @@ static NOINLINE enum took put_buffers_back(struct gather *g, enum took took)
 	struct virtio_net *n = g->net;
 	struct vnet_room *r = g->room;
 
-	r->buffers = g->buffers;
 	r->pieces = g->pieces;
 	unpin_room(n, r);
 	for (unsigned i = r->buffers; i-- > 0;)
@@ -171,24 +162,35 @@ static NOINLINE enum took put_buffers_back(struct gather *g, enum took took)
 	return took;
 }
 
+/* Takes what the simple ones did not do for. */
+static NOINLINE enum took take_rest(struct gather *g, unsigned most, enum took took)
+{
+	while (took == TOOK_ALL && g->left != 0) {
+		if (g->room->buffers == most || g->walked > VNET_WALK_MAX)
+			took = TOOK_SMALL;
+		else
+			took = take_chain(g);
+	}
+	if (took != TOOK_ALL)
+		return put_buffers_back(g, took);
+	g->room->pieces = g->pieces;
+	return TOOK_ALL;
+}
+
 /* Takes buffers for @bytes from queue @index; on anything but ALL they are put back. */
 static enum took take_buffers(struct virtio_net *n, struct vnet_room *r, unsigned index, uint32_t bytes)
 {
 	struct gather g = {.net = n, .room = r, .ring = &n->queues[index].ring, .left = bytes};
 	unsigned most = n->mergeable ? VNET_BUFFERS : 1;
+	enum took took;
 
-	do {
-		enum took took = TOOK_SMALL;
+	r->buffers = 0;
+	took = take_singles(&g, most);
+	if (unlikely(g.left != 0)) {
+		struct gather slow = g; /* so that this one stays in registers */
 
-		if (likely(g.buffers != most && g.walked <= VNET_WALK_MAX))
-			took = take_buffer(&g);
-		if (unlikely(took != TOOK_ALL)) {
-			struct gather back = g;
-
-			return put_buffers_back(&back, took);
-		}
-	} while (g.left != 0);
-	r->buffers = g.buffers;
+		return take_rest(&slow, most, took);
+	}
 	r->pieces = g.pieces;
 	return TOOK_ALL;
 }

@@ -173,15 +173,17 @@ static enum net_drop make_frame(struct virtio_net *n, struct vnet_tx *q)
 {
 	struct vnet_slot *s = q->filling;
 	struct net_frame *f = &s->frame;
-	struct segment_cursor from = {s->segments, s->pieces, 0};
+	uint32_t at = 0;
 
 	f->segment_count = s->pieces;
 	f->bytes = (uint32_t)(q->chain.readable_bytes - VIRTIO_NET_HDR_BYTES);
 	f->head_bytes = (uint16_t)MIN(f->bytes, NET_HEAD_MAX);
-	if (likely(s->segments[0].bytes >= f->head_bytes))
-		memcpy(f->head, s->segments[0].data, f->head_bytes);
-	else
-		(void)segment_copy_from(&from, f->head, f->head_bytes);
+	for (const struct io_segment *from = s->segments; at < f->head_bytes; from++) {
+		uint32_t part = MIN(from->bytes, f->head_bytes - at);
+
+		memcpy(f->head + at, from->data, part);
+		at += part;
+	}
 	return read_header(n, q->header, &f->offload);
 }
 
@@ -198,14 +200,30 @@ static NOINLINE uint32_t take_header(struct vnet_tx *q, const void *from, uint32
 /* How far a chain is. */
 enum fill { FILL_DONE, FILL_LATER, FILL_TIRED, FILL_FAIL, FILL_FULL };
 
+/* @spare bytes behind @last, from @behind on, are pinned with it: buffers that lie there need no pin of their own. */
+static ALWAYS_INLINE void extend(struct io_segment *last, struct virtq_cursor *at, uint64_t behind, uint32_t spare)
+{
+	const struct virtq_buffer *b = at->buffer;
+	uint64_t left = at->left;
+	uint32_t more = 0;
+
+	if (at->skip != 0)
+		return;
+	for (; left != 0 && b->at.v == behind + more && b->bytes <= spare - more; b++) {
+		more += b->bytes;
+		left -= b->bytes;
+	}
+	at->buffer = b;
+	at->left = left;
+	last->bytes += more;
+}
+
 /* Pins what is not pinned yet, @budget's worth of it. */
 static ALWAYS_INLINE enum fill pin_chain(struct vnet_tx *q, struct vnet_slot *s, struct virtq *ring, unsigned *budget)
 {
 	struct virtq_cursor at = q->at;
 	unsigned pieces = s->pieces, left = *budget;
 	const struct guest_pin *pin = &ring->wait;
-	uint64_t behind = 0; /* what is pinned behind the last piece, as in frames that lie in one */
-	uint32_t spare = 0;
 	enum fill end = FILL_DONE;
 
 	while (at.left != 0) {
@@ -213,13 +231,6 @@ static ALWAYS_INLINE enum fill pin_chain(struct vnet_tx *q, struct vnet_slot *s,
 		uint32_t part = at.buffer->bytes - at.skip, header = 0;
 		enum pin_result answer;
 
-		if (address == behind && part <= spare) {
-			s->segments[pieces - 1].bytes += part;
-			behind += part;
-			spare -= part;
-			virtq_advance(&at, part);
-			continue;
-		}
 		end = left < VNET_PIN_MAX ? FILL_TIRED : FILL_FULL;
 		if (unlikely(left < VNET_PIN_MAX || pieces == NET_SEGMENTS_MAX))
 			break;
@@ -230,20 +241,18 @@ static ALWAYS_INLINE enum fill pin_chain(struct vnet_tx *q, struct vnet_slot *s,
 			break;
 		end = FILL_DONE;
 		part = MIN(part, pin->got);
-		spare = pin->got - part;
-		behind = address + part;
 		virtq_advance(&at, part);
 		if (unlikely(q->header_left != 0)) {
 			header = take_header(q, pin->va, part);
 			s->skip = header == part ? 0 : header;
 			if (header == part) {
 				guest_mem_unpin(&s->net->device.mem, pin);
-				spare = 0;
 				continue;
 			}
 		}
 		s->segments[pieces] = (struct io_segment){(uint8_t *)pin->va + header, part - header};
 		s->held[pieces++] = (struct vnet_held){gpa(address), pin->cookie};
+		extend(&s->segments[pieces - 1], &at, address + part, pin->got - part);
 	}
 	q->at = at;
 	s->pieces = pieces;

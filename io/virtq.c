@@ -167,6 +167,14 @@ bool virtq_stop(struct virtq *q)
 
 /* ---- chains ---- */
 
+/* Not repeated by the compiler, and at any alignment. */
+static inline uint64_t load64(const void *p)
+{
+	typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
+
+	return *(const volatile any64 *)p;
+}
+
 /* A descriptor as two words: the address; the length, the flags and the next. */
 struct words {
 	uint64_t at, rest;
@@ -179,7 +187,7 @@ static inline struct words look_flat(struct virtq_area table, uint64_t index)
 {
 	const uint64_t *p = (const uint64_t *)(table.first + index * VIRTQ_DESC_BYTES);
 
-	return (struct words){virtq_load64(p), virtq_load64(p + 1)};
+	return (struct words){load64(p), load64(p + 1)};
 }
 
 /* The same for a table in two pages. An indirect one need not be aligned, so that a descriptor may lie in both. */
@@ -191,7 +199,7 @@ static inline struct words look_split(struct virtq_area table, uint64_t index)
 	if (likely(offset + VIRTQ_DESC_BYTES <= table.split || offset >= table.split)) {
 		const uint64_t *p = virtq_at(&table, offset);
 
-		return (struct words){virtq_load64(p), virtq_load64(p + 1)};
+		return (struct words){load64(p), load64(p + 1)};
 	}
 	for (uint32_t i = 0; i < VIRTQ_DESC_BYTES; i++)
 		bytes[i] = *(const volatile uint8_t *)virtq_at(&table, offset + i);
@@ -441,6 +449,46 @@ enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c)
 	q->next_avail++;
 	q->in_flight++;
 	return VIRTQ_CHAIN;
+}
+
+/* Is a descriptor with @rest a chain of its own, and writable? */
+static inline bool is_single(uint64_t rest)
+{
+	const uint64_t kinds = VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT;
+
+	return (rest >> REST_FLAGS_SHIFT & kinds) == VIRTQ_DESC_F_WRITE;
+}
+
+unsigned virtq_pop_singles(struct virtq *q, struct virtq_used *list, gpa_t *at, unsigned most, uint64_t bytes)
+{
+	const struct virtq_area table = q->area[VIRTQ_DESC];
+	const uint16_t *entries = (const uint16_t *)(q->area[VIRTQ_AVAIL].first + RING_ENTRIES);
+	uint64_t mask = q->size - 1u, first = q->next_avail, got = 0, count = 0;
+	bool *busy = q->busy;
+	uint16_t ready;
+
+	if (unlikely(q->state != VIRTQ_ON || q->waiting || !q->flat))
+		return 0;
+	ready = (uint16_t)(__atomic_load_n(q->avail_idx, __ATOMIC_ACQUIRE) - q->next_avail);
+	if (unlikely(ready > q->size))
+		return 0;
+	for (most = MIN(most, ready); count < most && got < bytes; count++) {
+		uint64_t head = load16(&entries[(first + count) & mask]);
+		struct words d;
+
+		if (unlikely(head > mask || busy[head]))
+			break;
+		d = look_flat(table, head);
+		if (unlikely(!is_single(d.rest) || d.at + (uint32_t)d.rest <= d.at))
+			break;
+		busy[head] = true;
+		at[count].v = d.at;
+		put_le64(&list[count], head | d.rest << 32); /* both words of it at once */
+		got += (uint32_t)d.rest;
+	}
+	q->next_avail = (uint16_t)(first + count);
+	q->in_flight = (uint16_t)(q->in_flight + count);
+	return (unsigned)count;
 }
 
 static inline void drop(struct virtq *q, uint16_t head)

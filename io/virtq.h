@@ -117,44 +117,16 @@ enum pin_result virtq_start(struct virtq *q);
  * the contents of @c mean nothing and the chain stays where it was.
  */
 enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c);
-/* Eight bytes that the guest may change: not repeated by the compiler, and at any alignment. */
-static inline uint64_t virtq_load64(const void *p)
-{
-	typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
-
-	return *(const volatile any64 *)p;
-}
-
+/* One chain that goes back: what the used ring says of it (2.7.8). */
+struct virtq_used {
+	uint32_t head, written;
+};
 /*
- * The short way for queues whose chains are mostly one writable buffer each: takes the next one if it is that, and
- * nothing is wrong with it or special about the queue. False: nothing was done, and virtq_pop() says what there is.
+ * The short way for queues whose chains are mostly one writable buffer each: takes those that come next and are that,
+ * until they have @bytes together, or are @most; how many. Buffer i is the list[i].written bytes at at[i]. It stops
+ * before whatever is not so simple: virtq_pop() says what there is then.
  */
-static ALWAYS_INLINE bool virtq_pop_single(struct virtq *q, struct virtq_buffer *b, uint16_t *head_out)
-{
-	const uint16_t *avail = (const uint16_t *)q->area[VIRTQ_AVAIL].first;
-	const uint64_t *descriptors = (const uint64_t *)q->area[VIRTQ_DESC].first, *d;
-	uint64_t size = q->size, head, rest;
-
-	if (unlikely(!q->flat || q->state != VIRTQ_ON || q->waiting))
-		return false;
-	if (unlikely((uint16_t)(__atomic_load_n(q->avail_idx, __ATOMIC_ACQUIRE) - q->next_avail - 1u) >= size))
-		return false;
-	head = __atomic_load_n(&avail[2 + (q->next_avail & (size - 1))], __ATOMIC_RELAXED);
-	if (unlikely(head >= size || q->busy[head]))
-		return false;
-	d = &descriptors[head * (VIRTQ_DESC_BYTES / sizeof *d)];
-	b->at.v = virtq_load64(d);
-	rest = virtq_load64(d + 1);
-	b->bytes = (uint32_t)rest;
-	if (unlikely((rest >> 32 & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT)) != VIRTQ_DESC_F_WRITE ||
-		     b->at.v + b->bytes <= b->at.v))
-		return false;
-	q->busy[head] = true;
-	q->next_avail++;
-	q->in_flight++;
-	*head_out = (uint16_t)head;
-	return true;
-}
+unsigned virtq_pop_singles(struct virtq *q, struct virtq_used *list, gpa_t *at, unsigned most, uint64_t bytes);
 /* Would a pop now say EMPTY? */
 static inline bool virtq_is_empty(const struct virtq *q)
 {
@@ -165,10 +137,6 @@ static inline bool virtq_is_empty(const struct virtq *q)
 void virtq_unpop(struct virtq *q, const struct virtq_chain *c);
 /* Gives chain @head back to the driver. @written: bytes from the first writable byte on that the device did write. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
-/* One chain that goes back: what the used ring says of it (2.7.8). */
-struct virtq_used {
-	uint32_t head, written;
-};
 /* The same for @count chains, 1 .. size, of which the driver sees all or none yet. */
 void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count);
 /* Forgets chain @head without a trace in guest memory: the queue is being stopped. */
