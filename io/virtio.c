@@ -130,11 +130,6 @@ void virtio_drop(struct virtio_device *d, unsigned index, uint16_t head)
 		settle_later(d);
 }
 
-bool virtio_stopping(const struct virtio_device *d, unsigned index)
-{
-	return d->queues[index].ring.state == VIRTQ_STOPPING;
-}
-
 /* ---- queues ---- */
 
 static void start_queue(struct virtio_queue *q)

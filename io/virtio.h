@@ -188,7 +188,10 @@ static inline void virtio_nudge(struct virtio_device *d, uint64_t gap)
 /* A chain of a queue that is being stopped has ended. May complete the reset. */
 void virtio_drop(struct virtio_device *d, unsigned index, uint16_t head);
 /* True when chains of queue @index are to be dropped, not pushed. */
-bool virtio_stopping(const struct virtio_device *d, unsigned index);
+static inline bool virtio_stopping(const struct virtio_device *d, unsigned index)
+{
+	return d->queues[index].ring.state == VIRTQ_STOPPING;
+}
 /* There is something to do for queue @index again: work() will be called, from virtio_work(). */
 void virtio_resume(struct virtio_device *d, unsigned index);
 /* Pins p for the queue as its one wait: on PIN_LATER work() is called again when it may be had. */

@@ -83,7 +83,7 @@ static void reset(struct virtio_device *d)
 {
 	struct virtio_net *n = vnet_of(d);
 
-	n->pairs = 1;
+	vnet_use_pairs(n, 1);
 	n->mergeable = false;
 	vnet_set_offloads(n, 0);
 	vnet_reset_filter(n);
@@ -218,7 +218,7 @@ struct virtio_net *virtio_net_make(void *memory, const struct virtio_net_config 
 	n->queues = (struct virtio_queue *)((uint8_t *)memory + queues_at());
 	n->tx = (struct vnet_tx *)((uint8_t *)memory + tx_at(cfg));
 	n->up = true;
-	n->pairs = 1;
+	vnet_use_pairs(n, 1);
 	set_config(n);
 	set_queues(n);
 	vnet_init_tx(n);

@@ -192,7 +192,7 @@ static bool set_pairs(struct virtio_net *n, uint8_t command, struct data data)
 	pairs = get_le16(data.at);
 	if (pairs < 1 || pairs > n->cfg.pairs)
 		return false;
-	n->pairs = pairs;
+	vnet_use_pairs(n, pairs);
 	vnet_refilled(n); /* frames may go elsewhere now */
 	return true;
 }

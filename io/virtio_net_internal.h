@@ -118,6 +118,7 @@ struct virtio_net {
 	bool up;                     /* what the owner says of the link */
 	bool carrying;               /* the worker has slots in hand */
 	unsigned pairs;              /* in use */
+	unsigned share;              /* slots that each queue may have */
 	uint64_t offloads;           /* of VNET_GUEST_OFFLOADS, those that are on */
 	struct net_abilities can;    /* by them */
 	bool mergeable;
@@ -154,6 +155,11 @@ static inline unsigned vnet_pairs(const struct virtio_net *n)
 }
 static inline unsigned vnet_rx_index(unsigned pair) { return 2 * pair; }
 static inline unsigned vnet_tx_index(unsigned pair) { return 2 * pair + 1; }
+static inline void vnet_use_pairs(struct virtio_net *n, unsigned pairs)
+{
+	n->pairs = pairs;
+	n->share = VIRTIO_NET_SLOTS / pairs;
+}
 static inline bool vnet_connected(const struct virtio_net *n) { return n->up && n->port; }
 
 /* Unpins piece @s, of which @skip bytes before it are pinned with it. */

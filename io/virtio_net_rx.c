@@ -19,8 +19,8 @@
 /* Of one call, in host instructions; a frame, and what computing a checksum over a byte costs. */
 #define DELIVER_BUDGET 20000u
 #define FRAME_COST 1000u
-#define SUM_BYTES 4u /* bytes an instruction */
-#define COPY_BYTES 16u
+#define SUM_SHIFT 2 /* 4 bytes an instruction, to sum and to copy */
+#define COPY_SHIFT 4
 
 enum took {
 	TOOK_ALL,
@@ -56,13 +56,6 @@ static ALWAYS_INLINE enum took pin_pieces(struct gather *g, uint64_t at, uint32_
 	struct vnet_room *r = g->room;
 	const struct guest_pin *pin = &g->ring->wait;
 
-	if (at == g->behind && bytes <= g->spare) {
-		r->segments[g->pieces - 1].bytes += bytes;
-		g->behind += bytes;
-		g->spare -= bytes;
-		g->left -= bytes;
-		return TOOK_ALL;
-	}
 	for (;;) {
 		enum pin_result answer;
 		uint32_t part;
@@ -84,6 +77,19 @@ static ALWAYS_INLINE enum took pin_pieces(struct gather *g, uint64_t at, uint32_
 			return TOOK_ALL;
 		}
 	}
+}
+
+/* From buffer @i of @end on, those that lie behind the last piece and are pinned with it. The first that does not. */
+static ALWAYS_INLINE unsigned extend(struct gather *g, unsigned i, unsigned end)
+{
+	const struct vnet_room *r = g->room;
+	uint32_t more = 0;
+
+	for (; i < end && r->at[i].v == g->behind + more && r->used[i].written <= g->spare - more; i++)
+		more += r->used[i].written;
+	g->room->segments[g->pieces - 1].bytes += more;
+	g->left -= more;
+	return i;
 }
 
 /* The next buffer is a chain of any kind, or there is none. */
@@ -127,16 +133,15 @@ static NOINLINE enum took take_chain(struct gather *g)
 static ALWAYS_INLINE enum took take_singles(struct gather *g, unsigned most)
 {
 	struct vnet_room *r = g->room;
-	unsigned i = r->buffers;
+	unsigned i = 0;
 
-	r->buffers += virtq_pop_singles(g->ring, r->used + i, r->at + i, most - i, g->left);
-	for (; i < r->buffers; i++) {
-		uint32_t bytes = MIN(r->used[i].written, g->left);
-		enum took took = pin_pieces(g, r->at[i].v, bytes);
+	r->buffers = virtq_pop_singles(g->ring, r->used, r->at, most, g->left);
+	while (i < r->buffers) {
+		enum took took = pin_pieces(g, r->at[i].v, r->used[i].written);
 
 		if (unlikely(took != TOOK_ALL))
 			return took;
-		r->used[i].written = bytes;
+		i = extend(g, i + 1, r->buffers);
 	}
 	return TOOK_ALL;
 }
@@ -184,7 +189,6 @@ static enum took take_buffers(struct virtio_net *n, struct vnet_room *r, unsigne
 	unsigned most = n->mergeable ? VNET_BUFFERS : 1;
 	enum took took;
 
-	r->buffers = 0;
 	took = take_singles(&g, most);
 	if (unlikely(g.left != 0)) {
 		struct gather slow = g; /* so that this one stays in registers */
@@ -331,7 +335,7 @@ static enum took bring_one(struct delivery *v)
 	if (unlikely(!give_buffers(n, v->room, v->index)))
 		return TOOK_STOPPED;
 	count_received(v, bytes);
-	v->spent += FRAME_COST + bytes / (v->cut.sums ? SUM_BYTES : COPY_BYTES);
+	v->spent += FRAME_COST + (bytes >> (v->cut.sums ? SUM_SHIFT : COPY_SHIFT));
 	v->ticket->progress++;
 	tell(n, v->pair, v->ticket->behind + (v->frames - v->ticket->progress));
 	return TOOK_ALL;
@@ -375,15 +379,17 @@ static enum net_answer bring(struct delivery *v, enum net_drop *why)
 
 	net_cut_begin(&v->cut, t->frame, &v->net->can);
 	v->frames = v->cut.cuts ? net_cut_count(&v->cut) : 1;
-	net_cut_skip(&v->cut, t->progress);
+	if (unlikely(t->progress != 0))
+		net_cut_skip(&v->cut, t->progress);
 	while (net_cut_next(&v->cut)) {
-		enum took took;
+		enum took took = bring_one(v);
 
+		if (unlikely(took != TOOK_ALL))
+			return stopped(v, took, why);
+		if (likely(t->progress == v->frames))
+			break;
 		if (v->spent >= DELIVER_BUDGET)
 			return NET_AGAIN;
-		took = bring_one(v);
-		if (took != TOOK_ALL)
-			return stopped(v, took, why);
 	}
 	return NET_DONE;
 }

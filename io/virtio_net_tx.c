@@ -14,15 +14,11 @@
 
 #include "lib/assert.h"
 
-/* However many queues there are, each may have so many slots. */
-#define SHARE_MIN 4u
-_Static_assert(SHARE_MIN * VIRTIO_NET_PAIRS_MAX <= VIRTIO_NET_SLOTS, "a share for each queue");
+_Static_assert(VIRTIO_NET_SLOTS >= VIRTIO_NET_PAIRS_MAX, "a share for each queue");
 /* What is left of the budget when another frame is begun: a port that finds less answers AGAIN at once. */
 #define CARRY_MIN 1000u
 
 static struct virtq *ring_of(struct virtio_net *n, unsigned pair) { return &n->queues[vnet_tx_index(pair)].ring; }
-
-static unsigned share(const struct virtio_net *n) { return MAX(VIRTIO_NET_SLOTS / n->pairs, SHARE_MIN); }
 
 /* ---- slots ---- */
 
@@ -30,7 +26,7 @@ static struct vnet_slot *take_slot(struct virtio_net *n, unsigned pair)
 {
 	struct vnet_slot *s;
 
-	if (n->tx[pair].slots >= share(n) || list_empty(&n->free_slots)) {
+	if (n->tx[pair].slots >= n->share || list_empty(&n->free_slots)) {
 		n->starved |= (uint32_t)BIT(pair);
 		return NULL;
 	}
@@ -45,7 +41,7 @@ static struct vnet_slot *take_slot(struct virtio_net *n, unsigned pair)
 	return s;
 }
 
-static void unpin_slot(struct vnet_slot *s)
+static ALWAYS_INLINE void unpin_slot(struct vnet_slot *s)
 {
 	const struct guest_mem *mem = &s->net->device.mem;
 	uint32_t skip = s->skip;
@@ -68,21 +64,31 @@ static void release(struct vnet_slot *s)
 	n->starved = 0;
 }
 
-/* @s has come to its end, in no list: its chain goes back, or is dropped when its queue is being stopped. */
+/* The driver gets chains back, or, when their queue is being stopped, they are dropped. */
+static void return_chains(struct virtio_net *n, unsigned pair, const struct virtq_used *used, unsigned count)
+{
+	unsigned index = vnet_tx_index(pair);
+
+	if (likely(!virtio_stopping(&n->device, index))) {
+		if (count == 1)
+			virtq_push(ring_of(n, pair), (uint16_t)used->head, used->written);
+		else
+			virtq_push_all(ring_of(n, pair), used, count);
+		n->tx[pair].tell = true;
+		return;
+	}
+	for (unsigned i = 0; i < count; i++)
+		virtio_drop(&n->device, index, (uint16_t)used[i].head);
+}
+
+/* @s has come to its end, in no list. */
 static void end(struct vnet_slot *s)
 {
-	struct virtio_net *n = s->net;
-	unsigned pair = s->pair;
-	uint16_t head = s->head;
+	struct virtq_used used = {s->head, 0};
 
 	unpin_slot(s);
 	release(s);
-	if (unlikely(virtio_stopping(&n->device, vnet_tx_index(pair)))) {
-		virtio_drop(&n->device, vnet_tx_index(pair), head);
-		return;
-	}
-	virtio_push(&n->device, vnet_tx_index(pair), head, 0);
-	n->tx[pair].tell = true;
+	return_chains(s->net, s->pair, &used, 1);
 }
 
 /* ---- from the ring into a slot ---- */
@@ -242,7 +248,11 @@ static ALWAYS_INLINE enum fill pin_chain(struct vnet_tx *q, struct vnet_slot *s,
 		end = FILL_DONE;
 		part = MIN(part, pin->got);
 		virtq_advance(&at, part);
-		if (unlikely(q->header_left != 0)) {
+		if (likely(q->header_left == VIRTIO_NET_HDR_BYTES && part > VIRTIO_NET_HDR_BYTES)) {
+			__builtin_memcpy(q->header, pin->va, VIRTIO_NET_HDR_BYTES);
+			q->header_left = 0;
+			s->skip = header = VIRTIO_NET_HDR_BYTES;
+		} else if (q->header_left != 0) {
 			header = take_header(q, pin->va, part);
 			s->skip = header == part ? 0 : header;
 			if (header == part) {
@@ -583,6 +593,31 @@ static void put_down(struct vnet_slot *s)
 		abandon(s);
 }
 
+/* Those still in hand were carried, and are unpinned: the driver gets their chains, all of a queue at once. */
+static void give_back(struct virtio_net *n, struct vnet_slot **in_hand, unsigned count)
+{
+	struct virtq_used used[VIRTIO_NET_SLOTS];
+	unsigned waiting = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		struct vnet_slot *s = in_hand[i];
+		unsigned pair = s->pair;
+
+		if (s->place == VNET_IN_HAND) {
+			if (unlikely(s->why != NET_DROP_NONE))
+				n->figures.tx_drops[s->why]++;
+			count_sent(n, s);
+			used[waiting++] = (struct virtq_used){s->head, 0};
+			release(s);
+		}
+		/* Queues follow one another. */
+		if (waiting != 0 && (i + 1 == count || in_hand[i + 1]->pair != pair)) {
+			return_chains(n, pair, used, waiting);
+			waiting = 0;
+		}
+	}
+}
+
 static void put_all_down(struct virtio_net *n, struct vnet_slot **in_hand, unsigned count)
 {
 	n->carrying = false;
@@ -590,15 +625,7 @@ static void put_all_down(struct virtio_net *n, struct vnet_slot **in_hand, unsig
 	for (unsigned i = count; i-- > 0;)
 		if (in_hand[i]->answer != NET_DONE)
 			put_down(in_hand[i]);
-	for (unsigned i = 0; i < count; i++) {
-		struct vnet_slot *s = in_hand[i];
-
-		if (s->place != VNET_IN_HAND)
-			continue;
-		n->figures.tx_drops[s->why] += s->why != NET_DROP_NONE;
-		count_sent(n, s);
-		end(s);
-	}
+	give_back(n, in_hand, count);
 }
 
 static void tell_driver(struct virtio_net *n)
@@ -616,10 +643,11 @@ static void tell_driver(struct virtio_net *n)
 
 static bool any_ready(const struct virtio_net *n)
 {
-	for (unsigned i = 0; i < n->cfg.pairs; i++)
-		if (first_ready(n, i))
-			return true;
-	return false;
+	bool any = false;
+
+	for (unsigned i = 0; i < n->cfg.pairs && !any; i++)
+		any = !list_empty(&n->tx[i].ready) && first_ready(n, i);
+	return any;
 }
 
 bool vnet_carry(struct virtio_device *d, unsigned budget)

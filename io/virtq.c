@@ -26,6 +26,7 @@ static const uint8_t part_align[VIRTQ_PARTS] = {16, 2, 4};
 
 /* ---- words in memory that the guest writes too ---- */
 
+static inline uint32_t load32(const void *p) { return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED); }
 static inline uint16_t load16(const void *p) { return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED); }
 static inline void store16(void *p, uint16_t v) { __atomic_store_n((uint16_t *)p, v, __ATOMIC_RELAXED); }
 static inline void store32(void *p, uint32_t v) { __atomic_store_n((uint32_t *)p, v, __ATOMIC_RELAXED); }
@@ -340,7 +341,7 @@ __attribute__((noinline)) static const char *walk_two_pages(struct virtq *q, str
 }
 
 /* In one page, as nearly all are: pinned by q->wait, of which nobody else has need until it is unpinned. */
-static inline const char *walk_one_page(struct virtq *q, const struct walk *w, uint32_t bytes)
+static NOINLINE const char *walk_one_page(struct virtq *q, const struct walk *w, uint32_t bytes)
 {
 	struct virtq_area area = {.first = (uintptr_t)q->wait.va};
 	struct walk here = *w;
@@ -451,20 +452,17 @@ enum virtq_result virtq_pop(struct virtq *q, struct virtq_chain *c)
 	return VIRTQ_CHAIN;
 }
 
-/* Is a descriptor with @rest a chain of its own, and writable? */
-static inline bool is_single(uint64_t rest)
+/* Is a descriptor a chain of its own, and writable? @flags: and whatever is above them. */
+static inline bool is_single(uint32_t flags)
 {
-	const uint64_t kinds = VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT;
-
-	return (rest >> REST_FLAGS_SHIFT & kinds) == VIRTQ_DESC_F_WRITE;
+	return (flags & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_WRITE | VIRTQ_DESC_F_INDIRECT)) == VIRTQ_DESC_F_WRITE;
 }
 
 unsigned virtq_pop_singles(struct virtq *q, struct virtq_used *list, gpa_t *at, unsigned most, uint64_t bytes)
 {
-	const struct virtq_area table = q->area[VIRTQ_DESC];
+	const uint8_t *table = (const uint8_t *)q->area[VIRTQ_DESC].first;
 	const uint16_t *entries = (const uint16_t *)(q->area[VIRTQ_AVAIL].first + RING_ENTRIES);
 	uint64_t mask = q->size - 1u, first = q->next_avail, got = 0, count = 0;
-	bool *busy = q->busy;
 	uint16_t ready;
 
 	if (unlikely(q->state != VIRTQ_ON || q->waiting || !q->flat))
@@ -474,18 +472,23 @@ unsigned virtq_pop_singles(struct virtq *q, struct virtq_used *list, gpa_t *at, 
 		return 0;
 	for (most = MIN(most, ready); count < most && got < bytes; count++) {
 		uint64_t head = load16(&entries[(first + count) & mask]);
-		struct words d;
+		const uint8_t *d = table + VIRTQ_DESC_BYTES * head;
+		uint64_t from;
+		uint32_t has;
 
-		if (unlikely(head > mask || busy[head]))
+		if (unlikely(head > mask || q->busy[head]))
 			break;
-		d = look_flat(table, head);
-		if (unlikely(!is_single(d.rest) || d.at + (uint32_t)d.rest <= d.at))
+		from = load64(d);
+		has = load32(d + sizeof from);
+		if (unlikely(!is_single(load32(d + sizeof from + sizeof has)) || from + has <= from))
 			break;
-		busy[head] = true;
-		at[count].v = d.at;
-		put_le64(&list[count], head | d.rest << 32); /* both words of it at once */
-		got += (uint32_t)d.rest;
+		q->busy[head] = true;
+		at[count].v = from;
+		list[count] = (struct virtq_used){(uint32_t)head, has};
+		got += has;
 	}
+	if (likely(got > bytes))
+		list[count - 1].written -= (uint32_t)(got - bytes);
 	q->next_avail = (uint16_t)(first + count);
 	q->in_flight = (uint16_t)(q->in_flight + count);
 	return (unsigned)count;
@@ -535,29 +538,46 @@ void virtq_push(struct virtq *q, uint16_t head, uint32_t written)
 	__atomic_store_n(q->used_idx, ++q->next_used, __ATOMIC_RELEASE);
 }
 
-void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count)
+static NOINLINE uint16_t push_each(struct virtq *q, const struct virtq_used *list, unsigned count)
+{
+	uint16_t at = q->next_used;
+
+	for (unsigned i = 0; i < count; i++) {
+		ASSERT(q->busy[list[i].head % VIRTQ_SIZE_MAX]);
+		q->busy[list[i].head % VIRTQ_SIZE_MAX] = false;
+		if (q->state == VIRTQ_ON)
+			store_used(q, at++, list[i].head, list[i].written);
+	}
+	return at;
+}
+
+/* The same for a ring whose parts lie in one piece each, and that is on. */
+static inline uint16_t push_flat(struct virtq *q, const struct virtq_used *list, unsigned count)
 {
 	uint8_t *ring = (uint8_t *)q->area[VIRTQ_USED].first + RING_ENTRIES;
 	uint64_t at = q->next_used, mask = q->size - 1u;
 
 	_Static_assert(sizeof *list == USED_BYTES, "2.7.8");
-	for (unsigned i = 0; i < count; i++) {
-		bool *busy = &q->busy[list[i].head % VIRTQ_SIZE_MAX];
+	for (unsigned i = 0; i < count; i++, at++) {
+		uint64_t entry = get_le64(&list[i]);
 
-		ASSERT(*busy);
-		*busy = false;
+		ASSERT(q->busy[entry % VIRTQ_SIZE_MAX]);
+		q->busy[entry % VIRTQ_SIZE_MAX] = false;
+		put_le64(ring + USED_BYTES * (at & mask), entry);
 	}
+	return (uint16_t)at;
+}
+
+void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count)
+{
+	bool flat = q->flat && q->state == VIRTQ_ON;
+	uint16_t at = likely(flat) ? push_flat(q, list, count) : push_each(q, list, count);
+
 	q->in_flight = (uint16_t)(q->in_flight - count);
 	if (unlikely(q->state != VIRTQ_ON))
 		return;
-	for (unsigned i = 0; i < count; i++, at++) {
-		if (likely(q->flat))
-			put_le64(ring + USED_BYTES * (at & mask), get_le64(&list[i]));
-		else
-			store_used(q, (uint16_t)at, list[i].head, list[i].written);
-	}
-	q->next_used = (uint16_t)at;
-	__atomic_store_n(q->used_idx, q->next_used, __ATOMIC_RELEASE);
+	q->next_used = at;
+	__atomic_store_n(q->used_idx, at, __ATOMIC_RELEASE);
 }
 
 /* ---- who is told when ---- */

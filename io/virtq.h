@@ -123,8 +123,8 @@ struct virtq_used {
 };
 /*
  * The short way for queues whose chains are mostly one writable buffer each: takes those that come next and are that,
- * until they have @bytes together, or are @most; how many. Buffer i is the list[i].written bytes at at[i]. It stops
- * before whatever is not so simple: virtq_pop() says what there is then.
+ * until they have @bytes together, or are @most; how many. Of buffer i, at at[i], list[i].written bytes are needed: all
+ * that it has, but of the last. It stops before whatever is not so simple: virtq_pop() says what there is then.
  */
 unsigned virtq_pop_singles(struct virtq *q, struct virtq_used *list, gpa_t *at, unsigned most, uint64_t bytes);
 /* Would a pop now say EMPTY? */

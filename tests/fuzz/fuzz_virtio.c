@@ -3,8 +3,9 @@
  * Whole virtio devices driven by a guest that does anything: registers of the
  * transport in any order, chains sound and broken, kicks, resets in the middle of all
  * that, while memory answers later and moves, the disk ends requests in
- * any order, and the wire behind a switch takes frames, keeps them waiting and sends some. Whatever it does: a reset completes once what is outside has ended, nothing
- * stays pinned, no byte of guest memory changes after it, and the device comes up again.
+ * any order, and the wire behind a switch takes frames, keeps them waiting and sends some. Whatever it does: a reset
+ * completes once what is outside has ended, nothing stays pinned, no byte of guest memory changes after it, and the
+ * device comes up again.
  */
 #include <stdlib.h>
 #include <string.h>
