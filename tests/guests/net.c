@@ -11,6 +11,9 @@
  * - ping: sends "count=N" pings, one at a time, "gap=MICROSECONDS" after each answer; says how long the middle one, of
  * a hundred the last but one, and the worst took, in ticks
  *
+ * - deaf: takes nothing, and never posts a buffer again
+ *
+ * "as=N": frames are sent as if from N. "wire": they go to the emulator's gateway, 10.0.2.2.
  * "plain": no offloads are negotiated, and a sink checks each frame's sums.
  */
 #include <string.h>
@@ -52,6 +55,7 @@ static uint8_t payload[NET_TX][17 * NET_PAGE] __attribute__((aligned(4096)));
 static volatile uint64_t rx_interrupts, tx_interrupts, timers;
 static uint64_t frames, bytes, tcp_bytes, lost, next_of[PEERS];
 static uint8_t own, to;
+static bool wire;
 
 static void on_rx(struct trap_frame *f)
 {
@@ -89,12 +93,14 @@ static uint32_t sum16(uint32_t sum, const uint8_t *p, uint32_t n)
 /* Ethernet and IPv4 for @length bytes behind IP's header. */
 static void put_ip(uint8_t *h, uint8_t protocol, uint32_t length)
 {
-	static const uint8_t mac[NET_MAC] = {0x52, 0x54};
+	static const uint8_t mac[NET_MAC] = {0x52, 0x54}, gateway[NET_MAC] = {0x52, 0x55, 0x0a, 0x00, 0x02, 0x02};
 	uint8_t *ip = h + ETHERNET;
 
 	memcpy(h, mac, NET_MAC);
 	memcpy(h + NET_MAC, mac, NET_MAC);
 	h[NET_MAC - 1] = to;
+	if (wire)
+		memcpy(h, gateway, NET_MAC);
 	h[2 * NET_MAC - 1] = own;
 	put16(h + 2 * NET_MAC, TYPE_IP);
 	memset(ip, 0, IP);
@@ -106,6 +112,7 @@ static void put_ip(uint8_t *h, uint8_t protocol, uint32_t length)
 	ip[12] = ip[16] = 10;
 	ip[15] = own;
 	ip[19] = to;
+	ip[14] = ip[18] = wire ? 2 : 0;
 	put16(ip + 10, ~sum16(0, ip, IP));
 }
 
@@ -436,7 +443,8 @@ void guest_main(void)
 	apic_write(APIC_REG_LVT_TIMER, APIC_TIMER_TSC_DEADLINE | VECTOR_TIMER);
 	CHECK(net_open(&net, 0, VECTOR_RX, VECTOR_TX, option_word("plain") ? features : features | OFFLOADS),
 	      "there is no network device");
-	own = net.mac[NET_MAC - 1];
+	own = (uint8_t)option("as", net.mac[NET_MAC - 1]);
+	wire = option_word("wire");
 	to = (uint8_t)option("to", 0);
 	print("net: %02x:%02x:%02x:%02x:%02x:%02x\n", net.mac[0], net.mac[1], net.mac[2], net.mac[3], net.mac[4],
 	      net.mac[5]);
@@ -448,6 +456,9 @@ void guest_main(void)
 		echo();
 	else if (option_word("ping"))
 		ping();
+	else if (option_word("deaf"))
+		for (;;)
+			halt();
 	else
 		fail_with("nothing to do");
 }

@@ -42,12 +42,17 @@ def look(operator, name):
     return info["disks"]["test"]["reads"], info["cpu_ns"] + info["cpu"]["ready_ns"], info["uptime_ns"]
 
 
+def wait_until(holds, seconds, what):
+    """@holds() within @seconds of the host's time; what() says what was seen instead."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.2)
+
+
 def wait_reads(operator, name, count):
     """Its disk has done @count requests."""
-    deadline = time.monotonic() + PATIENCE
-    while look(operator, name)[0] < count:
-        assert time.monotonic() < deadline, operator.output(name)[-2000:]
-        time.sleep(0.2)
+    wait_until(lambda: look(operator, name)[0] >= count, PATIENCE, lambda: operator.output(name)[-2000:])
 
 
 def wait(operator, seconds):
