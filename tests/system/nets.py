@@ -8,6 +8,8 @@ import shares
 import vms
 
 TREE, GET = 76, 1
+DROPS = ("short", "long", "segments", "checksum", "gso", "mac", "ip", "vlan", "storm", "nowhere", "no_buffer", "small_buffer", "link",
+         "queue", "memory")
 NETWORK = 'network "lan" {}\n'
 TSO = 65160             # payload of TCP that goes as one frame
 TSO_FRAME = TSO + 54
@@ -37,7 +39,8 @@ def drops(operator, name):
     """{reason: frames} of the interface, both ways, without those that are zero."""
     found = {}
     for way in ("tx", "rx"):
-        for reason, count in of(operator, name, way + ".drops").items():
+        for reason in DROPS:
+            count = of(operator, name, "%s.drops.%s" % (way, reason))
             if count:
                 found["%s %s" % (way, reason)] = count
     return found
