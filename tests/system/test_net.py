@@ -80,7 +80,7 @@ def test_a_rate_holds(operator):
     """Within 2 %, of large frames and of small ones."""
     for name, number, payload in (("large", 1, nets.TSO), ("small", 3, 1000)):
         operator.define(nets.guest("sink" + name, number + 1, "sink"))
-        operator.define(nets.guest(name, number, "source to=%d payload=%d batch=4" % (number + 1, payload), "rate = %d" % RATE))
+        operator.define(nets.guest(name, number, "source to=%d payload=%d batch=4" % (number + 1, payload), "rate = Mbps(%g)" % (RATE * 8 / 1e6)))
         operator.start("sink" + name)
         operator.wait_output("sink" + name, rb"net: ")
         operator.start(name)
@@ -132,7 +132,7 @@ def test_a_guest_comes_and_goes_under_a_flood(operator):
 @pytest.fixture(scope="module")
 def wired(boot_shared):
     """A machine with a card and an access line that is slower than it; each guest has its numbers for that."""
-    network = 'network "lan" { uplink = "nic0", wire = { rate = %d } }\n' % WIRE
+    network = 'network "lan" { uplink = { nic = "nic0", rate = Mbps(%g) }, patience = ms(500) }\n' % (WIRE * 8 / 1e6)
     machine = boot_shared(store={**conftest.guest_store("net"), "scripts/boot.lua": network}, megs=96, cpus=1, model=bochs.ICELAKE,
                           network=bochs.Network())
     machine.log.wait_for(r"\] ready", 120)
@@ -169,7 +169,7 @@ def test_shares_of_the_wire(owner):
 
 
 def test_a_limit_of_the_wire(owner):
-    flood(owner, "one", 1, "limit = 0.8")  # Mbit/s
+    flood(owner, "one", 1, "limit = Mbps(0.8)")
     found = nets.rate(owner, ["one"], "uplink.bytes", 4)
     assert found["one"] == pytest.approx(100_000, rel=0.02), found
 
