@@ -21,6 +21,8 @@ LEFT_OUT = ["./usr/share/" + name + "/*" for name in (
 LEFT_OUT += ["./usr/lib/x86_64-linux-gnu/gconv/*", "./etc/cron.d/*", "./usr/share/fio/*", "./usr/share/menu/*"]
 MERGED = ("bin", "sbin", "lib", "lib64")
 FOLDERS = ("dev", "proc", "run", "sys", "tmp", "root", "etc/inittab.d", "var/log")
+# what update-alternatives would have made
+ALTERNATIVES = {"usr/bin/nc": "nc.openbsd"}
 UUID = "c0bbe100-0000-4000-8000-000000000001"
 MKFS = ["mkfs.ext4", "-q", "-b", "4096", "-m", "0", "-N", "4096", "-J", "size=4", "-L", "debian", "-U", UUID,
         "-O", "^metadata_csum_seed,^orphan_file", "-E", "hash_seed=%s,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0" % UUID]
@@ -45,13 +47,16 @@ def lay_ground(root):
 
 
 def configure(root):
-    """What base-passwd and base-files do when they are installed."""
+    """What base-passwd, base-files and some others do when they are installed."""
     copies = {"usr/share/base-passwd/passwd.master": "etc/passwd", "usr/share/base-passwd/group.master": "etc/group",
               "usr/share/base-files/profile": "etc/profile", "usr/share/base-files/dot.bashrc": "root/.bashrc",
               "usr/share/base-files/dot.profile": "root/.profile"}
     for source, target in copies.items():
         if os.path.exists(os.path.join(root, source)):
             shutil.copy(os.path.join(root, source), os.path.join(root, target))
+    for name, program in ALTERNATIVES.items():
+        if os.path.exists(os.path.join(root, os.path.dirname(name), program)):
+            os.symlink(program, os.path.join(root, name))
 
 
 def everything(root):

@@ -94,6 +94,14 @@ static int networks(lua_State *L)
 	return all_pages(L, NET_CMD_LIST, "networks", "networks");
 }
 
+/* nics() */
+static int nics(lua_State *L)
+{
+	lua_settop(L, 0);
+	lua_pushnil(L);
+	return all_pages(L, NET_CMD_NICS, "nics", "nics");
+}
+
 /* network_ports "lan" */
 static int network_ports(lua_State *L)
 {
@@ -105,6 +113,7 @@ void api_open_net(lua_State *L, struct control *c)
 {
 	static const luaL_Reg functions[] = {
 		{"networks", networks},
+		{"nics", nics},
 		{"network_info", network_info},
 		{"network_ports", network_ports},
 		{"network_remove", network_remove_verb},

@@ -10,6 +10,9 @@ import json
 import os
 import pathlib
 import re
+import socketserver
+import subprocess
+import threading
 import time
 
 import bochs
@@ -44,6 +47,8 @@ class Case:
     def __init__(self, model, again, cmdline="", cpus=1, script=None, second="pvh"):
         self.model, self.again, self.cmdline, self.cpus, self.script, self.second = model, again, cmdline, cpus, script, second
         self.vcpus = min(cpus, 2)
+        # what ships has a network; with its way out that of `make run`
+        self.network = lambda: bochs.Network(restricted=False) if script is None else None
         # CPUs that all sleep cost the emulator most: with several, time is watched for less long
         self.idle_seconds = 20 if cpus == 1 else 4
 
@@ -60,7 +65,7 @@ def machine(request, boot_shared):
     """With .case, a Case."""
     case = CASES[request.param]
     machine = boot_shared(store=store_of(case.script), base=os.path.join(conftest.BUILD, "guests", "root.ext4"), megs=512, ips=IPS,
-                          model=case.model, cpus=case.cpus, cmdline=case.cmdline)
+                          model=case.model, cpus=case.cpus, cmdline=case.cmdline, network=case.network())
     machine.log.wait_for(r"\] ready", 120)
     machine.case = case
     machine.share_line()
@@ -384,6 +389,88 @@ def test_idle_guests_leave_the_processor_alone(machine, operator, guests):
     passed = operator.host()["uptime_ns"] - host
     for name in NAMES:
         assert operator.info(name)["cpu_ns"] - before[name]["cpu_ns"] < 0.03 * passed, name
+
+
+# ---- the network ----
+
+shipped = pytest.mark.parametrize("machine", ["icelake"], indirect=True)
+GATEWAY, COPY_MIB, FRAMES = "10.0.2.2", 4, 12
+
+
+@pytest.fixture
+def addresses(guests):
+    """{name: address} that the emulator's user network has given out, by DHCP over the uplink."""
+    found = {}
+    for name in NAMES:
+        guests[name].run("for n in $(seq 600); do ip -4 -br address show eth0 | grep -q 10.0.2 && break; sleep 0.1; done", 120)
+        found[name] = re.search(r"(10\.0\.2\.\d+)/24", guests[name].run("ip -4 -br address show eth0"))[1]
+    return found
+
+
+@shipped
+def test_guests_and_gateway_answer(machine, operator, guests, addresses):
+    assert len(set(addresses.values())) == 2
+    for name, other in (NAMES, NAMES[::-1]):
+        for address in (addresses[other], GATEWAY):
+            assert " 0% packet loss" in guests[name].run("ping -c 5 -i 0.2 -q %s" % address)
+    assert {entry["state"] for entry in operator.vms().values()} == {"running"}
+
+
+@shipped
+def test_iperf(machine, operator, guests, addresses):
+    """A stream of TCP by Debian's iperf3, whose offloads are kept on the way: nobody cuts or sums anything."""
+    interface = "vm.alpha.net.eth0.rx."
+    read = lambda what: operator.client.read_request(TREE, GET, {"path": interface + what})["value"]
+    guests["alpha"].run("(iperf3 -s -1 >/tmp/iperf 2>&1 &); sleep 1")
+    before = {what: read(what) for what in ("frames", "bytes", "copied", "cut", "summed", "waits")}
+    report = json.loads(guests["beta"].run("iperf3 -c %s -t 3 -J" % addresses["alpha"], 300))
+    found = {what: read(what) - count for what, count in before.items()}
+    sent, received = report["end"]["sum_sent"]["bytes"], report["end"]["sum_received"]["bytes"]
+    print("iperf3: %.1f Mbit/s of the guest's, %s" % (report["end"]["sum_received"]["bits_per_second"] / 1e6, found))
+    assert 0 < received <= sent and report["end"]["sum_sent"]["retransmits"] == 0
+    assert found["cut"] == found["summed"] == 0
+    assert found["copied"] == found["bytes"] >= received
+    assert found["bytes"] / found["frames"] > 4 * 1514, "segments cross whole"
+
+
+@shipped
+def test_a_file_crosses_whole(machine, guests, addresses):
+    guests["alpha"].run("(nc -l -p 9000 >/tmp/copy &)")
+    sums = guests["beta"].run("head -c %dM /dev/urandom >/tmp/file; nc -N %s 9000 </tmp/file; sha256sum </tmp/file"
+                              % (COPY_MIB, addresses["alpha"]), 300)
+    assert guests["alpha"].run("wait; sha256sum </tmp/copy", 120) == sums
+
+
+class Answering(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"you said " + self.rfile.readline())
+
+
+@shipped
+def test_a_service_on_the_hosts_loopback(machine, guests, addresses):
+    """Through switch, uplink, card, and the emulator's user network, to a real TCP service and back."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for name in NAMES:
+            answer = guests[name].run("echo hello from %s | nc -w 20 %s %d" % (name, GATEWAY, server.server_address[1]), 120)
+            assert answer == "you said hello from %s\n" % name
+        server.shutdown()
+
+
+@shipped
+def test_a_capture_opens_in_tcpdump(machine, guests, addresses, tmp_path):
+    path = tmp_path / "alpha.pcap"
+    capture = subprocess.Popen([os.path.join(conftest.BUILD, "corbelctl"), "-t", "%s:%d" % machine.relay.address, "capture", "alpha/eth0",
+                                "-w", str(path), "--count", str(FRAMES)], stderr=subprocess.PIPE, text=True)
+    try:
+        guests["beta"].run("ping -c 10 -i 0.2 -q %s" % addresses["alpha"], 120)
+        assert capture.wait(60) == 0, capture.stderr.read()
+    finally:
+        capture.kill()
+    shown = subprocess.run(["tcpdump", "-n", "-r", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True).stdout
+    assert len(shown.splitlines()) == FRAMES
+    for kind, one, other in (("request", "beta", "alpha"), ("reply", "alpha", "beta")):
+        assert re.search(r"IP %s > %s: ICMP echo %s" % (re.escape(addresses[one]), re.escape(addresses[other]), kind), shown), shown
 
 
 # ---- stop and start ----
