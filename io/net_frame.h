@@ -52,7 +52,7 @@ enum net_drop {
 	NET_DROP_NO_BUFFER, /* the receiver has none */
 	NET_DROP_SMALL_BUFFER, /* the receiver's are too small */
 	NET_DROP_LINK,      /* the receiver, or the wire, is not connected */
-	NET_DROP_QUEUE,     /* too many wait for the wire already */
+	NET_DROP_QUEUE,     /* too many wait for the wire already, or its port's rate is used up, and it may not wait */
 	NET_DROP_MEMORY,    /* outside the guest's memory, or not there in time */
 	NET_DROPS
 };
