@@ -28,8 +28,8 @@
 #define CPUS (2 + SENDERS)
 #define GUESTS (SENDERS + 1) /* the last one is the control task's */
 #define TIMERS 64u
-#define FRAMES 1500u /* of a sender */
-#define VISITS 40u   /* of the one that comes and goes */
+#define FRAMES 5000u /* of a sender */
+#define VISITS 100u   /* of the one that comes and goes */
 #define SIZE 16u
 #define RX 0u
 #define TX 1u
@@ -59,6 +59,7 @@ static struct guest {
 	bool asked; /* atomic */
 	uint8_t mac[NET_MAC_BYTES];
 	uint16_t offered[2], seen[2];
+	bool busy[SIZE]; /* of what is sent: frames for the wire come back later than others */
 	uint64_t received;
 } guests[GUESTS];
 
@@ -132,15 +133,14 @@ static void make_device(struct guest *g)
 
 static uint16_t *index_at(struct guest *g, uint32_t at) { return (uint16_t *)(void *)(g->ram + at + 2); }
 
-static void offer(struct guest *g, unsigned q, uint32_t bytes, uint16_t flags)
+static void offer(struct guest *g, unsigned q, uint16_t n, uint32_t bytes, uint16_t flags)
 {
-	uint16_t n = g->offered[q] % SIZE;
 	uint8_t *desc = g->ram + DESC(q) + 16u * n;
 
 	put_le64(desc, BUFFER(q, n));
 	put_le32(desc + 8, bytes);
 	put_le16(desc + 12, flags);
-	/* The slot's number stands there from the start. */
+	put_le16(g->ram + AVAIL(q) + 4 + 2u * (g->offered[q] % SIZE), n);
 	__atomic_store_n(index_at(g, AVAIL(q)), ++g->offered[q], __ATOMIC_RELEASE);
 }
 
@@ -152,9 +152,8 @@ static void enable(struct guest *g, unsigned q)
 	struct virtio_queue *queue = virtio_queue(g->drv.device, q);
 
 	memset(g->ram + DESC(q), 0, 0x3000);
-	for (unsigned i = 0; i < SIZE; i++)
-		put_le16(g->ram + AVAIL(q) + 4 + 2 * i, (uint16_t)i);
 	g->offered[q] = g->seen[q] = 0;
+	memset(g->busy, 0, sizeof g->busy);
 	lock_acquire(&g->drv.device->lock);
 	virtio_queue_set_size(queue, SIZE);
 	virtio_queue_set_address(queue, VIRTQ_DESC, 0, at[0]);
@@ -175,7 +174,7 @@ static void open_guest(struct guest *g)
 	enable(g, TX);
 	driver_ok(&g->drv);
 	for (unsigned i = 0; i < SIZE; i++)
-		offer(g, RX, 0x800, VIRTQ_DESC_F_WRITE);
+		offer(g, RX, (uint16_t)i, 0x800, VIRTQ_DESC_F_WRITE);
 	kick(g, RX);
 }
 
@@ -198,37 +197,52 @@ static void close_guest(struct guest *g)
 		sched_yield();
 }
 
+static uint32_t used_at(struct guest *g, unsigned q)
+{
+	uint32_t head = get_le32(g->ram + USED(q) + 4 + 8u * (g->seen[q] % SIZE));
+
+	assert_true(head < SIZE);
+	return head;
+}
+
 /* A frame arrives as it was sent: all of its payload is one byte. */
 static void take(struct guest *g)
 {
 	while (g->seen[RX] != __atomic_load_n(index_at(g, USED(RX)), __ATOMIC_ACQUIRE)) {
-		uint32_t head = get_le32(g->ram + USED(RX) + 4 + 8u * (g->seen[RX] % SIZE));
+		uint32_t head = used_at(g, RX);
 		const uint8_t *data = g->ram + BUFFER(RX, head) + HDR + NET_ETHERNET_BYTES;
 
 		for (unsigned i = 1; i < BYTES - NET_ETHERNET_BYTES; i++)
 			assert_int_equal(data[i], data[0]);
 		g->seen[RX]++;
 		g->received++;
-		/* In order, for the device takes and uses them so. */
-		assert_int_equal(head, (uint16_t)(g->seen[RX] - 1) % SIZE);
-		offer(g, RX, 0x800, VIRTQ_DESC_F_WRITE);
+		offer(g, RX, (uint16_t)head, 0x800, VIRTQ_DESC_F_WRITE);
 	}
 	kick(g, RX);
-	g->seen[TX] = __atomic_load_n(index_at(g, USED(TX)), __ATOMIC_ACQUIRE);
+	for (; g->seen[TX] != __atomic_load_n(index_at(g, USED(TX)), __ATOMIC_ACQUIRE); g->seen[TX]++) {
+		assert_true(g->busy[used_at(g, TX)]);
+		g->busy[used_at(g, TX)] = false;
+	}
+	assert_null(g->drv.device->broken);
 }
 
 static void send_one(struct guest *g, struct thread *t)
 {
 	static const uint8_t outside[NET_MAC_BYTES] = {0x52, 0x54, 0, 0, 0, 1};
 	unsigned to = (unsigned)random_below(&t->random, GUESTS + 1);
-	uint8_t *frame = g->ram + BUFFER(TX, g->offered[TX] % SIZE) + HDR;
+	uint8_t *frame;
+	uint16_t n = 0;
 
+	while (g->busy[n])
+		n++;
+	g->busy[n] = true;
+	frame = g->ram + BUFFER(TX, n) + HDR;
 	memset(frame - HDR, 0, HDR);
 	memset(frame, (int)random_below(&t->random, 256), BYTES);
 	memcpy(frame, to == GUESTS ? outside : guests[to].mac, NET_MAC_BYTES);
 	memcpy(frame + NET_MAC_BYTES, g->mac, NET_MAC_BYTES);
 	net_put16(frame + 12, 0x88b5);
-	offer(g, TX, HDR + BYTES, 0);
+	offer(g, TX, n, HDR + BYTES, 0);
 	kick(g, TX);
 }
 
