@@ -20,7 +20,7 @@
 #define ENTRY_MAX 300u        /* bytes that one event takes in a reply, at most */
 #define NS_PER_MS 1000000ull
 
-#define ALL_KINDS (BIT(EVENT_KINDS) - 1)
+#define ALL_KINDS (UINT64_MAX >> (64 - EVENT_KINDS))
 
 _Static_assert(EVENT_KINDS < 64, "a set of kinds is one word");
 /* Keys and heads take 70 bytes. */
