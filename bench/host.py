@@ -22,7 +22,7 @@ BARS = {
     "touch_4k_new_table_ept": 3200,
     "touch_2m_ept": 630,
     "look_up_4k": 50,
-    "remove_4k": 250,
+    "remove_4k": 300,  # its pins are looked at
     "remove_split_2m": 11000,
     "drain_64": 17500,
     "alloc_and_free": 400,

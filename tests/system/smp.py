@@ -246,6 +246,14 @@ class Client:
         answer = self.write_request(SHELL, 0, {"argv": list(words)}, **more)
         return answer["o"], answer["ret"]
 
+    def take_over(self, seconds=30):
+        """Drops what is still on its way to somebody who had the line before: answers come in the order of requests."""
+        self.post(WRITE, OS, ECHO, {"d": "my turn"})
+        while True:
+            reply = self.next_frame(seconds)
+            if (reply.op, reply.group, reply.command, reply.sequence) == (WRITE_REPLY, OS, ECHO, 200):
+                return self
+
     def connect(self, seconds=60):
         """Waits until the peer answers an echo: a line that opens late loses what came before."""
         deadline = time.monotonic() + seconds

@@ -151,10 +151,12 @@ def test_pci_and_what_is_on_it(machine, guests, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_virtio_device_has_its_driver(operator, guests, name):
-    """Debian's own modules: disk, entropy, balloon, and a console where the definition has one, which its shell is at."""
-    console = operator.info(name)["config"]["console"]
+    """Debian's own modules: disk, entropy, balloon; a network and a console where the definition has one, which its shell is at."""
+    config = operator.info(name)["config"]
+    console = config["console"]
     bound = guests[name].run("cd /sys/bus/virtio/drivers; for d in *; do for v in $d/virtio*; do [ -e $v ] && echo $d; done; done; true")
-    assert sorted(bound.split()) == sorted(["virtio_blk", "virtio_rng", "virtio_balloon"] + ["virtio_console"] * (console == "virtio"))
+    assert sorted(bound.split()) == sorted(["virtio_blk", "virtio_rng", "virtio_balloon"] + ["virtio_net"] * ("net" in config)
+                                           + ["virtio_console"] * (console == "virtio"))
     assert guests[name].run("tty").strip() == {"uart": "/dev/ttyS0", "virtio": "/dev/hvc0"}[console]
     if console == "virtio":
         operator.client.write_request(CONSOLE, SIZE, {"name": name, "columns": 111, "rows": 33})
