@@ -70,10 +70,7 @@ static void return_chains(struct virtio_net *n, unsigned pair, const struct virt
 	unsigned index = vnet_tx_index(pair);
 
 	if (likely(!virtio_stopping(&n->device, index))) {
-		if (count == 1)
-			virtq_push(ring_of(n, pair), (uint16_t)used->head, used->written);
-		else
-			virtq_push_all(ring_of(n, pair), used, count);
+		virtq_push_all(ring_of(n, pair), used, count);
 		n->tx[pair].tell = true;
 		return;
 	}

@@ -568,7 +568,7 @@ static inline uint16_t push_flat(struct virtq *q, const struct virtq_used *list,
 	return (uint16_t)at;
 }
 
-void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count)
+void virtq_push_several(struct virtq *q, const struct virtq_used *list, unsigned count)
 {
 	bool flat = q->flat && q->state == VIRTQ_ON;
 	uint16_t at = likely(flat) ? push_flat(q, list, count) : push_each(q, list, count);

@@ -138,7 +138,14 @@ void virtq_unpop(struct virtq *q, const struct virtq_chain *c);
 /* Gives chain @head back to the driver. @written: bytes from the first writable byte on that the device did write. */
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 /* The same for @count chains, 1 .. size, of which the driver sees all or none yet. */
-void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count);
+void virtq_push_several(struct virtq *q, const struct virtq_used *list, unsigned count);
+static inline void virtq_push_all(struct virtq *q, const struct virtq_used *list, unsigned count)
+{
+	if (count == 1)
+		virtq_push(q, (uint16_t)list->head, list->written);
+	else
+		virtq_push_several(q, list, count);
+}
 /* Forgets chain @head without a trace in guest memory: the queue is being stopped. */
 void virtq_drop(struct virtq *q, uint16_t head);
 
