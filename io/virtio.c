@@ -397,16 +397,20 @@ static bool work(struct virtio_device *d, unsigned *budget)
 void virtio_kick(struct virtio_device *d, unsigned index)
 {
 	unsigned budget = VIRTIO_INLINE_BUDGET;
+	struct virtio_queue *q;
+	bool more = false;
 
 	if (index >= d->queue_count)
 		return;
+	q = &d->queues[index];
 	d->kicks++;
-	d->queues[index].kicked = true;
+	q->kicked = true;
 	if (d->deferred || !virtio_running(d))
 		return;
-	if (workable(&d->queues[index]) && !d->queues[index].leave_kicks)
-		(void)work_queue(d, index, &budget);
-	if (any_workable(d))
+	if (workable(q))
+		more = q->leave_kicks || work_queue(d, index, &budget);
+	/* Most devices have one such queue: there is nothing else to look at. */
+	if (more || (d->queue_count > 1 && any_workable(d)))
 		ask_for_work(d);
 }
 
