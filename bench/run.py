@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """make bench: measures inside the emulator and by callgrind, compares with the promises, names each miss.
 
-    run.py [exits] [wait] [switch] [ipis] [flush] [pools] [sizes] [handoff] [linux] [gang] [host] [sched] [io] [storage]      all of them by default
+    run.py [exits] [wait] [switch] [ipis] [flush] [pools] [sizes] [handoff] [linux] [gang] [host] [sched] [io] [storage] [net]      all of them by default
 """
 import sys
 
@@ -15,6 +15,7 @@ import iorivals
 import ipis
 import lab
 import linux
+import net
 import pools
 import rivals
 import sizes
@@ -27,7 +28,7 @@ PARTS = {"exits": exits.run, "wait": wait.run, "switch": switch.run, "ipis": ipi
          "pools": pools.run, "sizes": sizes.run,
          "handoff": handoff.run, "linux": linux.run, "gang": gang.run,
          "host": lambda: host.run(HOST_PROGRAMS), "sched": lambda: rivals.run(lab.build("bench/host_sched"), lab.build("bench/sched_fluid")),
-         "storage": storage.run,
+         "storage": storage.run, "net": net.run,
          "io": lambda: iorivals.run(lab.build("bench/host_io"))}
 
 

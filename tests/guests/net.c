@@ -175,11 +175,12 @@ static void take_frame(struct net_frame *f, const char *what)
 {
 	uint64_t end = rdtsc() + PATIENCE_SECONDS * tsc_hz();
 
-	arm(end);
 	while (!net_receive(&net, f)) {
 		net_show_buffers(&net);
-		if (!virtio_has_come(&net.rx))
+		if (!virtio_has_come(&net.rx)) {
+			arm(end);
 			halt();
+		}
 		CHECK(rdtsc() < end, "%s: nothing for %u s; %llu frames so far", what, PATIENCE_SECONDS,
 		      (unsigned long long)frames);
 	}
