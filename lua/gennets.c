@@ -66,16 +66,6 @@ static struct network *next_removed(struct control *c, const struct network *pre
 	return n;
 }
 
-struct names {
-	const char *name[2 * NETWORKS_MAX];
-	size_t count;
-};
-
-static const char *name_key(const void *rows, size_t i)
-{
-	return ((const struct names *)rows)->name[i];
-}
-
 /* Will there be such a network, for VMs to be on? */
 static bool will_be(struct control *c, const char *name)
 {
@@ -88,7 +78,7 @@ static enum status no_such_network(struct control *c, const struct vm_config *cf
 				   struct error *err)
 {
 	char shown[VM_NAME_MAX], advice[HINT_TEXT_MAX];
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 
 	for (unsigned i = 0; i < plan.count; i++)
 		names.name[names.count++] = plan.wanted[i].name;
@@ -96,7 +86,7 @@ static enum status no_such_network(struct control *c, const struct vm_config *cf
 		if (!goes(c, n))
 			names.name[names.count++] = network_config_of(n)->name;
 	log_clean(shown, sizeof shown, nic->network, strlen(nic->network));
-	hint_nearest(shown, "", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(shown, "", &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "VM %s (%.64s): net.%s: there is no network called %s%s", cfg->name, cfg->origin,
 		    nic->name, shown, advice);
 }
@@ -124,12 +114,12 @@ static enum status check_vms(struct control *c, struct error *err)
 static enum status no_such_nic(struct control *c, const struct network_config *cfg, struct error *err)
 {
 	char shown[NIC_NAME_MAX], advice[HINT_TEXT_MAX];
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 
 	for (unsigned i = 0; networks_nic(c->cfg.machine, i); i++)
 		names.name[names.count++] = networks_nic(c->cfg.machine, i)->name;
 	log_clean(shown, sizeof shown, cfg->uplink, strlen(cfg->uplink));
-	hint_nearest(shown, "", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(shown, "", &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "network %s (%.64s): uplink: the machine has no interface called %s%s", cfg->name,
 		    cfg->origin, shown, advice);
 }

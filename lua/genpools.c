@@ -21,6 +21,8 @@ static struct {
 	struct regroup there, back;    /* what is done to what runs, and what takes it back */
 } plan;
 
+_Static_assert(POOLS_MAX + POOL_IDS <= HINT_NAMES_MAX, "all that there may be, for advice");
+
 /* ---- what the text wants ---- */
 
 void genpools_begin(void)
@@ -88,21 +90,11 @@ static bool will_be(struct control *c, const char *name)
 	return p && p->id != POOL_OWN_SYSTEM && !goes(c, p);
 }
 
-struct names {
-	const char *name[POOLS_MAX + POOL_IDS];
-	size_t count;
-};
-
-static const char *name_key(const void *rows, size_t i)
-{
-	return ((const struct names *)rows)->name[i];
-}
-
 /* @what: "VM web (site.lua:3): pool" */
 static enum status no_such_pool(struct control *c, const char *what, const char *name, struct error *err)
 {
 	char shown[VM_NAME_MAX], advice[HINT_TEXT_MAX];
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 
 	for (unsigned i = 0; i < plan.count; i++)
 		names.name[names.count++] = plan.wanted[i].name;
@@ -112,7 +104,7 @@ static enum status no_such_pool(struct control *c, const char *what, const char 
 	log_clean(shown, sizeof shown, name, strlen(name));
 	if (strcmp(name, POOL_SYSTEM) == 0)
 		return fail(err, ST_DENIED, "%s: pool %s is for the host's own tasks alone", what, POOL_SYSTEM);
-	hint_nearest(shown, "", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(shown, "", &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "%s: there is no pool called %s%s", what, shown, advice);
 }
 

@@ -164,3 +164,17 @@ void hint_for(const char *word, const char *path, const struct hint_keys *known,
 	if (!out[0])
 		list_known(known, out, size);
 }
+
+static const char *name_of(const void *rows, size_t i) { return ((const struct hint_names *)rows)->name[i]; }
+
+struct hint_keys hint_keys_of(const struct hint_names *names)
+{
+	return (struct hint_keys){name_of, names, names->count};
+}
+
+void hint_nearest_name(const char *word, const char *path, const struct hint_names *known, char *out, size_t size)
+{
+	struct hint_keys keys = hint_keys_of(known);
+
+	hint_nearest(word, path, &keys, out, size);
+}

@@ -18,6 +18,15 @@ struct hint_keys {
 	size_t count;
 };
 
+#define HINT_NAMES_MAX 96
+/* Some words, put together by who gives advice. */
+struct hint_names {
+	const char *name[HINT_NAMES_MAX];
+	size_t count;
+};
+/* Of use as long as @names. */
+struct hint_keys hint_keys_of(const struct hint_names *names);
+
 /*
  * Writes advice on @word into @out, to stand behind the sentence that calls it
  * unknown: "; did you mean mem.size?". @path is put before the words ("mem.").
@@ -26,7 +35,8 @@ void hint_for(const char *word, const char *path, const struct hint_keys *known,
 
 /* The first part of it: advice when @word is another product's or a later version's; false, and @out is empty. */
 bool hint_other_word(const char *word, const struct hint_keys *known, char *out, size_t size);
-/* The second: the nearest known word, or nothing. */
+/* The second: the nearest known word, or nothing; and the same of names. */
 void hint_nearest(const char *word, const char *path, const struct hint_keys *known, char *out, size_t size);
+void hint_nearest_name(const char *word, const char *path, const struct hint_names *known, char *out, size_t size);
 
 #endif

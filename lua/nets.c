@@ -27,25 +27,15 @@ enum status nets_there(struct control *c, struct error *err)
 
 /* ---- names ---- */
 
-struct names {
-	const char *name[NETWORKS_MAX];
-	size_t count;
-};
-
-static const char *name_key(const void *rows, size_t i)
-{
-	return ((const struct names *)rows)->name[i];
-}
-
 static enum status unknown(struct control *c, const char *name, size_t len, struct error *err)
 {
 	char shown[VM_NAME_MAX], advice[HINT_TEXT_MAX];
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 
 	for (struct network *n = network_next(c->cfg.machine, NULL); n; n = network_next(c->cfg.machine, n))
 		names.name[names.count++] = network_config_of(n)->name;
 	log_clean(shown, sizeof shown, name, len);
-	hint_nearest(shown, "", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(shown, "", &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "there is no network called %s%s", shown, advice);
 }
 

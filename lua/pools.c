@@ -10,26 +10,16 @@
 #include "lua/hint.h"
 #include "lua/saved.h"
 
-struct names {
-	const char *name[POOL_IDS];
-	size_t count;
-};
-
-static const char *name_key(const void *rows, size_t i)
-{
-	return ((const struct names *)rows)->name[i];
-}
-
 static enum status unknown(struct control *c, const char *name, size_t len, struct error *err)
 {
 	char shown[VM_NAME_MAX], advice[HINT_TEXT_MAX];
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 
 	for (struct pool *p = pool_next(c->cfg.machine, NULL); p; p = pool_next(c->cfg.machine, p))
 		if (p->id != POOL_OWN_SYSTEM)
 			names.name[names.count++] = p->config.name;
 	log_clean(shown, sizeof shown, name, len);
-	hint_nearest(shown, "", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(shown, "", &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "there is no pool called %s%s", shown, advice);
 }
 

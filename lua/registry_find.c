@@ -84,20 +84,8 @@ static bool find_row(const struct tree_table *t, const char *rest, size_t len, s
 	return false;
 }
 
-/* The names of one place, for advice on a wrong one. */
-#define NAMES_MAX 96
-struct names {
-	const char *name[NAMES_MAX];
-	size_t count;
-};
-
-static const char *name_key(const void *rows, size_t i)
-{
-	return ((const struct names *)rows)->name[i];
-}
-
 /* Adds the names below the place that @path begins with, and notes the longest such place. */
-static void add_names(const struct tree_table *t, const char *path, size_t len, struct names *names, size_t *place_len)
+static void add_names(const struct tree_table *t, const char *path, size_t len, struct hint_names *names, size_t *place_len)
 {
 	char place[TREE_PATH_MAX];
 	size_t n = tree_place(t, place);
@@ -107,7 +95,7 @@ static void add_names(const struct tree_table *t, const char *path, size_t len, 
 	if (n > *place_len)
 		names->count = 0;
 	*place_len = n;
-	for (unsigned row = 0; row < registry_row_count(t) && names->count < NAMES_MAX; row++)
+	for (unsigned row = 0; row < registry_row_count(t) && names->count < HINT_NAMES_MAX; row++)
 		names->name[names->count++] = registry_row_name(t, row);
 }
 
@@ -145,7 +133,7 @@ static struct vm *vm_before(struct control *c, const char *path, const char *dev
 static bool unknown_device(struct control *c, const char *path, bool disks, struct error *err)
 {
 	const char *devices = disks ? DISKS : INTERFACES;
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 	char advice[HINT_TEXT_MAX], place[TREE_PATH_MAX], word[SHOWN_MAX];
 	struct vm *vm = vm_before(c, path, devices);
 
@@ -157,7 +145,7 @@ static bool unknown_device(struct control *c, const char *path, bool disks, stru
 		names.name[names.count++] = vm->config.disks[i].name;
 	for (unsigned i = 0; !disks && i < vm->config.nic_count; i++)
 		names.name[names.count++] = vm->config.nics[i].name;
-	hint_nearest(word, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(word, place, &names, advice, sizeof advice);
 	fail(err, ST_NOT_FOUND, "%s: VM %s has no %s called %s%s", path, vm->config.name,
 	     disks ? "disk" : "network interface", word, advice);
 	return true;
@@ -166,27 +154,27 @@ static bool unknown_device(struct control *c, const char *path, bool disks, stru
 /* No VM's name leads the path: suggests one. */
 static enum status unknown_vm(struct control *c, const char *path, struct error *err)
 {
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
 	struct vm *vm = NULL;
 
 	first_word(path, "vm.", word);
-	while ((vm = vm_next(c->cfg.machine, vm)) && names.count < NAMES_MAX)
+	while ((vm = vm_next(c->cfg.machine, vm)) && names.count < HINT_NAMES_MAX)
 		names.name[names.count++] = vm->config.name;
-	hint_nearest(word, "vm.", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(word, "vm.", &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "%s: there is no VM called %s%s", path, word, advice);
 }
 
 static enum status unknown_pool(struct control *c, const char *path, struct error *err)
 {
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
 	struct pool *p = NULL;
 
 	first_word(path, "pool.", word);
-	while ((p = pool_next(c->cfg.machine, p)) && names.count < NAMES_MAX)
+	while ((p = pool_next(c->cfg.machine, p)) && names.count < HINT_NAMES_MAX)
 		names.name[names.count++] = p->config.name;
-	hint_nearest(word, "pool.", &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(word, "pool.", &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "%s: there is no pool called %s%s", path, word, advice);
 }
 
@@ -195,18 +183,18 @@ static enum status unknown_storage(struct control *c, const char *path, bool vol
 {
 	struct storage *s = c->cfg.machine->storage;
 	const char *place = volume ? "volume." : "domain.";
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
 
 	first_word(path, place, word);
-	for (unsigned i = 0; s && i < STORAGE_VOLUMES_MAX && names.count < NAMES_MAX; i++) {
+	for (unsigned i = 0; s && i < STORAGE_VOLUMES_MAX && names.count < HINT_NAMES_MAX; i++) {
 		struct storage_volume *v = volume ? storage_volume_at(s, i) : NULL;
 		struct storage_domain *d = volume ? NULL : storage_domain_at(s, i);
 
 		if (v || d)
 			names.name[names.count++] = v ? storage_volume_name(v) : storage_domain_name(d);
 	}
-	hint_nearest(word, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(word, place, &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "%s: %s %s%s", path,
 		    volume ? "nobody uses a volume called" : "storage has no domain called", word, advice);
 }
@@ -216,7 +204,7 @@ static enum status unknown_network(struct control *c, const char *path, bool net
 {
 	const char *place = network ? "network." : "nic.";
 	struct machine *m = c->cfg.machine;
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
 	char advice[HINT_TEXT_MAX], word[SHOWN_MAX];
 
 	first_word(path, place, word);
@@ -224,7 +212,7 @@ static enum status unknown_network(struct control *c, const char *path, bool net
 		names.name[names.count++] = network_config_of(n)->name;
 	for (unsigned i = 0; !network && networks_nic(m, i); i++)
 		names.name[names.count++] = networks_nic(m, i)->name;
-	hint_nearest(word, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	hint_nearest_name(word, place, &names, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "%s: there is no network%s called %s%s", path, network ? "" : " interface", word,
 		    advice);
 }
@@ -242,12 +230,12 @@ static bool is_place(struct control *c, const char *path, size_t len)
 }
 
 /* The places that are not a VM's, for a path that begins with none. */
-static void add_places(struct control *c, struct names *names)
+static void add_places(struct control *c, struct hint_names *names)
 {
 	struct tree_table t;
 	uint32_t cursor = 0;
 
-	while (tree_next_table(c, &cursor, &t) && names->count < NAMES_MAX)
+	while (tree_next_table(c, &cursor, &t) && names->count < HINT_NAMES_MAX)
 		if (!tree_owner(&t))
 			names->name[names->count++] = t.counters ? t.counters->group : t.knobs->group;
 }
@@ -262,7 +250,8 @@ static bool ends_at_device(const char *path, size_t place_len, const char *devic
 
 static enum status unknown(struct control *c, const char *path, size_t len, struct error *err)
 {
-	struct names names = {.count = 0};
+	struct hint_names names = {.count = 0};
+	struct hint_keys keys;
 	char advice[HINT_TEXT_MAX], place[TREE_PATH_MAX], clean[SHOWN_MAX];
 	const char *rest, *last;
 	size_t place_len = 0;
@@ -293,8 +282,9 @@ static enum status unknown(struct control *c, const char *path, size_t len, stru
 		format(place, sizeof place, "%.*s.", (int)place_len, clean);
 	rest = clean + (strlen(place) <= strlen(clean) ? strlen(place) : 0);
 	last = strrchr(rest, '.') ? strrchr(rest, '.') + 1 : rest;
-	if (!hint_other_word(last, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice))
-		hint_nearest(rest, place, &(struct hint_keys){name_key, &names, names.count}, advice, sizeof advice);
+	keys = hint_keys_of(&names);
+	if (!hint_other_word(last, &keys, advice, sizeof advice))
+		hint_nearest(rest, place, &keys, advice, sizeof advice);
 	return fail(err, ST_NOT_FOUND, "there is no %s%s", clean, advice);
 }
 
